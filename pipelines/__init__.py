@@ -1,0 +1,1 @@
+"""Jobs: the job file, the wiring of steps, and the command line."""

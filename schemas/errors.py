@@ -1,0 +1,91 @@
+"""Every error Millrace raises on purpose.
+
+    MillraceError
+    ├── JobError                    the job file or the command is wrong; exit status 2
+    │   └── MissingExtraError       an optional library is not installed
+    ├── SourceError                 the topic or the broker
+    │   └── LostOffsetsError        offsets deleted by retention, truncated, or of another topic
+    ├── RegistryError               the schema registry does not answer
+    ├── UnknownSchemaError          the registry knows no such schema: a dead letter, not a failure
+    ├── SchemaError                 a schema that cannot be decoded: a dead letter, not a failure
+    ├── TableError                  one table stops, the others go on
+    │   ├── IncompatibleSchemaError
+    │   ├── TruncateError
+    │   ├── LedgerGapError
+    │   ├── AccountingError
+    │   └── DeadLetterLimitError
+    └── SinkError                   the target
+        ├── TransientSinkError      worth another try
+        └── TerminalSinkError       a person has to act
+"""
+
+
+class MillraceError(Exception):
+    """Base of all; its text is one clear sentence for the person who runs the job."""
+
+
+class JobError(MillraceError):
+    """The job file or the command is wrong; the text names the place and the fix."""
+
+
+class MissingExtraError(JobError):
+    """A library that belongs to an optional extra is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an extra that is not installed: pip install 'millrace[{extra}]'")
+
+
+class SourceError(MillraceError):
+    """A topic or broker cannot be read."""
+
+
+class LostOffsetsError(SourceError):
+    """The offsets to resume from are gone: retention passed them, or the topic was recreated."""
+
+
+class RegistryError(MillraceError):
+    """The schema registry cannot be reached, or refuses us."""
+
+
+class UnknownSchemaError(MillraceError):
+    """No schema with this id or fingerprint: the messages that name it become dead letters."""
+
+
+class SchemaError(MillraceError):
+    """A schema that Millrace cannot decode: the messages that name it become dead letters."""
+
+
+class TableError(MillraceError):
+    """One table cannot go on; nothing of this commit is applied to it."""
+
+
+class IncompatibleSchemaError(TableError):
+    """The stream's schema changed in a way that would lose data in the target."""
+
+
+class TruncateError(TableError):
+    """A TRUNCATE arrived and the job says `on_truncate: fail`."""
+
+
+class LedgerGapError(TableError):
+    """The offsets of a commit do not continue those in the target's ledger."""
+
+
+class AccountingError(TableError):
+    """Records read are not the sum of applied, superseded, filtered, dead and skipped."""
+
+
+class DeadLetterLimitError(TableError):
+    """More dead letters than `max_dead_letters` allows."""
+
+
+class SinkError(MillraceError):
+    """The target refuses."""
+
+
+class TransientSinkError(SinkError):
+    """Worth another try: a lost connection, a conflict, a timeout."""
+
+
+class TerminalSinkError(SinkError):
+    """Trying again cannot help: rights, missing objects, a full disk."""

@@ -1,0 +1,1 @@
+"""Where change streams come from."""
