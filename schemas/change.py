@@ -6,12 +6,16 @@ Columns: the row's own, in the stream's order, then Millrace's:
     _millrace_position     fixed_size_binary(24)   source order; bytes compare as the source orders
     _millrace_source       int32                   number of the topic partition, -1 where it is not accounted
     _millrace_unavailable  list<string>, may be absent or null: columns whose value the source did not send
-    _millrace_moved        binary, may be absent or null: the other key of a key change, as canonical key bytes
+    _millrace_moved        binary, may be absent or null: the other key of a key change, as the header's JSON
+    _millrace_time         int64, present only for windows by event time: the change's own time, milliseconds
 """
 
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 PREFIX: Final = "_millrace_"
 OP: Final = "_millrace_op"
@@ -19,6 +23,7 @@ POSITION: Final = "_millrace_position"
 SOURCE: Final = "_millrace_source"
 UNAVAILABLE: Final = "_millrace_unavailable"
 MOVED: Final = "_millrace_moved"
+TIME: Final = "_millrace_time"
 
 UPSERT: Final = 0
 DELETE: Final = 1
@@ -36,3 +41,23 @@ MOVED_TYPE: Final = pa.binary()
 def row_schema(schema: pa.Schema) -> pa.Schema:
     """The schema without Millrace's own columns."""
     return pa.schema([field for field in schema if not field.name.startswith(PREFIX)])
+
+
+def own_columns(batch: pa.RecordBatch) -> list[str]:
+    """Names of the row's columns, without Millrace's."""
+    return [name for name in batch.schema.names if not name.startswith(PREFIX)]
+
+
+def names_by_row(masks: dict[str, NDArray[np.bool_]], count: int) -> pa.Array:
+    """By row the names whose mask is set, as `list<string>`; null where there is none."""
+    if not masks:
+        return pa.nulls(count, UNAVAILABLE_TYPE)
+    matrix = np.stack(list(masks.values()), axis=1)
+    numbers = np.nonzero(matrix)[1]
+    counts = matrix.sum(axis=1)
+    offsets = pa.array(np.concatenate(([0], np.cumsum(counts))).astype(np.int32))
+    whole = pa.array(np.append(counts == 0, False))
+    names = pa.array(list(masks)).take(pa.array(numbers))
+    return pa.ListArray.from_arrays(pc.if_else(whole, pa.scalar(None, pa.int32()), offsets), names).cast(
+        UNAVAILABLE_TYPE
+    )

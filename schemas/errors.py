@@ -1,22 +1,22 @@
 """Every error Millrace raises on purpose.
 
-    MillraceError
-    ├── JobError                    the job file or the command is wrong; exit status 2
-    │   └── MissingExtraError       an optional library is not installed
-    ├── SourceError                 the topic or the broker
-    │   └── LostOffsetsError        offsets deleted by retention, truncated, or of another topic
-    ├── RegistryError               the schema registry does not answer
-    ├── UnknownSchemaError          the registry knows no such schema: a dead letter, not a failure
-    ├── SchemaError                 a schema that cannot be decoded: a dead letter, not a failure
-    ├── TableError                  one table stops, the others go on
-    │   ├── IncompatibleSchemaError
-    │   ├── TruncateError
-    │   ├── LedgerGapError
-    │   ├── AccountingError
-    │   └── DeadLetterLimitError
-    └── SinkError                   the target
-        ├── TransientSinkError      worth another try
-        └── TerminalSinkError       a person has to act
+MillraceError
+├── JobError                    the job file or the command is wrong; exit status 2
+│   └── MissingExtraError       an optional library is not installed
+├── SourceError                 the topic or the broker
+│   └── LostOffsetsError        offsets deleted by retention, truncated, or of another topic
+├── RegistryError               the schema registry does not answer
+├── UnknownSchemaError          the registry knows no such schema: a dead letter, not a failure
+├── SchemaError                 a schema that cannot be decoded: a dead letter, not a failure
+├── TableError                  one table stops, the others go on
+│   ├── IncompatibleSchemaError
+│   ├── TruncateError
+│   ├── LedgerGapError
+│   ├── AccountingError
+│   └── DeadLetterLimitError
+└── SinkError                   the target
+    ├── TransientSinkError      worth another try
+    └── TerminalSinkError       a person has to act
 """
 
 

@@ -1,0 +1,90 @@
+"""The sync pipeline: blocks in, one commit a table and window out. Wiring only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.io.unbounded_source import ReadFromUnboundedSource
+from apache_beam.pvalue import PCollection
+from apache_beam.transforms.window import FixedWindows, GlobalWindows
+
+from ..schemas.decoding import Route
+from ..transforms.apply import Apply, CommitSettings, Covers, Item, Outcome, Stage
+from ..transforms.batches import RecordBatchCoder
+from ..transforms.decode import RECEIPTS, Decode, Failure, Format
+from ..transforms.sources.kafka import KafkaSource
+
+Shard = tuple[str, int]
+
+__all__ = ["RecordBatchCoder", "Sync", "Windows", "build"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Fixed windows of `every` seconds, by the time blocks are read (`arrival`) or by the changes' own (`event`).
+
+    `lateness` in seconds is for runners that stream; a bounded pass sees every change before its windows close.
+    """
+
+    every: float = 10.0
+    by_event: bool = False
+    lateness: float = 0.0
+
+    def fixed(self) -> beam.WindowInto:
+        return beam.WindowInto(FixedWindows(self.every), allowed_lateness=self.lateness)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """All that one pipeline needs; `routes` by topic, `commits.routes` by table."""
+
+    source: KafkaSource
+    routes: Mapping[str, Route]
+    format: Format
+    commits: CommitSettings
+    windows: Windows
+    shards: int = 1
+
+
+def build(pipeline: beam.Pipeline, sync: Sync) -> PCollection[Outcome | Failure]:
+    """Read, decode, window, shuffle by shard, compact, stage, commit; gives what each commit came to."""
+    blocks = pipeline | "Read blocks" >> ReadFromUnboundedSource(sync.source, max_read_time_seconds=2)
+    every = round(sync.windows.every * 1000) if sync.windows.by_event else None
+    decode = beam.ParDo(Decode(sync.routes, sync.format, sync.shards, every))
+    decoded = blocks | "Decode" >> decode.with_outputs(RECEIPTS, main="changes")
+    parts = (
+        decoded["changes"]
+        | "Type changes" >> beam.Map(_same).with_output_types(tuple[Shard, pa.RecordBatch])
+        | "Window changes" >> sync.windows.fixed()
+        | "Group by shard" >> beam.GroupByKey()
+        | "Compact and stage" >> beam.ParDo(Stage(sync.commits.target)).with_output_types(tuple[str, Item])
+    )
+    receipts = decoded[RECEIPTS] | "Type receipts" >> beam.Map(_same).with_output_types(tuple[str, Item])
+    if not sync.windows.by_event:
+        windowed = receipts | "Window receipts" >> sync.windows.fixed()
+        return _commit("window", (parts, windowed), sync.commits)
+    rows = _commit("rows", (parts,), replace(sync.commits, covers=Covers.ROWS))
+    done = (
+        rows
+        | "Name outcomes" >> beam.Map(lambda outcome: (outcome.table, outcome)).with_output_types(tuple[str, Item])
+        | "Forget windows" >> beam.WindowInto(GlobalWindows())
+    )
+    ledger = _commit("ledger", (done, receipts), replace(sync.commits, covers=Covers.LEDGER))
+    return (rows, ledger) | "All outcomes" >> beam.Flatten()
+
+
+def _commit(
+    what: str, items: tuple[PCollection[tuple[str, Item]], ...], settings: CommitSettings
+) -> PCollection[Outcome | Failure]:
+    return (
+        items
+        | f"Gather {what}" >> beam.Flatten()
+        | f"Group {what} by table" >> beam.GroupByKey()
+        | f"Commit {what}" >> beam.ParDo(Apply(settings)).with_output_types(Outcome | Failure)
+    )
+
+
+def _same(element: Any) -> Any:
+    return element

@@ -1,0 +1,89 @@
+"""Keys of rows: equal keys numbered alike, and a hash that sends them to the same shard."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numba
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+SEED: Final = np.uint64(0x9E3779B97F4A7C15)
+
+
+def number_keys(columns: Sequence[pa.Array]) -> tuple[NDArray[np.int32], int]:
+    """A number for each row, equal where all key columns are equal, and how many there are.
+
+    Nulls are equal to one another. Numbers count from 0 in order of first appearance.
+    """
+    codes, count = _number(columns[0])
+    for column in columns[1:]:
+        inner, width = _number(column)
+        codes, count = _number(pa.array(codes.astype(np.int64) * width + inner))
+    return codes, count
+
+
+def _number(column: pa.Array) -> tuple[NDArray[np.int32], int]:
+    encoded = column.dictionary_encode(null_encoding="encode")
+    return np.asarray(encoded.indices), len(encoded.dictionary)
+
+
+def shard(columns: Sequence[pa.Array], shards: int) -> NDArray[np.int32]:
+    """The shard of each row, 0 to shards - 1.
+
+    The same for a key however wide its integers are and whatever scale its decimals have, so that a key stays in
+    one shard while its schema grows.
+    """
+    if shards == 1:
+        return np.zeros(len(columns[0]), np.int32)
+    mixed = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        _mix(mixed, _hash(column))
+    return (mixed % np.uint64(shards)).astype(np.int32)
+
+
+def _hash(column: pa.Array) -> NDArray[np.uint64]:
+    kind = column.type
+    if pa.types.is_integer(kind):
+        return np.asarray(column.cast(pa.int64()).fill_null(-1)).view(np.uint64)
+    if pa.types.is_timestamp(kind):
+        return _hash(column.cast(pa.timestamp("us", kind.tz), safe=False).cast(pa.int64()))
+    if pa.types.is_date32(kind) or pa.types.is_time32(kind):
+        return _hash(column.cast(pa.int32()))
+    if pa.types.is_time64(kind) or pa.types.is_duration(kind):
+        return _hash(column.cast(pa.int64()))
+    if pa.types.is_decimal(kind):
+        text = column.cast(pa.string())
+        if kind.scale > 0:
+            text = pc.utf8_rtrim(pc.utf8_rtrim(text, characters="0"), characters=".")
+        return _hash(text)
+    if pa.types.is_fixed_size_binary(kind):
+        column = column.cast(pa.binary())
+    elif not (pa.types.is_string(kind) or pa.types.is_binary(kind)):
+        column = column.cast(pa.string())
+    _, offsets, data = column.buffers()
+    raw = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+    return _hash_bytes(raw, np.frombuffer(offsets, np.int32, len(column) + 1, column.offset * 4))
+
+
+@numba.njit(cache=True, nogil=True)
+def _hash_bytes(data, offsets):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """FNV-1a, 64 bits."""
+    hashes = np.empty(len(offsets) - 1, np.uint64)
+    for i in range(len(hashes)):
+        value = np.uint64(0xCBF29CE484222325)
+        for p in range(offsets[i], offsets[i + 1]):
+            value = (value ^ np.uint64(data[p])) * np.uint64(0x100000001B3)
+        hashes[i] = value
+    return hashes
+
+
+@numba.njit(cache=True, nogil=True)
+def _mix(mixed, hashes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The finaliser of SplitMix64 over the running value and the next column's hash."""
+    for i in range(len(mixed)):
+        value = mixed[i] * np.uint64(31) + hashes[i] + SEED
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed[i] = value ^ (value >> np.uint64(31))

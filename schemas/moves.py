@@ -1,0 +1,110 @@
+"""Key changes with unavailable values: the value stands in the last row of the old key.
+
+Debezium sends a key change as delete, tombstone and create. Where the create lacks an unchanged out-of-line
+value, its header `__debezium.oldkey` names the key whose last row has it. That row may lie in the same window (a
+departure, kept by `schemas.partial`), or in the target as it was before the commit.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from .change import MOVED, POSITION, UNAVAILABLE
+from .partial import MOVED_AT
+from .table import Table
+
+Row = dict[str, Any]
+KeyValues = tuple[Any, ...]
+Lookup = Callable[[set[KeyValues]], dict[KeyValues, Row]]
+
+
+def settle_requests(
+    table: Table, requests: pa.RecordBatch, departures: Iterable[pa.RecordBatch], lookup: Lookup
+) -> tuple[pa.RecordBatch, int]:
+    """The requests as whole rows, and how many of their values no row holds: those are NULL.
+
+    `lookup` gives rows of the target before the commit by key (values as `comparable`); it is asked once.
+    """
+    asked = requests.to_pylist()
+    left = [row for batch in departures for row in batch.to_pylist()]
+    search = _Search(table, _by_key(table, left), {})
+    olds = {key for row in (*asked, *left) if (key := old_key(table, row[MOVED])) is not None}
+    search.target.update(lookup(olds | set(search.departures)))
+    for row in asked:
+        origin = old_key(table, row[MOVED])
+        for name in row[UNAVAILABLE]:
+            row[name] = search.value(origin, row[MOVED_AT], name, frozenset())
+    names = [name for name in requests.schema.names if name not in (UNAVAILABLE, MOVED, MOVED_AT)]
+    schema = pa.schema([requests.schema.field(name) for name in names])
+    whole = pa.RecordBatch.from_pylist([{name: row[name] for name in names} for row in asked], schema=schema)
+    return whole, search.missed
+
+
+@dataclass(slots=True)
+class _Search:
+    table: Table
+    departures: dict[KeyValues, list[Row]]
+    target: dict[KeyValues, Row]
+    missed: int = field(default=0)
+
+    def value(self, key: KeyValues | None, at: bytes, name: str, seen: frozenset[tuple[KeyValues, bytes]]) -> Any:
+        """The value of column `name` in the last row that `key` had before the key change at position `at`."""
+        if key is not None and (key, at) not in seen:
+            row = self._departure(key, at)
+            if row is None:
+                found = self.target.get(key)
+                if found is not None and name in found:
+                    return found[name]
+            elif name not in (row[UNAVAILABLE] or ()):
+                return row[name]
+            elif row[MOVED] is not None:
+                return self.value(old_key(self.table, row[MOVED]), row[MOVED_AT], name, seen | {(key, at)})
+            elif name in self.target.get(key, {}):
+                return self.target[key][name]
+        self.missed += 1
+        return None
+
+    def _departure(self, key: KeyValues, at: bytes) -> Row | None:
+        """The delete of the same key change: the one of its source order, else the newest before it."""
+        rows = self.departures.get(key, [])
+        same = [row for row in rows if row[POSITION][:16] == at[:16]]
+        older = [row for row in rows if row[POSITION] < at]
+        return max(same or older, key=lambda row: row[POSITION], default=None)
+
+
+def _by_key(table: Table, rows: list[Row]) -> dict[KeyValues, list[Row]]:
+    grouped: dict[KeyValues, list[Row]] = {}
+    for row in rows:
+        key = tuple(comparable(row[name], table.columns.field(name).type) for name in table.key)
+        grouped.setdefault(key, []).append(row)
+    return grouped
+
+
+def old_key(table: Table, header: bytes | None) -> KeyValues | None:
+    """The key that the header names, or None where it is not JSON with the key's fields."""
+    if header is None:
+        return None
+    try:
+        named = json.loads(header)
+    except ValueError:
+        return None
+    if isinstance(named, dict) and isinstance(named.get("payload"), dict):
+        named = named["payload"]
+    if not isinstance(named, dict) or not set(table.key) <= set(named):
+        return None
+    return tuple(named[name] for name in table.key)
+
+
+def comparable(value: Any, kind: pa.DataType) -> Any:
+    """A key value as Connect's JSON converter writes it: numbers for dates and times, base64 for bytes."""
+    if value is None:
+        return None
+    if pa.types.is_temporal(kind):
+        return pa.scalar(value, kind).cast(pa.int32() if kind.bit_width == 32 else pa.int64()).as_py()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value

@@ -1,0 +1,87 @@
+"""References to secrets, `${env:NAME}` and `${file:PATH}`: kept as written, resolved at the moment of use."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+from .errors import JobError
+
+REFERENCE: Final = re.compile(r"\$\{(?:(?P<kind>[A-Za-z_]\w*):)?(?P<name>[^}]*)\}")
+
+
+class Secret:
+    """Text that is shown as ***; `text` is what was written, a literal or with references."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+def resolve(text: str) -> str:
+    """The text with each reference replaced by the secret; never store, log or pickle what it gives.
+
+    A file's trailing line ends are cut. Raises JobError, which names the variable or path and no secret.
+    """
+    return REFERENCE.sub(_secret, text)
+
+
+def resolve_url(url: str) -> tuple[str, str | None, str | None]:
+    """(url without user information, user name, password) with references resolved.
+
+    The url is taken apart first, so a secret may hold `@`, `:` or `/`; what is written in the url itself is
+    percent-decoded in the name and the password.
+    """
+    secrets: list[str] = []
+
+    def masked(reference: re.Match[str]) -> str:
+        secrets.append(resolve(reference[0]))
+        return f"-{len(secrets) - 1}-secret-"
+
+    def clear(text: str, decode: Callable[[str], str] = str) -> str:
+        parts = re.split(r"-(\d+)-secret-", text)
+        return "".join(secrets[int(part)] if i % 2 else decode(part) for i, part in enumerate(parts))
+
+    whole = resolve(url) if REFERENCE.match(url) else REFERENCE.sub(masked, url)
+    scheme, separator, rest = whole.partition("://")
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    name, _, password = user.partition(":")
+    base = clear(f"{scheme}{separator}{host}{slash}{path}")
+    return (base, clear(name, unquote), clear(password, unquote)) if at else (base, None, None)
+
+
+def shown(url: str) -> str:
+    """The url for people and logs: without user name and password."""
+    scheme, separator, rest = url.partition("://")
+    masked = REFERENCE.sub(lambda reference: "*" * len(reference[0]), rest)
+    authority = masked.partition("/")[0]
+    return f"{scheme}{separator}{rest[authority.rfind('@') + 1 :]}"
+
+
+def _secret(reference: re.Match[str]) -> str:
+    kind, name = reference["kind"], reference["name"]
+    if kind == "env":
+        if name not in os.environ:
+            raise JobError(f"${{env:{name}}}: the environment variable {name} is not set")
+        return os.environ[name]
+    if kind == "file":
+        try:
+            return Path(name).read_text(encoding="utf-8").rstrip("\r\n")
+        except OSError as error:
+            raise JobError(f"${{file:{name}}}: {error.strerror}: {name}") from None
+        except UnicodeDecodeError:
+            raise JobError(f"${{file:{name}}}: {name} is not UTF-8 text") from None
+    raise JobError(f"{reference[0]}: a secret is written ${{env:NAME}} or ${{file:PATH}}")

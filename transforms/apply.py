@@ -1,0 +1,263 @@
+"""Stage deltas by shard, then one commit a table and window: rows, ledger and dead letters together."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+import apache_beam as beam
+import pyarrow as pa
+
+from ..schemas.change import SOURCE
+from ..schemas.decoding import Route
+from ..schemas.errors import LedgerGapError, MillraceError, TransientSinkError
+from ..schemas.ledger import Account, Commit, covered
+from ..schemas.moves import KeyValues, Row, comparable, settle_requests
+from ..schemas.table import Table
+from .compact import compact
+from .dead_letters import DeadLetterFiles, Limit
+from .decode import Failure, Receipt, table_key
+from .sinks import Sink, Staged, open_sink
+
+LOGGER: Final = logging.getLogger("millrace")
+RETRIES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A sink to open in a worker: the job file's `target`, secrets still as references."""
+
+    type: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def open(self) -> Sink:
+        return open_sink(self.type, self.options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one shard of a table and window came to; `rows` counts the staged rows by source number."""
+
+    staged: Staged
+    rows: Mapping[int, int]
+    superseded: Mapping[int, int]
+    requests: pa.RecordBatch | None
+    departures: pa.RecordBatch | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A commit that was made; `unfilled` counts unavailable values that no row held, now NULL."""
+
+    table: str
+    accounts: tuple[Account, ...]
+    unfilled: int = 0
+
+
+Item = Part | Receipt | Failure | Outcome
+
+
+class Covers(StrEnum):
+    """What a commit covers: windows by arrival go whole; those by event time rows first, the ledger last."""
+
+    WHOLE = "whole"
+    ROWS = "rows"
+    LEDGER = "ledger"
+
+
+class Stage(beam.DoFn):  # type: ignore[misc]
+    """((table, shard), changes of a window) to (table, Part or Failure)."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def setup(self) -> None:
+        self._sink = self._target.open()
+
+    def teardown(self) -> None:
+        self._sink.close()
+
+    def process(self, element: tuple[tuple[str, int], Iterable[pa.RecordBatch]]) -> Iterator[tuple[str, Item]]:
+        (name, _), batches = element[0], list(element[1])
+        try:
+            yield name, stage(self._sink, name, batches)
+        except MillraceError as error:
+            yield name, Failure(name, error)
+
+
+def stage(sink: Sink, name: str, batches: Sequence[pa.RecordBatch]) -> Part:
+    """Compact the changes of one shard and stage its delta. Raises IncompatibleSchemaError, SinkError."""
+    done = compact(name, table_key(batches[0]), batches)
+    rows = _counted(done.delta)
+    if done.requests is not None:
+        rows.update(_counted(done.requests))
+    return Part(
+        staged=sink.stage(done.table, done.delta),
+        rows={number: count for number, count in rows.items() if number >= 0},
+        superseded=done.superseded,
+        requests=done.requests,
+        departures=done.departures,
+    )
+
+
+def _counted(delta: pa.RecordBatch) -> Counter[int]:
+    counts = delta.column(SOURCE).value_counts()
+    return Counter(dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitSettings:
+    """What commits of a run share. `routes` by table; `dead` and `read` count what the run had before."""
+
+    job: str
+    routes: Mapping[str, Route]
+    target: Target
+    dead_letters: DeadLetterFiles
+    limit: Limit = Limit()
+    dead: int = 0
+    read: int = 0
+    covers: Covers = Covers.WHOLE
+
+
+class Apply(beam.DoFn):  # type: ignore[misc]
+    """(table, items of a window) to Outcome or Failure: one commit, or none of it."""
+
+    def __init__(self, settings: CommitSettings) -> None:
+        self._settings = settings
+
+    def setup(self) -> None:
+        self._sink = self._settings.target.open()
+
+    def teardown(self) -> None:
+        self._sink.close()
+
+    def process(self, element: tuple[str, Iterable[Item]]) -> Iterator[Outcome | Failure]:
+        name, items = element[0], list(element[1])
+        failed = next((item for item in items if isinstance(item, Failure)), None)
+        if failed is not None:
+            yield failed
+            return
+        try:
+            yield commit(self._sink, self._settings, name, items)
+        except MillraceError as error:
+            yield Failure(name, error)
+
+
+def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item]) -> Outcome:
+    """Apply one table's window: dead letters become durable first, then rows and ledger in one transaction.
+
+    Transient errors of the target are retried with back-off. Raises TableError, SinkError; then nothing of the
+    window is in the table.
+    """
+    receipts = [item for item in items if isinstance(item, Receipt)]
+    parts = [item for item in items if isinstance(item, Part)]
+    letters = [letter for receipt in receipts for letter in receipt.letters]
+    settings.dead_letters.write(letters)
+    read = settings.read + sum(receipt.read for receipt in receipts)
+    settings.limit.check(settings.dead + len(letters), read, letters)
+    staged = [part.staged for part in parts if part.staged.rows]
+    whole, unfilled = _settled_requests(sink, parts)
+    staged += whole
+    table = staged[0].table if staged else Table(name, _key(parts), pa.schema([]))
+    order = Commit(
+        settings.job,
+        accounts(settings, name, receipts, parts),
+        max((receipt.truncate for receipt in receipts if receipt.truncate), default=None),
+        _truncates(settings.routes[name], receipts),
+    )
+    return Outcome(table=name, accounts=_retried(sink, table, staged, order), unfilled=unfilled)
+
+
+def _key(parts: Sequence[Part]) -> tuple[str, ...]:
+    return parts[0].staged.table.key if parts else ()
+
+
+def _truncates(route: Route, receipts: Sequence[Receipt]) -> dict[int, int]:
+    counts: Counter[int] = Counter()
+    for receipt in receipts:
+        counts[route.number(receipt.span.topic, receipt.span.partition)] += receipt.truncates
+    return dict(counts)
+
+
+def accounts(
+    settings: CommitSettings, name: str, receipts: Sequence[Receipt], parts: Sequence[Part]
+) -> tuple[Account, ...]:
+    """An account for each partition of the table's route, by source number, before the target's guard.
+
+    A partition without a block in this window has first == stop == 0: its ledger stays as it is. Raises
+    LedgerGapError where blocks of a partition leave a hole between them.
+    """
+    try:
+        spans = covered([receipt.span for receipt in receipts])
+    except ValueError as error:
+        raise LedgerGapError(f"table {name}: {error}; nothing was committed, run the job again") from error
+    superseded: Counter[int] = Counter()
+    shuffled: Counter[int] = Counter()
+    for part in parts:
+        superseded.update(part.superseded)
+        shuffled.update(part.superseded)
+        shuffled.update(part.rows)
+    settled = []
+    for number, source in enumerate(settings.routes[name].sources):
+        mine = [receipt for receipt in receipts if receipt.span.source == source]
+        span = spans.get(source)
+        read = {
+            Covers.WHOLE: sum(receipt.read for receipt in mine),
+            Covers.ROWS: shuffled[number],
+            Covers.LEDGER: sum(receipt.read - receipt.changes for receipt in mine),
+        }[settings.covers]
+        settled.append(
+            Account(
+                source.topic,
+                source.partition,
+                0 if span is None else span.first,
+                0 if span is None else span.stop,
+                read=read,
+                superseded=superseded[number],
+                filtered=sum(receipt.filtered for receipt in mine),
+                dead=sum(len(receipt.letters) for receipt in mine),
+            )
+        )
+    return tuple(settled)
+
+
+def _settled_requests(sink: Sink, parts: Sequence[Part]) -> tuple[list[Staged], int]:
+    """Rows that wait for another key's last row, filled and staged."""
+    departures = [part.departures for part in parts if part.departures is not None]
+    staged, unfilled = [], 0
+    for part in parts:
+        if part.requests is None:
+            continue
+        table = part.staged.table
+        rows, missed = settle_requests(table, part.requests, departures, lambda keys, of=table: rows_of(sink, of, keys))
+        unfilled += missed
+        staged.append(sink.stage(table, rows))
+    return staged, unfilled
+
+
+def rows_of(sink: Sink, table: Table, keys: set[KeyValues]) -> dict[KeyValues, Row]:
+    """The target's rows of these keys, by one scan: only for the rare key change that needs an old value."""
+    if table.name not in sink.tables():
+        return {}
+    found: dict[KeyValues, Row] = {}
+    for batch in sink.scan(table.name):
+        columns = [batch.column(name) for name in table.key]
+        kinds = [column.type for column in columns]
+        for number, values in enumerate(zip(*(column.to_pylist() for column in columns), strict=True)):
+            key = tuple(comparable(value, kind) for value, kind in zip(values, kinds, strict=True))
+            if key in keys:
+                found[key] = batch.slice(number, 1).to_pylist()[0]
+    return found
+
+
+def _retried(sink: Sink, table: Table, staged: Sequence[Staged], order: Commit) -> tuple[Account, ...]:
+    for pause in RETRIES:
+        try:
+            return sink.commit(table, staged, order)
+        except TransientSinkError as error:
+            LOGGER.warning("table %s: %s; trying again in %s s", table.name, error, pause)
+            time.sleep(pause)
+    return sink.commit(table, staged, order)

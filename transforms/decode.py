@@ -1,0 +1,128 @@
+"""Blocks to changes, sent to the shard of their key; counts and dead letters to the commit of their table."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.transforms.window import TimestampedValue
+
+from ..schemas.block import Block
+from ..schemas.change import SOURCE, TIME
+from ..schemas.contracts import Contracts
+from ..schemas.dead_letter import DeadLetter
+from ..schemas.debezium import DebeziumDecoder
+from ..schemas.decoding import BlockDecoder, Decoded, Route
+from ..schemas.errors import MillraceError
+from ..schemas.framing import Framing
+from ..schemas.key import shard
+from ..schemas.ledger import OffsetRange
+from ..schemas.upsert import UpsertDecoder
+
+RECEIPTS: Final = "receipts"
+KEY: Final = b"millrace.key"
+DECODERS: Final = {"debezium": DebeziumDecoder, "upsert": UpsertDecoder}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """How the messages of a job are written: `type` is debezium or upsert."""
+
+    type: str
+    contracts: Contracts
+    framing: Framing = Framing.AUTO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What one block came to, for the accounts of its table's commit; `changes` went through the shuffle."""
+
+    span: OffsetRange
+    read: int
+    changes: int
+    filtered: int
+    truncates: int
+    truncate: bytes | None
+    letters: tuple[DeadLetter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a table cannot be committed in this window; nothing of it is."""
+
+    table: str
+    error: MillraceError
+
+
+class Decode(beam.DoFn):  # type: ignore[misc]
+    """Block to ((table, shard), changes), and (table, Receipt or Failure) as `RECEIPTS`.
+
+    With `every` (milliseconds) the changes are cut by their own time, and stamped with the start of their window.
+    """
+
+    def __init__(self, routes: Mapping[str, Route], format: Format, shards: int = 1, every: int | None = None) -> None:
+        self._routes, self._format, self._shards, self._every = dict(routes), format, shards, every
+        self._decoders: dict[str, BlockDecoder] = {}
+
+    def process(self, block: Block) -> Iterator[Any]:
+        route = self._routes[block.topic]
+        try:
+            done = self._decoder(block.topic, route).decode(block)
+        except MillraceError as error:
+            yield beam.pvalue.TaggedOutput(RECEIPTS, (route.table, Failure(route.table, error)))
+            return
+        yield beam.pvalue.TaggedOutput(RECEIPTS, (route.table, receipt(done)))
+        for changes in done.changes:
+            for stamp, part in by_window(changes, self._every):
+                for number, piece in by_shard(part, done.key, self._shards):
+                    element = (route.table, number), piece
+                    yield element if stamp is None else TimestampedValue(element, stamp)
+
+    def _decoder(self, topic: str, route: Route) -> BlockDecoder:
+        if topic not in self._decoders:
+            decoder = DECODERS[self._format.type]
+            self._decoders[topic] = decoder(self._format.contracts, topic, route, self._format.framing)
+        return self._decoders[topic]
+
+
+def receipt(done: Decoded) -> Receipt:
+    """The receipt of a decoded block; changes with source -1 are not counted."""
+    return Receipt(
+        span=OffsetRange(done.topic, done.partition, done.first, done.stop),
+        read=done.read,
+        changes=sum(int((np.asarray(batch.column(SOURCE)) >= 0).sum()) for batch in done.changes),
+        filtered=done.filtered,
+        truncates=done.truncates,
+        truncate=done.truncate,
+        letters=tuple(done.letters),
+    )
+
+
+def by_window(changes: pa.RecordBatch, every: int | None) -> Iterator[tuple[float | None, pa.RecordBatch]]:
+    """The changes cut by windows of `every` milliseconds of their own time, with each window's start in seconds."""
+    if every is None:
+        yield None, changes
+        return
+    windows = np.asarray(changes.column(TIME)) // every
+    changes = changes.drop_columns([TIME])
+    for window in np.unique(windows):
+        yield int(window) * every / 1000, changes.take(pa.array(np.flatnonzero(windows == window)))
+
+
+def by_shard(changes: pa.RecordBatch, key: tuple[str, ...], shards: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The changes cut by the hash of their key; each piece names the table's key in its schema's metadata."""
+    changes = changes.replace_schema_metadata({KEY: json.dumps(key).encode()})
+    if shards == 1:
+        yield 0, changes
+        return
+    numbers = shard([changes.column(name) for name in key], shards)
+    for number in np.unique(numbers):
+        yield int(number), changes.take(pa.array(np.flatnonzero(numbers == number)))
+
+
+def table_key(changes: pa.RecordBatch) -> tuple[str, ...]:
+    """The key that `by_shard` wrote down."""
+    return tuple(json.loads(changes.schema.metadata[KEY]))
