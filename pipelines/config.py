@@ -1,147 +1,229 @@
-"""The job file: YAML to frozen dataclasses. Each mistake is one JobError: the place, the wrong word, the nearest right one."""
+"""The job file as frozen dataclasses. Each mistake is one JobError: the place, the wrong word, the nearest right."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, cast, get_args
 
-from ..schemas.contracts import Contracts, FolderContracts
+from ..schemas.change import PREFIX
 from ..schemas.decoding import OnTruncate
 from ..schemas.errors import JobError
 from ..schemas.framing import Framing
-from ..schemas.secrets import Secret, resolve, shown
+from ..schemas.secrets import shown
+from ..transforms.dead_letters import Limit
 from ..transforms.registry import HttpContracts
+from ..transforms.sources.settings import KafkaSettings
 from .entry import Entry, guess, read_yaml
-from .kafka_settings import CLIENT_SETTINGS, MILLRACES_OWN, PATHS, checked_client
-from .target import Target, read_target, rooted
+from .job import By, Format, FormatType, Job, Source, Start, TableEntry, Window
+from .routes import TableRoute, route
+from .target import located, read_target
 
-Start = Literal["earliest", "latest"] | datetime
+__all__ = ["Job", "TableRoute", "load_job", "route"]
 
 TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\],]+)(:\d{1,5})?")
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Which topics of which cluster. Exactly one of `topics` and `topic_pattern` is set; `client` is as written."""
-
-    bootstrap_servers: tuple[str, ...]
-    topics: tuple[str, ...] = ()
-    topic_pattern: str | None = None
-    start: Start = "earliest"
-    client: Mapping[str, Any] = field(default_factory=dict)
-
-    def settings(self) -> dict[str, Any]:
-        """kafka-python's settings with the references as written, and no Secret objects: never print them."""
-        return {"bootstrap_servers": list(self.bootstrap_servers), **as_written(self.client)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Format:
-    """How messages are encoded. Exactly one of `registry` and `schemas` is set."""
-
-    type: Literal["debezium", "upsert"]
-    registry: HttpContracts | None = None
-    schemas: Path | None = None
-    framing: Framing = Framing.AUTO
-
-    def contracts(self) -> Contracts:
-        """The registry (not asked yet) or the folder (read now). Raises JobError."""
-        if self.schemas is not None:
-            return FolderContracts(self.schemas)
-        assert self.registry is not None
-        return self.registry
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableEntry:
-    """An item of `tables`: the topics `topics` (`from`) go to the table `to`; `key` None means the message key's fields."""
-
-    topics: tuple[str, ...]
-    to: str
-    key: tuple[str, ...] | None = None
-    on_truncate: OnTruncate = OnTruncate.FAIL
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """`allowed_lateness` is zero where windows are by arrival."""
-
-    every: timedelta = timedelta(seconds=10)
-    by: Literal["arrival", "event"] = "arrival"
-    allowed_lateness: timedelta = timedelta(0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limit:
-    """Of dead letters: more than `count` of them, or more than `share` (0 to 1) of what was read, stop the run."""
-
-    count: int | None = None
-    share: float | None = None
-
-    def exceeded(self, dead: int, read: int) -> bool:
-        """Whether a run that has read `read` records may not have `dead` dead letters."""
-        if self.count is not None:
-            return dead > self.count
-        return self.share is not None and dead > self.share * read
-
-    def __str__(self) -> str:
-        return f"{self.share:.10g}" if self.count is None and self.share is None else self._words()
-
-    def _words(self) -> str:
-        return str(self.count) if self.share is None else f"{self.share * 100:.10g}%"
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeadLetters:
-    """Where dead letters go: a folder or a URL; `limit` None means any number of them."""
-
-    path: str
-    limit: Limit | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A job file. `file` is its path as given, `folder` the absolute folder that relative paths start from."""
-
-    job: str
-    source: Source
-    format: Format
-    tables: tuple[TableEntry, ...] = ()
-    window: Window = Window()
-    target: Target
-    dead_letters: DeadLetters
-    file: Path
-    folder: Path
+FILES: Final = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_crlfile")
 
 
 def load_job(path: str | Path) -> Job:
-    """Read and check a job file; opens nothing else and resolves no secret. Raises JobError."""
+    """Read and check a job file; opens nothing else and looks no secret up. Raises JobError."""
     file = Path(path)
     keys = ("job", "source", "format", "tables", "window", "target", "dead_letters", "max_dead_letters")
     top = read_yaml(file).mapping(keys, ("job", "source", "format", "target"))
+    folder = file.absolute().parent
     source = _source(top["source"])
     return Job(
-        job=_name(top["job"]),
+        job=_matching(top["job"], NAME, "a name of letters, digits, '_', '-' and '.'"),
         source=source,
         format=_format(top["format"]),
         tables=_tables(top["tables"], source) if "tables" in top else (),
         window=_window(top["window"]) if "window" in top else Window(),
         target=read_target(top["target"]),
-        dead_letters=_dead_letters(file, top.get("dead_letters"), top.get("max_dead_letters")),
+        dead_letters=_dead_letters(top["dead_letters"]) if "dead_letters" in top else folder / "dead_letters",
+        max_dead_letters=_limit(top["max_dead_letters"]) if "max_dead_letters" in top else Limit(),
         file=file,
-        folder=file.absolute().parent,
+        folder=folder,
     )
 
 
-def as_written(value: Any) -> Any:
-    """The value with each Secret as its text: references stay references. Never print or log what it gives."""
-    return _unwrapped(value, str)
+def _source(entry: Entry) -> Source:
+    keys = ("type", "bootstrap_servers", "topics", "topic_pattern", "start", "client")
+    found = entry.mapping(keys, ("type", "bootstrap_servers"))
+    found["type"].choice(("kafka",))
+    if "topics" in found and "topic_pattern" in found:
+        raise found["topic_pattern"].error("stands beside source.topics; a job has one of the two")
+    if "topics" not in found and "topic_pattern" not in found:
+        raise entry.error("says no topics: add topics: [NAME, ...] or topic_pattern: 'REGEX'")
+    return Source(
+        kafka=_kafka(found["bootstrap_servers"], found.get("client")),
+        topics=_topics(found["topics"]) if "topics" in found else (),
+        topic_pattern=_pattern(found["topic_pattern"]) if "topic_pattern" in found else None,
+        start=_start(found["start"]) if "start" in found else "earliest",
+    )
 
 
-def revealed(value: Any) -> Any:
-    """The value with each Secret as its text, and all references resolved. Never print, log or pickle what it gives."""
-    return _unwrapped(value, resolve)
+def _kafka(servers: Entry, client: Entry | None) -> KafkaSettings:
+    listed = [part.strip() for text in servers.texts() for part in text.split(",")]
+    for server in listed:
+        if SERVER.fullmatch(server) is None or int(server.rpartition(":")[2] or 0 if ":" in server else 0) > 65535:
+            said = "one of the servers" if "@" in server else repr(server)
+            raise servers.error(f"{said} is not written host:port")
+    settings = KafkaSettings(",".join(listed))
+    options: dict[str, Any] = {}
+    for name, entry in client.mapping().items() if client else ():
+        value = entry.plain()
+        options[name] = located(entry, value) if name in FILES and isinstance(value, str) else value
+        try:
+            settings = KafkaSettings(settings.bootstrap_servers, options)
+        except JobError as error:
+            raise entry.placed(str(error)) from None
+    return settings
+
+
+def _topics(entry: Entry) -> tuple[str, ...]:
+    topics = entry.texts()
+    for topic in topics:
+        _check_topic(entry, topic)
+    return topics
+
+
+def _check_topic(entry: Entry, topic: str) -> None:
+    if TOPIC.fullmatch(topic) is None:
+        advice = "; for a pattern use source.topic_pattern" if re.search(r"[*+?\\|()\[\]]", topic) else ""
+        raise entry.error(f"{topic!r} cannot be a topic: names have letters, digits, '.', '_' and '-' only{advice}")
+
+
+def _pattern(entry: Entry) -> str:
+    pattern = entry.raw_text()
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise entry.error(f"{pattern!r} is not a regular expression: {error}") from None
+    return pattern
+
+
+def _start(entry: Entry) -> Start:
+    if entry.kind == "a mapping":
+        return entry.mapping(("timestamp",), ("timestamp",))["timestamp"].moment()
+    return cast(Start, entry.choice(("earliest", "latest"), "{timestamp: 2026-01-01T00:00:00Z}"))
+
+
+def _format(entry: Entry) -> Format:
+    found = entry.mapping(("type", "registry", "schemas", "framing"), ("type",))
+    if "registry" in found and "schemas" in found:
+        raise found["schemas"].error("stands beside format.registry; a job has one of the two")
+    if "registry" not in found and "schemas" not in found:
+        raise entry.error("says no schemas: add registry: URL or schemas: FOLDER (of .avsc files)")
+    framing = Framing(found["framing"].choice(tuple(Framing))) if "framing" in found else Framing.AUTO
+    if "registry" in found and framing in (Framing.BARE, Framing.SINGLE_OBJECT):
+        raise found["framing"].error(f"{framing} needs format.schemas, a folder: a registry finds schemas by id only")
+    return Format(
+        type=cast(FormatType, found["type"].choice(get_args(FormatType))),
+        registry=_registry(found["registry"]) if "registry" in found else None,
+        schemas=Path(located(found["schemas"], found["schemas"].text())) if "schemas" in found else None,
+        framing=framing,
+    )
+
+
+def _registry(entry: Entry) -> HttpContracts:
+    if entry.kind != "a mapping":
+        return HttpContracts(_url(entry))
+    numbers = ("timeout", "give_up_after", "remember_refusals")
+    files = ("ca", "certificate", "certificate_key")
+    found = entry.mapping(("url", "username", "password", *files, *numbers), ("url",))
+    options: dict[str, Any] = {"url": _url(found.pop("url"))}
+    for name, part in found.items():
+        if name in numbers:
+            options[name] = part.duration().total_seconds()
+        else:
+            options[name] = located(part, part.text()) if name in files else part.text()
+    return HttpContracts(**options)
+
+
+def _url(entry: Entry) -> str:
+    url = entry.text()
+    if not url.startswith(("http://", "https://", "${")):
+        raise entry.error(f"{shown(url)!r} does not begin with http:// or https://; a folder is format.schemas")
+    return url
+
+
+def _tables(entry: Entry, source: Source) -> tuple[TableEntry, ...]:
+    tables: list[TableEntry] = []
+    taken: dict[str, str] = {}
+    for item in entry.items():
+        table, names = _table(item, source), item.mapping()
+        for topic in table.topics:
+            if any(topic in other.topics for other in tables):
+                raise names["from"].error(f"{topic!r} already goes to another table")
+        if table.to.casefold() in taken:
+            raise names.get("to", item).error(
+                f"the table {table.to!r} stands twice ({taken[table.to.casefold()]}); several topics into one table "
+                "are one item: from: [a, b]"
+            )
+        taken[table.to.casefold()] = item.path
+        tables.append(table)
+    return tuple(tables)
+
+
+def _table(item: Entry, source: Source) -> TableEntry:
+    found = item.mapping(("from", "to", "key", "on_truncate"), ("from",))
+    topics = _topics(found["from"])
+    for topic in topics:
+        if not source.reads(topic):
+            where = "match source.topic_pattern" if source.topic_pattern else "stand in source.topics"
+            raise found["from"].error(f"{topic!r} does not {where}{guess(topic, source.topics)}")
+    if "to" not in found and len(topics) > 1:
+        raise item.error("several topics need the table's name: add to: NAME")
+    truncate = found["on_truncate"].choice(tuple(OnTruncate)) if "on_truncate" in found else OnTruncate.FAIL
+    return TableEntry(
+        topics=topics,
+        to=_table_name(found["to"]) if "to" in found else topics[0].rpartition(".")[2],
+        key=found["key"].texts() if "key" in found else None,
+        on_truncate=OnTruncate(truncate),
+    )
+
+
+def _table_name(entry: Entry) -> str:
+    name = entry.text()
+    if name.lower().startswith(PREFIX):
+        raise entry.error(f"{name!r}: names that begin with {PREFIX} are Millrace's own")
+    if len(name) > 200 or name in (".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", name):
+        raise entry.error(f"{name!r} cannot be a table: no '/', '\\' or control characters, at most 200 characters")
+    return name
+
+
+def _window(entry: Entry) -> Window:
+    found = entry.mapping(("every", "by", "allowed_lateness"))
+    by = found["by"].choice(get_args(By)) if "by" in found else Window.by
+    if "allowed_lateness" in found and by != "event":
+        raise found["allowed_lateness"].error("has a meaning with by: event only; windows by arrival are never late")
+    return Window(
+        every=found["every"].duration() if "every" in found else Window.every,
+        by=cast(By, by),
+        allowed_lateness=found["allowed_lateness"].duration()
+        if "allowed_lateness" in found
+        else Window.allowed_lateness,
+    )
+
+
+def _dead_letters(entry: Entry) -> Path:
+    found = entry.mapping(("path",), ("path",))
+    path = located(found["path"], found["path"].text())
+    if "://" in path:
+        raise found["path"].error(f"{path!r} is not a local folder")
+    return Path(path)
+
+
+def _limit(entry: Entry) -> Limit:
+    value = str(entry.plain()) if entry.kind in ("text", "a number") else entry.kind
+    try:
+        return Limit.parse(value)
+    except JobError as error:
+        raise entry.placed(str(error)) from None
+
+
+def _matching(entry: Entry, pattern: re.Pattern[str], wanted: str) -> str:
+    text = entry.text()
+    if pattern.fullmatch(text) is None:
+        raise entry.error(f"{text!r} is not {wanted}")
+    return text

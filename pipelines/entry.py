@@ -17,7 +17,9 @@ from ..schemas.secrets import REFERENCE, Secret
 UNITS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
 LONGEST: Final = timedelta(days=36_500)
-SECRET_WORD: Final = re.compile(r"password|passwd|secret|token|credential|auth|dsn|jaas|(access|api|private|account)_?key", re.I)
+SECRET_WORD: Final = re.compile(
+    r"password|passwd|secret|token|credential|auth|dsn|jaas|(access|api|private|account)_?key", re.I
+)
 TAGS: Final = {
     "tag:yaml.org,2002:null": "nothing",
     "tag:yaml.org,2002:bool": "true or false",
@@ -39,9 +41,12 @@ class Entry:
 
     def error(self, text: str) -> JobError:
         """A JobError that begins with the place; the caller sees to it that `text` holds no secret."""
+        return self.placed(f"{self.path}: {text}" if self.path else text)
+
+    def placed(self, text: str) -> JobError:
+        """A JobError of a sentence that names the key itself."""
         mark = self.node.start_mark
-        what = f"{self.path}: " if self.path else ""
-        return JobError(f"{self.file}:{mark.line + 1}:{mark.column + 1}: {what}{text}")
+        return JobError(f"{self.file}:{mark.line + 1}:{mark.column + 1}: {text}")
 
     @property
     def secret(self) -> bool:
@@ -125,20 +130,23 @@ class Entry:
             found.append(text)
         return tuple(found)
 
-    def choice(self, known: Sequence[str]) -> str:
-        """One of the words `known`."""
+    def choice(self, known: Sequence[str], form: str | None = None) -> str:
+        """One of the words `known`; `form` is what else may stand here."""
         word = str(self.node.value) if isinstance(self.node, yaml.ScalarNode) else None
         if word not in known:
             shown = repr(word) if word is not None else self.kind
-            raise self.error(f"{shown} is not one of {', '.join(known)}{guess(word or '', known)}")
-        return word
+            other = f" or {form}" if form else ""
+            raise self.error(f"{shown} is not one of {', '.join(known)}{other}{guess(word or '', known)}")
+        return str(word)
 
     def duration(self) -> timedelta:
         """A length of time above zero: 500ms, 10s, 5m, 1h, 7d."""
         written = str(self.node.value) if isinstance(self.node, yaml.ScalarNode) else self.kind
         match = DURATION.fullmatch(written)
         if match is None:
-            raise self.error(f"{written!r} is not a duration; write a number and a unit, as in 500ms, 10s, 5m, 1h or 7d")
+            raise self.error(
+                f"{written!r} is not a duration; write a number and a unit, as in 500ms, 10s, 5m, 1h or 7d"
+            )
         unit = match["unit"].lower()
         if not unit:
             raise self.error(f"{written!r} has no unit; write {written}s for seconds, or ms, m, h, d")
@@ -162,7 +170,7 @@ class Entry:
 
     def number(self) -> float:
         """A finite number that is not negative."""
-        value = self.value()
+        value = self.plain()
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise self.error(f"expected a number, found {self.kind if self.kind != 'a number' else value}")
         return value
@@ -173,11 +181,22 @@ class Entry:
             return {key: entry.value() for key, entry in self.mapping().items()}
         if isinstance(self.node, yaml.SequenceNode):
             return [entry.value() for entry in self.items()]
+        if self.secret and self.kind != "nothing":
+            return Secret(self.text() if self.kind == "text" else str(self.node.value))
+        return self.plain()
+
+    def plain(self) -> Any:
+        """Any YAML value as Python, secrets as they are written: the caller must not show it."""
+        if isinstance(self.node, yaml.MappingNode):
+            return {key: entry.plain() for key, entry in self.mapping().items()}
+        if isinstance(self.node, yaml.SequenceNode):
+            return [entry.plain() for entry in self.items()]
         if self.kind == "text":
-            return Secret(self.text()) if self.secret else self.text()
-        if self.secret:
-            return Secret(str(self.node.value))
-        return yaml.SafeLoader("").construct_object(self.node, deep=True)
+            return self.text()
+        try:
+            return yaml.SafeLoader("").construct_object(self.node, deep=True)
+        except ValueError:
+            raise self.error("is no value of YAML; put it in quotes to make it text") from None
 
 
 def looks_secret(key: str) -> bool:
@@ -219,7 +238,9 @@ def read_yaml(file: Path) -> Entry:
         raise JobError(f"{file}{_position(error)}: is not YAML: {_problem(error)}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise JobError(f"{file}:{line}: is not YAML: the character #x{ord(str(error.character)):04x} is not allowed") from None
+        raise JobError(
+            f"{file}:{line}: is not YAML: the character #x{ord(str(error.character)):04x} is not allowed"
+        ) from None
     except RecursionError:
         raise JobError(f"{file}: is nested too deeply") from None
     if node is None:

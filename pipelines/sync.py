@@ -40,7 +40,6 @@ class Windows:
 class Sync:
     """All that one pipeline needs; `routes` by topic, `commits.routes` by table."""
 
-    source: KafkaSource
     routes: Mapping[str, Route]
     format: Format
     commits: CommitSettings
@@ -48,9 +47,9 @@ class Sync:
     shards: int = 1
 
 
-def build(pipeline: beam.Pipeline, sync: Sync) -> PCollection[Outcome | Failure]:
+def build(pipeline: beam.Pipeline, sync: Sync, source: KafkaSource) -> PCollection[Outcome | Failure]:
     """Read, decode, window, shuffle by shard, compact, stage, commit; gives what each commit came to."""
-    blocks = pipeline | "Read blocks" >> ReadFromUnboundedSource(sync.source, max_read_time_seconds=2)
+    blocks = pipeline | "Read blocks" >> ReadFromUnboundedSource(source, max_read_time_seconds=2)
     every = round(sync.windows.every * 1000) if sync.windows.by_event else None
     decode = beam.ParDo(Decode(sync.routes, sync.format, sync.shards, every))
     decoded = blocks | "Decode" >> decode.with_outputs(RECEIPTS, main="changes")

@@ -33,7 +33,10 @@ class OffsetRange:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What became of the records of one partition in one commit: `read` is the sum of the rest."""
+    """What became of the records of one partition in one commit: `read` is the sum of the rest.
+
+    `first` and `stop` of -1: no offsets of the partition are covered, and its ledger stays as it is.
+    """
 
     topic: str
     partition: int
@@ -45,6 +48,10 @@ class Account:
     filtered: int = 0
     dead: int = 0
     skipped: int = 0
+
+    @property
+    def source(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
 
     @property
     def balance(self) -> int:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import google_crc32c
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from .block import Block
 from .codecs import CodecError, decompress
 from .dead_letter import DeadLetter
+from .varints import PROBLEMS, varint, walk
 
 MAX_BATCH_BYTES: Final = 128 << 20
 """The most that one record batch may hold when decompressed; kafka-python takes up to 100 MB off the wire."""
@@ -28,16 +28,6 @@ _GUESSED_RECORD: Final = 64
 
 _CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20
 _COLUMNS: Final = 9
-
-_TOO_LONG, _BEYOND, _NEGATIVE, _WRONG_LENGTH, _DISORDER, _LEFT = 1, 2, 3, 4, 5, 6
-_PROBLEMS: Final = {
-    _TOO_LONG: "a number in a record does not end",
-    _BEYOND: "a record reaches beyond its end",
-    _NEGATIVE: "a length or count in a record is negative",
-    _WRONG_LENGTH: "a record is not as long as it says",
-    _DISORDER: "offsets do not ascend inside the batch",
-    _LEFT: "bytes are left after the last record",
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,9 +70,9 @@ class Records:
         at = int(self.headers_at[row])
         found = []
         for _ in range(int(self.headers_count[row])):
-            length, at = _varint(self.data, at, len(self.data), 5)
+            length, at = varint(self.data, at, len(self.data), 5)
             name = self._bytes(at, length) or b""
-            size, at = _varint(self.data, at + length, len(self.data), 5)
+            size, at = varint(self.data, at + length, len(self.data), 5)
             found.append((name.decode("utf-8", "backslashreplace"), self._bytes(at, size)))
             at += max(size, 0)
         return found
@@ -211,96 +201,14 @@ class _Columns:
             self.cells = grown
         fixed = bool(batch.attributes & _APPEND_TIME)
         clock = batch.max_timestamp if fixed else batch.first_timestamp
-        problem = _walk(
+        problem = walk(
             content, self.cells[:, self.used : needed], shift, batch.base_offset, batch.last_delta, clock, fixed
         )
         if problem:
-            raise _BatchError(_PROBLEMS[problem])
+            raise _BatchError(PROBLEMS[problem])
         self.used = needed
 
     def records(self, block: Block, data: NDArray[np.uint8]) -> Records:
         """Those inside the block's range; the columns are views."""
         low, high = np.searchsorted(self.cells[0, : self.used], (block.first, block.stop))
         return Records(block.topic, block.partition, block.first, block.stop, data, *self.cells[:, low:high])
-
-
-@numba.njit(cache=True, nogil=True)
-def _varint(data, at, end, most):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """A zigzag number of at most `most` bytes before `end` and the place behind it; -1 for a place where there is none."""
-    number = np.uint64(0)
-    for index in range(min(most, end - at)):
-        byte = data[at + index]
-        number |= np.uint64(byte & 0x7F) << np.uint64(7 * index)
-        if byte < 0x80:
-            return np.int64(number >> np.uint64(1)) ^ -np.int64(number & np.uint64(1)), at + index + 1
-    return np.int64(0), np.int64(-1)
-
-
-@numba.njit(cache=True, nogil=True)
-def _field(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Length and place of nullable bytes; a place below zero is a problem, negated."""
-    length, at = _varint(data, at, end, 5)
-    if at < 0:
-        return np.int64(-1), np.int64(-_TOO_LONG)
-    if length > end - at:
-        return np.int64(-1), np.int64(-_BEYOND)
-    return max(length, np.int64(-1)), at
-
-
-@numba.njit(cache=True, nogil=True)
-def _headers(data, at, end, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """The place behind `count` headers, or a problem, negated."""
-    for _ in range(count):
-        length, at = _field(data, at, end)
-        if at >= 0 and length < 0:
-            return np.int64(-_NEGATIVE)
-        if at >= 0:
-            length, at = _field(data, at + length, end)
-        if at < 0:
-            return at
-        at += max(length, 0)
-    return at
-
-
-@numba.njit(cache=True, nogil=True)
-def _walk(data, cells, shift, base_offset, last_delta, clock, fixed):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Fill one column of `cells` a record; 0, or the problem of the first bad record."""
-    at, last = np.int64(0), np.int64(-1)
-    for row in range(cells.shape[1]):
-        length, at = _field(data, at, len(data))
-        if at < 0:
-            return -at
-        if length < 0:
-            return _NEGATIVE
-        end = at + length
-        elapsed, at = _varint(data, at + 1, end, 10)
-        if at < 0:
-            return _TOO_LONG
-        delta, at = _varint(data, at, end, 5)
-        if at < 0:
-            return _TOO_LONG
-        if delta <= last or delta > last_delta:
-            return _DISORDER
-        last = delta
-        key_len, key_at = _field(data, at, end)
-        if key_at < 0:
-            return -key_at
-        value_len, value_at = _field(data, key_at + max(key_len, 0), end)
-        if value_at < 0:
-            return -value_at
-        count, headers_at = _varint(data, value_at + max(value_len, 0), end, 5)
-        if headers_at < 0:
-            return _TOO_LONG
-        if count < 0:
-            return _NEGATIVE
-        at = _headers(data, headers_at, end, count)
-        if at < 0:
-            return -at
-        if at != end:
-            return _WRONG_LENGTH
-        cells[0, row] = base_offset + delta
-        cells[1, row] = clock if fixed else clock + elapsed
-        cells[2, row], cells[3, row] = shift + key_at, key_len
-        cells[4, row], cells[5, row] = shift + value_at, value_len
-        cells[6, row], cells[7, row], cells[8, row] = shift + headers_at, end - headers_at, count
-    return 0 if at == len(data) else _LEFT

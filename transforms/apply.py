@@ -16,6 +16,7 @@ from ..schemas.decoding import Route
 from ..schemas.errors import LedgerGapError, MillraceError, TransientSinkError
 from ..schemas.ledger import Account, Commit, covered
 from ..schemas.moves import KeyValues, Row, comparable, settle_requests
+from ..schemas.secrets import resolve
 from ..schemas.table import Table
 from .compact import compact
 from .dead_letters import DeadLetterFiles, Limit
@@ -34,7 +35,16 @@ class Target:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def open(self) -> Sink:
-        return open_sink(self.type, self.options)
+        return open_sink(self.type, resolved(self.options))
+
+
+def resolved(value: Any) -> Any:
+    """The value with the references to secrets in its texts looked up. Never print, log or pickle what it gives."""
+    if isinstance(value, str):
+        return resolve(value)
+    if isinstance(value, Mapping):
+        return {name: resolved(part) for name, part in value.items()}
+    return [resolved(part) for part in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +60,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A commit that was made; `unfilled` counts unavailable values that no row held, now NULL."""
+    """A commit that was made: `size` in decoded bytes; `unfilled` counts unavailable values that no row held, now NULL."""
 
     table: str
     accounts: tuple[Account, ...]
     unfilled: int = 0
+    size: int = 0
 
 
 Item = Part | Receipt | Failure | Outcome
@@ -168,7 +179,8 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
         max((receipt.truncate for receipt in receipts if receipt.truncate), default=None),
         _truncates(settings.routes[name], receipts),
     )
-    return Outcome(table=name, accounts=_retried(sink, table, staged, order), unfilled=unfilled)
+    size = sum(receipt.size for receipt in receipts)
+    return Outcome(table=name, accounts=_retried(sink, table, staged, order), unfilled=unfilled, size=size)
 
 
 def _key(parts: Sequence[Part]) -> tuple[str, ...]:
@@ -187,7 +199,7 @@ def accounts(
 ) -> tuple[Account, ...]:
     """An account for each partition of the table's route, by source number, before the target's guard.
 
-    A partition without a block in this window has first == stop == 0: its ledger stays as it is. Raises
+    A partition without a block in this window has first == stop == -1: its ledger stays as it is. Raises
     LedgerGapError where blocks of a partition leave a hole between them.
     """
     try:
@@ -213,8 +225,8 @@ def accounts(
             Account(
                 source.topic,
                 source.partition,
-                0 if span is None else span.first,
-                0 if span is None else span.stop,
+                -1 if span is None else span.first,
+                -1 if span is None else span.stop,
                 read=read,
                 superseded=superseded[number],
                 filtered=sum(receipt.filtered for receipt in mine),

@@ -38,11 +38,12 @@ class Format:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What one block came to, for the accounts of its table's commit; `changes` went through the shuffle."""
+    """What one block came to, for the accounts of its table's commit: `changes` of `size` bytes went to the shuffle."""
 
     span: OffsetRange
     read: int
     changes: int
+    size: int
     filtered: int
     truncates: int
     truncate: bytes | None
@@ -94,6 +95,7 @@ def receipt(done: Decoded) -> Receipt:
         span=OffsetRange(done.topic, done.partition, done.first, done.stop),
         read=done.read,
         changes=sum(int((np.asarray(batch.column(SOURCE)) >= 0).sum()) for batch in done.changes),
+        size=sum(batch.nbytes for batch in done.changes),
         filtered=done.filtered,
         truncates=done.truncates,
         truncate=done.truncate,

@@ -45,8 +45,11 @@ class Sink(Protocol):
         Raises IncompatibleSchemaError, TransientSinkError, TerminalSinkError.
         """
 
-    def ledger(self, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
-        """The next offset of each of these partitions, where the table has one, and the last truncate."""
+    def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
+        """The job's next offset of each of these partitions, where the table has one, and the table's last truncate.
+
+        Offsets are kept by job: two jobs may fill one table from topics of the same name in two clusters.
+        """
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Every live row, without Millrace's columns unless they are named. Raises TableError where there is no table."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kafka import KafkaConsumer
-from kafka import TopicPartition as KafkaPartition
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError, KafkaConfigurationError, KafkaError
 from kafka.record.default_records import DefaultRecordBatch
@@ -25,7 +24,7 @@ LOGGER: Final = logging.getLogger("millrace")
 
 FETCH_BYTES: Final = 4 << 20
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
-_PREFIX: Final = 12
+_PREFIX: Final = struct.Struct(">qi")
 _MAGIC_AT: Final = 16
 _CONTROL, _TRANSACTIONAL = 0x20, 0x10
 _LEGACY_RECORDS: Final = 10_000
@@ -53,7 +52,10 @@ class Run:
     data: memoryview
 
 
-class _BatchRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
+class _BatchRecords(Fetcher.PartitionRecords):
+    next_fetch_offset: int
+    leader_epoch: int
+
     def _unpack_records(self, tp: Any, records: Any, key_deserializer: Any, value_deserializer: Any) -> Iterator[Run]:
         data = memoryview(records._buffer)
         if len(data) > _MAGIC_AT and data[_MAGIC_AT] < 2:
@@ -98,18 +100,18 @@ class _BatchRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
             yield _reencoded(found)
 
 
-class _BatchFetcher(Fetcher):  # type: ignore[misc]
+class _BatchFetcher(Fetcher):
     PartitionRecords = _BatchRecords
 
 
 def _batch_end(data: memoryview, at: int, tp: Any) -> int | None:
     """Where the batch at `at` ends, or None where it is cut off, as the last one of a fetch may be."""
-    if len(data) - at < _PREFIX:
+    if len(data) - at < _PREFIX.size:
         return None
-    length = int.from_bytes(data[at + 8 : at + _PREFIX], "big", signed=True)
-    if length < _HEADER.size - _PREFIX:
+    length = _PREFIX.unpack_from(data, at)[1]
+    if length < _HEADER.size - _PREFIX.size:
         raise CorruptRecordError(f"{tp.topic}[{tp.partition}]: a record batch says that it is {length} bytes long")
-    stop = at + _PREFIX + length
+    stop = at + _PREFIX.size + length
     return stop if stop <= len(data) else None
 
 
@@ -175,3 +177,14 @@ def _silence_wire_dumps() -> None:
 
 def _above_debug(record: logging.LogRecord) -> bool:
     return record.levelno > logging.DEBUG
+
+
+def until(data: bytes, stop: int) -> bytes:
+    """`data` without the batches at its end that begin at `stop` or later."""
+    at = 0
+    while at < len(data):
+        base, length = _PREFIX.unpack_from(data, at)
+        if base >= stop:
+            return data[:at]
+        at += _PREFIX.size + length
+    return data

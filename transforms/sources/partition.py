@@ -1,22 +1,162 @@
 """One partition, read as contiguous blocks."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
-from kafka import TopicPartition as KafkaPartition
-from kafka.errors import (
-    AuthenticationFailedError,
-    AuthorizationError,
-    KafkaError,
-    LogTruncationError,
-    OffsetOutOfRangeError,
-)
+from kafka.errors import AuthorizationError, CorruptRecordError, KafkaError, LogTruncationError, OffsetOutOfRangeError
 
 from ...schemas.block import Block
 from ...schemas.errors import LostOffsetsError, SourceError
 from ...schemas.ledger import TopicPartition
-from .fetch import LOGGER, Run, open_consumer
+from .fetch import LOGGER, Run, until
 from .pool import POOL, PooledConsumer
 from .settings import KafkaSettings
+
+BLOCK_BYTES: Final = 2 << 20
+PATIENCE_SECONDS: Final = 120.0
+_LINGER_MS: Final = 50
+_PROBE_SECONDS: Final = 2.0
+_PROBE_TIMEOUT_MS: Final = 5_000
+
+
+class PartitionReader:
+    """Reads the offsets [first, stop) of a partition in order; `stop` None reads on for ever.
+
+    `next` is the offset behind the last block given. A broker that does not answer is tried again, with
+    warnings on the logger `millrace`, for `patience` seconds; then SourceError. Not thread-safe.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        source: TopicPartition,
+        first: int,
+        stop: int | None,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self.next = first
+        self._settings = settings
+        self._source = source
+        self._stop = stop
+        self._patience = patience
+        self._pooled: PooledConsumer | None = None
+        self._quiet_since: float | None = None
+        self._probe_at = 0.0
+
+    @property
+    def done(self) -> bool:
+        """Whether the blocks given reach `stop`."""
+        return self._stop is not None and self.next >= self._stop
+
+    def read(self, wait: float) -> Block | None:
+        """The next block, or None where nothing came within about `wait` seconds.
+
+        About 2 to 6 MB; less at the end of the log. It may hold no data at all where the offsets are control
+        records, aborted or compacted away. Raises LostOffsetsError, SourceError, JobError.
+        """
+        if self.done:
+            return None
+        pooled = self._connected()
+        runs, position = self._poll_runs(pooled, wait)
+        if position == self.next:
+            self._quiet(pooled)
+            return None
+        self._quiet_since = None
+        stop = position if self._stop is None else min(position, self._stop)
+        data = b"".join(run.data for run in runs)
+        block = Block(self._source.topic, self._source.partition, self.next, stop, until(data, stop))
+        self.next = pooled.next = stop
+        return block
+
+    def close(self) -> None:
+        """Hand the consumer back; the reader may be used again."""
+        pooled, self._pooled = self._pooled, None
+        if pooled is not None:
+            POOL.release(pooled)
+
+    def _poll_runs(self, pooled: PooledConsumer, wait: float) -> tuple[list[Run], int]:
+        runs: list[Run] = []
+        size, position = 0, self.next
+        deadline = time.monotonic() + wait
+        while size < BLOCK_BYTES and (self._stop is None or position < self._stop):
+            left = max(0, round(1000 * (deadline - time.monotonic())))
+            got = self._poll(pooled, min(left, _LINGER_MS) if position > self.next else left)
+            before, position = position, pooled.consumer.position(pooled.partition)
+            runs += got
+            size += sum(len(run.data) for run in got)
+            if position == before and (position > self.next or time.monotonic() >= deadline):
+                break
+        return runs, position
+
+    def _poll(self, pooled: PooledConsumer, timeout_ms: int) -> Sequence[Run]:
+        try:
+            found: Sequence[Run] = pooled.consumer.poll(timeout_ms).get(pooled.partition, ())
+        except (OffsetOutOfRangeError, LogTruncationError) as error:
+            raise self._lost(pooled) from error
+        except (AuthorizationError, CorruptRecordError) as error:
+            raise SourceError(f"{self._source} cannot be read at offset {self.next}: {error}") from error
+        except KafkaError as error:
+            if not error.retriable:
+                raise SourceError(f"{self._source} cannot be read at offset {self.next}: {error!r}") from error
+            return ()
+        return found
+
+    def _connected(self) -> PooledConsumer:
+        deadline = time.monotonic() + self._patience
+        pause = 1.0
+        while self._pooled is None:
+            try:
+                self._pooled = POOL.acquire(self._settings, self._source, self.next)
+            except SourceError as error:
+                if time.monotonic() + pause > deadline:
+                    raise
+                LOGGER.warning("%s: %s; trying again in %.0f s", self._source, error, pause)
+                time.sleep(pause)
+                pause = min(2 * pause, 30.0)
+        return self._pooled
+
+    def _quiet(self, pooled: PooledConsumer) -> None:
+        """Find out why nothing comes: nothing is there, the broker is away, or the offsets are gone."""
+        now = time.monotonic()
+        if self._quiet_since is None:
+            self._quiet_since, self._probe_at = now, now + _PROBE_SECONDS
+        quiet = now - self._quiet_since
+        if now < self._probe_at:
+            return
+        try:
+            end = pooled.consumer.end_offsets([pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
+        except KafkaError as error:
+            said = f"no answer about {self._source} from {self._settings.bootstrap_servers} for {quiet:.0f} s ({error})"
+        else:
+            if end < self.next or (self._stop is not None and end < self._stop):
+                raise self._lost(pooled)
+            if self._stop is None:
+                self._quiet_since = None
+                return
+            said = f"no records of {self._source} from offset {self.next} for {quiet:.0f} s"
+        if quiet > self._patience:
+            raise SourceError(f"{said}; check the broker, then run again: it goes on where it stopped")
+        LOGGER.warning("%s; trying again for %.0f s", said, self._patience - quiet)
+        self._probe_at = time.monotonic() + max(_PROBE_SECONDS, quiet)
+
+    def _lost(self, pooled: PooledConsumer) -> LostOffsetsError:
+        where, wanted = f"{self._source}", f"offset {self.next}"
+        try:
+            low = pooled.consumer.beginning_offsets([pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
+            high = pooled.consumer.end_offsets([pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
+        except KafkaError:
+            return LostOffsetsError(f"{where}: {wanted} is gone, and the broker does not say what it still holds")
+        return lost_offsets(self._source, self.next, low, high)
+
+
+def lost_offsets(source: TopicPartition, wanted: int, low: int, high: int) -> LostOffsetsError:
+    """The error for an offset outside [low, high], with what may have happened and what to do."""
+    if wanted < low:
+        why = "retention (or DeleteRecords) removed the records before they were read"
+    else:
+        why = "the topic was recreated or its log cut short"
+    return LostOffsetsError(
+        f"{source}: offset {wanted} is gone, the broker holds {low} to {high}: {why}; nothing was skipped. "
+        "To start over, remove the table from the target and run again with source.start: earliest"
+    )

@@ -45,7 +45,10 @@ class ConsumerPool:
         self._lock = threading.Lock()
 
     def acquire(self, settings: KafkaSettings, source: TopicPartition, start: int) -> PooledConsumer:
-        """A consumer that goes on at `start`: the one that stopped there, else an idle or a new one. Raises as `open_consumer`."""
+        """A consumer that goes on at `start`: the one that stopped there, else an idle or a new one.
+
+        Raises as `open_consumer`.
+        """
         self._close_stale()
         with self._lock:
             found = self._take(settings, source, start)

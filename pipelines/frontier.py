@@ -1,0 +1,86 @@
+"""Where each partition of a job stands: from the target's ledger, checked against what the broker still holds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..schemas.decoding import Route
+from ..schemas.errors import LostOffsetsError, MillraceError, SourceError
+from ..schemas.ledger import TopicPartition
+from ..transforms.sinks import Sink
+from ..transforms.sources.broker import Broker
+from ..transforms.sources.partition import lost_offsets
+from .job import Job
+from .routes import route
+
+
+def find_routes(job: Job, broker: Broker) -> dict[str, Route]:
+    """The route of each topic that the job reads now, with its table's partitions numbered in order.
+
+    Raises SourceError for a named topic that is not there, or where no topic matches; JobError where two topics
+    would end in one table.
+    """
+    topics = broker.topics(job.source.topics, job.source.topic_pattern)
+    if not topics:
+        raise SourceError(
+            f"no topic at {job.source.kafka.bootstrap_servers} matches source.topic_pattern: {job.source.topic_pattern}"
+        )
+    found = route(job, topics)
+    return {
+        topic: Route(
+            table=entry.table,
+            key=entry.key,
+            on_truncate=entry.on_truncate,
+            sources=tuple(TopicPartition(name, part) for name in entry.topics for part in topics[name]),
+            event_time=job.window.by == "event",
+        )
+        for topic, entry in found.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """The next offset of each partition to read, and the end that is there now; `lost` are tables that cannot go on."""
+
+    next: dict[TopicPartition, int]
+    end: dict[TopicPartition, int]
+    lost: dict[str, MillraceError]
+
+
+def find_frontier(job: Job, broker: Broker, sink: Sink, routes: Mapping[str, Route]) -> Frontier:
+    """Ask the target's ledger and the broker.
+
+    A partition that the ledger does not know starts where the job says if its table is new, and at its beginning
+    if the table is not: partitions added later are read whole. An offset that the broker does not hold any more
+    makes its table lost; none is skipped.
+    """
+    tables = {route.table: route for route in routes.values()}
+    sources = [source for entry in tables.values() for source in entry.sources]
+    held = broker.offsets(sources)
+    frontier = Frontier({}, {source: high for source, (_, high) in held.items()}, {})
+    for name, entry in tables.items():
+        known = sink.ledger(name, entry.sources).next
+        fresh = [source for source in entry.sources if source not in known]
+        starts = {**known, **_starts(job, broker, fresh, held, new=not known)}
+        gone = [source for source in entry.sources if not held[source][0] <= starts[source] <= held[source][1]]
+        if gone:
+            frontier.lost[name] = _lost(name, gone[0], starts[gone[0]], held[gone[0]])
+        else:
+            frontier.next.update(starts)
+    return frontier
+
+
+def _starts(
+    job: Job, broker: Broker, fresh: list[TopicPartition], held: Mapping[TopicPartition, tuple[int, int]], new: bool
+) -> dict[TopicPartition, int]:
+    start = job.source.start
+    if not fresh:
+        return {}
+    if new and isinstance(start, datetime):
+        return broker.offsets_at(int(start.timestamp() * 1000), fresh)
+    latest = new and start == "latest"
+    return {source: held[source][1 if latest else 0] for source in fresh}
+
+
+def _lost(table: str, source: TopicPartition, wanted: int, held: tuple[int, int]) -> LostOffsetsError:
+    return LostOffsetsError(f"table {table}: {lost_offsets(source, wanted, *held)}")

@@ -1,0 +1,92 @@
+"""Passes: bounded stretches of the topics, one small pipeline each, with a commit a table at its end."""
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from ..schemas.ledger import OffsetRange, TopicPartition
+from ..transforms.apply import Outcome
+from ..transforms.decode import Failure
+from ..transforms.outcomes import Post, collect
+from ..transforms.sources.kafka import KafkaSettings, KafkaSource, PartitionSpan
+from .sync import Sync, build
+
+FEWEST: Final = 50_000
+MOST: Final = 1_000_000
+BYTES: Final = 192 << 20
+"""Decoded bytes that one pass should come to: what it holds in memory is about twice that."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """How many offsets the next pass may cover; grows to what `BYTES` of decoded changes allow."""
+
+    offsets: int = FEWEST
+
+    def learn(self, offsets: int, size: int) -> None:
+        """After a pass that covered `offsets` and decoded `size` bytes."""
+        if offsets:
+            fitting = int(BYTES * offsets / max(size, 1))
+            self.offsets = max(1_000, min(fitting, 8 * self.offsets, MOST))
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Where reading stands and where it ends, by partition: `next` moves up to `end`."""
+
+    next: dict[TopicPartition, int] = field(default_factory=dict)
+    end: Mapping[TopicPartition, int] = field(default_factory=dict)
+
+    @property
+    def left(self) -> int:
+        return sum(max(0, self.end[source] - self.next[source]) for source in self.next)
+
+    def pass_of(self, offsets: int) -> list[OffsetRange]:
+        """The next ranges of all partitions, in proportion to what each has left, so that they stay side by side."""
+        left = self.left
+        share = min(1.0, offsets / left) if left else 0.0
+        ranges = []
+        for source, first in sorted(self.next.items()):
+            wanted = -int(-(self.end[source] - first) * share // 1)
+            if wanted > 0:
+                ranges.append(OffsetRange(source.topic, source.partition, first, min(first + wanted, self.end[source])))
+        return ranges
+
+
+@dataclass(frozen=True, slots=True)
+class PassResult:
+    """What a pass came to; `seconds` from start to the last commit."""
+
+    outcomes: tuple[Outcome, ...]
+    failures: tuple[Failure, ...]
+    seconds: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of the changes that were decoded."""
+        return sum(outcome.size for outcome in self.outcomes)
+
+
+def run_pass(settings: KafkaSettings, ranges: Sequence[OffsetRange], sync: Sync) -> PassResult:
+    """Run one pipeline over the ranges on the FnApiRunner of this process.
+
+    All blocks bear one time stamp, so the pass is one window by arrival. Raises what the source raises.
+    """
+    started = time.time()
+    spans = [PartitionSpan(part.topic, part.partition, part.first, part.stop, started) for part in ranges]
+    name = uuid.uuid4().hex
+    source = KafkaSource(settings, spans)
+    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
+        _ = build(pipeline, sync, source) | "Post outcomes" >> beam.ParDo(Post(name))
+    posted = collect(name)
+    return PassResult(
+        tuple(item for item in posted if isinstance(item, Outcome)),
+        tuple(item for item in posted if isinstance(item, Failure)),
+        time.time() - started,
+    )

@@ -1,0 +1,180 @@
+"""Run a job: find where each table stands, then pass after pass until the end, or until told to stop."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import FrameType
+
+import pyarrow as pa
+
+from ..schemas.decoding import Route
+from ..schemas.errors import MillraceError
+from ..schemas.ledger import Account, Commit
+from ..schemas.table import Table
+from ..transforms.apply import CommitSettings, Target
+from ..transforms.dead_letters import DeadLetterFiles
+from ..transforms.decode import Format
+from ..transforms.sinks import Sink
+from ..transforms.sources.broker import Broker, open_broker
+from .frontier import Frontier, find_frontier, find_routes
+from .job import Job
+from .passes import Budget, PassResult, Stretch, run_pass
+from .progress import Progress
+from .summary import Summary
+from .sync import Sync, Windows
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a job; `failed` are the tables that stopped, and why. The others go on."""
+
+    job: Job
+    broker: Broker
+    sink: Sink
+    progress: Progress
+    target: Target
+    format: Format
+    dead_letters: DeadLetterFiles
+    summary: Summary
+    stop: threading.Event
+    budget: Budget = field(default_factory=Budget)
+    failed: dict[str, MillraceError] = field(default_factory=dict)
+
+
+def run(job: Job, *, once: bool, progress: Progress) -> Summary:
+    """Sync the job's topics into its target.
+
+    `once`: up to the end offsets found at the start. Otherwise such stretches follow one another, one a window,
+    until SIGINT or SIGTERM: the pass that runs is committed, then the run ends. Raises JobError, SourceError,
+    SinkError for what stops the whole run; a table that stops is in the summary.
+    """
+    started, clock, cpu = datetime.now(UTC), time.monotonic(), time.process_time()
+    target = Target(job.target.type, job.target.settings())
+    format = Format(type=job.format.type, contracts=job.format.contracts(), framing=job.format.framing)
+    with stopping() as stop, open_broker(job.source.kafka) as broker, closing(target.open()) as sink:
+        letters = DeadLetterFiles(job.dead_letters, job.job, started)
+        summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters)
+        state = Run(job, broker, sink, progress, target, format, letters, summary, stop)
+        while True:
+            window = time.monotonic()
+            _to_the_end(state)
+            if once or stop.wait(max(0.0, job.window.every.total_seconds() - (time.monotonic() - window))):
+                break
+        summary.seconds, summary.cpu_seconds = time.monotonic() - clock, time.process_time() - cpu
+        return _closed(state)
+
+
+def _to_the_end(state: Run) -> None:
+    """Passes up to the end offsets of this moment."""
+    routes = find_routes(state.job, state.broker)
+    live = {topic: route for topic, route in routes.items() if route.table not in state.failed}
+    frontier = find_frontier(state.job, state.broker, state.sink, live)
+    for table, error in frontier.lost.items():
+        _fail(state, table, error)
+    _anchor(state, live, frontier)
+    stretch = Stretch(frontier.next, frontier.end)
+    state.progress.update(stretch.next, stretch.end)
+    while stretch.left and not state.stop.is_set():
+        ranges = stretch.pass_of(state.budget.offsets)
+        done = run_pass(state.job.source.kafka, ranges, _sync(state, live))
+        _account(state, done, live, stretch)
+        state.budget.learn(sum(part.stop - part.first for part in ranges), done.size)
+    for route in live.values():
+        table = state.summary.table(route.table)
+        table.lag = sum(stretch.end[source] - stretch.next.get(source, 0) for source in route.sources)
+
+
+def _sync(state: Run, routes: Mapping[str, Route]) -> Sync:
+    window = state.job.window
+    return Sync(
+        routes=routes,
+        format=state.format,
+        commits=CommitSettings(
+            job=state.job.job,
+            routes={route.table: route for route in routes.values()},
+            target=state.target,
+            dead_letters=state.dead_letters,
+            limit=state.job.max_dead_letters,
+            dead=state.summary.total("dead"),
+            read=state.summary.total("read"),
+        ),
+        windows=Windows(
+            every=window.every.total_seconds(),
+            by_event=window.by == "event",
+            lateness=window.allowed_lateness.total_seconds(),
+        ),
+    )
+
+
+def _account(state: Run, done: PassResult, routes: Mapping[str, Route], stretch: Stretch) -> None:
+    """Move the partitions that were committed; take those of tables that stopped out of the stretch."""
+    state.summary.passes += 1
+    for outcome in done.outcomes:
+        table = state.summary.table(outcome.table)
+        table.add(outcome.accounts)
+        table.unfilled += outcome.unfilled
+        for account in outcome.accounts:
+            if account.stop >= 0:
+                stretch.next[account.source] = account.stop
+    for failure in done.failures:
+        _fail(state, failure.table, failure.error)
+        for route in routes.values():
+            for source in route.sources if route.table == failure.table else ():
+                stretch.next.pop(source, None)
+    state.progress.update(stretch.next, stretch.end, state.summary.total("dead"))
+
+
+def _fail(state: Run, table: str, error: MillraceError) -> None:
+    if table not in state.failed:
+        state.failed[table] = error
+        state.progress.note(f"table {table} stops here: {error}")
+
+
+def _anchor(state: Run, routes: Mapping[str, Route], frontier: Frontier) -> None:
+    """Write the first offsets of a new table that does not start at the beginning: the next run goes on from them."""
+    if state.job.source.start == "earliest":
+        return
+    for route in {route.table: route for route in routes.values()}.values():
+        if route.table in frontier.lost or state.sink.ledger(route.table, route.sources).next:
+            continue
+        accounts = tuple(
+            Account(source.topic, source.partition, frontier.next[source], frontier.next[source])
+            for source in route.sources
+        )
+        state.sink.commit(Table(route.table, (), pa.schema([])), [], Commit(state.job.job, accounts))
+
+
+def _closed(state: Run) -> Summary:
+    summary = state.summary
+    for table, error in state.failed.items():
+        summary.table(table).error = str(error)
+    for table in summary.tables.values():
+        if table.table in state.sink.tables():
+            table.where = state.sink.describe(table.table)
+    return summary
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; the second one ends the process as it would have."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def first(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, first)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,135 @@
+"""A real Kafka broker for tests: one KRaft node, from Maven's jars."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+VERSION = "4.1.0"
+JARS = Path(__file__).parents[1] / ".cache" / f"kafka-{VERSION}"
+POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+<modelVersion>4.0.0</modelVersion><groupId>tests</groupId><artifactId>kafka</artifactId><version>1</version>
+<dependencies><dependency>
+<groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version>
+</dependency></dependencies></project>"""
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+TIED_TO_STDIN = '"$@" & read -r _; kill $!; wait'
+PROPERTIES = """process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+log.dirs={folder}/logs
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+log.cleaner.backoff.ms=200
+log.retention.check.interval.ms=1000
+"""
+
+
+def missing() -> str | None:
+    """Why a real Kafka cannot be started here, or None."""
+    for program in ("java", "mvn"):
+        if shutil.which(program) is None:
+            return f"real Kafka needs Java 17 and Maven: {program} is not installed"
+    said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=True).stderr
+    major = int(said.split('"')[1].split(".")[0])
+    return None if major >= 17 else f"real Kafka needs Java 17: this is Java {major}"
+
+
+class KafkaBroker:
+    """A context manager; `stop` and `start` restart it on the same port with its data."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port, self._controller = free_ports(2)
+        self.bootstrap_servers = f"127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        fetch_jars()
+        text = PROPERTIES.format(port=self.port, controller=self._controller, folder=self._folder)
+        (self._folder / "server.properties").write_text(text)
+        storage = ["kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"]
+        with self._java([*storage, f"{self._folder}/server.properties"]) as done:
+            done.wait(60)
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start(self) -> None:
+        self._process = self._java(["kafka.Kafka", f"{self._folder}/server.properties"], TIED_TO_STDIN)
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+        raise RuntimeError("Kafka did not start:\n" + (self._folder / "output").read_text()[-2000:])
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.stdin.close()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def _java(self, arguments: list[str], script: str = 'exec "$@"') -> subprocess.Popen[bytes]:
+        options = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*"]
+        with (self._folder / "output").open("ab") as output:
+            return subprocess.Popen(
+                ["/bin/sh", "-c", script, "sh", "java", *options, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+
+def fetch_jars() -> None:
+    if JARS.is_dir():
+        return
+    JARS.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=JARS.parent) as folder:
+        (Path(folder) / "pom.xml").write_text(POM)
+        command = ["mvn", "-B", "-q", "-f", f"{folder}/pom.xml", COPY, "-DoutputDirectory=jars"]
+        done = subprocess.run([*command, "-DincludeScope=runtime"], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"Maven could not fetch Kafka:\n{done.stdout[-2000:]}")
+        (Path(folder) / "jars").rename(JARS)
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports

@@ -1,0 +1,39 @@
+"""Fixtures that several test folders share: brokers, and topics of one's own in them."""
+
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+from brokers import KafkaBroker, missing
+from hypothesis import settings
+
+from millrace.transforms.sources.embedded import EmbeddedBroker
+from millrace.transforms.sources.pool import POOL
+
+settings.register_profile("millrace", deadline=None)
+settings.load_profile("millrace")
+
+
+@pytest.fixture(scope="session")
+def embedded_broker() -> Iterator[EmbeddedBroker]:
+    """Tansu, in memory; use topic names of your own (`topic_name`)."""
+    with EmbeddedBroker() as broker:
+        yield broker
+        POOL.close()
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> Iterator[KafkaBroker]:
+    """Kafka 4.1 with transactions; a test that stops it starts it again."""
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with KafkaBroker() as broker:
+        yield broker
+        POOL.close()
+
+
+@pytest.fixture
+def topic_name() -> Callable[[str], str]:
+    """A topic name that no other test uses."""
+    return lambda stem="topic": f"{stem}-{uuid4().hex[:8]}"

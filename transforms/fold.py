@@ -1,0 +1,329 @@
+"""The oracle: messages folded into a dictionary, one table's newest row by key, by the rules of positions.
+
+Written anew for the proof and for plain reading: one message at a time, no Arrow, nothing of the job's decoder.
+
+    position   (commit order, order inside it, Kafka offset) by `source`; r and plain topics (0, 0, offset)
+    guard      an equal or smaller position never replaces
+    d, null    a delete leaves its position; a tombstone directly behind the d of its key says nothing new, a lone one
+               has the largest (commit order, order inside it) of its partition before it
+    t          with on_truncate: apply, rows and changes below its position are gone
+    partial    an unavailable value is that of the key's older row; behind a key change, of the old key's last row
+
+So the order in which messages come does not matter. A key keeps its newest event and those it still leans on.
+"""
+
+import base64
+import binascii
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
+
+from ..schemas.contracts import Contracts
+from ..schemas.framing import Framing
+from .canonical import natural
+from .payloads import UNREADABLE, Convert, Payloads, Reader
+from .walk import Malformed
+
+Key = tuple[Any, ...]
+Position = tuple[int, int, int]
+
+PLACEHOLDER: Final = "__debezium_unavailable_value"
+PLACEHOLDERS: Final = (PLACEHOLDER, PLACEHOLDER.encode(), [PLACEHOLDER], [PLACEHOLDER.encode()])
+NO_POSITION: Final = (0, 0)
+
+
+class Message(NamedTuple):
+    """One Kafka record; `headers` as (name, bytes) pairs."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class Event(NamedTuple):
+    """One change of one key. `row` holds fastavro's plain values, None for a delete; `missing` are unavailable."""
+
+    position: Position
+    row: Mapping[str, Any] | None
+    convert: Convert | None = None
+    extra: Mapping[str, Any] | None = None
+    missing: tuple[str, ...] = ()
+    old_key: Key | None = None
+    moved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How messages are read. `key` names columns of the row where the job says so, else the message key's fields."""
+
+    format: Literal["debezium", "upsert"]
+    contracts: Contracts
+    key: tuple[str, ...] | None = None
+    truncate: bool = False
+    framing: Framing = Framing.AUTO
+
+
+@dataclass(slots=True)
+class Fold:
+    """One table. `add` messages in any order of partitions; then `rows`."""
+
+    rules: Rules
+    read: int = 0
+    undecodable: int = 0
+    truncated: Position = (-1, 0, 0)
+    names: tuple[str, ...] | None = None
+    _keys: dict[Key, list[Event]] = field(default_factory=dict)
+    _payloads: Payloads = field(init=False)
+    _newest: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    _deleted: dict[tuple[str, int], bytes | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._payloads = Payloads(self.rules.contracts, self.rules.framing)
+        self.names = self.rules.key
+
+    def add_all(self, messages: Iterable[Message]) -> "Fold":
+        for message in messages:
+            self.add(message)
+        return self
+
+    def add(self, message: Message) -> None:
+        """One message; what cannot be decoded is counted, as the job puts it among the dead letters."""
+        self.read += 1
+        place = (message.topic, message.partition)
+        behind = self._deleted.pop(place, None)
+        try:
+            if message.value is None:
+                if message.key is None or behind != message.key or self.rules.format == "upsert":
+                    self._tombstone(message)
+            elif self.rules.format == "upsert":
+                self._upsert(message)
+            else:
+                self._envelope(message)
+        except UNREADABLE:
+            self.undecodable += 1
+
+    def rows(self) -> Iterator[tuple[Key, Position, dict[str, Any] | None]]:
+        """(key, position, row) of each key; the row's values are canonical but for their units; None is a delete."""
+        for key in self._keys:
+            events = self._alive(key)
+            if events:
+                yield key, events[-1].position, self._row(key, events)
+
+    def position(self, key: Key) -> Position | None:
+        """The newest position of a key, deletes included."""
+        events = self._keys.get(key)
+        return events[-1].position if events else None
+
+    def _tombstone(self, message: Message) -> None:
+        if message.key is None:
+            raise Malformed("neither key nor value")
+        key, _, _ = self._message_key(message)
+        order = self._newest.get((message.topic, message.partition), NO_POSITION)
+        self._put(key, Event((*order, message.offset), None))
+
+    def _upsert(self, message: Message) -> None:
+        assert message.value is not None
+        row, reader = self._payloads.read(message.value, message.topic, "value")
+        key, extra = self._row_key(message, row, reader)
+        self._put(key, Event((0, 0, message.offset), row, reader.convert, extra))
+
+    def _envelope(self, message: Message) -> None:
+        assert message.value is not None
+        envelope, reader = self._payloads.read(message.value, message.topic, "value")
+        if not isinstance(envelope, dict) or "op" not in envelope:
+            raise Malformed("no Debezium envelope")
+        op = envelope["op"]
+        if op == "m":
+            return
+        if op not in ("r", "c", "u", "d", "t"):
+            raise Malformed(f"op {op!r}")
+        order = NO_POSITION if op == "r" else source_order(envelope.get("source") or {})
+        place = (message.topic, message.partition)
+        position = (*order, message.offset)
+        self._newest[place] = max(order, self._newest.get(place, NO_POSITION))
+        if op == "t":
+            if self.rules.truncate:
+                self.truncated = max(self.truncated, position)
+        elif op == "d":
+            self._delete(message, envelope, reader, position)
+            self._deleted[place] = message.key
+        else:
+            self._put_row(message, envelope, reader, position)
+
+    def _delete(self, message: Message, envelope: Mapping[str, Any], reader: Reader, position: Position) -> None:
+        before = envelope.get("before")
+        if self.rules.key is not None and before is not None:
+            key = self._key_of(before, reader.convert_part("before"))
+        else:
+            key, _, _ = self._message_key(message)
+        moved = any(name == "__debezium.newkey" for name, _ in message.headers)
+        self._put(key, Event(position, None, moved=moved))
+
+    def _put_row(self, message: Message, envelope: Mapping[str, Any], reader: Reader, position: Position) -> None:
+        row, before = envelope.get("after"), envelope.get("before")
+        if row is None:
+            raise Malformed("no 'after'")
+        convert = reader.convert_part("after")
+        key, extra = self._row_key(message, row, reader, convert)
+        missing = tuple([name for name, value in row.items() if value in PLACEHOLDERS])
+        old = self._old_key(message)
+        if before is not None and self.names is not None and all(name in before for name in self.names):
+            earlier = self._key_of(before, reader.convert_part("before"))
+            if earlier != key and None not in earlier:
+                self._put(earlier, Event(position, None, moved=True))
+                old = earlier
+        self._put(key, Event(position, row, convert, extra, missing, old if missing else None))
+
+    def _put(self, key: Key, event: Event) -> None:
+        if None in key:
+            raise Malformed("a key column is NULL")
+        events = self._keys.get(key)
+        if events is None:
+            self._keys[key] = [event]
+            return
+        last = events[-1]
+        if event.position > last.position:
+            if len(events) == 1 and not event.missing and not event.moved and not last.moved:
+                events[0] = event
+                return
+            events.append(event)
+        else:
+            at = bisect_left(events, event.position, key=lambda one: one.position)
+            if events[at].position == event.position:
+                return
+            events.insert(at, event)
+        self._keys[key] = _needed(events)
+
+    def _alive(self, key: Key) -> list[Event]:
+        return [event for event in self._keys[key] if event.position >= self.truncated]
+
+    def _row(self, key: Key, events: list[Event]) -> dict[str, Any] | None:
+        event = events[-1]
+        row = _plain_row(event)
+        if row is not None:
+            for name in event.missing:
+                row[name] = self._value(events, len(events) - 1, name, frozenset({key}))
+        return row
+
+    def _value(self, events: list[Event], index: int, name: str, seen: frozenset[Key]) -> Any:
+        """The value of a column after the event at `index`; None (NULL) where no row that is left holds it."""
+        event = events[index]
+        if event.row is None:
+            return None
+        if name not in event.missing:
+            return (_plain_row(event) or {}).get(name)
+        if event.old_key is not None and event.old_key in self._keys and event.old_key not in seen:
+            others = [one for one in self._alive(event.old_key) if one.position[:2] <= event.position[:2]]
+            last = len(others) - 1
+            if last >= 0 and others[last].row is None:
+                last -= 1
+            if last >= 0:
+                return self._value(others, last, name, seen | {event.old_key})
+        return self._value(events, index - 1, name, seen) if index else None
+
+    def _row_key(
+        self, message: Message, row: Any, reader: Reader, convert: Convert | None = None
+    ) -> tuple[Key, Mapping[str, Any] | None]:
+        """The key, and the key's fields that the row lacks."""
+        if not isinstance(row, dict):
+            raise Malformed("the value is no record")
+        if self.rules.key is not None and all(name in row for name in self.rules.key):
+            return self._key_of(row, convert or reader.convert), None
+        if message.key is None:
+            raise Malformed("no key")
+        key, names, values = self._message_key(message)
+        return key, None if all(name in row for name in names) else values
+
+    def _message_key(self, message: Message) -> tuple[Key, tuple[str, ...], Mapping[str, Any]]:
+        if message.key is None:
+            raise Malformed("no key")
+        raw, reader = self._payloads.read(message.key, message.topic, "key")
+        value = reader.convert(raw) if reader.convert is not None else raw
+        if not isinstance(value, dict):
+            value = {self.rules.key[0] if self.rules.key else "key": value}
+        names = self.rules.key or tuple(value)
+        if not all(name in value for name in names):
+            raise Malformed("the message key lacks a key column")
+        self.names = names
+        return tuple([_hashable(natural(value[name])) for name in names]), names, value
+
+    def _key_of(self, row: Mapping[str, Any], convert: Convert | None) -> Key:
+        value = convert(row) if convert is not None else row
+        return tuple([_hashable(natural(value[name])) for name in self.names or ()])
+
+    def _old_key(self, message: Message) -> Key | None:
+        for name, text in message.headers:
+            if name == "__debezium.oldkey" and message.key is not None:
+                _, reader = self._payloads.read(message.key, message.topic, "key")
+                return _key_from_json(text, reader, self.names or ())
+        return None
+
+
+def source_order(source: Mapping[str, Any]) -> tuple[int, int]:
+    """(commit order, order inside it) from an envelope's `source`; raises ValueError where it cannot be read."""
+    if "commit_lsn" in source and "change_lsn" in source:
+        return _sql_server_lsn(source["commit_lsn"]), _sql_server_lsn(source["change_lsn"])
+    if "commit_scn" in source and "scn" in source:
+        return int(source["commit_scn"] or 0), int(source["scn"] or 0)
+    if "file" in source and "pos" in source:
+        digits = re.search(r"(\d+)$", source["file"] or "")
+        if digits is None:
+            raise Malformed(f"binlog file {source['file']!r}")
+        return int(digits[1]), (source["pos"] or 0) << 24 | (source.get("row") or 0)
+    lsn = source.get("lsn") or 0
+    if source.get("sequence") is None:
+        return lsn, lsn
+    commit, inner = json.loads(source["sequence"])
+    return int(commit or 0), int(inner or 0)
+
+
+def _sql_server_lsn(text: str | None) -> int:
+    if text is None:
+        return 0
+    file, block, slot = (int(part, 16) for part in text.split(":"))
+    return file << 40 | block << 16 | slot
+
+
+def _needed(events: list[Event]) -> list[Event]:
+    """The newest whole event and what leans on it, and for each move away the row before it."""
+    kept, need = [], True
+    for event in reversed(events):
+        if need or event.moved:
+            kept.append(event)
+            need = event.moved or bool(event.missing)
+    return kept[::-1]
+
+
+def _plain_row(event: Event) -> dict[str, Any] | None:
+    if event.row is None:
+        return None
+    row = event.convert(event.row) if event.convert is not None else event.row
+    return {**(event.extra or {}), **row}
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple((name, _hashable(part)) for name, part in sorted(value.items()))
+    return tuple(map(_hashable, value)) if type(value) is list else value
+
+
+def _key_from_json(text: bytes, reader: Reader, names: tuple[str, ...]) -> Key | None:
+    """The key in a Debezium header; None where it does not fit the key's schema."""
+    try:
+        given = json.loads(text)
+        given = given.get("payload", given)
+        row = {name: _from_json(part, reader.part_type(name)) for name, part in given.items()}
+        value = reader.convert(row) if reader.convert is not None else row
+        return tuple([_hashable(natural(value[name])) for name in names])
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
+        return None
+
+
+def _from_json(value: Any, kind: str) -> Any:
+    return base64.b64decode(value) if kind in ("bytes", "fixed") and isinstance(value, str) else value

@@ -1,0 +1,100 @@
+"""What a Kafka cluster holds: topics, partitions, offsets."""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Final, Self, TypeVar
+from uuid import UUID
+
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import TopicPartition as KafkaPartition
+from kafka.errors import KafkaError
+
+from ...schemas.errors import JobError, SourceError
+from ...schemas.ledger import TopicPartition
+from .fetch import open_consumer
+from .settings import KafkaSettings
+
+_T = TypeVar("_T")
+_TIMEOUT_MS: Final = 30_000
+
+
+class Broker:
+    """An open connection for questions; each answer is asked for anew. Raises SourceError where none comes in 30 s."""
+
+    def __init__(self, settings: KafkaSettings, consumer: KafkaConsumer) -> None:
+        self._settings = settings
+        self._consumer = consumer
+
+    def topics(self, names: Sequence[str] = (), pattern: str | None = None) -> dict[str, list[int]]:
+        """The partitions of the topics named and of those whose whole name the pattern matches.
+
+        Raises SourceError for a named topic that does not exist, JobError for a pattern that is no regular expression.
+        """
+        known = self._ask("topics", self._consumer.topics)
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else "create it, or check source.topics"
+                raise SourceError(f"there is no topic {name!r} at {self._settings.bootstrap_servers}; {hint}")
+        wanted = set(names) | {name for name in known if pattern is not None and _matches(pattern, name)}
+        return {name: sorted(self._consumer.partitions_for_topic(name)) for name in sorted(wanted)}
+
+    def offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """The first offset held and the offset behind the last committed record (the last stable offset)."""
+        asked = [KafkaPartition(source.topic, source.partition) for source in partitions]
+        low = self._ask("offsets", lambda: self._consumer.beginning_offsets(asked, _TIMEOUT_MS))
+        high = self._ask("offsets", lambda: self._consumer.end_offsets(asked, _TIMEOUT_MS))
+        return {source: (low[tp], high[tp]) for source, tp in zip(partitions, asked, strict=True)}
+
+    def offsets_at(self, timestamp: int, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """The first offset whose timestamp is `timestamp` (ms since the epoch) or later, else the end."""
+        asked = {KafkaPartition(source.topic, source.partition): timestamp for source in partitions}
+        found = self._ask("offsets by time", lambda: self._consumer.offsets_for_times(asked, _TIMEOUT_MS))
+        ends = self.offsets(partitions)
+        at = {source: found[KafkaPartition(source.topic, source.partition)] for source in partitions}
+        return {source: ends[source][1] if place is None else place.offset for source, place in at.items()}
+
+    def topic_id(self, topic: str) -> str | None:
+        """The id that changes when a topic is deleted and created again; None from brokers older than 2.8."""
+        options, _ = self._settings.resolved()
+        known = {name: value for name, value in options.items() if name in KafkaAdminClient.DEFAULT_CONFIG}
+        admin = self._ask("connection", lambda: KafkaAdminClient(**known))
+        try:
+            (described,) = self._ask("topic ids", lambda: admin.describe_topics([topic]))
+        finally:
+            admin.close()
+        found = described.get("topic_id")
+        return str(found) if found is not None and UUID(str(found)).int else None
+
+    def close(self) -> None:
+        """End the connection; may be called twice."""
+        self._consumer.close(autocommit=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, what: str, question: Callable[[], _T]) -> _T:
+        try:
+            return question()
+        except KafkaError as error:
+            name = type(error).__name__
+            raise SourceError(f"no {what} from the broker at {self._settings.bootstrap_servers}: {name}") from None
+
+
+def open_broker(settings: KafkaSettings) -> Broker:
+    """Connect; raises SourceError where no broker answers, JobError for settings that cannot work."""
+    return Broker(settings, open_consumer(settings))
+
+
+def _matches(pattern: str, name: str) -> bool:
+    try:
+        return re.fullmatch(pattern, name) is not None
+    except re.error as error:
+        raise JobError(f"source.topic_pattern: {pattern!r} is no regular expression: {error}") from None
