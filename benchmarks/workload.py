@@ -137,7 +137,7 @@ def _keys(ids: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 @numba.njit(cache=True)
-def _encode_keys(ids):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _encode_keys(ids):  # type: ignore[no-untyped-def]
     out, ends, at = np.zeros(len(ids) * 15, np.uint8), np.zeros(len(ids), np.int64), 0
     for i in range(len(ids)):
         out[at + 4] = TOPIC_KEY_ID
@@ -147,7 +147,7 @@ def _encode_keys(ids):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True)
-def _envelopes(numbers, deletes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _envelopes(numbers, deletes):  # type: ignore[no-untyped-def]
     out, ends, at = np.zeros(len(numbers) * 220, np.uint8), np.zeros(len(numbers), np.int64), 0
     for i in range(len(numbers)):
         out[at + 4] = TOPIC_VALUE_ID
@@ -171,7 +171,7 @@ def _envelopes(numbers, deletes):  # type: ignore[no-untyped-def]  # noqa: ANN00
 
 
 @numba.njit(cache=True)
-def _row(out, at, key, quantity, cents, lsn):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _row(out, at, key, quantity, cents, lsn):  # type: ignore[no-untyped-def]
     at = _long(out, at + _some(out, at), key)
     at = _customer(out, at + _some(out, at), key)
     at = _long(out, at + _some(out, at), quantity)
@@ -184,13 +184,13 @@ def _row(out, at, key, quantity, cents, lsn):  # type: ignore[no-untyped-def]  #
 
 
 @numba.njit(cache=True)
-def _some(out, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _some(out, at):  # type: ignore[no-untyped-def]
     out[at] = 2
     return 1
 
 
 @numba.njit(cache=True)
-def _customer(out, at, key):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _customer(out, at, key):  # type: ignore[no-untyped-def]
     out[at] = 16
     for i in range(8):
         out[at + 1 + i] = 97 + (key * 7 + i * i) % 26
@@ -198,7 +198,7 @@ def _customer(out, at, key):  # type: ignore[no-untyped-def]  # noqa: ANN001, AN
 
 
 @numba.njit(cache=True)
-def _sequence(out, at, commit, lsn):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _sequence(out, at, commit, lsn):  # type: ignore[no-untyped-def]
     out[at] = 2
     start = at + 2
     end = _digits(out, start + 2, commit)
@@ -210,7 +210,7 @@ def _sequence(out, at, commit, lsn):  # type: ignore[no-untyped-def]  # noqa: AN
 
 
 @numba.njit(cache=True)
-def _digits(out, at, number):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _digits(out, at, number):  # type: ignore[no-untyped-def]
     scale = 1
     while number // scale >= 10:
         scale *= 10
@@ -222,7 +222,7 @@ def _digits(out, at, number):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
 
 
 @numba.njit(cache=True)
-def _text(out, at, text):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _text(out, at, text):  # type: ignore[no-untyped-def]
     out[at] = len(text) * 2
     for i in range(len(text)):
         out[at + 1 + i] = text[i]
@@ -230,7 +230,7 @@ def _text(out, at, text):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN20
 
 
 @numba.njit(cache=True)
-def _long(out, at, number):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _long(out, at, number):  # type: ignore[no-untyped-def]
     zigzag = np.uint64((number << 1) ^ (number >> 63))
     while zigzag > 127:
         out[at] = (zigzag & np.uint64(127)) | np.uint64(128)

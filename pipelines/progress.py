@@ -4,26 +4,20 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self, TextIO
 
-from ..schemas.ledger import TopicPartition
-from .summary import Summary, TableSummary, duration
+from .summary import Summary, duration
 
-__all__ = ["Progress", "Summary", "TableSummary"]
-
-Offsets = Mapping[TopicPartition, int]
-
-TERMINAL_SECONDS: Final = 0.2
 PLAIN_SECONDS: Final = 5.0
 RATE_SECONDS: Final = 10.0
 
 
 class Progress:
-    """A context manager that the run tells of its offsets; prints to `out` (stderr), nothing where `quiet`.
+    """What a run tells; a context manager that prints to `out` (stderr), and nothing where `quiet`.
 
-    Not shared between threads. Printing never raises: a closed stderr ends it.
+    Not shared between threads. Printing never raises: where `out` is closed, it goes silent.
     """
 
     def __init__(
@@ -32,40 +26,40 @@ class Progress:
         self._out = sys.stderr if out is None else out
         self._clock = clock
         self._quiet = quiet
-        self._live = not quiet and self._out.isatty()
-        self._started = self._printed = clock()
-        self._first: dict[TopicPartition, int] = {}
+        self._live = self._out.isatty()
+        self._started = clock()
+        self._printed = self._started
         self._points: deque[tuple[float, int]] = deque([(self._started, 0)])
         self._shown = ""
 
-    def update(self, read_offsets: Offsets, end_offsets: Offsets, dead: int = 0) -> None:
-        """The next offset of each partition and its end; the first call says where the run begins.
+    def begin(self, left: int) -> None:
+        """So many offsets lie ahead, up to the end offsets of this moment."""
+        if left and self._live:
+            self._show(f"{duration(self._clock() - self._started)}: {left:,} offsets to read")
 
-        Call it as often as you like. A partition that appears later counts from the offset it appears with.
-        """
-        for source, offset in read_offsets.items():
-            self._first.setdefault(source, offset)
-        read = sum(offset - self._first[source] for source, offset in read_offsets.items())
-        lag = sum(max(0, end - read_offsets.get(source, end)) for source, end in end_offsets.items())
+    def advance(self, summary: Summary, left: int) -> None:
+        """The run so far, after a commit, and the offsets that are left."""
         now = self._clock()
-        self._points.append((now, read))
+        self._points.append((now, summary.total.read))
         while len(self._points) > 2 and self._points[1][0] < now - RATE_SECONDS:
             self._points.popleft()
-        if now - self._printed >= (TERMINAL_SECONDS if self._live else PLAIN_SECONDS):
+        if self._live or now - self._printed >= PLAIN_SECONDS:
             self._printed = now
-            self._show(self._line(now, read, lag, dead))
+            self._show(self._line(summary, left, now))
 
-    def note(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """A line that stays, above the one that refreshes."""
         shown = self._shown
-        self._clear()
+        self.close()
         self._write(text + "\n")
         if shown:
             self._show(shown)
 
     def close(self) -> None:
         """Take the refreshing line away; may be called twice."""
-        self._clear()
+        if self._shown:
+            self._shown = ""
+            self._write("\r\x1b[K")
 
     def __enter__(self) -> Self:
         return self
@@ -75,25 +69,19 @@ class Progress:
     ) -> None:
         self.close()
 
-    def _line(self, now: float, read: int, lag: int, dead: int) -> str:
-        before, had = self._points[0]
+    def _line(self, summary: Summary, left: int, now: float) -> str:
+        (before, had), (_, read) = self._points[0], self._points[-1]
         rate = (read - had) / (now - before) if now > before else 0.0
-        left = f", {duration(lag / rate)} left" if lag and rate > 0 else ""
-        letters = f", {dead:,} dead letters" if dead else ""
-        return f"{duration(now - self._started)}: {read:,} offsets read, {rate:,.0f}/s, lag {lag:,}{left}{letters}"
+        rest = f", {duration(left / rate)} left" if left and rate >= 1 else ""
+        letters = f", {summary.total.dead:,} dead letters" if summary.total.dead else ""
+        return f"{duration(now - self._started)}: {read:,} read, {rate:,.0f}/s, lag {left:,}{rest}{letters}"
 
     def _show(self, line: str) -> None:
         if not self._live:
             self._write(line + "\n")
             return
-        width = shutil.get_terminal_size().columns
         self._shown = line
-        self._write(f"\r\x1b[K{line[: width - 1]}")
-
-    def _clear(self) -> None:
-        if self._shown:
-            self._shown = ""
-            self._write("\r\x1b[K")
+        self._write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
 
     def _write(self, text: str) -> None:
         if self._quiet:

@@ -1,21 +1,23 @@
 """What a run came to: counts by table, where the data is, and the command to type next."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ..schemas.ledger import Account
+from .job import Job
+
+if TYPE_CHECKING:
+    from ..transforms.apply import Outcome
 
 COUNTS: Final = ("read", "applied", "superseded", "filtered", "dead", "skipped")
 
 
 @dataclass(slots=True, kw_only=True)
 class TableSummary:
-    """One table; `lag` in offsets, `where` is `Sink.describe`, `error` why it stopped, if it did.
+    """One table, or all; read = applied + superseded + filtered + dead + skipped.
 
-    read = applied + superseded + filtered + dead + skipped. `unfilled` counts values that no row held.
+    `unfilled` counts values that no row held, `where` is `Sink.describe`, `error` says why the table stopped.
     """
 
     table: str
@@ -26,36 +28,35 @@ class TableSummary:
     dead: int = 0
     skipped: int = 0
     unfilled: int = 0
-    lag: int = 0
     where: str = ""
     error: str | None = None
 
-    def add(self, accounts: Iterable[Account]) -> None:
-        """Count a commit's settled accounts in."""
-        for account in accounts:
-            for name in COUNTS:
-                setattr(self, name, getattr(self, name) + getattr(account, name))
+    def counts(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in COUNTS}
 
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """A run; `file` is the job file as typed. `seconds` are of the clock, `cpu_seconds` of all threads."""
+    """A run: `lag` in offsets up to the last end seen; `seconds` of the clock, `cpu_seconds` of all threads."""
 
     job: str
-    file: Path
-    dead_letters: Path
     tables: dict[str, TableSummary] = field(default_factory=dict)
+    total: TableSummary = field(default_factory=lambda: TableSummary(table="all"))
+    lag: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
-    passes: int = 0
 
     def table(self, name: str) -> TableSummary:
-        """The table's summary, begun where there is none yet."""
+        """The table's counts, begun where there are none yet."""
         return self.tables.setdefault(name, TableSummary(table=name))
 
-    def total(self, name: str) -> int:
-        """The sum of one count (or `unfilled`, `lag`) over all tables."""
-        return sum(getattr(table, name) for table in self.tables.values())
+    def add(self, outcome: "Outcome") -> None:
+        """Count a commit in."""
+        for part in (self.table(outcome.table), self.total):
+            part.unfilled += outcome.unfilled
+            for account in outcome.accounts:
+                for name in COUNTS:
+                    setattr(part, name, getattr(part, name) + getattr(account, name))
 
     @property
     def failed(self) -> bool:
@@ -65,74 +66,74 @@ class Summary:
     @property
     def rate(self) -> float:
         """Changes read a second."""
-        return self.total("read") / self.seconds if self.seconds > 0 else 0.0
+        return self.total.read / self.seconds if self.seconds > 0 else 0.0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, job: Job) -> dict[str, Any]:
         """Plain data for `--json`."""
-        names = (*COUNTS, "unfilled", "lag")
         return {
             "job": self.job,
             "ok": not self.failed,
-            **{name: self.total(name) for name in names},
+            **self.total.counts(),
+            "unfilled": self.total.unfilled,
+            "lag": self.lag,
             "seconds": round(self.seconds, 3),
             "cpu_seconds": round(self.cpu_seconds, 3),
             "changes_per_second": round(self.rate),
-            "passes": self.passes,
-            "dead_letters": str(self.dead_letters),
+            "dead_letters": str(job.dead_letters),
             "tables": [
-                {"table": table.table, **{name: getattr(table, name) for name in names}}
-                | {"where": table.where, "error": table.error}
+                {
+                    "table": table.table,
+                    **table.counts(),
+                    "unfilled": table.unfilled,
+                    "where": table.where,
+                    "error": table.error,
+                }
                 for table in self.tables.values()
             ],
         }
 
-    def lines(self) -> list[str]:
-        """The summary for people, line by line."""
-        shown = [table for table in self.tables.values() if table.error is None or table.read]
-        lines = aligned(
-            [
-                ["table", *COUNTS, "lag"],
-                *([table.table, *(f"{getattr(table, name):,}" for name in (*COUNTS, "lag"))] for table in shown),
-            ]
-        )
-        took = f"in {duration(self.seconds)}"
-        lines += ["", f"{self.total('read'):,} changes read {took}, {self.rate:,.0f} a second" + self._cpu()]
-        lines += [f"  {table.table}: {table.where}" for table in shown if table.where]
-        if self.total("dead"):
-            lines.append(f"  dead letters: {self.dead_letters}")
-        if self.total("unfilled"):
-            lines.append(f"  {self.total('unfilled'):,} unavailable values were in no row and are NULL now")
-        lines += [f"  stopped: {table.error}" for table in self.tables.values() if table.error is not None]
-        return [*lines, f"next: {self._next()}"]
+    def lines(self, job: Job) -> list[str]:
+        """For people, line by line."""
+        rows = [[table.table, *(f"{count:,}" for count in table.counts().values())] for table in self.tables.values()]
+        lines = [*aligned([["table", *COUNTS], *rows]), ""] if rows else []
+        cpu = f", {self.total.read / self.cpu_seconds:,.0f} a CPU-second" if self.cpu_seconds > 0 else ""
+        speed = f": {self.rate:,.0f} a second{cpu}" if self.total.read else ""
+        lines.append(f"{self.total.read:,} changes read in {duration(self.seconds)}{speed}; lag {self.lag:,}")
+        lines += [f"  {table.table}: {table.where}" for table in self.tables.values() if table.where]
+        if self.total.dead:
+            lines.append(f"  dead letters: {job.dead_letters}")
+        if self.total.unfilled:
+            lines.append(f"  {self.total.unfilled:,} unavailable values stood in no row and are NULL")
+        lines += [
+            f"  {table.table} stopped: {table.error}" for table in self.tables.values() if table.error is not None
+        ]
+        return [*lines, *self._next(job)]
 
-    def _cpu(self) -> str:
-        return f" ({self.total('read') / self.cpu_seconds:,.0f} a CPU-second)" if self.cpu_seconds > 0 else ""
-
-    def _next(self) -> str:
-        file = shlex.quote(str(self.file))
-        if self.failed:
-            return f"millrace check {file}"
-        letters = f" ; millrace dead-letters ls {file}" if self.total("dead") else ""
-        return f"millrace verify {file}{letters}"
+    def _next(self, job: Job) -> list[str]:
+        file = shlex.quote(str(job.file))
+        commands = [f"millrace check {file}" if self.failed else f"millrace verify {file}"]
+        if self.total.dead:
+            commands.append(f"millrace dead-letters ls {file}")
+        return [f"next: {command}" for command in commands]
 
 
-def aligned(rows: list[list[str]]) -> list[str]:
-    """Rows of texts as lines with columns; the first column to the left, the others, as numbers, to the right."""
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of texts as lines with columns: the first to the left, the others, numbers, to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(
-            text.ljust(width) if i == 0 else text.rjust(width)
+            text.rjust(width) if i else text.ljust(width)
             for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
+        )
         for row in rows
     ]
 
 
 def duration(seconds: float) -> str:
     """0.4 s, 12 s, 3 min 05 s, 2 h 10 min."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """`key` and `value` are the message's original bytes (for a record batch that cannot be split: `value` is the batch).
+    """`key` and `value` are the message's original bytes; of a record batch that cannot be split, `value` is the batch.
 
     `timestamp` in milliseconds since the epoch, -1 where unknown. `schema_id` is the registry's id, or None.
     `step` is where it failed: `split`, `frame`, `schema`, `decode`, `envelope`, `apply`.

@@ -65,7 +65,7 @@ class DebeziumDecoder:
         return path[0] in ("after", "op")
 
     def decode(self, block: Block) -> Decoded:
-        """Changes, counts and dead letters of the block; raises RegistryError, TruncateError, IncompatibleSchemaError."""
+        """Changes, counts and dead letters of the block; raises RegistryError, TableError."""
         records, letters = split(block)
         done = Decoded(block.topic, block.partition, block.first, block.stop, self._route.key or ())
         done.read = len(records.offset) + len(letters)

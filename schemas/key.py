@@ -68,7 +68,7 @@ def _hash(column: pa.Array) -> NDArray[np.uint64]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _hash_bytes(data, offsets):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _hash_bytes(data, offsets):  # type: ignore[no-untyped-def]
     """FNV-1a, 64 bits."""
     hashes = np.empty(len(offsets) - 1, np.uint64)
     for i in range(len(hashes)):
@@ -80,7 +80,7 @@ def _hash_bytes(data, offsets):  # type: ignore[no-untyped-def]  # noqa: ANN001,
 
 
 @numba.njit(cache=True, nogil=True)
-def _mix(mixed, hashes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _mix(mixed, hashes):  # type: ignore[no-untyped-def]
     """The finaliser of SplitMix64 over the running value and the next column's hash."""
     for i in range(len(mixed)):
         value = mixed[i] * np.uint64(31) + hashes[i] + SEED

@@ -97,8 +97,8 @@ class Commit:
                 raise AccountingError(
                     f"{account.topic}[{account.partition}] offsets {account.first} to {account.stop}: read "
                     f"{account.read}, but applied {account.applied} + superseded {account.superseded} + filtered "
-                    f"{account.filtered} + dead {account.dead} + skipped {account.skipped} differ by {account.balance}; "
-                    "nothing was committed"
+                    f"{account.filtered} + dead {account.dead} + skipped {account.skipped} differ by {account.balance}"
+                    "; nothing was committed"
                 )
             settled.append(account)
         return tuple(settled)

@@ -95,7 +95,7 @@ def _missing(rows: pa.RecordBatch, table: Table) -> dict[str, Mask]:
 def _as_of(
     rows: pa.RecordBatch, lives: _Lives, missing: dict[str, Mask], wanted: Index, partial: Mask
 ) -> pa.RecordBatch:
-    """The rows `wanted`, those that are `partial` with missing values from the newest row of their life that has them."""
+    """The rows `wanted`; `partial` ones with missing values from the newest row of their life that has them."""
     place_of = np.empty(len(lives.order), np.int64)
     place_of[lives.order] = np.arange(len(lives.order))
     places = place_of[wanted]

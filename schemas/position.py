@@ -103,7 +103,7 @@ def _text(array: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArra
 
 
 @numba.njit(cache=True, nogil=True)
-def _sequence(data, offsets, valid):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _sequence(data, offsets, valid):  # type: ignore[no-untyped-def]
     n = len(offsets) - 1
     commit, inner, bad = np.zeros(n, np.uint64), np.zeros(n, np.uint64), np.zeros(n, np.bool_)
     for i in range(n):
@@ -127,7 +127,7 @@ def _sequence(data, offsets, valid):  # type: ignore[no-untyped-def]  # noqa: AN
 
 
 @numba.njit(cache=True, nogil=True)
-def _decimal(data, offsets, valid):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _decimal(data, offsets, valid):  # type: ignore[no-untyped-def]
     n = len(offsets) - 1
     numbers, bad = np.zeros(n, np.uint64), np.zeros(n, np.bool_)
     for i in range(n):
@@ -143,7 +143,7 @@ def _decimal(data, offsets, valid):  # type: ignore[no-untyped-def]  # noqa: ANN
 
 
 @numba.njit(cache=True, nogil=True)
-def _trailing_number(data, offsets, valid):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _trailing_number(data, offsets, valid):  # type: ignore[no-untyped-def]
     n = len(offsets) - 1
     numbers, bad = np.zeros(n, np.uint64), np.zeros(n, np.bool_)
     for i in range(n):
@@ -160,7 +160,7 @@ def _trailing_number(data, offsets, valid):  # type: ignore[no-untyped-def]  # n
 
 
 @numba.njit(cache=True, nogil=True)
-def _sql_server_lsn(data, offsets, valid):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _sql_server_lsn(data, offsets, valid):  # type: ignore[no-untyped-def]
     n = len(offsets) - 1
     numbers, bad = np.zeros(n, np.uint64), np.zeros(n, np.bool_)
     for i in range(n):

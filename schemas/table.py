@@ -164,6 +164,8 @@ def cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
     """The array as `kind`, inside lists, maps and structs too; fields that a struct lacks become null."""
     if array.type.equals(kind):
         return array
+    if pa.types.is_null(kind):
+        return pa.nulls(len(array))
     if not pa.types.is_nested(kind) or pa.types.is_null(array.type):
         return array.cast(kind)
     array = array.take(pa.array(range(len(array)), pa.int64())) if array.offset else array
@@ -202,7 +204,7 @@ def check_columns(table: Table) -> None:
 
 
 def check_name(name: str, existing: Iterable[str]) -> None:
-    """Refuse a table name that is Millrace's own, or that differs from an existing one in case only. Raises TableError."""
+    """Refuse a table name that is Millrace's own, or an existing one in other case. Raises TableError."""
     if (trouble := _trouble(name)) is not None:
         raise TableError(f"table {name!r}: the name {trouble}; set another `to` in the job file")
     twin = next((other for other in existing if other.lower() == name.lower() and other != name), None)

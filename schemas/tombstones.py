@@ -53,7 +53,7 @@ def tombstone_order(rows: NDArray[np.int64], trail: Trail) -> Numbers:
 
 
 @numba.njit(cache=True, nogil=True)
-def _same_bytes(data, at, length, left, right):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _same_bytes(data, at, length, left, right):  # type: ignore[no-untyped-def]
     same = np.ones(len(left), np.bool_)
     for i in range(len(left)):
         a, b = at[left[i]], at[right[i]]
@@ -66,7 +66,7 @@ def _same_bytes(data, at, length, left, right):  # type: ignore[no-untyped-def] 
 
 
 @numba.njit(cache=True, nogil=True)
-def _carried(rows, commit, inner, placed):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _carried(rows, commit, inner, placed):  # type: ignore[no-untyped-def]
     outer, order = np.zeros(len(rows), np.uint64), np.zeros(len(rows), np.uint64)
     top, top_inner, seen, next_row = np.uint64(0), np.uint64(0), False, 0
     for i in range(len(rows)):

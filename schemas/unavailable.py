@@ -94,7 +94,7 @@ def moved_keys(
 
 
 @numba.njit(cache=True, nogil=True)
-def _contains(data, at, length, pattern):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _contains(data, at, length, pattern):  # type: ignore[no-untyped-def]
     found = np.zeros(len(at), np.bool_)
     for i in range(len(at)):
         for p in range(at[i], at[i] + length[i] - len(pattern) + 1):

@@ -20,7 +20,7 @@ PROBLEMS: Final = {
 
 
 @numba.njit(cache=True, nogil=True)
-def varint(data, at, end, most):  # type: ignore[no-untyped-def]  # noqa: ANN001
+def varint(data, at, end, most):  # type: ignore[no-untyped-def]
     """A zigzag number of at most `most` bytes before `end`, and the place behind it: -1 where there is none."""
     number = np.uint64(0)
     for index in range(min(most, end - at)):
@@ -32,7 +32,7 @@ def varint(data, at, end, most):  # type: ignore[no-untyped-def]  # noqa: ANN001
 
 
 @numba.njit(cache=True, nogil=True)
-def _field(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _field(data, at, end):  # type: ignore[no-untyped-def]
     """Length and place of nullable bytes; a place below zero is a problem, negated."""
     length, at = varint(data, at, end, 5)
     if at < 0:
@@ -43,7 +43,7 @@ def _field(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN2
 
 
 @numba.njit(cache=True, nogil=True)
-def _headers(data, at, end, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _headers(data, at, end, count):  # type: ignore[no-untyped-def]
     """The place behind `count` headers, or a problem, negated."""
     for _ in range(count):
         length, at = _field(data, at, end)
@@ -58,7 +58,7 @@ def _headers(data, at, end, count):  # type: ignore[no-untyped-def]  # noqa: ANN
 
 
 @numba.njit(cache=True, nogil=True)
-def walk(data, cells, shift, base_offset, last_delta, clock, fixed):  # type: ignore[no-untyped-def]  # noqa: ANN001
+def walk(data, cells, shift, base_offset, last_delta, clock, fixed):  # type: ignore[no-untyped-def]
     """Fill one column of `cells` (int64, 9 rows as in `Records`) a record; 0, or the first record's problem.
 
     `shift` is added to places in `data`. `clock` is the first timestamp of the batch, or where `fixed` that of all.

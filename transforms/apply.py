@@ -60,7 +60,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A commit that was made: `size` in decoded bytes; `unfilled` counts unavailable values that no row held, now NULL."""
+    """A commit that was made; `size` in decoded bytes, `unfilled` unavailable values that no row held, now NULL."""
 
     table: str
     accounts: tuple[Account, ...]
@@ -127,7 +127,7 @@ class CommitSettings:
     routes: Mapping[str, Route]
     target: Target
     dead_letters: DeadLetterFiles
-    limit: Limit = Limit()
+    limit: Limit = field(default_factory=Limit)
     dead: int = 0
     read: int = 0
     covers: Covers = Covers.WHOLE

@@ -106,7 +106,7 @@ def newest_rows(codes: NDArray[np.int32], count: int, positions: NDArray[np.uint
 
 
 @numba.njit(cache=True, nogil=True)
-def _newest(codes, count, positions):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _newest(codes, count, positions):  # type: ignore[no-untyped-def]
     best = np.full(count, -1, np.int64)
     for row in range(len(codes)):
         held = best[codes[row]]

@@ -32,6 +32,7 @@ Position = tuple[int, int, int]
 
 PLACEHOLDER: Final = "__debezium_unavailable_value"
 PLACEHOLDERS: Final = (PLACEHOLDER, PLACEHOLDER.encode(), [PLACEHOLDER], [PLACEHOLDER.encode()])
+TEXTS: Final = (str, bytes, list, dict)
 NO_POSITION: Final = (0, 0)
 
 
@@ -115,6 +116,11 @@ class Fold:
             if events:
                 yield key, events[-1].position, self._row(key, events)
 
+    def row(self, key: Key) -> dict[str, Any] | None:
+        """The row of one key, as `rows` gives it."""
+        events = self._alive(key) if key in self._keys else []
+        return self._row(key, events) if events else None
+
     def position(self, key: Key) -> Position | None:
         """The newest position of a key, deletes included."""
         events = self._keys.get(key)
@@ -171,7 +177,7 @@ class Fold:
             raise Malformed("no 'after'")
         convert = reader.convert_part("after")
         key, extra = self._row_key(message, row, reader, convert)
-        missing = tuple([name for name, value in row.items() if value in PLACEHOLDERS])
+        missing = tuple([name for name, value in row.items() if type(value) in TEXTS and unavailable(value)])
         old = self._old_key(message)
         if before is not None and self.names is not None and all(name in before for name in self.names):
             earlier = self._key_of(before, reader.convert_part("before"))
@@ -219,12 +225,9 @@ class Fold:
         if name not in event.missing:
             return (_plain_row(event) or {}).get(name)
         if event.old_key is not None and event.old_key in self._keys and event.old_key not in seen:
-            others = [one for one in self._alive(event.old_key) if one.position[:2] <= event.position[:2]]
-            last = len(others) - 1
-            if last >= 0 and others[last].row is None:
-                last -= 1
-            if last >= 0:
-                return self._value(others, last, name, seen | {event.old_key})
+            others = _before_move(self._alive(event.old_key), event.position)
+            if others:
+                return self._value(others, len(others) - 1, name, seen | {event.old_key})
         return self._value(events, index - 1, name, seen) if index else None
 
     def _row_key(
@@ -255,6 +258,8 @@ class Fold:
 
     def _key_of(self, row: Mapping[str, Any], convert: Convert | None) -> Key:
         value = convert(row) if convert is not None else row
+        if not all(name in value for name in self.names or ()):
+            raise Malformed("the row lacks a key column")
         return tuple([_hashable(natural(value[name])) for name in self.names or ()])
 
     def _old_key(self, message: Message) -> Key | None:
@@ -265,8 +270,20 @@ class Fold:
         return None
 
 
+def unavailable(value: Any) -> bool:
+    """Debezium's placeholder: as text, as bytes, as a list of it alone, as a map of it alone."""
+    return value in PLACEHOLDERS or (type(value) is dict and list(value) == [PLACEHOLDER])
+
+
 def source_order(source: Mapping[str, Any]) -> tuple[int, int]:
-    """(commit order, order inside it) from an envelope's `source`; raises ValueError where it cannot be read."""
+    """(commit order, order inside it) from an envelope's `source`; raises Malformed where it cannot be read."""
+    try:
+        return _source_order(source)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Malformed(f"no position in 'source': {error}") from None
+
+
+def _source_order(source: Mapping[str, Any]) -> tuple[int, int]:
     if "commit_lsn" in source and "change_lsn" in source:
         return _sql_server_lsn(source["commit_lsn"]), _sql_server_lsn(source["change_lsn"])
     if "commit_scn" in source and "scn" in source:
@@ -298,6 +315,15 @@ def _needed(events: list[Event]) -> list[Event]:
             kept.append(event)
             need = event.moved or bool(event.missing)
     return kept[::-1]
+
+
+def _before_move(events: list[Event], position: Position) -> list[Event]:
+    """The old key's events up to the delete that moved it, without that delete, which a replay may have repeated."""
+    before = [event for event in events if event.position[:2] <= position[:2]]
+    if not before or before[-1].row is not None:
+        return before
+    delete = before[-1].position[:2]
+    return [event for event in before if event.row is not None or event.position[:2] != delete]
 
 
 def _plain_row(event: Event) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ import io
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import fastavro
 
@@ -107,14 +107,25 @@ class Payloads:
     def __init__(self, contracts: Contracts, framing: Framing = Framing.AUTO) -> None:
         self._contracts, self._framing = contracts, framing
         self._readers: dict[Any, Reader] = {}
+        self._broken: dict[Any, str] = {}
 
     def read(self, payload: bytes, topic: str, side: Side) -> tuple[Any, Reader]:
         """The datum and its reader; raises one of UNREADABLE, or RegistryError, or JobError."""
         name, at = self._frame(payload, topic, side)
         reader = self._readers.get(name)
         if reader is None:
-            reader = self._readers[name] = Reader.of(self._schema(name, payload, topic, side))
+            reader = self._readers[name] = self._new_reader(name, topic, side)
         return reader.read(payload, at), reader
+
+    def _new_reader(self, name: Any, topic: str, side: Side) -> Reader:
+        if name in self._broken:
+            raise SchemaError(self._broken[name])
+        schema = self._schema(name, topic, side)
+        try:
+            return Reader.of(schema)
+        except SchemaError as error:
+            self._broken[name] = str(error)
+            raise
 
     def _frame(self, payload: bytes, topic: str, side: Side) -> tuple[Any, int]:
         if self._framing is Framing.BARE:
@@ -125,7 +136,7 @@ class Payloads:
             return payload[2:10], 10
         raise Malformed("no framing that is known")
 
-    def _schema(self, name: Any, payload: bytes, topic: str, side: Literal["key", "value"]) -> Any:
+    def _schema(self, name: Any, topic: str, side: Side) -> Any:
         if isinstance(name, tuple):
             return self._contracts.by_topic(topic, side)
         if len(name) == 4:
@@ -201,10 +212,10 @@ def _record(schema: Mapping[str, Any], full: str, namespace: str, named: dict[st
         return changed
 
     named[full] = convert
-    for field in schema["fields"]:
-        part = _converter(field["type"], namespace, named)
+    for member in schema["fields"]:
+        part = _converter(member["type"], namespace, named)
         if part is not None:
-            parts.append((field["name"], part))
+            parts.append((member["name"], part))
     if not parts:
         named[full] = None
     return named[full]

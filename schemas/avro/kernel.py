@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .numbers import fits_precision
+from .decimals import fits_precision
 from .program import (
     BOOLEAN,
     BYTES,

@@ -5,21 +5,15 @@ import logging
 import pickle
 import shutil
 import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import fastavro
 import pytest
+from registry_server import Fault, RegistryServer
 
 from millrace.schemas.errors import JobError, RegistryError, SchemaError, UnknownSchemaError
 from millrace.transforms.registry import HttpContracts
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from registry_server import Fault, RegistryServer
-
-sys.path.pop(0)
 
 RECORD = {"type": "record", "name": "R", "namespace": "shop", "fields": [{"name": "id", "type": "long"}]}
 

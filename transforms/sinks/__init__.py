@@ -52,7 +52,7 @@ class Sink(Protocol):
         """
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Every live row, without Millrace's columns unless they are named. Raises TableError where there is no table."""
+        """Every live row, without Millrace's columns unless named. Raises TableError where there is no table."""
 
     def tables(self) -> tuple[str, ...]:
         """Names of the tables that Millrace keeps here."""

@@ -1,0 +1,161 @@
+"""`make bench`: every figure in one run, one JSON line each; `--quick` takes a tenth of the changes."""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from millrace.transforms.sources.embedded import EmbeddedBroker
+
+from .workload import Workload, produce, write_contracts
+
+STEPS = ("fetch", "split", "decode", "block_to_changes", "compact", "merge")
+COLUMNS = "id, customer, quantity, amount, updated_at"
+
+
+class Bench:
+    """The broker, its topics, and measurements in processes of their own."""
+
+    def __init__(self, servers: str, folder: Path) -> None:
+        self._servers, self._folder = servers, folder
+        self._ends: dict[str, list[int]] = {}
+        write_contracts(folder / "contracts")
+
+    def fill(self, broker: EmbeddedBroker, workload: Workload) -> None:
+        broker.create_topic(workload.topic, workload.partitions)
+        size = produce(self._servers, workload)
+        self._ends[workload.topic] = ends(self._servers, workload.topic, workload.partitions)
+        tell("workload", topic=workload.topic, changes=workload.changes, keys=workload.keys, value_bytes=round(size, 1))
+
+    def measure(self, case: str, workload: Workload) -> dict[str, Any]:
+        """Changes a second and a CPU-second, and the peak memory, of one case in its own process."""
+        arguments = {
+            "servers": self._servers,
+            "topic": workload.topic,
+            "warm": "warm",
+            "changes": workload.changes,
+            "ends": self._ends,
+            "contracts": str(self._folder / "contracts"),
+            "folder": str(self._folder / f"{case}-{workload.topic}"),
+        }
+        command = [sys.executable, "-m", "benchmarks.cases", case, json.dumps(arguments)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        return {
+            "changes_per_second": round(found["changes"] / found["seconds"]),
+            "changes_per_cpu_second": round(found["changes"] / found["cpu_seconds"]),
+            "peak_rss_mb": found["peak_rss_mb"],
+        }
+
+    def table(self, case: str, workload: Workload) -> str:
+        """The case's table as something that DuckDB can select from."""
+        folder = self._folder / f"{case}-{workload.topic}"
+        return str(folder / "lake" / "orders") if case == "kafka_to_delta" else str(folder / "out.duckdb")
+
+
+def ends(servers: str, topic: str, partitions: int) -> list[int]:
+    from kafka import KafkaConsumer, TopicPartition
+
+    consumer = KafkaConsumer(bootstrap_servers=servers)
+    parts = [TopicPartition(topic, number) for number in range(partitions)]
+    found = consumer.end_offsets(parts)
+    consumer.close()
+    return [found[part] for part in parts]
+
+
+def same_rows(left: str, right: str) -> bool:
+    """Whether two tables hold the same rows; a folder is a Delta table."""
+    with duckdb.connect() as db:
+        for name, path in (("a", left), ("b", right)):
+            if Path(path).is_dir():
+                from deltalake import DeltaTable
+
+                db.register(name, DeltaTable(path).to_pyarrow_table())
+            else:
+                db.execute(f"ATTACH '{path}' AS {name}_file (READ_ONLY)")
+                db.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {name}_file.orders")
+        pairs = (("a", "b"), ("b", "a"))
+        queries = (
+            f"SELECT count(*) FROM (SELECT {COLUMNS} FROM {x} EXCEPT ALL SELECT {COLUMNS} FROM {y})" for x, y in pairs
+        )
+        return all(db.execute(query).fetchall() == [(0,)] for query in queries)
+
+
+def tell(figure: str, **values: Any) -> None:
+    print(json.dumps({"figure": figure, **values}), flush=True)
+
+
+def against_per_record(bench: Bench, workload: Workload) -> None:
+    ours, theirs = bench.measure("kafka_to_duckdb", workload), bench.measure("per_record_beam", workload)
+    same = same_rows(bench.table("kafka_to_duckdb", workload), bench.table("per_record_beam", workload))
+    tell("per_record_beam", keys=workload.keys, **theirs)
+    tell(
+        "kafka_to_duckdb",
+        keys=workload.keys,
+        **ours,
+        ratio_to_per_record_beam=round(ours["changes_per_second"] / theirs["changes_per_second"], 1),
+        cpu_ratio_to_per_record_beam=round(ours["changes_per_cpu_second"] / theirs["changes_per_cpu_second"], 1),
+        same_table=same,
+    )
+    if not same:
+        raise SystemExit("the two tables differ: the figures mean nothing")
+
+
+def growth(bench: Bench, broker: EmbeddedBroker, unit: int, keys: int) -> None:
+    """The same job over 1, 4 and 16 times the changes: rate and memory must stay."""
+    found = []
+    for times in (1, 4, 16):
+        workload = Workload(f"growth{times}", unit * times, keys)
+        bench.fill(broker, workload)
+        found.append(bench.measure("kafka_to_duckdb", workload))
+        tell("growth", changes=workload.changes, keys=keys, **found[-1])
+    rates = [one["changes_per_cpu_second"] for one in found]
+    tell(
+        "growth_spread",
+        percent=round(100 * (max(rates) / min(rates) - 1), 1),
+        memory_mb=[f["peak_rss_mb"] for f in found],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the changes")
+    parser.add_argument("--only", choices=("main", "steps", "growth"), help="one part of the figures")
+    options = parser.parse_args()
+    unit = 200_000 if options.quick else 2_000_000
+    few, many = Workload("few", unit, unit // 100), Workload("many", unit, unit // 2)
+    tell(
+        "machine",
+        cores=os.cpu_count(),
+        cpu=platform.processor() or platform.machine(),
+        python=platform.python_version(),
+    )
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, EmbeddedBroker() as broker:
+        bench = Bench(broker.bootstrap_servers, Path(folder))
+        bench.fill(broker, Workload("warm", 4_000, 100))
+        if options.only != "growth":
+            bench.fill(broker, few)
+        if options.only in (None, "main"):
+            bench.fill(broker, many)
+            for workload in (few, many):
+                against_per_record(bench, workload)
+            delta = bench.measure("kafka_to_delta", few)
+            same = same_rows(bench.table("kafka_to_delta", few), bench.table("kafka_to_duckdb", few))
+            tell("kafka_to_delta", keys=few.keys, **delta, same_table=same)
+            tell("kafka_to_arrow", keys=few.keys, **bench.measure("kafka_to_arrow", few))
+        if options.only in (None, "steps"):
+            for step in STEPS:
+                tell(f"step_{step}", **bench.measure(step, few))
+        if options.only in (None, "growth"):
+            growth(bench, broker, unit, unit // 2)
+
+
+if __name__ == "__main__":
+    main()

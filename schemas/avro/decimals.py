@@ -1,0 +1,155 @@
+"""Decimals: big-endian two's complement bytes to words and to text, compiled by numba."""
+
+from typing import Any, Final
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_PRECISION: Final = 76
+MAX_SCALE: Final = 1_000
+"""Digits behind the point, or zeros before it, of a decimal that carries its own scale."""
+MAX_BYTES: Final = 1_024
+"""Bytes of a decimal that becomes text."""
+
+_WORD: Final = (1 << 64) - 1
+_POWERS: Final = np.array(
+    [[10**digits >> 64 * word & _WORD for word in range(4)] for digits in range(MAX_PRECISION + 1)], np.uint64
+)
+_GROUP: Final = 9
+
+_compiled: Any = numba.njit(cache=True, nogil=True)
+
+
+@_compiled
+def fits_precision(data, p, length, precision, words):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Load a number into four words, the lowest first; whether it has at most `precision` digits."""
+    negative = length > 0 and data[p] >= 128
+    fill = np.uint8(255) if negative else np.uint8(0)
+    extra = max(length - 32, 0)
+    for i in range(p, p + extra):
+        if data[i] != fill:
+            return False
+    if extra and (data[p + extra] >= 128) != negative:
+        return False
+    last = p + length - 1
+    for word in range(4):
+        bits = np.uint64(0)
+        for i in range(8):
+            k = word * 8 + i
+            byte = data[last - k] if k < length - extra else fill
+            bits |= np.uint64(byte) << np.uint64(8 * i)
+        words[word] = bits
+    return _below(words, precision, negative)
+
+
+@_compiled
+def _below(words, precision, negative):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Whether the magnitude is less than ten to the `precision`."""
+    carry = np.uint64(1)
+    below = False
+    for i in range(4):
+        word = words[i]
+        if negative:
+            word = ~word + carry
+            carry = np.uint64(1) if carry and word == 0 else np.uint64(0)
+        if word != _POWERS[precision, i]:
+            below = word < _POWERS[precision, i]
+    return below
+
+
+def decimal_texts(
+    data: NDArray[np.uint8], at: NDArray[np.int64], length: NDArray[np.int64], scale: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Offsets and bytes of the exact plain texts: `12.50`, `-0.001`; a number of no bytes has an empty text."""
+    most = length * 241 // 100 + np.abs(scale) + 4
+    text = np.empty(int(most.sum()), np.uint8)
+    offsets = np.zeros(len(at) + 1, np.int64)
+    _write_texts(data, at, length, scale, offsets, text)
+    return offsets, text[: offsets[-1]]
+
+
+@_compiled
+def _write_texts(data, at, length, scale, offsets, text):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    limbs = np.empty(MAX_BYTES // 4 + 2, np.uint64)
+    digits = np.empty(MAX_BYTES * 241 // 100 + 2 * _GROUP + 2, np.uint8)
+    q = 0
+    for row in range(len(at)):
+        if length[row] > 0:
+            negative = data[at[row]] >= 128
+            used = _limbs(data, at[row], length[row], negative, limbs)
+            first = _digits(limbs, used, digits)
+            if negative:
+                text[q] = 45
+                q += 1
+            q = _plain(digits, first, scale[row], text, q)
+        offsets[row + 1] = q
+
+
+@_compiled
+def _limbs(data, p, length, negative, limbs):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The magnitude in limbs of 32 bits, the lowest first; how many."""
+    used = (length + 3) // 4
+    carry = np.uint64(1)
+    for limb in range(used):
+        bits = np.uint64(0)
+        for i in range(4):
+            k = limb * 4 + i
+            byte = data[p + length - 1 - k] if k < length else np.uint8(255 if negative else 0)
+            bits |= np.uint64(byte) << np.uint64(8 * i)
+        if negative:
+            bits = (bits ^ np.uint64(0xFFFFFFFF)) + carry
+            carry = bits >> np.uint64(32)
+            bits &= np.uint64(0xFFFFFFFF)
+        limbs[limb] = bits
+    return used
+
+
+@_compiled
+def _digits(limbs, used, digits):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Write the digits to the end of `digits`; where they begin. Divides by 10**9 until nothing is left."""
+    first = len(digits)
+    while True:
+        while used > 0 and limbs[used - 1] == 0:
+            used -= 1
+        rest = np.uint64(0)
+        for i in range(used - 1, -1, -1):
+            part = (rest << np.uint64(32)) | limbs[i]
+            limbs[i] = part // np.uint64(1_000_000_000)
+            rest = part % np.uint64(1_000_000_000)
+        for _ in range(_GROUP):
+            first -= 1
+            digits[first] = np.uint8(48) + np.uint8(rest % np.uint64(10))
+            rest //= np.uint64(10)
+        while used > 0 and limbs[used - 1] == 0:
+            used -= 1
+        if used == 0:
+            break
+    while first < len(digits) - 1 and digits[first] == 48:
+        first += 1
+    return first
+
+
+@_compiled
+def _plain(digits, first, scale, text, q):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Write the digits with their point or zeros; the position behind."""
+    count = len(digits) - first
+    if scale >= count:
+        text[q] = 48
+        text[q + 1] = 46
+        q += 2
+        for _ in range(scale - count):
+            text[q] = 48
+            q += 1
+        scale = 0
+    for i in range(count):
+        if scale > 0 and i == count - scale:
+            text[q] = 46
+            q += 1
+        text[q] = digits[first + i]
+        q += 1
+    if scale < 0 and not (count == 1 and digits[first] == 48):
+        for _ in range(-scale):
+            text[q] = 48
+            q += 1
+    return q

@@ -1,0 +1,100 @@
+"""What a target stores for each Arrow type, where it lacks the type itself.
+
+| Arrow                         | DuckDB                              | Delta Lake                          |
+|-------------------------------|-------------------------------------|-------------------------------------|
+| int8 to int64, float32/64     | TINYINT to BIGINT, FLOAT, DOUBLE    | byte to long, float, double         |
+| uint8, uint16, uint32, uint64 | UTINYINT to UBIGINT                 | short, integer, long, decimal(20,0) |
+| float16                       | FLOAT                               | float                               |
+| decimal, 38 digits or fewer   | DECIMAL                             | decimal                             |
+| decimal, 39 to 76 digits      | VARCHAR, all digits                 | string, all digits                  |
+| string, binary, bool, date32  | VARCHAR, BLOB, BOOLEAN, DATE        | string, binary, boolean, date       |
+| fixed_size_binary             | BLOB                                | binary                              |
+| time32, time64[us]            | TIME                                | long, in its own unit               |
+| time64[ns], duration          | BIGINT, in its own unit             | long, in its own unit               |
+| timestamp[s, ms]              | TIMESTAMP_S, TIMESTAMP_MS           | timestamp_ntz                       |
+| timestamp[us]                 | TIMESTAMP                           | timestamp_ntz                       |
+| timestamp[s, ms, us], UTC     | TIMESTAMP WITH TIME ZONE            | timestamp                           |
+| timestamp[ns]                 | TIMESTAMP_NS                        | long, nanoseconds                   |
+| timestamp[ns], UTC            | TIMESTAMP_NS, in UTC                | long, nanoseconds                   |
+| list, struct, map             | LIST, STRUCT, MAP of these          | array, struct, map of these         |
+| null                          | INTEGER                             | integer                             |
+
+The stream's own type is kept beside the table, so `scan` gives back exactly what came in, and growth compares the
+stream's types, not the stored ones.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import pyarrow as pa
+
+from ...schemas.errors import TerminalSinkError
+
+Leaf = Callable[[pa.DataType], pa.DataType]
+MICROSECONDS: Final = pa.timestamp("us")
+
+
+def stored(kind: pa.DataType, leaf: Leaf) -> pa.DataType:
+    """The type that holds `kind` in a target, `leaf` applied inside lists, maps and structs."""
+    if pa.types.is_dictionary(kind):
+        return stored(kind.value_type, leaf)
+    if isinstance(kind, pa.BaseExtensionType):
+        return stored(kind.storage_type, leaf)
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(field.name, stored(field.type, leaf)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(stored(kind.key_type, leaf), stored(kind.item_type, leaf))
+    if pa.types.is_large_list(kind) or pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return pa.list_(stored(kind.value_type, leaf))
+    return leaf(kind)
+
+
+def stored_schema(schema: pa.Schema, leaf: Leaf) -> pa.Schema:
+    """All columns nullable, each of the type that holds it."""
+    return pa.schema([pa.field(field.name, stored(field.type, leaf)) for field in schema])
+
+
+def in_duckdb(kind: pa.DataType) -> pa.DataType:
+    """The middle column of the table above."""
+    if pa.types.is_null(kind):
+        return pa.int32()
+    if pa.types.is_duration(kind) or kind.equals(pa.time64("ns")):
+        return pa.int64()
+    if pa.types.is_time(kind):
+        return pa.time64("us")
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        return pa.timestamp("ns") if kind.unit == "ns" else pa.timestamp("us", "UTC")
+    if pa.types.is_date64(kind):
+        return pa.timestamp("ms")
+    return _anywhere(kind)
+
+
+def in_delta(kind: pa.DataType) -> pa.DataType:
+    """The right column of the table above."""
+    if pa.types.is_null(kind):
+        return pa.int32()
+    if pa.types.is_unsigned_integer(kind):
+        return {8: pa.int16(), 16: pa.int32(), 32: pa.int64(), 64: pa.decimal128(20, 0)}[kind.bit_width]
+    if pa.types.is_time32(kind):
+        return pa.int32()
+    if pa.types.is_time64(kind) or pa.types.is_duration(kind):
+        return pa.int64()
+    if pa.types.is_timestamp(kind):
+        return pa.int64() if kind.unit == "ns" else pa.timestamp("us", None if kind.tz is None else "UTC")
+    if pa.types.is_date64(kind):
+        return MICROSECONDS
+    return _anywhere(kind)
+
+
+def _anywhere(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_decimal(kind):
+        return pa.string() if kind.precision > 38 else pa.decimal128(kind.precision, kind.scale)
+    if pa.types.is_fixed_size_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if pa.types.is_interval(kind):
+        raise TerminalSinkError(f"the type {kind} cannot be stored; cast it to a duration or to text at the source")
+    return kind

@@ -1,0 +1,128 @@
+"""The proof: read the topics again up to the ledger's offsets, fold them anew, compare with the target.
+
+Reads through kafka-python's public `poll()` and fastavro. Of the job it shares the settings to connect with.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from kafka import KafkaConsumer
+from kafka import TopicPartition as KafkaPartition
+from kafka.errors import KafkaError
+
+from ..schemas.errors import LostOffsetsError, SourceError
+from ..schemas.ledger import OffsetRange, TopicPartition
+from .compare import Report, compare
+from .fold import Fold, Message, Rules
+from .sinks import Sink
+from .sources.settings import KafkaSettings
+
+POLL_MILLISECONDS = 500
+SILENT_POLLS = 60
+RECORDS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What to prove: that `table` holds what the messages before `stops` (the ledger's next offsets) fold to."""
+
+    table: str
+    stops: Mapping[TopicPartition, int]
+    rules: Rules
+    key: tuple[str, ...] = ()
+    examples: int = 5
+
+
+def verify(kafka: KafkaSettings, sink: Sink, proof: Proof) -> Report:
+    """Fold the topics of one table and compare.
+
+    Rows that only messages wrote which the topic no longer holds show as EXTRA: `report.offsets` tells where each
+    partition begins. Raises SourceError, LostOffsetsError where a partition ends before its stop, RegistryError.
+    """
+    ranges = first_to(kafka, proof.stops)
+    fold = Fold(proof.rules)
+    for message in messages(kafka, ranges):
+        fold.add(message)
+    report = compare(proof.table, fold, lambda columns: _scan(sink, proof.table, columns), proof.key, proof.examples)
+    report.offsets = {str(part.source): (part.first, part.stop) for part in ranges}
+    return report
+
+
+def first_to(kafka: KafkaSettings, stops: Mapping[TopicPartition, int]) -> list[OffsetRange]:
+    """The offsets that the topics still hold below `stops`."""
+    with_stop = {KafkaPartition(part.topic, part.partition): stop for part, stop in stops.items() if stop > 0}
+    if not with_stop:
+        return []
+    consumer = _consumer(kafka)
+    try:
+        first = consumer.beginning_offsets(list(with_stop))
+        end = consumer.end_offsets(list(with_stop))
+    except (KafkaError, ValueError) as error:
+        raise SourceError(f"{kafka.bootstrap_servers}: the topics' offsets cannot be read: {error}") from None
+    finally:
+        consumer.close()
+    for part, stop in with_stop.items():
+        if end[part] < stop:
+            raise LostOffsetsError(
+                f"{part.topic}[{part.partition}] ends at offset {end[part]}, and the target holds it up to {stop}: "
+                "the topic was recreated or cut, so the target cannot be proved against it"
+            )
+    return [
+        OffsetRange(part.topic, part.partition, min(first[part], stop), stop)
+        for part, stop in sorted(with_stop.items())
+    ]
+
+
+def messages(kafka: KafkaSettings, ranges: Sequence[OffsetRange]) -> Iterator[Message]:
+    """Every committed message of the ranges, each partition in its order."""
+    left = {KafkaPartition(part.topic, part.partition): part for part in ranges if part.first < part.stop}
+    if not left:
+        return
+    consumer = _consumer(kafka)
+    try:
+        consumer.assign(list(left))
+        for partition, part in left.items():
+            consumer.seek(partition, part.first)
+        yield from _polled(consumer, left)
+    except KafkaError as error:
+        raise SourceError(f"{kafka.bootstrap_servers}: reading failed: {error}") from None
+    finally:
+        consumer.close()
+
+
+def _polled(consumer: KafkaConsumer, left: dict[KafkaPartition, OffsetRange]) -> Iterator[Message]:
+    silent = 0
+    while left:
+        polled = consumer.poll(timeout_ms=POLL_MILLISECONDS, max_records=RECORDS)
+        silent = 0 if polled else silent + 1
+        if silent > SILENT_POLLS:
+            part = next(iter(left.values()))
+            raise SourceError(f"{part.source}: no message came for {SILENT_POLLS * POLL_MILLISECONDS // 1000} s")
+        for partition, records in polled.items():
+            for record in records:
+                if partition in left and record.offset < left[partition].stop:
+                    yield Message(
+                        record.topic, record.partition, record.offset, record.key, record.value, record.headers
+                    )
+        done = [partition for partition, part in left.items() if consumer.position(partition) >= part.stop]
+        for partition in done:
+            del left[partition]
+        if done:
+            consumer.pause(*done)
+
+
+def _consumer(kafka: KafkaSettings) -> KafkaConsumer:
+    options, _ = kafka.resolved()
+    return KafkaConsumer(
+        **{"max_partition_fetch_bytes": 4 << 20, **options},
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+    )
+
+
+def _scan(sink: Sink, table: str, columns: Sequence[str] | None) -> Iterator:  # type: ignore[type-arg]
+    if table not in sink.tables():
+        return iter(())
+    return sink.scan(table, columns)
