@@ -62,7 +62,7 @@ def sync(target: str, arguments: dict[str, Any]) -> Callable[[], int]:
     def measured() -> int:
         summary = run(load_job(file), once=True, progress=Progress(quiet=True))
         if summary.failed:
-            raise RuntimeError(str(summary.to_json()))
+            raise RuntimeError(str(summary))
         return summary.total("read")
 
     return measured

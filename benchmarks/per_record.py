@@ -109,7 +109,8 @@ class Merge(beam.DoFn):  # type: ignore[misc]
             "ON t.id = s.id WHEN MATCHED AND s.deleted THEN DELETE "
             "WHEN MATCHED THEN UPDATE SET customer = s.customer, quantity = s.quantity, amount = s.amount, "
             "updated_at = s.updated_at "
-            "WHEN NOT MATCHED AND NOT s.deleted THEN INSERT VALUES (s.id, s.customer, s.quantity, s.amount, s.updated_at)"
+            "WHEN NOT MATCHED AND NOT s.deleted THEN INSERT VALUES "
+            "(s.id, s.customer, s.quantity, s.amount, s.updated_at)"
         )
         self._db.unregister("batch")
         yield from ()

@@ -4,12 +4,16 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, TextIO
 
-from .summary import Summary, duration
+from ..schemas.ledger import TopicPartition
+from .summary import duration
 
+Offsets = Mapping[TopicPartition, int]
+
+LIVE_SECONDS: Final = 0.2
 PLAIN_SECONDS: Final = 5.0
 RATE_SECONDS: Final = 10.0
 
@@ -29,25 +33,28 @@ class Progress:
         self._live = self._out.isatty()
         self._started = clock()
         self._printed = self._started
+        self._first: dict[TopicPartition, int] = {}
         self._points: deque[tuple[float, int]] = deque([(self._started, 0)])
         self._shown = ""
 
-    def begin(self, left: int) -> None:
-        """So many offsets lie ahead, up to the end offsets of this moment."""
-        if left and self._live:
-            self._show(f"{duration(self._clock() - self._started)}: {left:,} offsets to read")
+    def update(self, read_offsets: Offsets, end_offsets: Offsets, dead: int = 0) -> None:
+        """The next offset of each partition and its end; call it as often as you like.
 
-    def advance(self, summary: Summary, left: int) -> None:
-        """The run so far, after a commit, and the offsets that are left."""
+        A partition counts from the offset that it first appears with.
+        """
+        for source, offset in read_offsets.items():
+            self._first.setdefault(source, offset)
+        read = sum(offset - self._first[source] for source, offset in read_offsets.items())
+        lag = sum(max(0, end_offsets.get(source, offset) - offset) for source, offset in read_offsets.items())
         now = self._clock()
-        self._points.append((now, summary.total.read))
+        self._points.append((now, read))
         while len(self._points) > 2 and self._points[1][0] < now - RATE_SECONDS:
             self._points.popleft()
-        if self._live or now - self._printed >= PLAIN_SECONDS:
+        if now - self._printed >= (LIVE_SECONDS if self._live else PLAIN_SECONDS):
             self._printed = now
-            self._show(self._line(summary, left, now))
+            self._show(self._line(now, lag, dead))
 
-    def say(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """A line that stays, above the one that refreshes."""
         shown = self._shown
         self.close()
@@ -69,12 +76,12 @@ class Progress:
     ) -> None:
         self.close()
 
-    def _line(self, summary: Summary, left: int, now: float) -> str:
+    def _line(self, now: float, lag: int, dead: int) -> str:
         (before, had), (_, read) = self._points[0], self._points[-1]
         rate = (read - had) / (now - before) if now > before else 0.0
-        rest = f", {duration(left / rate)} left" if left and rate >= 1 else ""
-        letters = f", {summary.total.dead:,} dead letters" if summary.total.dead else ""
-        return f"{duration(now - self._started)}: {read:,} read, {rate:,.0f}/s, lag {left:,}{rest}{letters}"
+        rest = f", {duration(lag / rate)} left" if lag and rate >= 1 else ""
+        letters = f", {dead:,} dead letters" if dead else ""
+        return f"{duration(now - self._started)}: {read:,} read, {rate:,.0f}/s, lag {lag:,}{rest}{letters}"
 
     def _show(self, line: str) -> None:
         if not self._live:

@@ -1,21 +1,19 @@
 """What a run came to: counts by table, where the data is, and the command to type next."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
-from .job import Job
-
-if TYPE_CHECKING:
-    from ..transforms.apply import Outcome
+from ..schemas.ledger import Account
 
 COUNTS: Final = ("read", "applied", "superseded", "filtered", "dead", "skipped")
 
 
 @dataclass(slots=True, kw_only=True)
 class TableSummary:
-    """One table, or all; read = applied + superseded + filtered + dead + skipped.
+    """One table; read = applied + superseded + filtered + dead + skipped, `lag` in offsets up to the last end seen.
 
     `unfilled` counts values that no row held, `where` is `Sink.describe`, `error` says why the table stopped.
     """
@@ -28,35 +26,36 @@ class TableSummary:
     dead: int = 0
     skipped: int = 0
     unfilled: int = 0
+    lag: int = 0
     where: str = ""
     error: str | None = None
 
-    def counts(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in COUNTS}
+    def add(self, accounts: Iterable[Account]) -> None:
+        """Count a commit's settled accounts in."""
+        for account in accounts:
+            for name in COUNTS:
+                setattr(self, name, getattr(self, name) + getattr(account, name))
 
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """A run: `lag` in offsets up to the last end seen; `seconds` of the clock, `cpu_seconds` of all threads."""
+    """A run; `file` is the job file as typed. `seconds` are of the clock, `cpu_seconds` of all threads."""
 
     job: str
+    file: Path
+    dead_letters: Path
     tables: dict[str, TableSummary] = field(default_factory=dict)
-    total: TableSummary = field(default_factory=lambda: TableSummary(table="all"))
-    lag: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    passes: int = 0
 
     def table(self, name: str) -> TableSummary:
         """The table's counts, begun where there are none yet."""
         return self.tables.setdefault(name, TableSummary(table=name))
 
-    def add(self, outcome: "Outcome") -> None:
-        """Count a commit in."""
-        for part in (self.table(outcome.table), self.total):
-            part.unfilled += outcome.unfilled
-            for account in outcome.accounts:
-                for name in COUNTS:
-                    setattr(part, name, getattr(part, name) + getattr(account, name))
+    def total(self, name: str) -> int:
+        """The sum of one count (`read` ..., `unfilled`, `lag`) over all tables."""
+        return sum(getattr(table, name) for table in self.tables.values())
 
     @property
     def failed(self) -> bool:
@@ -66,55 +65,55 @@ class Summary:
     @property
     def rate(self) -> float:
         """Changes read a second."""
-        return self.total.read / self.seconds if self.seconds > 0 else 0.0
+        return self.total("read") / self.seconds if self.seconds > 0 else 0.0
 
-    def to_json(self, job: Job) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Plain data for `--json`."""
+        names = (*COUNTS, "unfilled", "lag")
         return {
             "job": self.job,
             "ok": not self.failed,
-            **self.total.counts(),
-            "unfilled": self.total.unfilled,
-            "lag": self.lag,
+            **{name: self.total(name) for name in names},
             "seconds": round(self.seconds, 3),
             "cpu_seconds": round(self.cpu_seconds, 3),
             "changes_per_second": round(self.rate),
-            "dead_letters": str(job.dead_letters),
+            "passes": self.passes,
+            "dead_letters": str(self.dead_letters),
             "tables": [
-                {
-                    "table": table.table,
-                    **table.counts(),
-                    "unfilled": table.unfilled,
-                    "where": table.where,
-                    "error": table.error,
-                }
+                {"table": table.table, **{name: getattr(table, name) for name in names}}
+                | {"where": table.where, "error": table.error}
                 for table in self.tables.values()
             ],
         }
 
-    def lines(self, job: Job) -> list[str]:
-        """For people, line by line."""
-        rows = [[table.table, *(f"{count:,}" for count in table.counts().values())] for table in self.tables.values()]
-        lines = [*aligned([["table", *COUNTS], *rows]), ""] if rows else []
-        cpu = f", {self.total.read / self.cpu_seconds:,.0f} a CPU-second" if self.cpu_seconds > 0 else ""
-        speed = f": {self.rate:,.0f} a second{cpu}" if self.total.read else ""
-        lines.append(f"{self.total.read:,} changes read in {duration(self.seconds)}{speed}; lag {self.lag:,}")
+    def lines(self) -> list[str]:
+        """For people, line by line; the last ones are the commands to type next."""
+        names = (*COUNTS, "lag")
+        rows = [[table.table, *(f"{getattr(table, name):,}" for name in names)] for table in self.tables.values()]
+        lines = [*aligned([["table", *names], *rows]), ""] if rows else []
+        lines.append(self._speed())
         lines += [f"  {table.table}: {table.where}" for table in self.tables.values() if table.where]
-        if self.total.dead:
-            lines.append(f"  dead letters: {job.dead_letters}")
-        if self.total.unfilled:
-            lines.append(f"  {self.total.unfilled:,} unavailable values stood in no row and are NULL")
+        if self.total("dead"):
+            lines.append(f"  dead letters: {self.dead_letters}")
+        if self.total("unfilled"):
+            lines.append(f"  {self.total('unfilled'):,} unavailable values stood in no row and are NULL")
         lines += [
             f"  {table.table} stopped: {table.error}" for table in self.tables.values() if table.error is not None
         ]
-        return [*lines, *self._next(job)]
+        return [*lines, *(f"next: {command}" for command in self.next())]
 
-    def _next(self, job: Job) -> list[str]:
-        file = shlex.quote(str(job.file))
+    def _speed(self) -> str:
+        read = self.total("read")
+        if not read:
+            return f"nothing new to read, in {duration(self.seconds)}"
+        cpu = f", {read / self.cpu_seconds:,.0f} a CPU-second" if self.cpu_seconds > 0 else ""
+        return f"{read:,} messages read in {duration(self.seconds)}: {self.rate:,.0f} a second{cpu}"
+
+    def next(self) -> list[str]:
+        """Commands that a person would type now."""
+        file = shlex.quote(str(self.file))
         commands = [f"millrace check {file}" if self.failed else f"millrace verify {file}"]
-        if self.total.dead:
-            commands.append(f"millrace dead-letters ls {file}")
-        return [f"next: {command}" for command in commands]
+        return [*commands, f"millrace dead-letters ls {file}"] if self.total("dead") else commands
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -18,7 +18,7 @@ _Z, _T, _PLUS, _MINUS, _POINT, _COLON = 90, 84, 43, 45, 46, 58
 _compiled: Any = numba.njit(cache=True, nogil=True)
 
 
-@_compiled
+@numba.njit(inline="always")
 def is_utf8(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Whether the bytes are UTF-8 as Python's strict decoder takes it: no surrogates, nothing overlong."""
     seen = np.uint8(0)

@@ -52,9 +52,8 @@ def in_child(file: Path, fatal: int | None = None, after: float | None = None) -
             sys.setprofile(None)
             os.write(writing, str(steps.count).encode())
             code = int(summary.failed)
-        except BaseException:
-            traceback.print_exc()
         finally:
+            traceback.print_exc()
             os._exit(code)
     os.close(writing)
     _, status = os.waitpid(child, 0)

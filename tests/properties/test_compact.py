@@ -80,7 +80,8 @@ def test_any_batching_order_and_duplication_gives_the_same_rows(rows, partial, s
     assert done.delta.num_rows == len(found) == len(expected)
     for key, (op, row, unknown) in expected.items():
         assert found[key][OP] == op
-        assert found[key][POSITION][-8:] == max(place for place, change in changes if change[0] == key).to_bytes(8, "big")
+        last = max(place for place, change in changes if change[0] == key)
+        assert found[key][POSITION][-8:] == last.to_bytes(8, "big")
         if op == UPSERT:
             assert {name: found[key][name] for name in row} == row
             assert set(found[key].get(UNAVAILABLE) or ()) == unknown
