@@ -59,7 +59,7 @@ def find_frontier(job: Job, broker: Broker, sink: Sink, routes: Mapping[str, Rou
     held = broker.offsets(sources)
     frontier = Frontier({}, {source: high for source, (_, high) in held.items()}, {})
     for name, entry in tables.items():
-        known = sink.ledger(name, entry.sources).next
+        known = sink.ledger(job.job, name, entry.sources).next
         fresh = [source for source in entry.sources if source not in known]
         starts = {**known, **_starts(job, broker, fresh, held, new=not known)}
         gone = [source for source in entry.sources if not held[source][0] <= starts[source] <= held[source][1]]

@@ -1,5 +1,6 @@
 """Passes: bounded stretches of the topics, one small pipeline each, with a commit a table at its end."""
 
+import shutil
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -82,8 +83,12 @@ def run_pass(settings: KafkaSettings, ranges: Sequence[OffsetRange], sync: Sync)
     spans = [PartitionSpan(part.topic, part.partition, part.first, part.stop, started) for part in ranges]
     name = uuid.uuid4().hex
     source = KafkaSource(settings, spans)
-    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
+    pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
+    try:
         _ = build(pipeline, sync, source) | "Post outcomes" >> beam.ParDo(Post(name))
+        pipeline.run().wait_until_finish()
+    finally:
+        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
     posted = collect(name)
     return PassResult(
         tuple(item for item in posted if isinstance(item, Outcome)),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
@@ -19,10 +19,13 @@ from ..schemas.errors import JobError, SourceError
 from ..schemas.ledger import TopicPartition
 from ..transforms.sources.broker import open_broker
 from ..transforms.sources.settings import KafkaSettings
+from .config import load_job
 from .orders import CONTRACTS, Encoder
+from .summary import duration
 from .workload import Stream, Workload
 
 CHUNK: Final = 2_000
+BOOTSTRAP_MS: Final = 15_000
 FLUSH_SECONDS: Final = 60
 NUMBERED: Final = re.compile(r"(?P<label>.+)\.(?P<id>\d+)\.avsc")
 PRODUCER: Final[dict[str, Any]] = {
@@ -34,6 +37,7 @@ PRODUCER: Final[dict[str, Any]] = {
     "metrics_enabled": False,
 }
 
+Form = Literal["debezium", "upsert"]
 Report = Callable[[int], None]
 
 
@@ -45,6 +49,15 @@ class Produced:
     messages: int
     seconds: float
     counts: dict[str, int]
+
+    def lines(self) -> list[str]:
+        """For people."""
+        rate = self.messages / max(self.seconds, 1e-9)
+        made = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in self.counts.items() if count)
+        return [
+            f"{self.messages:,} messages sent to {self.topic} in {duration(self.seconds)}: {rate:,.0f} a second",
+            made,
+        ]
 
     def to_json(self) -> dict[str, Any]:
         rate = round(self.messages / max(self.seconds, 1e-9))
@@ -58,23 +71,54 @@ class Produced:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """Where a workload goes: the topic, and the folder of its contracts."""
+
+    kafka: KafkaSettings
+    topic: str
+    format: Form = "debezium"
+    schemas: Path = Path("contracts")
+
+    @classmethod
+    def of_job(cls, file: Path) -> Self:
+        """The first topic of a job, in its format. Raises JobError where it names none, or no folder of contracts."""
+        job = load_job(file)
+        if not job.source.topics:
+            raise JobError(f"{file}: source.topic_pattern names no topic to produce to; add --topic NAME")
+        if job.format.schemas is None:
+            raise JobError(f"{file}: produce needs format.schemas, a folder: it registers nothing in a registry")
+        return cls(
+            kafka=job.source.kafka, topic=job.source.topics[0], format=job.format.type, schemas=job.format.schemas
+        )
+
+    @classmethod
+    def of_options(cls, bootstrap_servers: str | None, topic: str | None) -> Self:
+        """From the command line alone; raises JobError for what is missing."""
+        if bootstrap_servers is None or topic is None:
+            missing = "--bootstrap-servers HOST:PORT" if bootstrap_servers is None else "--topic NAME"
+            raise JobError(f"millrace produce: missing: a job file, or {missing}; see millrace produce --help")
+        return cls(kafka=KafkaSettings(bootstrap_servers), topic=topic)
+
+    def but(self, **changes: Any) -> Self:
+        """With those of `changes` that are not None."""
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+
 def produce(
-    settings: KafkaSettings,
-    topic: str,
-    workload: Workload,
-    schemas: Path,
-    rate: float | None = None,
-    report: Report = lambda sent: None,
+    order: Order, workload: Workload, rate: float | None = None, report: Report = lambda sent: None
 ) -> Produced:
     """Create the topic and the contracts where they are missing, then send the whole workload.
 
     An existing topic keeps its number of partitions, and positions go on behind what it holds. Raises JobError where
     the folder holds other contracts of this name, SourceError where the broker refuses.
     """
-    encoder = write_contracts(schemas, topic, workload.format)
-    create_topic(settings, topic, workload.partitions)
-    stream = Stream(continued(settings, topic, workload), encoder)
-    return send(settings, topic, stream, rate=rate, report=report)
+    encoder = write_contracts(order.schemas, order.topic, workload.format)
+    create_topic(order.kafka, order.topic, workload.partitions)
+    stream = Stream(continued(order.kafka, order.topic, workload), encoder)
+    done = send(order.kafka, order.topic, stream, rate=rate, report=report)
+    report(0)
+    return done
 
 
 def send(
@@ -136,7 +180,7 @@ def continued(settings: KafkaSettings, topic: str, workload: Workload) -> Worklo
     return replace(workload, partitions=len(partitions), after=sum(end for _, end in ends.values()))
 
 
-def write_contracts(folder: Path, topic: str, form: Literal["debezium", "upsert"]) -> Encoder:
+def write_contracts(folder: Path, topic: str, form: Form) -> Encoder:
     """Write `<name>-key.<id>.avsc` and `<name>-value.<id>.avsc` where they are missing; an encoder with their ids.
 
     `<name>` is the topic's last part. Raises JobError where a file of that name holds another schema.
@@ -174,7 +218,8 @@ def _schema(file: Path) -> Any:
 def _known(settings: KafkaSettings, client: Any) -> dict[str, Any]:
     """The settings that this kind of client has, with the secrets."""
     options, _ = settings.resolved()
-    return {name: value for name, value in options.items() if name in client.DEFAULT_CONFIG}
+    known = {name: value for name, value in options.items() if name in client.DEFAULT_CONFIG}
+    return {"bootstrap_timeout_ms": BOOTSTRAP_MS, **known}
 
 
 @contextmanager

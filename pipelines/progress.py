@@ -34,6 +34,7 @@ class Progress:
         self._started = clock()
         self._printed = self._started
         self._first: dict[TopicPartition, int] = {}
+        self._next: dict[TopicPartition, int] = {}
         self._points: deque[tuple[float, int]] = deque([(self._started, 0)])
         self._shown = ""
 
@@ -42,9 +43,9 @@ class Progress:
 
         A partition counts from the offset that it first appears with.
         """
-        for source, offset in read_offsets.items():
-            self._first.setdefault(source, offset)
-        read = sum(offset - self._first[source] for source, offset in read_offsets.items())
+        self._first = {**read_offsets, **self._first}
+        self._next.update(read_offsets)
+        read = sum(offset - self._first[source] for source, offset in self._next.items())
         lag = sum(max(0, end_offsets.get(source, offset) - offset) for source, offset in read_offsets.items())
         now = self._clock()
         self._points.append((now, read))

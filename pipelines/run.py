@@ -139,7 +139,7 @@ def _anchor(state: Run, routes: Mapping[str, Route], frontier: Frontier) -> None
     if state.job.source.start == "earliest":
         return
     for route in {route.table: route for route in routes.values()}.values():
-        if route.table in frontier.lost or state.sink.ledger(route.table, route.sources).next:
+        if route.table in frontier.lost or state.sink.ledger(state.job.job, route.table, route.sources).next:
             continue
         accounts = tuple(
             Account(source.topic, source.partition, frontier.next[source], frontier.next[source])

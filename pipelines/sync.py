@@ -38,18 +38,20 @@ class Windows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
-    """All that one pipeline needs; `routes` by topic, `commits.routes` by table."""
+    """All that one pipeline needs; `routes` by topic, `commits.routes` by table. `bounded`: all spans have an end."""
 
     routes: Mapping[str, Route]
     format: Format
     commits: CommitSettings
     windows: Windows
     shards: int = 1
+    bounded: bool = True
 
 
 def build(pipeline: beam.Pipeline, sync: Sync, source: KafkaSource) -> PCollection[Outcome | Failure]:
     """Read, decode, window, shuffle by shard, compact, stage, commit; gives what each commit came to."""
     blocks = pipeline | "Read blocks" >> ReadFromUnboundedSource(source, max_read_time_seconds=2)
+    blocks.is_bounded = sync.bounded
     every = round(sync.windows.every * 1000) if sync.windows.by_event else None
     decode = beam.ParDo(Decode(sync.routes, sync.format, sync.shards, every))
     decoded = blocks | "Decode" >> decode.with_outputs(RECEIPTS, main="changes")
@@ -64,11 +66,10 @@ def build(pipeline: beam.Pipeline, sync: Sync, source: KafkaSource) -> PCollecti
     if not sync.windows.by_event:
         windowed = receipts | "Window receipts" >> sync.windows.fixed()
         return _commit("window", (parts, windowed), sync.commits)
-    rows = _commit("rows", (parts,), replace(sync.commits, covers=Covers.ROWS))
-    done = (
-        rows
-        | "Name outcomes" >> beam.Map(lambda outcome: (outcome.table, outcome)).with_output_types(tuple[str, Item])
-        | "Forget windows" >> beam.WindowInto(GlobalWindows())
+    by_window = _commit("rows", (parts,), replace(sync.commits, covers=Covers.ROWS))
+    rows = by_window | "Forget windows" >> beam.WindowInto(GlobalWindows())
+    done = rows | "Name outcomes" >> beam.Map(lambda outcome: (outcome.table, outcome)).with_output_types(
+        tuple[str, Item]
     )
     ledger = _commit("ledger", (done, receipts), replace(sync.commits, covers=Covers.LEDGER))
     return (rows, ledger) | "All outcomes" >> beam.Flatten()

@@ -5,7 +5,9 @@ Reads through kafka-python's public `poll()` and fastavro. Of the job it shares 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+import pyarrow as pa
 from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 from kafka.errors import KafkaError
@@ -17,9 +19,10 @@ from .fold import Fold, Message, Rules
 from .sinks import Sink
 from .sources.settings import KafkaSettings
 
-POLL_MILLISECONDS = 500
-SILENT_POLLS = 60
-RECORDS = 10_000
+POLL_MILLISECONDS: Final = 500
+PROBE_MILLISECONDS: Final = 2_000
+SILENT_POLLS: Final = 60
+RECORDS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,12 @@ def first_to(kafka: KafkaSettings, stops: Mapping[TopicPartition, int]) -> list[
     with_stop = {KafkaPartition(part.topic, part.partition): stop for part, stop in stops.items() if stop > 0}
     if not with_stop:
         return []
-    consumer = _consumer(kafka)
+    consumer = _consumer(kafka, "read_uncommitted")
     try:
         first = consumer.beginning_offsets(list(with_stop))
         end = consumer.end_offsets(list(with_stop))
+        short = {part for part, stop in with_stop.items() if end[part] < stop}
+        end.update({part: _served(consumer, part, end[part], with_stop[part]) for part in short})
     except (KafkaError, ValueError) as error:
         raise SourceError(f"{kafka.bootstrap_servers}: the topics' offsets cannot be read: {error}") from None
     finally:
@@ -73,12 +78,21 @@ def first_to(kafka: KafkaSettings, stops: Mapping[TopicPartition, int]) -> list[
     ]
 
 
+def _served(consumer: KafkaConsumer, partition: KafkaPartition, end: int, stop: int) -> int:
+    """Where the partition really ends: some brokers (Tansu 0.6) name the last batch's first record as the end."""
+    consumer.assign([partition])
+    consumer.seek(partition, end)
+    while end < stop and consumer.poll(timeout_ms=PROBE_MILLISECONDS):
+        end = int(consumer.position(partition))
+    return end
+
+
 def messages(kafka: KafkaSettings, ranges: Sequence[OffsetRange]) -> Iterator[Message]:
     """Every committed message of the ranges, each partition in its order."""
     left = {KafkaPartition(part.topic, part.partition): part for part in ranges if part.first < part.stop}
     if not left:
         return
-    consumer = _consumer(kafka)
+    consumer = _consumer(kafka, "read_committed")
     try:
         consumer.assign(list(left))
         for partition, part in left.items():
@@ -111,18 +125,24 @@ def _polled(consumer: KafkaConsumer, left: dict[KafkaPartition, OffsetRange]) ->
             consumer.pause(*done)
 
 
-def _consumer(kafka: KafkaSettings) -> KafkaConsumer:
-    options, _ = kafka.resolved()
-    return KafkaConsumer(
-        **{"max_partition_fetch_bytes": 4 << 20, **options},
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        isolation_level="read_committed",
-    )
+def _consumer(kafka: KafkaSettings, isolation: str) -> KafkaConsumer:
+    options, secrets = kafka.resolved()
+    try:
+        return KafkaConsumer(
+            **{"max_partition_fetch_bytes": 4 << 20, **options},
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level=isolation,
+        )
+    except (KafkaError, ValueError, OSError) as error:
+        text = str(error)
+        for secret in secrets:
+            text = text.replace(secret, "***")
+        raise SourceError(f"{kafka.bootstrap_servers}: cannot be reached: {text}") from None
 
 
-def _scan(sink: Sink, table: str, columns: Sequence[str] | None) -> Iterator:  # type: ignore[type-arg]
+def _scan(sink: Sink, table: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     if table not in sink.tables():
         return iter(())
     return sink.scan(table, columns)

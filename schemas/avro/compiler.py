@@ -84,7 +84,9 @@ class Compiler:
             if how.op == ops.ZONED and not spot.own:
                 valid = program.valid_slot(spot.level)
         if how.op != ops.FIXED or how.a:
-            program.add(how.op, spot.place(how.what), slot, valid if how.op == ops.ZONED and spot.write else NONE, how.a, how.b)
+            program.add(
+                how.op, spot.place(how.what), slot, valid if how.op == ops.ZONED and spot.write else NONE, how.a, how.b
+            )
         if not spot.write:
             return None
         symbols = pa.array(kind.names, pa.string()) if how.form is Form.ENUM else None

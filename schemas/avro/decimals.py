@@ -18,7 +18,7 @@ _POWERS: Final = np.array(
 )
 _GROUP: Final = 9
 
-_compiled: Any = numba.njit(cache=True, nogil=True)
+_compiled: Any = numba.njit(cache=True, nogil=True, _nrt=False)
 
 
 @_compiled
@@ -65,14 +65,16 @@ def decimal_texts(
     most = length * 241 // 100 + np.abs(scale) + 4
     text = np.empty(int(most.sum()), np.uint8)
     offsets = np.zeros(len(at) + 1, np.int64)
-    _write_texts(data, at, length, scale, offsets, text)
+    limbs = np.empty(MAX_BYTES // 4 + 2, np.uint64)
+    digits = np.empty(MAX_BYTES * 241 // 100 + 2 * _GROUP + 2, np.uint8)
+    _write_texts(data, (at, length, scale), (limbs, digits), offsets, text)
     return offsets, text[: offsets[-1]]
 
 
 @_compiled
-def _write_texts(data, at, length, scale, offsets, text):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    limbs = np.empty(MAX_BYTES // 4 + 2, np.uint64)
-    digits = np.empty(MAX_BYTES * 241 // 100 + 2 * _GROUP + 2, np.uint8)
+def _write_texts(data, numbers, scratch, offsets, text):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    at, length, scale = numbers
+    limbs, digits = scratch
     q = 0
     for row in range(len(at)):
         if length[row] > 0:

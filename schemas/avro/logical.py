@@ -89,7 +89,9 @@ _PLAIN: Final[Mapping[str, Scalar]] = {
 
 
 def _instant(unit: str, zone: str | None) -> Scalar:
-    return _integer(pa.timestamp(unit, zone), MILLIS if unit == "ms" else LONG, "a timestamp of 64 bits of microseconds")
+    return _integer(
+        pa.timestamp(unit, zone), MILLIS if unit == "ms" else LONG, "a timestamp of 64 bits of microseconds"
+    )
 
 
 _LOGICAL: Final[Mapping[tuple[str, str], Scalar]] = {

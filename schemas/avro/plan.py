@@ -124,5 +124,3 @@ def compile_plan(schema: Schema, keep: Keep | None = None) -> Plan:
     compiler = Compiler(parse_schema(schema), keep)
     program = compiler.program
     return Plan(compiler.column, link(program), tuple(program.places))
-
-

@@ -68,7 +68,9 @@ class _Reader:
             shift += 7
 
     def number(self, kind: str) -> float | str:
-        value: float = struct.unpack("<f", self.bytes(4))[0] if kind == "float" else struct.unpack("<d", self.bytes(8))[0]
+        value: float = (
+            struct.unpack("<f", self.bytes(4))[0] if kind == "float" else struct.unpack("<d", self.bytes(8))[0]
+        )
         if math.isnan(value):
             return "NaN"
         return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")

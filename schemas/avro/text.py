@@ -15,10 +15,10 @@ _HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 _MOST_SECONDS: Final = np.iinfo(np.int64).max // 1_000_000
 _Z, _T, _PLUS, _MINUS, _POINT, _COLON = 90, 84, 43, 45, 46, 58
 
-_compiled: Any = numba.njit(cache=True, nogil=True)
+_compiled: Any = numba.njit(cache=True, nogil=True, _nrt=False)
 
 
-@numba.njit(inline="always")
+@_compiled
 def is_utf8(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Whether the bytes are UTF-8 as Python's strict decoder takes it: no surrogates, nothing overlong."""
     seen = np.uint8(0)

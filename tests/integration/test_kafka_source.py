@@ -48,7 +48,7 @@ def send(servers, topic, count, *, size=50, first=0, **options):
     for number in range(first, first + count):
         key = None if number % 7 == 0 else b"k%d" % number
         value = None if number % 5 == 1 and key else (b"v%d" % number).ljust(size, b".")
-        headers = [("h", b"x"), ("n", None), ("é", b"")] if number % 3 == 0 else None
+        headers = [("h", b"x"), ("é", b"")] if number % 3 == 0 else None
         producer.send(topic, value, key, headers)
         if number % 400 == 0:
             producer.flush()

@@ -220,7 +220,7 @@ ORDERS = {
 
 def stored(value):
     if isinstance(value, Number):
-        return Decimal(value.unscaled).scaleb(-value.scale)
+        return Decimal(f"{value.unscaled}E{-value.scale}")
     if isinstance(value, Moment):
         return value.amount * value.unit if value.kind != "date" else value.amount
     return value

@@ -1,6 +1,7 @@
 """DuckDB: a warehouse in one file, the default target."""
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -133,7 +134,7 @@ class DuckDBSink:
 
     def describe(self, table: str) -> str:
         """A command for DuckDB's shell."""
-        return f"duckdb {self._path} 'FROM {quote(table)}'"
+        return f"duckdb {shlex.quote(self._path)} {shlex.quote(f'FROM {quote(table)}')}"
 
     def close(self) -> None:
         """Close the file, and remove staged rows."""

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 from uuid import UUID
 
 from kafka import KafkaAdminClient, KafkaConsumer
@@ -13,11 +13,12 @@ from kafka.errors import KafkaError
 
 from ...schemas.errors import JobError, SourceError
 from ...schemas.ledger import TopicPartition
-from .fetch import open_consumer
+from .fetch import high_watermarks, open_consumer
 from .settings import KafkaSettings
 
 _T = TypeVar("_T")
 _TIMEOUT_MS: Final = 30_000
+_OPEN_TRANSACTION_MS: Final = 1_000
 
 
 class Broker:
@@ -42,11 +43,21 @@ class Broker:
         return {name: sorted(self._consumer.partitions_for_topic(name)) for name in sorted(wanted)}
 
     def offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
-        """The first offset held and the offset behind the last committed record (the last stable offset)."""
+        """The first offset held, and the offset up to which all transactions have ended (the last stable offset)."""
         asked = [KafkaPartition(source.topic, source.partition) for source in partitions]
         low = self._ask("offsets", lambda: self._consumer.beginning_offsets(asked, _TIMEOUT_MS))
-        high = self._ask("offsets", lambda: self._consumer.end_offsets(asked, _TIMEOUT_MS))
+        stable = self._ask("offsets", lambda: self._consumer.end_offsets(asked, _TIMEOUT_MS))
+        end = self._ask("offsets", lambda: high_watermarks(self._consumer, asked, _TIMEOUT_MS))
+        high = {tp: stable[tp] if stable[tp] >= end[tp] else self._end(tp, stable[tp], end[tp]) for tp in asked}
         return {source: (low[tp], high[tp]) for source, tp in zip(partitions, asked, strict=True)}
+
+    def _end(self, tp: Any, stable: int, end: int) -> int:
+        """The stable offset, or `end` where the broker serves committed records beyond it, as Tansu 0.6 does."""
+        self._consumer.assign([tp])
+        self._consumer.seek(tp, stable)
+        readable = bool(self._ask("records", lambda: self._consumer.poll(_OPEN_TRANSACTION_MS)))
+        now = self._ask("offsets", lambda: self._consumer.end_offsets([tp], _TIMEOUT_MS))[tp]
+        return end if readable and now == stable else now
 
     def offsets_at(self, timestamp: int, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """The first offset whose timestamp is `timestamp` (ms since the epoch) or later, else the end."""

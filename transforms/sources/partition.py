@@ -9,7 +9,7 @@ from kafka.errors import AuthorizationError, CorruptRecordError, KafkaError, Log
 from ...schemas.block import Block
 from ...schemas.errors import LostOffsetsError, SourceError
 from ...schemas.ledger import TopicPartition
-from .fetch import LOGGER, Run, until
+from .fetch import LOGGER, Run, high_watermarks, until
 from .pool import POOL, PooledConsumer
 from .settings import KafkaSettings
 
@@ -125,7 +125,7 @@ class PartitionReader:
         if now < self._probe_at:
             return
         try:
-            end = pooled.consumer.end_offsets([pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
+            end = high_watermarks(pooled.consumer, [pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
         except KafkaError as error:
             said = f"no answer about {self._source} from {self._settings.bootstrap_servers} for {quiet:.0f} s ({error})"
         else:
@@ -144,7 +144,7 @@ class PartitionReader:
         where, wanted = f"{self._source}", f"offset {self.next}"
         try:
             low = pooled.consumer.beginning_offsets([pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
-            high = pooled.consumer.end_offsets([pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
+            high = high_watermarks(pooled.consumer, [pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
         except KafkaError:
             return LostOffsetsError(f"{where}: {wanted} is gone, and the broker does not say what it still holds")
         return lost_offsets(self._source, self.next, low, high)

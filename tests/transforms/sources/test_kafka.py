@@ -1,5 +1,6 @@
 """The Beam source on the embedded broker: each record once through a real FnApiRunner."""
 
+import itertools
 import pickle
 
 import apache_beam as beam
@@ -84,7 +85,7 @@ def numbers(block):
 def joined(parts):
     """(first, stop, records) of contiguous parts."""
     parts = sorted(parts)
-    for one, two in zip(parts, parts[1:], strict=False):
+    for one, two in itertools.pairwise(parts):
         assert one[1] == two[0]
     return parts[0][0], parts[-1][1], [record for part in parts for record in part[2]]
 

@@ -1,0 +1,209 @@
+"""`millrace check`: preflight; finds what would fail or lose data before a run does."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from ..schemas.block import Block
+from ..schemas.change import POSITION_TYPE
+from ..schemas.decoding import BlockDecoder, Marks, Route, change_batch
+from ..schemas.errors import MillraceError, SchemaError, UnknownSchemaError
+from ..schemas.ledger import TopicPartition
+from ..schemas.secrets import shown
+from ..schemas.table import Table
+from ..transforms.dead_letters import place
+from ..transforms.decode import DECODERS
+from ..transforms.sinks import Sink, open_sink
+from ..transforms.sources.broker import Broker, open_broker
+from ..transforms.sources.partition import PartitionReader
+from .frontier import find_frontier, find_routes
+from .job import Job
+
+OK: Final = "ok"
+WARN: Final = "warn"
+FAIL: Final = "fail"
+TOPICS_READ: Final = 20
+PATIENCE_SECONDS: Final = 20.0
+
+PROBE: Final = Table("millrace check", ("id",), pa.schema([pa.field("id", pa.int64())]))
+
+_T = TypeVar("_T")
+Ranges = dict[TopicPartition, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`level` is ok, warn or fail; `what` was looked at, `found` what was seen, `fix` what to do about it."""
+
+    level: str
+    what: str
+    found: str
+    fix: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return {"level": self.level, "what": self.what, "found": self.found, "fix": self.fix}
+
+
+def check(job: Job) -> list[Finding]:
+    """All findings, in the order in which a run would meet them; commits nothing and creates no topic."""
+    findings = [Finding(OK, "job file", f"{job.file}: job {job.job}, {job.format.type} to {job.target.type}")]
+    findings += _contracts(job)
+    findings += _dead_letters(job)
+    sink = _attempt(findings, "target", lambda: open_sink(job.target.type, job.target.settings()))
+    try:
+        if sink is not None:
+            findings += _target(sink)
+        broker = _attempt(findings, "broker", lambda: open_broker(job.source.kafka))
+        if broker is not None:
+            with broker:
+                findings += _broker(job, broker, sink)
+    finally:
+        if sink is not None:
+            sink.close()
+    return findings
+
+
+def _attempt(findings: list[Finding], what: str, action: Callable[[], _T]) -> _T | None:
+    """What the action gives; where it raises, a finding and None."""
+    try:
+        return action()
+    except MillraceError as error:
+        findings.append(Finding(FAIL, what, str(error)))
+        return None
+
+
+def _contracts(job: Job) -> Iterator[Finding]:
+    if job.format.schemas is not None:
+        findings: list[Finding] = []
+        if _attempt(findings, "schemas", job.format.contracts) is not None:
+            findings.append(Finding(OK, "schemas", f"{job.format.schemas} can be read"))
+        yield from findings
+    elif job.format.registry is not None:
+        registry = replace(job.format.registry, give_up_after=PATIENCE_SECONDS)
+        try:
+            registry.by_id(1)
+        except (UnknownSchemaError, SchemaError):
+            pass
+        except MillraceError as error:
+            yield Finding(FAIL, "registry", str(error))
+            return
+        yield Finding(OK, "registry", f"{shown(registry.url)} answers")
+
+
+def _dead_letters(job: Job) -> Iterator[Finding]:
+    folder = job.dead_letters
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir():
+        yield Finding(FAIL, "dead letters", f"{nearest} is not a folder", "set dead_letters.path")
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        yield Finding(FAIL, "dead letters", f"{nearest} cannot be written", "set dead_letters.path, or its rights")
+    else:
+        limit = "" if job.max_dead_letters.allowed(1) is not None else ", any number of them"
+        yield Finding(OK, "dead letters", f"go to {folder}{limit}")
+
+
+def _target(sink: Sink) -> Iterator[Finding]:
+    try:
+        tables = sink.tables()
+        sink.stage(PROBE, _probe_row())
+    except MillraceError as error:
+        yield Finding(FAIL, "target", str(error))
+        return
+    yield Finding(OK, "target", f"can be written; tables: {', '.join(tables) or 'none yet'}")
+
+
+def _probe_row() -> pa.RecordBatch:
+    marks = Marks(op=np.zeros(1, np.int8), position=pa.array([bytes(24)], POSITION_TYPE), source=0)
+    return change_batch({"id": pa.array([1])}, marks)
+
+
+def _broker(job: Job, broker: Broker, sink: Sink | None) -> list[Finding]:
+    findings = [Finding(OK, "broker", f"{job.source.kafka.bootstrap_servers} answers")]
+    routes = _attempt(findings, "topics", lambda: find_routes(job, broker))
+    if routes is None:
+        return findings
+    partitions = [source for route in routes.values() for source in route.sources]
+    held = _attempt(findings, "offsets", lambda: broker.offsets(sorted(set(partitions))))
+    if held is None:
+        return findings
+    for topic, route in routes.items():
+        count = sum(high - low for source, (low, high) in held.items() if source.topic == topic)
+        number = sum(source.topic == topic for source in held)
+        findings.append(
+            Finding(OK, topic, f"{number} partition{'s' * (number != 1)}, {count:,} offsets held, to {route.table}")
+        )
+    if sink is not None:
+        findings += _positions(job, broker, sink, routes)
+    read = list(routes.items())[:TOPICS_READ]
+    for topic, route in read:
+        findings += _first_messages(job, topic, route, held)
+    if len(routes) > len(read):
+        findings.append(Finding(OK, "messages", f"only the first {TOPICS_READ} topics were read for this check"))
+    return findings
+
+
+def _positions(job: Job, broker: Broker, sink: Sink, routes: dict[str, Route]) -> list[Finding]:
+    findings: list[Finding] = []
+    frontier = _attempt(findings, "ledger", lambda: find_frontier(job, broker, sink, routes))
+    if frontier is None:
+        return findings
+    findings += [
+        Finding(FAIL, "ledger", str(error), "what was deleted cannot be read: fill the table anew")
+        for error in frontier.lost.values()
+    ]
+    lag = sum(frontier.end[source] - first for source, first in frontier.next.items())
+    return [*findings, Finding(OK, "ledger", f"{lag:,} offsets to read from where the target stands")]
+
+
+def _first_messages(job: Job, topic: str, route: Route, held: Ranges) -> Iterator[Finding]:
+    """Decode the first block of the topic's first partition that holds anything."""
+    source = next((source for source, (low, high) in held.items() if source.topic == topic and low < high), None)
+    if source is None:
+        yield Finding(WARN, topic, "holds no messages: its format could not be checked", "run check again later")
+        return
+    low, high = held[source]
+    reader = PartitionReader(job.source.kafka, source, low, high, PATIENCE_SECONDS)
+    try:
+        block = _block(reader)
+        if block is not None:
+            yield _decoded(job, topic, route, block)
+    except MillraceError as error:
+        yield Finding(FAIL, topic, str(error))
+    finally:
+        reader.close()
+
+
+def _block(reader: PartitionReader) -> Block | None:
+    while not reader.done:
+        block = reader.read(1.0)
+        if block is not None and block.data:
+            return block
+    return None
+
+
+def _decoded(job: Job, topic: str, route: Route, block: Block) -> Finding:
+    decoder: BlockDecoder = DECODERS[job.format.type](job.format.contracts(), topic, route, job.format.framing)
+    done = decoder.decode(block)
+    if not done.letters:
+        return Finding(OK, topic, f"the first {done.read:,} messages can be decoded; key: {', '.join(done.key)}")
+    first = done.letters[0]
+    found = (
+        f"{len(done.letters):,} of the first {done.read:,} messages cannot be decoded; {place(first)}: {first.error}"
+    )
+    bad = len(done.letters) * 2 > done.read
+    return Finding(FAIL if bad else WARN, topic, found, "" if bad else "they go to the dead letters")
+
+
+def finding_lines(findings: Sequence[Finding]) -> list[str]:
+    """A line a finding, in columns, and a closing one."""
+    width = max(len(finding.what) for finding in findings)
+    lines = [
+        f"{finding.level:<4}  {finding.what:<{width}}  {finding.found}{f'; {finding.fix}' if finding.fix else ''}"
+        for finding in findings
+    ]
+    failed = sum(finding.level == FAIL for finding in findings)
+    return [*lines, f"{failed} of {len(findings)} checks failed" if failed else "ready to run"]

@@ -1,0 +1,90 @@
+"""What a Delta table holds of a delta's keys, by one pass over its key and position columns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...schemas.change import POSITION, UNAVAILABLE
+from .delta_columns import column_name
+from .guard import Mask, Match, chosen, partial_rows
+from .key_index import KeyIndex, Numbers
+
+BATCH_ROWS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The match, and where the delta's position equals the held one."""
+
+    match: Match
+    same: Mask
+
+
+def find(dataset: Any, key: Sequence[str], delta: pa.Table) -> Found:
+    """Compare the delta's positions with those of its keys in the data set (columns as stored)."""
+    index = KeyIndex([delta.column(name) for name in key])
+    positions = delta.column(POSITION).combine_chunks()
+    rows: list[Numbers] = [np.empty(0, np.int64)]
+    newer: list[Mask] = [np.empty(0, np.bool_)]
+    same: list[Mask] = [np.empty(0, np.bool_)]
+    for batch in dataset.to_batches(columns=[*key, POSITION], batch_size=BATCH_ROWS):
+        row, there = index.find([batch.column(name) for name in key])
+        if len(row):
+            mine, held = positions.take(pa.array(row)), batch.column(POSITION).take(pa.array(there))
+            rows.append(row)
+            newer.append(np.asarray(pc.greater(mine, held)))
+            same.append(np.asarray(pc.equal(mine, held)))
+    row = np.concatenate(rows)
+    return Found(Match(row, np.zeros(len(row), np.int64), np.concatenate(newer)), np.concatenate(same))
+
+
+def fill(dataset: Any, key: Sequence[str], delta: pa.Table, floor: bytes | None) -> pa.Table:
+    """The delta with unavailable values taken from the rows in the data set; NULL where there is none above `floor`."""
+    partial = partial_rows(delta)
+    if not partial.any():
+        return delta.drop_columns([UNAVAILABLE]) if UNAVAILABLE in delta.column_names else delta
+    rows = chosen(delta, partial).combine_chunks()
+    masks = _unavailable(rows, key)
+    held, place = _held(dataset, key, rows, list(masks), floor)
+    for name, mask in masks.items():
+        number = np.where(mask, len(rows) + place, np.arange(len(rows)))
+        chunks = [*rows.column(name).chunks, *held.column(name).chunks]
+        values = pa.chunked_array(chunks).take(pa.array(number, mask=mask & (place < 0)))
+        rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
+    whole = [delta.filter(pa.array(~partial)), rows]
+    return pa.concat_tables([part.drop_columns([UNAVAILABLE]) for part in whole])
+
+
+def _unavailable(rows: pa.Table, key: Sequence[str]) -> dict[str, Mask]:
+    """By column, the rows that do not have its value."""
+    lists = rows.column(UNAVAILABLE).combine_chunks()
+    names = pc.list_flatten(lists)
+    parents = np.asarray(pc.list_parent_indices(lists))
+    masks = {}
+    for name in pc.unique(names).to_pylist():
+        if column_name(name) in rows.column_names and column_name(name) not in key:
+            mask = np.zeros(len(rows), np.bool_)
+            mask[parents[np.asarray(pc.equal(names, name))]] = True
+            masks[column_name(name)] = mask
+    return masks
+
+
+def _held(
+    dataset: Any, key: Sequence[str], rows: pa.Table, names: list[str], floor: bytes | None
+) -> tuple[pa.Table, Numbers]:
+    """The data set's rows of these keys, and the place among them of each of `rows`, -1 where there is none."""
+    index = KeyIndex([rows.column(name) for name in key])
+    above = None if floor is None else pc.field(POSITION) > pa.scalar(floor, pa.binary())
+    place = np.full(len(rows), -1)
+    parts, count = [], 0
+    for batch in dataset.to_batches(columns=[*key, *names], filter=above, batch_size=BATCH_ROWS):
+        row, there = index.find([batch.column(name) for name in key])
+        place[row] = count + np.arange(len(row))
+        parts.append(batch.select(names).take(pa.array(there)))
+        count += len(row)
+    schema = pa.schema([rows.schema.field(name) for name in names])
+    return pa.Table.from_batches([part.cast(schema) for part in parts], schema=schema), place
