@@ -12,7 +12,10 @@ from typing import Any
 
 import duckdb
 
+from millrace.schemas.ledger import TopicPartition
+from millrace.transforms.sources.broker import open_broker
 from millrace.transforms.sources.embedded import EmbeddedBroker
+from millrace.transforms.sources.settings import KafkaSettings
 
 from .workload import Workload, produce, write_contracts
 
@@ -61,13 +64,10 @@ class Bench:
 
 
 def ends(servers: str, topic: str, partitions: int) -> list[int]:
-    from kafka import KafkaConsumer, TopicPartition
-
-    consumer = KafkaConsumer(bootstrap_servers=servers)
-    parts = [TopicPartition(topic, number) for number in range(partitions)]
-    found = consumer.end_offsets(parts)
-    consumer.close()
-    return [found[part] for part in parts]
+    with open_broker(KafkaSettings(servers)) as broker:
+        parts = [TopicPartition(topic, number) for number in range(partitions)]
+        found = broker.offsets(parts)
+    return [found[part][1] for part in parts]
 
 
 def same_rows(left: str, right: str) -> bool:

@@ -71,11 +71,15 @@ def sync(target: str, arguments: dict[str, Any]) -> Callable[[], int]:
 def peer(arguments: dict[str, Any]) -> Callable[[], int]:
     """The per-record Beam pipeline into a fresh DuckDB file."""
     folder = Path(arguments["folder"])
-    common = (arguments["servers"], arguments["topic"], 4, arguments["contracts"])
-    per_record.run(arguments["servers"], arguments["warm"], 4, arguments["contracts"], str(folder / "warm.duckdb"))
+
+    def sync_to(topic: str, file: str) -> None:
+        ends = arguments["ends"][topic]
+        per_record.run(arguments["servers"], topic, ends, arguments["contracts"], str(folder / file))
+
+    sync_to(arguments["warm"], "warm.duckdb")
 
     def measured() -> int:
-        per_record.run(*common, str(folder / "out.duckdb"))
+        sync_to(arguments["topic"], "out.duckdb")
         return int(arguments["changes"])
 
     return measured

@@ -24,17 +24,16 @@ Change = tuple[tuple[int, int, int], str, dict[str, Any] | None]
 
 
 class Poll(beam.DoFn):  # type: ignore[misc]
-    """One partition from its beginning to the end found at the start."""
+    """One partition from its beginning to the end given."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._servers = bootstrap_servers
 
-    def process(self, part: tuple[str, int]) -> Iterator[Any]:
-        place = TopicPartition(*part)
+    def process(self, part: tuple[str, int, int]) -> Iterator[Any]:
+        place, end = TopicPartition(*part[:2]), part[2]
         consumer = KafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False, max_poll_records=5000)
         consumer.assign([place])
         consumer.seek_to_beginning(place)
-        end = consumer.end_offsets([place])[place]
         while consumer.position(place) < end:
             for record in consumer.poll(timeout_ms=1000).get(place, ()):
                 yield TimestampedValue((record.key, record.value, record.offset), 0)
@@ -119,12 +118,12 @@ class Merge(beam.DoFn):  # type: ignore[misc]
         self._db.close()
 
 
-def run(bootstrap_servers: str, topic: str, partitions: int, contracts: str, path: str) -> None:
-    """Sync the topic into the DuckDB table `orders` at `path`."""
+def run(bootstrap_servers: str, topic: str, ends: list[int], contracts: str, path: str) -> None:
+    """Sync the topic, up to the end offset of each partition, into the DuckDB table `orders` at `path`."""
     with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
         _ = (
             pipeline
-            | "Partitions" >> beam.Create([(topic, number) for number in range(partitions)])
+            | "Partitions" >> beam.Create([(topic, number, end) for number, end in enumerate(ends)])
             | "Poll" >> beam.ParDo(Poll(bootstrap_servers))
             | "Decode" >> beam.ParDo(Decode(contracts))
             | "Window" >> beam.WindowInto(FixedWindows(10))

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -186,7 +186,8 @@ def _block(reader: PartitionReader) -> Block | None:
 
 
 def _decoded(job: Job, topic: str, route: Route, block: Block) -> Finding:
-    decoder: BlockDecoder = DECODERS[job.format.type](job.format.contracts(), topic, route, job.format.framing)
+    make = cast(Callable[..., BlockDecoder], DECODERS[job.format.type])
+    decoder = make(job.format.contracts(), topic, route, job.format.framing)
     done = decoder.decode(block)
     if not done.letters:
         return Finding(OK, topic, f"the first {done.read:,} messages can be decoded; key: {', '.join(done.key)}")

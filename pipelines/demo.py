@@ -122,10 +122,11 @@ class _Story:
 
 def _next(folder: Path) -> list[str]:
     place = shlex.quote(str(folder))
+    select = f"duckdb.connect('{folder}/warehouse.duckdb').sql('FROM orders LIMIT 10')"
     return [
         f"cat {place}/job.yaml",
         f"millrace dead-letters ls {place}/dead_letters",
-        f"""python -c "import duckdb; print(duckdb.connect('{folder}/warehouse.duckdb').sql('FROM orders LIMIT 10'))\"""",
+        f'python -c "import duckdb; print({select})"',
         "millrace --help",
     ]
 

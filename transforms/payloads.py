@@ -15,38 +15,12 @@ import fastavro
 from ..schemas.contracts import Contracts, Side, without_defaults
 from ..schemas.errors import SchemaError, UnknownSchemaError
 from ..schemas.framing import Framing
-from .canonical import DAY, SECOND, Moment, number
+from .canonical import Moment, number
+from .meanings import VARIABLE_DECIMAL, ZONED, decimal_of, moment_of, zoned
 from .walk import Malformed, walker
 
 Convert = Callable[[Any], Any]
 
-MILLI: Final = SECOND // 1000
-MICRO: Final = 1_000
-DECIMALS: Final = "org.apache.kafka.connect.data.Decimal"
-VARIABLE_DECIMAL: Final = "io.debezium.data.VariableScaleDecimal"
-MOMENTS: Final[Mapping[str, tuple[str, int]]] = {
-    "date": ("date", DAY),
-    "time-millis": ("time", MILLI),
-    "time-micros": ("time", MICRO),
-    "timestamp-millis": ("instant", MILLI),
-    "timestamp-micros": ("instant", MICRO),
-    "timestamp-nanos": ("instant", 1),
-    "local-timestamp-millis": ("instant", MILLI),
-    "local-timestamp-micros": ("instant", MICRO),
-    "local-timestamp-nanos": ("instant", 1),
-    "org.apache.kafka.connect.data.Date": ("date", DAY),
-    "org.apache.kafka.connect.data.Time": ("time", MILLI),
-    "org.apache.kafka.connect.data.Timestamp": ("instant", MILLI),
-    "io.debezium.time.Date": ("date", DAY),
-    "io.debezium.time.Time": ("time", MILLI),
-    "io.debezium.time.MicroTime": ("time", MICRO),
-    "io.debezium.time.NanoTime": ("time", 1),
-    "io.debezium.time.Timestamp": ("instant", MILLI),
-    "io.debezium.time.MicroTimestamp": ("instant", MICRO),
-    "io.debezium.time.NanoTimestamp": ("instant", 1),
-    "io.debezium.time.MicroDuration": ("duration", MICRO),
-    "io.debezium.time.NanoDuration": ("duration", 1),
-}
 PYTHON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "null": (type(None),),
     "boolean": (bool,),
@@ -165,7 +139,7 @@ def _converter(schema: Any, namespace: str, named: dict[str, Any]) -> Convert | 
         return named.get(schema, named.get(f"{namespace}.{schema}"))
     if isinstance(schema, list):
         return _union(schema, namespace, named)
-    kind, label = schema["type"], schema.get("logicalType") or schema.get("connect.name") or ""
+    kind = schema["type"]
     if not isinstance(kind, str):
         return _converter(
             {**kind, **schema, "type": kind["type"]} if isinstance(kind, dict) else kind, namespace, named
@@ -175,7 +149,7 @@ def _converter(schema: Any, namespace: str, named: dict[str, Any]) -> Convert | 
         named[full] = None
         if kind in ("record", "error"):
             return _record(schema, full, namespace, named)
-    convert = _scalar(kind, schema, label)
+    convert = _scalar(kind, schema)
     if kind == "array" and (item := _converter(schema["items"], namespace, named)) is not None:
         return lambda value: [item(part) for part in value]
     if kind == "map" and (part := _converter(schema["values"], namespace, named)) is not None:
@@ -185,22 +159,25 @@ def _converter(schema: Any, namespace: str, named: dict[str, Any]) -> Convert | 
     return convert
 
 
-def _scalar(kind: str, schema: Mapping[str, Any], label: str) -> Convert | None:
-    if kind in ("int", "long") and label in MOMENTS:
-        name, unit = MOMENTS[label]
+def _scalar(kind: str, schema: Mapping[str, Any]) -> Convert | None:
+    moment, decimal = moment_of(schema), decimal_of(schema)
+    if moment is not None:
+        name, unit = moment
         return lambda value: Moment(name, value, unit)
-    if kind in ("bytes", "fixed") and label in ("decimal", DECIMALS):
-        scale = int(schema.get("scale", schema.get("connect.parameters", {}).get("scale", 0)))
+    if decimal is not None:
+        scale = decimal[1]
         return lambda value: number(int.from_bytes(value, "big", signed=True), scale)
-    if kind == "fixed" and label == "uuid":
+    if kind == "string" and schema.get("connect.name") == ZONED:
+        return lambda value: zoned(value) or value
+    if kind == "fixed" and schema.get("logicalType") == "uuid" and schema["size"] == 16:
         return lambda value: str(uuid.UUID(bytes=value))
-    if kind == "fixed" and label == "duration":
+    if kind == "fixed" and schema.get("logicalType") == "duration" and schema["size"] == 12:
         return _duration
     return None
 
 
 def _record(schema: Mapping[str, Any], full: str, namespace: str, named: dict[str, Any]) -> Convert | None:
-    if VARIABLE_DECIMAL in (full, schema.get("connect.name")):
+    if schema.get("connect.name") == VARIABLE_DECIMAL:
         named[full] = _variable_decimal
         return _variable_decimal
     parts: list[tuple[str, Convert]] = []
@@ -222,23 +199,24 @@ def _record(schema: Mapping[str, Any], full: str, namespace: str, named: dict[st
 
 
 def _union(branches: list[Any], namespace: str, named: dict[str, Any]) -> Convert | None:
+    """A union of several types is a record `member0`, `member1`..., of which one is not NULL; `int` and `long` are one."""
     converters = [(_python_types(branch), _converter(branch, namespace, named)) for branch in branches]
-    if all(convert is None for _, convert in converters):
+    several = [(types, convert) for types, convert in converters if types != (type(None),)]
+    if len(several) == 1 and several[0][1] is not None:
+        single = several[0][1]
+        return lambda value: None if value is None else single(value)
+    if len(several) < 2 or all(types == (int,) and convert is None for types, convert in several):
         return None
 
-    def convert(value: Any) -> Any:
+    def members(value: Any) -> Any:
         if value is None:
             return None
-        for types, branch in converters:
+        for index, (types, convert) in enumerate(several):
             if type(value) in types:
-                return branch(value) if branch is not None else value
+                return {f"member{index}": convert(value) if convert is not None else value}
         return value
 
-    only = [one for types, one in converters if types != (type(None),)]
-    if len(only) == 1 and only[0] is not None:
-        single = only[0]
-        return lambda value: None if value is None else single(value)
-    return convert
+    return members
 
 
 def _python_types(schema: Any) -> tuple[type, ...]:
@@ -257,9 +235,8 @@ def _variable_decimal(value: Mapping[str, Any]) -> Any:
 
 
 def _duration(value: bytes) -> Any:
-    months, days, millis = (int.from_bytes(value[at : at + 4], "little") for at in (0, 4, 8))
-    nanos = millis * MILLI
-    return [months, days, nanos] if months else Moment("duration", days * DAY + nanos, 1)
+    names = ("months", "days", "millis")
+    return {name: int.from_bytes(value[4 * at : 4 * at + 4], "little") for at, name in enumerate(names)}
 
 
 def _full_name(schema: Mapping[str, Any], namespace: str) -> tuple[str, str]:

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..schemas.errors import SchemaError
+from .meanings import ZONED, decimal_of, range_of, zoned
 
 Skip = Callable[[bytes, int, int], int]
 
 MAX_DEPTH: Final = 64
-MAX_EMPTY: Final = 1_000_000
+UNAVAILABLE: Final = b"__debezium_unavailable_value"
+MAX_EMPTY: Final = 1_000
 
 
 class Malformed(ValueError):
@@ -38,7 +40,50 @@ def _compile(schema: Any, namespace: str, named: dict[str, Any]) -> tuple[Skip, 
         return _blocks(*_compile(schema["values"], namespace, named), keyed=True), 1
     if kind in ("record", "error", "enum", "fixed"):
         return _define(schema, kind, namespace, named)
-    return _compile(kind, namespace, named)
+    if isinstance(kind, str) and kind in _PRIMITIVES:
+        return _meant(schema, _PRIMITIVES[kind][0]), 1 if kind != "null" else 0
+    return _compile({**schema, **kind} if isinstance(kind, dict) else kind, namespace, named)
+
+
+def _meant(schema: dict[str, Any], skip: Skip) -> Skip:
+    """The walk of a number, of bytes or of text whose logical type leaves out some of what the plain type allows."""
+    allowed, decimal = range_of(schema), decimal_of(schema)
+    if allowed is not None:
+        return _number(*allowed)
+    if decimal is not None and decimal[0] is not None:
+        return _digits(skip, schema["type"] == "bytes", 10 ** decimal[0])
+    if schema["type"] == "string" and schema.get("connect.name") == ZONED:
+        return _zoned
+    return skip
+
+
+def _number(least: int, most: int) -> Skip:
+    def skip(data: bytes, at: int, depth: int) -> int:
+        value, at = _long(data, at)
+        if not least <= value <= most:
+            raise Malformed(f"{value} is not between {least} and {most}")
+        return at
+
+    return skip
+
+
+def _digits(skip: Skip, sized: bool, limit: int) -> Skip:
+    def checked(data: bytes, at: int, depth: int) -> int:
+        end = skip(data, at, depth)
+        start = _long(data, at)[1] if sized else at
+        if not -limit < int.from_bytes(data[start:end], "big", signed=True) < limit:
+            raise Malformed("a decimal of more digits than its precision")
+        return end
+
+    return checked
+
+
+def _zoned(data: bytes, at: int, depth: int) -> int:
+    end = _bytes(data, at, depth)
+    text = data[_long(data, at)[1] : end]
+    if text != UNAVAILABLE and zoned(text.decode()) is None:
+        raise Malformed(f"{text!r} is no ZonedTimestamp")
+    return end
 
 
 def _named(name: str, namespace: str, named: dict[str, Any]) -> tuple[Skip, int]:
@@ -66,7 +111,7 @@ def _define(schema: dict[str, Any], kind: str, namespace: str, named: dict[str, 
     if kind == "enum":
         named[full] = _enum(len(schema["symbols"])), 1
     elif kind == "fixed":
-        named[full] = _fixed(schema["size"]), min(schema["size"], 1)
+        named[full] = _meant(schema, _fixed(schema["size"])), min(schema["size"], 1)
     else:
         named[full] = None
         parts = [_compile(field["type"], inner, named) for field in schema["fields"]]
@@ -125,20 +170,22 @@ def _blocks(item: Skip, least: int, keyed: bool) -> Skip:
             count, at = _long(data, at)
             if count == 0:
                 return at
+            stop = None
             if count < 0:
                 count = -count
                 size, at = _long(data, at)
-                if size < 0:
-                    raise Malformed(f"a block of {size} bytes")
+                stop = at + size
             total += count
             if not least and not keyed:
                 if total > MAX_EMPTY:
                     raise Malformed(f"{total} items of no bytes")
-                continue
+                count = 0
             for _ in range(count):
                 if keyed:
                     at = _bytes(data, at, depth)
                 at = item(data, at, depth)
+            if stop is not None and stop != at:
+                raise Malformed("a block that is not as long as it says")
 
     return skip
 

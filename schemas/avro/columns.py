@@ -203,7 +203,7 @@ def _map(column: Column, slots: Slots) -> pa.Array:
 def _json(column: Column, slots: Slots) -> pa.Array:
     assert column.type is not None
     starts, lengths = slots.slot(column).tolist(), slots.slot(column, 1).tolist()
-    data = memoryview(slots.data)
+    data = memoryview(slots.data.data)
     texts = [json_text(column.type, data, p, size) if size else None for p, size in zip(starts, lengths, strict=True)]
     return pa.array(texts, pa.string())
 

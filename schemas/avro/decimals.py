@@ -1,10 +1,11 @@
 """Decimals: big-endian two's complement bytes to words and to text, compiled by numba."""
 
-from typing import Any, Final
+from typing import Final
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .jit import compiled
 
 MAX_PRECISION: Final = 76
 MAX_SCALE: Final = 1_000
@@ -18,11 +19,9 @@ _POWERS: Final = np.array(
 )
 _GROUP: Final = 9
 
-_compiled: Any = numba.njit(cache=True, nogil=True, _nrt=False)
 
-
-@_compiled
-def fits_precision(data, p, length, precision, words):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@compiled
+def fits_precision(data, p, length, precision, words):  # type: ignore[no-untyped-def]
     """Load a number into four words, the lowest first; whether it has at most `precision` digits."""
     negative = length > 0 and data[p] >= 128
     fill = np.uint8(255) if negative else np.uint8(0)
@@ -43,8 +42,8 @@ def fits_precision(data, p, length, precision, words):  # type: ignore[no-untype
     return _below(words, precision, negative)
 
 
-@_compiled
-def _below(words, precision, negative):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _below(words, precision, negative):  # type: ignore[no-untyped-def]
     """Whether the magnitude is less than ten to the `precision`."""
     carry = np.uint64(1)
     below = False
@@ -71,8 +70,8 @@ def decimal_texts(
     return offsets, text[: offsets[-1]]
 
 
-@_compiled
-def _write_texts(data, numbers, scratch, offsets, text):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _write_texts(data, numbers, scratch, offsets, text):  # type: ignore[no-untyped-def]
     at, length, scale = numbers
     limbs, digits = scratch
     q = 0
@@ -88,8 +87,8 @@ def _write_texts(data, numbers, scratch, offsets, text):  # type: ignore[no-unty
         offsets[row + 1] = q
 
 
-@_compiled
-def _limbs(data, p, length, negative, limbs):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _limbs(data, p, length, negative, limbs):  # type: ignore[no-untyped-def]
     """The magnitude in limbs of 32 bits, the lowest first; how many."""
     used = (length + 3) // 4
     carry = np.uint64(1)
@@ -107,8 +106,8 @@ def _limbs(data, p, length, negative, limbs):  # type: ignore[no-untyped-def]  #
     return used
 
 
-@_compiled
-def _digits(limbs, used, digits):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _digits(limbs, used, digits):  # type: ignore[no-untyped-def]
     """Write the digits to the end of `digits`; where they begin. Divides by 10**9 until nothing is left."""
     first = len(digits)
     while True:
@@ -132,8 +131,8 @@ def _digits(limbs, used, digits):  # type: ignore[no-untyped-def]  # noqa: ANN00
     return first
 
 
-@_compiled
-def _plain(digits, first, scale, text, q):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _plain(digits, first, scale, text, q):  # type: ignore[no-untyped-def]
     """Write the digits with their point or zeros; the position behind."""
     count = len(digits) - first
     if scale >= count:

@@ -4,43 +4,15 @@ Compiled once by numba for all schemas. A handler returns the position behind wh
 negated. Format: Avro 1.12 specification, "Binary Encoding".
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from . import program as ops
 from .decimals import fits_precision
-from .program import (
-    BOOLEAN,
-    BYTES,
-    CALL,
-    CLOSE,
-    DECIMAL,
-    DOUBLE,
-    END,
-    FIXED,
-    FLOAT,
-    GOTO,
-    INTEGER,
-    JUMP,
-    LEVEL,
-    MARK,
-    NEXT,
-    NULLABLE,
-    OP,
-    OPEN,
-    REPEAT,
-    RETURN,
-    SLOT,
-    STRIDE,
-    STRING,
-    UNION,
-    VALID,
-    ZONED,
-    A,
-    B,
-)
+from .jit import compiled
+from .program import JUMP, LEVEL, OP, SLOT, STRIDE, VALID, A, B
 from .text import NO_TIME, PLACEHOLDER_TIME, instant, is_utf8
 
 TRUNCATED: Final = 1
@@ -90,11 +62,8 @@ def new_state(values: NDArray[np.int64], valid: NDArray[np.uint8], levels: int) 
     return State(values, valid, rows, before, frames, np.zeros(4, np.int64), np.zeros(4, np.uint64))
 
 
-_compiled: Any = numba.njit(cache=True, nogil=True, _nrt=False)  # without counting references: 15 times the speed
-
-
-@_compiled
-def walk(data, at, length, program, state, errors, details):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@compiled
+def walk(data, at, length, program, state, errors, details):  # type: ignore[no-untyped-def]
     """Run `program` over each payload whose error is 0; a payload that fails leaves the counts as they were."""
     for row in range(len(at)):
         if errors[row] != 0:
@@ -116,53 +85,53 @@ def walk(data, at, length, program, state, errors, details):  # type: ignore[no-
                 state.rows[level] = state.before[level]
 
 
-@_compiled
-def _datum(data, p, end, row, program, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _datum(data, p, end, row, program, state):  # type: ignore[no-untyped-def]
     pc, depth, calls = 0, 0, 0
     while True:
         op = program[pc, OP]
         at = pc
         pc += 1
-        if op == NULLABLE:
+        if op == ops.NULLABLE:
             p, pc = _nullable(data, p, end, at, program, row, state)
-        elif op == INTEGER:
+        elif op == ops.INTEGER:
             p = _integer(data, p, end, at, program, row, state)
-        elif op == STRING or op == BYTES:
+        elif op in (ops.STRING, ops.BYTES):
             p = _span(data, p, end, at, program, row, state)
-        elif op < UNION:
+        elif op < ops.UNION:
             p = _scalar(data, p, end, at, program, row, state)
-        elif op == GOTO:
+        elif op == ops.GOTO:
             pc = program[at, JUMP]
-        elif op == MARK:
+        elif op == ops.MARK:
             if program[at, VALID] >= 0:
                 state.valid[program[at, VALID] + row] = 1
-        elif op == UNION:
+        elif op == ops.UNION:
             p, pc = _union(data, p, end, at, program, state)
-        elif op == REPEAT:
+        elif op == ops.REPEAT:
             state.frames[depth, REMAINING] = 0
             state.frames[depth, TOTAL] = 0
             state.frames[depth, BLOCK_END] = -1
             state.frames[depth, ROW] = row
             depth += 1
-        elif op == NEXT:
+        elif op == ops.NEXT:
             p, pc, row, depth = _next(data, p, end, at, program, depth, state)
-        elif op == CALL:
+        elif op == ops.CALL:
             if calls == MAX_CALLS:
                 p = -DEPTH
             else:
                 state.frames[depth, REMAINING] = pc
                 depth, calls, pc = depth + 1, calls + 1, program[at, JUMP]
-        elif op == RETURN:
+        elif op == ops.RETURN:
             depth, calls = depth - 1, calls - 1
             pc = state.frames[depth, REMAINING]
-        elif op == END:
+        elif op == ops.END:
             if p == end:
                 return 0
             state.notes[NOTE] = end - p
             p = -LEFT_OVER
         elif program[at, SLOT] >= 0:
             slot = program[at, SLOT] + row
-            if op == OPEN:
+            if op == ops.OPEN:
                 state.values[slot] = p
             else:
                 state.values[slot + program[at, STRIDE]] = p - state.values[slot]
@@ -170,8 +139,8 @@ def _datum(data, p, end, row, program, state):  # type: ignore[no-untyped-def]  
             return (at << CODE_BITS) - p
 
 
-@_compiled
-def varint(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@compiled
+def varint(data, p, end):  # type: ignore[no-untyped-def]
     """The position behind a zigzag number of at most 64 bits, and the number."""
     bits = np.uint64(0)
     shift = np.uint64(0)
@@ -189,8 +158,8 @@ def varint(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN20
     return -TRUNCATED, 0
 
 
-@_compiled
-def _nullable(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _nullable(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
     p, branch = varint(data, p, end)
     if p < 0:
         return p, at
@@ -204,8 +173,8 @@ def _nullable(data, p, end, at, program, row, state):  # type: ignore[no-untyped
     return p, at + 1
 
 
-@_compiled
-def _union(data, p, end, at, program, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _union(data, p, end, at, program, state):  # type: ignore[no-untyped-def]
     p, branch = varint(data, p, end)
     if p < 0:
         return p, at
@@ -215,8 +184,8 @@ def _union(data, p, end, at, program, state):  # type: ignore[no-untyped-def]  #
     return p, at + 1 + branch
 
 
-@_compiled
-def _integer(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _integer(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
     p, value = varint(data, p, end)
     if p < 0:
         return p
@@ -228,8 +197,8 @@ def _integer(data, p, end, at, program, row, state):  # type: ignore[no-untyped-
     return p
 
 
-@_compiled
-def _length(data, p, end, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _length(data, p, end, state):  # type: ignore[no-untyped-def]
     """The position behind a length, and the length, which lies in the payload."""
     p, length = varint(data, p, end)
     if p < 0:
@@ -242,12 +211,12 @@ def _length(data, p, end, state):  # type: ignore[no-untyped-def]  # noqa: ANN00
     return p, length
 
 
-@_compiled
-def _span(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _span(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
     p, length = _length(data, p, end, state)
     if p < 0:
         return p
-    if program[at, OP] == STRING:
+    if program[at, OP] == ops.STRING:
         if not is_utf8(data, p, p + length):
             return -UTF8
     elif length > program[at, A]:
@@ -259,34 +228,34 @@ def _span(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def
     return p + length
 
 
-@_compiled
-def _scalar(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _scalar(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
     """The rarer types of one value."""
     op = program[at, OP]
-    if op == DECIMAL:
+    if op == ops.DECIMAL:
         return _decimal(data, p, end, at, program, row, state)
-    if op == ZONED:
+    if op == ops.ZONED:
         return _zoned(data, p, end, at, program, row, state)
     size = program[at, A]
     if end - p < size:
         return -TRUNCATED
     slot = program[at, SLOT] + row
     bits = np.uint64(0)
-    if op != FIXED:
+    if op != ops.FIXED:
         for i in range(size):
             bits |= np.uint64(data[p + i]) << np.uint64(8 * i)
-        if op == BOOLEAN and bits > np.uint64(1):
+        if op == ops.BOOLEAN and bits > np.uint64(1):
             state.notes[NOTE] = np.int64(bits)
             return -RANGE
     if program[at, SLOT] >= 0:
-        state.values[slot] = p if op == FIXED else np.int64(bits)
-        if op == FIXED:
+        state.values[slot] = p if op == ops.FIXED else np.int64(bits)
+        if op == ops.FIXED:
             state.values[slot + program[at, STRIDE]] = size
     return p + size
 
 
-@_compiled
-def _decimal(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _decimal(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
     length = program[at, A]
     if length < 0:
         p, length = _length(data, p, end, state)
@@ -303,8 +272,8 @@ def _decimal(data, p, end, at, program, row, state):  # type: ignore[no-untyped-
     return p + length
 
 
-@_compiled
-def _zoned(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _zoned(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
     p, length = _length(data, p, end, state)
     if p < 0:
         return p
@@ -319,8 +288,8 @@ def _zoned(data, p, end, at, program, row, state):  # type: ignore[no-untyped-de
     return p + length
 
 
-@_compiled
-def _next(data, p, end, at, program, depth, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _next(data, p, end, at, program, depth, state):  # type: ignore[no-untyped-def]
     """Step to an item, or behind the last: position, row of the program, row of the level, depth of the stack."""
     frame = state.frames[depth - 1]
     level = program[at, LEVEL]
@@ -347,15 +316,15 @@ def _next(data, p, end, at, program, depth, state):  # type: ignore[no-untyped-d
     return p, at + 1, row, depth
 
 
-@_compiled
-def _block(data, p, end, at, program, frame, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _block(data, p, end, at, program, frame, state):  # type: ignore[no-untyped-def]
     """The position behind a block's head, and how many items it has, all of which can be there."""
     p, count = varint(data, p, end)
     frame[BLOCK_END] = -1
     if p < 0:
         return p, 0
     if count < 0:
-        if count == np.iinfo(np.int64).min:
+        if count == -(1 << 63):
             return -VARINT, 0
         count = -count
         p, size = _length(data, p, end, state)

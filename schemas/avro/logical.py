@@ -1,7 +1,7 @@
 """The Arrow type a person expects: Avro's logical types, Kafka Connect's and Debezium's names.
 
-Sources: Avro 1.12 specification, "Logical Types"; `io.debezium.time`, `io.debezium.data`; Confluent's AvroData. A logical
-type that does not fit its underlying type, or that nobody knows, is ignored, as the specification says.
+Sources: Avro 1.12 specification, "Logical Types"; `io.debezium.time`, `io.debezium.data`; Confluent's AvroData. A
+logical type that does not fit its underlying type, or that nobody knows, is ignored, as the specification says.
 """
 
 from collections.abc import Mapping

@@ -51,8 +51,8 @@ _MESSAGES: Final = {
 class Plan:
     """Decodes payloads of one writer schema; made by `compile_plan`, safe to use from many threads.
 
-    `arrow_type` is the type of the datum; `schema` the fields of a record at the top, else the same type. Fields are all
-    nullable, and carry `connect.name` as metadata.
+    `arrow_type` is the type of the datum; `schema` the fields of a record at the top, else the same type. Fields are
+    all nullable, and carry `connect.name` as metadata.
     """
 
     def __init__(self, column: Column, linked: Linked, places: tuple[Place, ...]) -> None:
@@ -118,8 +118,8 @@ def compile_plan(schema: Schema, keep: Keep | None = None) -> Plan:
 
     `keep` is asked once for each field path, outermost first, such as `("after", "id")`: a field that it refuses, with
     all below it, is read and checked but absent from the Arrow type. Inside arrays, maps and unions of several types
-    everything is kept. Types: see `logical`; unions as Spark has them: `int` and `long` are one int64, others a struct of
-    `member0`, `member1`, ...; a field whose type leads back to a record around it is JSON text.
+    everything is kept. Types: see `logical`; unions as Spark has them: `int` and `long` are one int64, others a struct
+    of `member0`, `member1`, ...; a field whose type leads back to a record around it is JSON text.
     """
     compiler = Compiler(parse_schema(schema), keep)
     program = compiler.program

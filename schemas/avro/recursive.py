@@ -1,16 +1,19 @@
 """JSON text of values whose type contains itself, which Arrow cannot describe.
 
-Only for bytes that the kernel has walked: it has checked them to the last byte, and how deep they are nested. Logical types
-are not applied; bytes become text of one character each, as in Avro's JSON encoding; floats that JSON lacks, and unions,
-are the plain value (`"NaN"`, `"Infinity"`, `"-Infinity"` as text).
+Only for bytes that the kernel has walked: it has checked them to the last byte, and how deep they are nested. Logical
+types are not applied. Bytes become text of one character each, as in Avro's JSON encoding; a union is its plain value;
+floats that JSON lacks are the texts `NaN`, `Infinity`, `-Infinity`.
 """
 
 import json
 import math
 import struct
-from typing import Any
+from typing import Any, Final
 
 from .types import Type
+
+_FLOAT: Final = struct.Struct("<f")
+_DOUBLE: Final = struct.Struct("<d")
 
 
 def json_text(kind: Type, data: memoryview, at: int, length: int) -> str | None:
@@ -68,9 +71,8 @@ class _Reader:
             shift += 7
 
     def number(self, kind: str) -> float | str:
-        value: float = (
-            struct.unpack("<f", self.bytes(4))[0] if kind == "float" else struct.unpack("<d", self.bytes(8))[0]
-        )
+        layout = _FLOAT if kind == "float" else _DOUBLE
+        value: float = layout.unpack(self.bytes(layout.size))[0]
         if math.isnan(value):
             return "NaN"
         return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")

@@ -1,25 +1,24 @@
 """Text: exact UTF-8, instants in ISO 8601, and the gathering of values into Arrow's buffers, compiled by numba."""
 
-from typing import Any, Final
+from typing import Final
 
-import numba
 import numpy as np
 
-NO_TIME: Final = np.iinfo(np.int64).min
+from .jit import compiled
+
+NO_TIME: Final = -(1 << 63)
 """What `instant` gives for text that is no instant."""
 PLACEHOLDER_TIME: Final = NO_TIME + 1
 """What it gives for Debezium's placeholder of a value that was not sent."""
 
 _PLACEHOLDER: Final = np.frombuffer(b"__debezium_unavailable_value", np.uint8)
 _HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
-_MOST_SECONDS: Final = np.iinfo(np.int64).max // 1_000_000
+_MOST_SECONDS: Final = ((1 << 63) - 1) // 1_000_000
 _Z, _T, _PLUS, _MINUS, _POINT, _COLON = 90, 84, 43, 45, 46, 58
 
-_compiled: Any = numba.njit(cache=True, nogil=True, _nrt=False)
 
-
-@_compiled
-def is_utf8(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@compiled
+def is_utf8(data, p, end):  # type: ignore[no-untyped-def]
     """Whether the bytes are UTF-8 as Python's strict decoder takes it: no surrogates, nothing overlong."""
     seen = np.uint8(0)
     for i in range(p, end):
@@ -27,8 +26,8 @@ def is_utf8(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN2
     return seen < 128 or _is_wide_utf8(data, p, end)
 
 
-@_compiled
-def _is_wide_utf8(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _is_wide_utf8(data, p, end):  # type: ignore[no-untyped-def]
     while p < end:
         lead = data[p]
         p += 1
@@ -57,8 +56,8 @@ def _is_wide_utf8(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001
     return True
 
 
-@_compiled
-def _number(data, p, end, digits):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _number(data, p, end, digits):  # type: ignore[no-untyped-def]
     """The number of exactly so many digits at `p`, or -1."""
     if end - p < digits:
         return -1
@@ -66,12 +65,12 @@ def _number(data, p, end, digits):  # type: ignore[no-untyped-def]  # noqa: ANN0
     for i in range(p, p + digits):
         if data[i] < 48 or data[i] > 57:
             return -1
-        value = value * 10 + np.int64(data[i]) - 48
+        value = value * 10 + int(data[i] - 48)
     return value
 
 
-@_compiled
-def _days(year, month, day):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _days(year, month, day):  # type: ignore[no-untyped-def]
     """Days since 1970-01-01 in the proleptic Gregorian calendar, or NO_TIME where there is no such day."""
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     longest = 29 + leap - 1 if month == 2 else 30 if month in (4, 6, 9, 11) else 31
@@ -84,8 +83,8 @@ def _days(year, month, day):  # type: ignore[no-untyped-def]  # noqa: ANN001, AN
     return era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
 
 
-@_compiled
-def instant(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@compiled
+def instant(data, p, end):  # type: ignore[no-untyped-def]
     """Microseconds since the epoch of `2024-01-31T23:59:59.123456789+01:00`; digits behind the sixth are cut off.
 
     Years of more than four digits have a sign, seconds may be missing, the offset is `Z`, `+HH:MM` or `+HH:MM:SS`, as
@@ -114,8 +113,8 @@ def instant(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN2
     return total * 1_000_000 + micros
 
 
-@_compiled
-def _date(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _date(data, p, end):  # type: ignore[no-untyped-def]
     """The position behind a date, and its days since the epoch or NO_TIME."""
     signed = p < end and (data[p] == _PLUS or data[p] == _MINUS)
     negative = signed and data[p] == _MINUS
@@ -132,8 +131,8 @@ def _date(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return p + 6, _days(-year if negative else year, month, day)
 
 
-@_compiled
-def _clock(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _clock(data, p, end):  # type: ignore[no-untyped-def]
     """The position behind `HH:MM` or `HH:MM:SS`, and the seconds or -1."""
     hour, minute = _number(data, p, end, 2), _number(data, p + 3, end, 2)
     if hour < 0 or hour > 23 or minute < 0 or minute > 59 or data[p + 2] != _COLON:
@@ -148,23 +147,23 @@ def _clock(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN20
     return p, hour * 3600 + minute * 60 + second
 
 
-@_compiled
-def _fraction(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _fraction(data, p, end):  # type: ignore[no-untyped-def]
     """The position behind `.` and one to nine digits, if there are any, and the microseconds or -1."""
     if p >= end or data[p] != _POINT:
         return p, 0
     p += 1
     micros, unit, digits = 0, 100_000, 0
     while p < end and data[p] >= 48 and data[p] <= 57:
-        micros += (np.int64(data[p]) - 48) * unit
+        micros += int(data[p] - 48) * unit
         unit //= 10
         digits += 1
         p += 1
     return p, micros if 1 <= digits <= 9 else -1
 
 
-@_compiled
-def _offset(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@compiled
+def _offset(data, p, end):  # type: ignore[no-untyped-def]
     """The position behind an offset from UTC, and its seconds or NO_TIME."""
     if p >= end:
         return p, NO_TIME
@@ -179,8 +178,8 @@ def _offset(data, p, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN2
     return p, -seconds if negative else seconds
 
 
-@_compiled
-def gather(data, at, length, offsets, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@compiled
+def gather(data, at, length, offsets, out):  # type: ignore[no-untyped-def]
     """Copy the spans of `data` behind one another into `out`; span i begins at `offsets[i]`."""
     for row in range(len(at)):
         p, q = at[row], offsets[row]
@@ -188,8 +187,8 @@ def gather(data, at, length, offsets, out):  # type: ignore[no-untyped-def]  # n
             out[q + i] = data[p + i]
 
 
-@_compiled
-def uuid_texts(data, at, length, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@compiled
+def uuid_texts(data, at, length, out):  # type: ignore[no-untyped-def]
     """Write the 36 characters of each 16-byte UUID; rows without bytes take no room."""
     q = 0
     for row in range(len(at)):

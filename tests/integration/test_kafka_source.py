@@ -7,7 +7,7 @@ import time
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka import TopicPartition as KafkaPartition
-from kafka.admin import NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from reading import by_blocks, by_poll
 
 from millrace.schemas.errors import LostOffsetsError, SourceError
@@ -165,7 +165,7 @@ def test_an_open_transaction_hides_what_follows(servers, create):
     assert len(found) == 21
 
 
-def test_holes_of_compaction(servers, create):
+def test_holes_of_compaction(servers, admin, create):
     topic = create(cleanup_policy="compact", segment_ms=100, min_cleanable_dirty_ratio=0.001, delete_retention_ms=0)
     producer = KafkaProducer(bootstrap_servers=servers, linger_ms=2)
     deadline = time.monotonic() + 60
@@ -175,11 +175,13 @@ def test_holes_of_compaction(servers, create):
             producer.send(topic, b"%d" % sent, b"k%d" % (number % 17))
             sent += 1
         producer.flush()
-        found, _ = same(servers, topic)
-        if len(found) < sent / 2 or time.monotonic() > deadline:
+        if len(by_poll(servers, topic, *span(servers, topic))) < sent / 2 or time.monotonic() > deadline:
             break
         time.sleep(0.5)
     producer.close()
+    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": "delete"})])
+    time.sleep(1)
+    found, _ = same(servers, topic)
     assert len(found) < sent / 2
     first, stop = span(servers, topic)
     holes = sorted(set(range(first, stop)) - {row[0] for row in found})

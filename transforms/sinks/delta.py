@@ -1,26 +1,24 @@
 """Delta Lake: each table a folder, on a local disk or in any object store that deltalake opens."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
-from ...schemas.change import OP, POSITION, POSITION_TYPE, PREFIX
-from ...schemas.errors import MissingExtraError, TableError, TerminalSinkError, TransientSinkError
+from ...schemas.change import OP, POSITION, POSITION_TYPE, PREFIX, SOURCE, UPSERT
+from ...schemas.errors import IncompatibleSchemaError, TableError, TerminalSinkError, TransientSinkError
 from ...schemas.ledger import Account, Commit, Ledger, TopicPartition
 from ...schemas.table import Table, check_columns, check_name, conform, unify
-from . import Staged
+from . import Staged, delta_lake
 from .delta_columns import (
     POSITION_FIELD,
-    check_key,
     column_name,
     delta_schema,
     folder_name,
@@ -29,20 +27,11 @@ from .delta_columns import (
     table_name,
     to_delta,
 )
+from .delta_lake import Conflict, DeltaError, DeltaTable, LedgerEntry
 from .delta_rows import fill, find
-from .guard import NOTHING, Match, Verdict, chosen, judge
-from .ledger import Entry, advanced
+from .guard import Match, Verdict, chosen, judge
 from .options import read_retention
 from .staging import Staging
-
-try:
-    from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-    from deltalake import Schema as DeltaSchema
-    from deltalake.exceptions import CommitFailedError, DeltaError
-    from deltalake.exceptions import TableNotFoundError as NoTableError
-    from deltalake.fs import DeltaStorageHandler
-except ImportError as missing:
-    raise MissingExtraError("target.type: delta", "delta") from missing
 
 ATTEMPTS: Final = 5
 COMPACT_FILES: Final = 32
@@ -66,6 +55,7 @@ class DeltaSink:
     ) -> None:
         self._options = dict(storage_options or {})
         self._retention = read_retention(tombstone_retention)
+        path = unquote(path.removeprefix("file://")) if path.startswith("file:///") else path
         self._local = "://" not in path
         self._root = os.path.abspath(path) if self._local else path.rstrip("/")
         self._lazy_staging: Staging | None = None
@@ -81,7 +71,7 @@ class DeltaSink:
             for _ in range(ATTEMPTS):
                 try:
                     accounts = self._attempt(table, staged, commit)
-                except CommitFailedError:
+                except Conflict:
                     continue
                 self._staging().taken(staged)
                 return accounts
@@ -89,96 +79,93 @@ class DeltaSink:
 
     def _attempt(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
         target, known = self._grown(table, staged)
-        before = _truncate(target)
+        before = delta_lake.last_truncate(target)
         floor = max(filter(None, (before, commit.truncate)), default=None)
-        rows = self._staging().read(staged, known.columns) if known is not None else None
+        fresh = floor if floor != before else None
+        rows = self._staging().read(staged, known.columns) if staged and known is not None else None
         if known is None or rows is None or not len(rows):
-            accounts, delta = commit.settle({}, {}), None
-        else:
-            delta = pa.Table.from_batches([to_delta(known.columns, batch) for batch in rows.to_batches()])
-            graves = self._tombstones(known)
-            verdict = _judge(target, graves, _key(known), delta, floor)
-            accounts = commit.settle(*verdict.counts(delta))
-            self._bury(graves, known, chosen(delta, verdict.deletes))
-            delta = _accepted(target, _key(known), delta, verdict, floor)
-        properties = _properties(target, table.name, commit, accounts, floor if floor != before else None)
-        _write(target, () if known is None else _key(known), delta, properties, floor if floor != before else None)
+            accounts = commit.settle({}, {})
+            entry = delta_lake.ledger_entry(target, table.name, commit, accounts, fresh)
+            _write(target, known, None, entry)
+            return accounts
+        delta = pa.Table.from_batches([to_delta(known.columns, batch) for batch in rows.to_batches()])
+        graves = self._tombstones(known)
+        verdict = _judge((target, graves), _key(known), delta, floor)
+        accounts = commit.settle(*verdict.counts(delta))
+        entry = delta_lake.ledger_entry(target, table.name, commit, accounts, fresh)
+        self._bury(graves, known, chosen(delta, verdict.deletes))
+        filled = fill(target.to_pyarrow_dataset(), _key(known), chosen(delta, verdict.accepted), floor)
+        new = not verdict.accepted[verdict.rows.row].any()
+        _write(target, known, filled.drop_columns([SOURCE]), entry, new)
         return accounts
 
     def _grown(self, table: Table, staged: Sequence[Staged]) -> tuple[DeltaTable, Table | None]:
-        """The table made or grown so that it holds the staged rows."""
-        target = self._open(self._uri(table.name))
+        """The table made or grown so that it holds the staged rows; None for one that holds a ledger only."""
+        uri = self._uri(table.name)
+        target = delta_lake.open_table(uri, self._options)
         old = None if target is None else self._known(table.name, target)
-        parts = [part.table.columns for part in staged]
-        columns = unify(table.name, [*([old.columns] if old else []), table.columns, *parts])
-        wanted = Table(table.name, table.key, columns)
-        if len(table.columns) or staged:
+        if not (staged or len(table.columns)):
+            wanted = old or Table(table.name, (), pa.schema([]))
+        else:
+            parts = [part.table.columns for part in staged]
+            columns = unify(table.name, [*([old.columns] if old else []), table.columns, *parts])
+            wanted = Table(table.name, table.key, columns)
             check_columns(wanted)
-        if old is not None and len(table.columns):
-            check_key(old, table, self._uri(table.name))
-        elif old is not None:
-            wanted = old
         if target is None:
             check_name(table.name, self.tables())
-        target = self._fitting(self._uri(table.name), target, wanted, [POSITION_FIELD])
-        return target, wanted if len(wanted.columns) else None
+        if old is not None and old.key != wanted.key:
+            raise IncompatibleSchemaError(
+                f"table {table.name}: its key in {uri} is ({', '.join(old.key)}) and that of the stream is "
+                f"({', '.join(table.key)}); write to a new table, or set `key` in the job file"
+            )
+        return self._fitting(uri, target, wanted, [POSITION_FIELD]), wanted if len(wanted.columns) else None
 
     def _fitting(self, uri: str, target: DeltaTable | None, table: Table, extra: list[pa.Field]) -> DeltaTable:
         """The Delta table with exactly these columns: made, widened by new columns, or rewritten in wider types."""
         wanted = delta_schema(table)
         if target is None:
-            schema = pa.schema([*wanted, *extra])
-            return DeltaTable.create(uri, schema, storage_options=self._options, mode="ignore")
-        old = read_table(table.name, _schema(target))
+            return delta_lake.create(uri, pa.schema([*wanted, *extra]), self._options)
+        old = read_table(table.name, delta_lake.columns(target))
         known = old.columns if old is not None else pa.schema([])
-        if any(not known.field(name).equals(table.columns.field(name)) for name in known.names):
-            self._rewrite(target, (known, table.columns), pa.schema([*wanted, *extra]))
-        elif len(known) < len(table.columns):
-            added = pa.schema(list(wanted)[len(known) :])
-            target.alter.add_columns(DeltaSchema.from_arrow(added).fields, commit_properties=_alone())
-        return self._open(uri) if len(known) < len(table.columns) or not known.equals(table.columns) else target
-
-    def _rewrite(self, target: DeltaTable, logical: tuple[pa.Schema, pa.Schema], stored: pa.Schema) -> None:
-        old, new = logical
-        extra = [field for field in stored if field.name.startswith(PREFIX)]
-        names = [*(column_name(name) for name in old.names), *(field.name for field in extra)]
-        batches = target.to_pyarrow_dataset().to_batches(columns=names)
-        own_types = from_delta(pa.schema([*old, *extra]), batches)
-        converted = (to_delta(new, conform(batch, pa.schema([*new, *extra]))) for batch in own_types)
-        reader = pa.RecordBatchReader.from_batches(stored, (conform(batch, stored) for batch in converted))
-        write_deltalake(target, reader, mode="overwrite", schema_mode="overwrite", commit_properties=_alone())
+        if known.equals(table.columns):
+            return target
+        if all(known.field(name).type.equals(table.columns.field(name).type) for name in known.names):
+            delta_lake.add_columns(target, pa.schema(list(wanted)[len(known) :]))
+        else:
+            _rewrite(target, (known, table.columns), pa.schema([*wanted, *extra]))
+        return delta_lake.open_table(uri, self._options) or target
 
     def _tombstones(self, table: Table) -> DeltaTable:
         uri = f"{self._root}/{TOMBSTONES}/{folder_name(table.name)}"
         keys = Table(table.name, table.key, pa.schema([table.columns.field(name) for name in table.key]))
-        return self._fitting(uri, self._open(uri), keys, [POSITION_FIELD, DELETED_AT])
+        target = delta_lake.open_table(uri, self._options)
+        return self._fitting(uri, target, keys, [POSITION_FIELD, DELETED_AT])
 
     def _bury(self, graves: DeltaTable, table: Table, deleted: pa.Table) -> None:
         """Add tombstones; forget the old ones where any is too old, or where small files add up."""
         now = datetime.now(UTC)
         limit = pa.scalar(now - self._retention, DELETED_AT.type)
-        held = graves.to_pyarrow_dataset()
-        if held.count_rows(filter=pa.dataset.field(DELETED_AT.name) < limit) or len(held.files) > COMPACT_FILES:
-            kept = held.to_table(filter=pa.dataset.field(DELETED_AT.name) >= limit)
-            write_deltalake(graves, kept, mode="overwrite", commit_properties=_alone())
+        held, age = graves.to_pyarrow_dataset(), pc.field(DELETED_AT.name)
+        if held.count_rows(filter=age < limit) or len(held.files) > COMPACT_FILES:
+            delta_lake.replace(graves, held.to_table(filter=age >= limit))
             graves.vacuum(dry_run=False)
         if len(deleted):
             fresh = deleted.select([*_key(table), POSITION])
             fresh = fresh.append_column(DELETED_AT, pa.repeat(pa.scalar(now, DELETED_AT.type), len(fresh)))
-            write_deltalake(graves, fresh, mode="append")
+            delta_lake.append(graves, fresh)
 
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
         """The next offsets of these partitions; empty where there is no table yet."""
         with self._errors():
-            target = self._open(self._uri(table))
+            target = delta_lake.open_table(self._uri(table), self._options)
             if target is None:
                 return Ledger()
-            return Ledger(_offsets(target, job, partitions), _truncate(target))
+            return Ledger(delta_lake.offsets(target, job, partitions), delta_lake.last_truncate(target))
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of the newest version, of the stream's own types. Raises TableError."""
         with self._errors():
-            target = self._open(self._uri(table))
+            target = delta_lake.open_table(self._uri(table), self._options)
             known = None if target is None else self._known(table, target)
             if target is None or known is None:
                 raise TableError(f"{self._root} has no table {table!r} of Millrace")
@@ -197,8 +184,7 @@ class DeltaSink:
             found = files.get_file_info(pafs.FileSelector(root, allow_not_found=True))
             folders = [info.base_name for info in found if info.type == pafs.FileType.Directory]
             names = [table_name(folder) for folder in folders if not folder.lower().startswith(PREFIX)]
-            opened = [(name, self._open(self._uri(name))) for name in names]
-            return tuple(sorted(name for name, table in opened if table and read_table(name, _schema(table))))
+            return tuple(sorted(name for name in names if self._is_ours(name)))
 
     def describe(self, table: str) -> str:
         """A line of Python."""
@@ -212,14 +198,12 @@ class DeltaSink:
     def _uri(self, table: str) -> str:
         return f"{self._root}/{folder_name(table)}"
 
-    def _open(self, uri: str) -> DeltaTable | None:
-        try:
-            return DeltaTable(uri, storage_options=self._options)
-        except NoTableError:
-            return None
+    def _is_ours(self, name: str) -> bool:
+        target = delta_lake.open_table(self._uri(name), self._options)
+        return target is not None and read_table(name, delta_lake.columns(target)) is not None
 
     def _known(self, name: str, target: DeltaTable) -> Table | None:
-        schema = _schema(target)
+        schema = delta_lake.columns(target)
         table = read_table(name, schema)
         mine = len(table.columns) + 1 if table else 1
         if POSITION not in schema.names or len(schema) != mine:
@@ -232,14 +216,16 @@ class DeltaSink:
     def _files(self) -> tuple[pafs.FileSystem, str]:
         if self._local:
             return pafs.LocalFileSystem(use_mmap=True), self._root
-        return pafs.PyFileSystem(DeltaStorageHandler(self._root, self._options)), ""
+        return delta_lake.file_system(self._root, self._options), ""
 
     def _staging(self) -> Staging:
         if self._lazy_staging is None:
             if self._local and not os.path.isdir(os.path.dirname(self._root)):
-                raise TerminalSinkError(f"{self._root}: the folder above it does not exist; make it, or correct target.path")
+                raise TerminalSinkError(
+                    f"{self._root}: the folder above it does not exist; make it, or correct target.path"
+                )
             files, root = self._files()
-            self._lazy_staging = Staging(files, f"{root}/{STAGING}".lstrip("/" if not root else ""))
+            self._lazy_staging = Staging(files, f"{root}/{STAGING}" if root else STAGING)
         return self._lazy_staging
 
     @contextmanager
@@ -247,32 +233,53 @@ class DeltaSink:
         """deltalake's errors and those of its storage as Millrace's, with the place."""
         try:
             yield
-        except CommitFailedError as error:
+        except Conflict as error:
             raise TransientSinkError(f"{self._root}: another writer was faster ({_line(error)})") from error
         except (DeltaError, OSError) as error:
             raise TerminalSinkError(f"{self._root}: {_line(error)}") from error
 
 
-def _schema(target: DeltaTable) -> pa.Schema:
-    return pa.schema(target.schema().to_arrow())
+def _rewrite(target: DeltaTable, logical: tuple[pa.Schema, pa.Schema], stored: pa.Schema) -> None:
+    """Copy all rows by way of the stream's own types, in one commit, batch by batch."""
+    old, new = logical
+    extra = [field for field in stored if field.name.startswith(PREFIX)]
+    names = [*(column_name(name) for name in old.names), *(field.name for field in extra)]
+    batches = target.to_pyarrow_dataset().to_batches(columns=names)
+    grown = (conform(batch, pa.schema([*new, *extra])) for batch in from_delta(pa.schema([*old, *extra]), batches))
+    converted = (conform(to_delta(new, batch), stored) for batch in grown)
+    delta_lake.replace(target, pa.RecordBatchReader.from_batches(stored, converted))
 
 
 def _key(table: Table) -> tuple[str, ...]:
     return tuple(column_name(name) for name in table.key)
 
 
-def _alone(**more: Any) -> CommitProperties:
-    """A commit that fails where another was made since the version was read."""
-    return CommitProperties(max_commit_retries=0, **more)
-
-
-def _judge(
-    target: DeltaTable, graves: DeltaTable, key: Sequence[str], delta: pa.Table, floor: bytes | None
-) -> Verdict:
-    """The guard; a delete whose tombstone was written by a commit that then failed counts as new while its row lives."""
+def _judge(targets: tuple[DeltaTable, DeltaTable], key: Sequence[str], delta: pa.Table, floor: bytes | None) -> Verdict:
+    """The guard. A delete whose tombstone is there already, by a commit that failed, is new while its row lives."""
+    target, graves = targets
     rows = find(target.to_pyarrow_dataset(), key, delta).match
     dead = find(graves.to_pyarrow_dataset(), key, delta)
     live = np.zeros(len(delta), np.bool_)
     live[rows.row] = True
-    again = dead.same & live[dead.match.row] & (np.asarray(delta.column(OP)) != 0)[dead.match.row]
+    again = dead.same & (live & (np.asarray(delta.column(OP)) != UPSERT))[dead.match.row]
     return judge(delta, floor, rows, Match(dead.match.row, dead.match.id, dead.match.newer | again))
+
+
+def _write(
+    target: DeltaTable, table: Table | None, rows: pa.Table | None, entry: LedgerEntry, new: bool = True
+) -> None:
+    """One commit: a merge where rows are replaced, deleted or truncated, else an append, else the ledger alone."""
+    if table is not None and (not new or entry.truncate is not None):
+        if rows is None:
+            rows = delta_schema(table).append(POSITION_FIELD).append(pa.field(OP, pa.int8())).empty_table()
+        delta_lake.merge(target, _key(table), rows, entry)
+        return
+    inserts = None if rows is None else rows.filter(pc.equal(rows.column(OP), UPSERT)).drop_columns([OP])
+    if inserts is not None and len(inserts):
+        delta_lake.append(target, inserts, entry)
+    elif entry.transactions:
+        delta_lake.record(target, entry)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

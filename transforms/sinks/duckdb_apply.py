@@ -41,7 +41,7 @@ def _match(con: Connection, table: Table, name: str, delta: pa.Table) -> Match:
     if not con.execute(f"SELECT count(*) FROM {quote(name)}").fetchall()[0][0]:
         return NOTHING
     same = " AND ".join(
-        f"k.{quote(key)} {'IS NOT DISTINCT FROM' if delta.column(key).null_count else '='} t.{quote(key)}"
+        f"(k.{quote(key)} {'IS NOT DISTINCT FROM' if delta.column(key).null_count else '='} t.{quote(key)})"
         for key in table.key
     )
     found = con.sql(

@@ -20,7 +20,7 @@ def advanced(
 ) -> dict[TopicPartition, Entry]:
     """The entries after this commit, those it does not touch among them; accounts are sums of all commits.
 
-    A range without offsets (first == stop == 0) leaves the next offset as it is. A range that is already covered
+    A range without offsets (first == stop == -1) leaves the next offset as it is. A range that is already covered
     is a replay: it adds nothing. Raises LedgerGapError where offsets lie between the ledger and the commit.
     """
     entries = dict(held)
@@ -28,7 +28,7 @@ def advanced(
         source = TopicPartition(account.topic, account.partition)
         old = held.get(source)
         known = None if old is None else old.next
-        if account.stop == 0:
+        if account.stop < 0:
             entries[source] = Entry(known, _sum(old, account))
             continue
         if known is not None and known < account.first:

@@ -13,12 +13,12 @@ from kafka.errors import KafkaError
 
 from ...schemas.errors import JobError, SourceError
 from ...schemas.ledger import TopicPartition
-from .fetch import high_watermarks, open_consumer
+from .fetch import open_consumer
 from .settings import KafkaSettings
 
 _T = TypeVar("_T")
 _TIMEOUT_MS: Final = 30_000
-_OPEN_TRANSACTION_MS: Final = 1_000
+_LOOK_MS: Final = 100
 
 
 class Broker:
@@ -46,18 +46,17 @@ class Broker:
         """The first offset held, and the offset up to which all transactions have ended (the last stable offset)."""
         asked = [KafkaPartition(source.topic, source.partition) for source in partitions]
         low = self._ask("offsets", lambda: self._consumer.beginning_offsets(asked, _TIMEOUT_MS))
-        stable = self._ask("offsets", lambda: self._consumer.end_offsets(asked, _TIMEOUT_MS))
-        end = self._ask("offsets", lambda: high_watermarks(self._consumer, asked, _TIMEOUT_MS))
-        high = {tp: stable[tp] if stable[tp] >= end[tp] else self._end(tp, stable[tp], end[tp]) for tp in asked}
+        high = self._ask("offsets", lambda: self._consumer.end_offsets(asked, _TIMEOUT_MS))
+        self._look_behind(high)
         return {source: (low[tp], high[tp]) for source, tp in zip(partitions, asked, strict=True)}
 
-    def _end(self, tp: Any, stable: int, end: int) -> int:
-        """The stable offset, or `end` where the broker serves committed records beyond it, as Tansu 0.6 does."""
-        self._consumer.assign([tp])
-        self._consumer.seek(tp, stable)
-        readable = bool(self._ask("records", lambda: self._consumer.poll(_OPEN_TRANSACTION_MS)))
-        now = self._ask("offsets", lambda: self._consumer.end_offsets([tp], _TIMEOUT_MS))[tp]
-        return end if readable and now == stable else now
+    def _look_behind(self, ends: dict[Any, int]) -> None:
+        """Move each end behind the committed records found there: Tansu 0.6 answers with an offset in the last batch."""
+        self._consumer.assign(list(ends))
+        for tp, end in ends.items():
+            self._consumer.seek(tp, end)
+        for tp in self._ask("records", lambda: self._consumer.poll(_LOOK_MS)):
+            ends[tp] = self._consumer.position(tp)
 
     def offsets_at(self, timestamp: int, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """The first offset whose timestamp is `timestamp` (ms since the epoch) or later, else the end."""
@@ -101,7 +100,7 @@ class Broker:
 
 def open_broker(settings: KafkaSettings) -> Broker:
     """Connect; raises SourceError where no broker answers, JobError for settings that cannot work."""
-    return Broker(settings, open_consumer(settings))
+    return Broker(settings, open_consumer(settings, fetch_max_wait_ms=_LOOK_MS // 2))
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -7,14 +7,13 @@ decided as in the original: control batches, and batches of aborted transactions
 
 import logging
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from kafka import KafkaConsumer
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError, KafkaConfigurationError, KafkaError
-from kafka.protocol.consumer import IsolationLevel
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.memory_records import MemoryRecordsBuilder
 
@@ -141,15 +140,15 @@ def _say_legacy_once(tp: Any) -> None:
         )
 
 
-def open_consumer(settings: KafkaSettings) -> KafkaConsumer:
-    """A consumer without a group whose `poll` returns lists of Run; unassigned.
+def open_consumer(settings: KafkaSettings, **preferred: Any) -> KafkaConsumer:
+    """A consumer without a group whose `poll` returns lists of Run; unassigned. `preferred` goes before the settings.
 
     Raises SourceError where no broker answers or it refuses us, JobError for settings that cannot work.
     """
     _silence_wire_dumps()
     options, secrets = settings.resolved()
     try:
-        consumer = KafkaConsumer(**{**_DEFAULTS, **options, **_FIXED})
+        consumer = KafkaConsumer(**{**_DEFAULTS, **options, **preferred, **_FIXED})
     except (KafkaConfigurationError, AssertionError, ValueError, OSError, ImportError) as error:
         raise JobError(f"source.client: {_clean(error, secrets)}") from None
     except KafkaError as error:
@@ -178,18 +177,6 @@ def _silence_wire_dumps() -> None:
 
 def _above_debug(record: logging.LogRecord) -> bool:
     return record.levelno > logging.DEBUG
-
-
-def high_watermarks(consumer: KafkaConsumer, partitions: Sequence[Any], timeout_ms: int) -> dict[Any, int]:
-    """The offsets behind the last record, committed or not; `end_offsets` stops at the first open transaction."""
-    fetcher = consumer._fetcher
-    committed = fetcher._isolation_level
-    fetcher._isolation_level = IsolationLevel.READ_UNCOMMITTED
-    try:
-        found: dict[Any, int] = consumer.end_offsets(partitions, timeout_ms)
-    finally:
-        fetcher._isolation_level = committed
-    return found
 
 
 def until(data: bytes, stop: int) -> bytes:

@@ -9,7 +9,7 @@ from kafka.errors import AuthorizationError, CorruptRecordError, KafkaError, Log
 from ...schemas.block import Block
 from ...schemas.errors import LostOffsetsError, SourceError
 from ...schemas.ledger import TopicPartition
-from .fetch import LOGGER, Run, high_watermarks, until
+from .fetch import LOGGER, Run, until
 from .pool import POOL, PooledConsumer
 from .settings import KafkaSettings
 
@@ -125,7 +125,7 @@ class PartitionReader:
         if now < self._probe_at:
             return
         try:
-            end = high_watermarks(pooled.consumer, [pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
+            end = self._end(pooled)
         except KafkaError as error:
             said = f"no answer about {self._source} from {self._settings.bootstrap_servers} for {quiet:.0f} s ({error})"
         else:
@@ -144,10 +144,15 @@ class PartitionReader:
         where, wanted = f"{self._source}", f"offset {self.next}"
         try:
             low = pooled.consumer.beginning_offsets([pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
-            high = high_watermarks(pooled.consumer, [pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
+            high = self._end(pooled)
         except KafkaError:
             return LostOffsetsError(f"{where}: {wanted} is gone, and the broker does not say what it still holds")
         return lost_offsets(self._source, self.next, low, high)
+
+    def _end(self, pooled: PooledConsumer) -> int:
+        """The last fetch may know better: Tansu 0.6 answers with the first offset of the last batch, plus one."""
+        end: int = pooled.consumer.end_offsets([pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
+        return max(end, pooled.consumer.highwater(pooled.partition) or 0)
 
 
 def lost_offsets(source: TopicPartition, wanted: int, low: int, high: int) -> LostOffsetsError:

@@ -1,0 +1,86 @@
+"""What Avro's logical types and the names of Kafka Connect and Debezium mean, as the proof reads them.
+
+A name of Connect's stands before a logical type. Values that their type cannot mean (a time beyond the day, a decimal
+with more digits than declared) are no data: the job puts them among the dead letters.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .canonical import DAY, SECOND, Moment, parse_time
+
+MILLI: Final = SECOND // 1000
+MICRO: Final = 1_000
+CONNECT_DECIMAL: Final = "org.apache.kafka.connect.data.Decimal"
+VARIABLE_DECIMAL: Final = "io.debezium.data.VariableScaleDecimal"
+ZONED: Final = "io.debezium.time.ZonedTimestamp"
+ZONED_TEXT: Final = re.compile(
+    r"[+-]?\d{4,9}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d(:\d\d)?)"
+)
+LONG: Final = (1 << 63) - 1
+MOMENTS: Final[Mapping[tuple[str, str], tuple[str, int]]] = {
+    ("date", "int"): ("date", DAY),
+    ("time-millis", "int"): ("time", MILLI),
+    ("time-micros", "long"): ("time", MICRO),
+    ("timestamp-millis", "long"): ("instant", MILLI),
+    ("timestamp-micros", "long"): ("instant", MICRO),
+    ("timestamp-nanos", "long"): ("instant", 1),
+    ("local-timestamp-millis", "long"): ("instant", MILLI),
+    ("local-timestamp-micros", "long"): ("instant", MICRO),
+    ("local-timestamp-nanos", "long"): ("instant", 1),
+    ("org.apache.kafka.connect.data.Date", "int"): ("date", DAY),
+    ("org.apache.kafka.connect.data.Time", "int"): ("time", MILLI),
+    ("org.apache.kafka.connect.data.Timestamp", "long"): ("instant", MILLI),
+    ("io.debezium.time.Date", "int"): ("date", DAY),
+    ("io.debezium.time.Time", "int"): ("time", MILLI),
+    ("io.debezium.time.MicroTime", "long"): ("time", MICRO),
+    ("io.debezium.time.NanoTime", "long"): ("time", 1),
+    ("io.debezium.time.Timestamp", "long"): ("instant", MILLI),
+    ("io.debezium.time.MicroTimestamp", "long"): ("instant", MICRO),
+    ("io.debezium.time.NanoTimestamp", "long"): ("instant", 1),
+    ("io.debezium.time.MicroDuration", "long"): ("duration", MICRO),
+    ("io.debezium.time.NanoDuration", "long"): ("duration", 1),
+}
+
+
+def moment_of(schema: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Kind and unit (nanoseconds) of a number that is a date, time, instant or duration."""
+    for label in (schema.get("connect.name"), schema.get("logicalType")):
+        if isinstance(label, str) and (label, schema["type"]) in MOMENTS:
+            return MOMENTS[label, schema["type"]]
+    return None
+
+
+def range_of(schema: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The least and the greatest number that a moment can have, where that is less than its bits hold."""
+    found = moment_of(schema)
+    if found is None or found[0] == "date":
+        return None
+    if found[0] == "time":
+        return 0, DAY // found[1]
+    return (-(LONG // 1000), LONG // 1000) if found == ("instant", MILLI) else None
+
+
+def decimal_of(schema: Mapping[str, Any]) -> tuple[int | None, int] | None:
+    """Digits (None: any number) and scale of bytes that are a decimal."""
+    if schema["type"] not in ("bytes", "fixed"):
+        return None
+    if schema.get("logicalType") != "decimal" and schema.get("connect.name") != CONNECT_DECIMAL:
+        return None
+    parameters = schema.get("connect.parameters")
+    parameters = parameters if isinstance(parameters, dict) else {}
+    scale = int(schema.get("scale", parameters.get("scale", 0)))
+    declared = parameters.get("connect.decimal.precision")
+    if declared is None and not (schema.get("connect.name") == CONNECT_DECIMAL and schema.get("precision") == 64):
+        declared = schema.get("precision")
+    digits = max(int(declared), scale) if declared is not None else max(38, scale)
+    return (digits if scale >= 0 and digits <= 76 else None), scale
+
+
+def zoned(text: str) -> Moment | None:
+    """Debezium's ZonedTimestamp in microseconds, digits behind them cut off; None where it is none."""
+    if ZONED_TEXT.fullmatch(text) is None:
+        return None
+    found = parse_time(text, "instant")
+    return None if found is None else Moment("instant", found.amount // MICRO, MICRO)
