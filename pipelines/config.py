@@ -8,7 +8,6 @@ from ..schemas.change import PREFIX
 from ..schemas.decoding import OnTruncate
 from ..schemas.errors import JobError
 from ..schemas.framing import Framing
-from ..schemas.secrets import shown
 from ..transforms.dead_letters import Limit
 from ..transforms.registry import HttpContracts
 from ..transforms.sources.settings import KafkaSettings
@@ -143,7 +142,7 @@ def _registry(entry: Entry) -> HttpContracts:
 def _url(entry: Entry) -> str:
     url = entry.text()
     if not url.startswith(("http://", "https://", "${")):
-        raise entry.error(f"{shown(url)!r} does not begin with http:// or https://; a folder is format.schemas")
+        raise entry.error("is not an http:// or https:// address; a folder is format.schemas")
     return url
 
 

@@ -206,7 +206,7 @@ def looks_secret(key: str) -> bool:
 
 def guess(word: str, known: Collection[str]) -> str:
     """`; did you mean 'x'?`, or nothing where no known word is near."""
-    folded = {name.lower(): name for name in known}
+    folded = {name.lower(): str(name) for name in known}
     near = difflib.get_close_matches(word.lower().replace("-", "_"), folded, 1, 0.6) or difflib.get_close_matches(
         word.lower(), folded, 1, 0.6
     )
@@ -238,9 +238,7 @@ def read_yaml(file: Path) -> Entry:
         raise JobError(f"{file}{_position(error)}: is not YAML: {_problem(error)}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise JobError(
-            f"{file}:{line}: is not YAML: the character #x{ord(str(error.character)):04x} is not allowed"
-        ) from None
+        raise JobError(f"{file}:{line}: is not YAML: the character #x{error.character:04x} is not allowed") from None
     except RecursionError:
         raise JobError(f"{file}: is nested too deeply") from None
     if node is None:

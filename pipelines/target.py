@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..transforms.sinks import SINKS, sink_class
-from .entry import Entry, nearest
+from .entry import Entry
 from .job import Target
 
 MODES: Final = ("mirror",)
@@ -15,17 +15,13 @@ PATHS: Final = ("path",)
 
 def read_target(entry: Entry) -> Target:
     """Check `type`, `mode` and the sink's own options. Raises JobError, MissingExtraError."""
-    found = entry.mapping(None, ("type",))
-    kind = found.pop("type").choice(tuple(sorted(SINKS)))
-    mode = _mode(found.pop("mode")) if "mode" in found else "mirror"
+    kind = entry.mapping(None, ("type",))["type"].choice(tuple(sorted(SINKS)))
     parameters = inspect.signature(sink_class(kind)).parameters
-    for name, option in found.items():
-        if name not in parameters:
-            raise option.error(f"unknown option of {kind}{nearest(name, ('mode', *parameters), 'known are')}")
-    for name, parameter in parameters.items():
-        if parameter.default is inspect.Parameter.empty and name not in found:
-            raise entry.error(f"the key {name!r} is missing; {kind} needs it")
-    return Target(type=kind, options={name: _option(option) for name, option in found.items()}, mode=mode)
+    needed = [name for name, part in parameters.items() if part.default is inspect.Parameter.empty]
+    found = entry.mapping(("type", "mode", *parameters), needed)
+    mode = _mode(found["mode"]) if "mode" in found else MODES[0]
+    options = {name: _option(found[name]) for name in parameters if name in found}
+    return Target(type=kind, options=options, mode=mode)
 
 
 def _mode(entry: Entry) -> str:

@@ -4,8 +4,10 @@ import copy
 import io
 import json
 import struct
-from decimal import Decimal
+from datetime import datetime, timedelta
+from decimal import Context, Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import fastavro
 import numpy as np
@@ -35,6 +37,8 @@ BOUNDS = {
     "time-micros": (0, 86_400_000_000),
     "timestamp-millis": (-9_223_372_036_854_775, 9_223_372_036_854_775),
 }
+EPOCH = datetime(1970, 1, 1)
+WIDE = Context(prec=100)
 PRIMITIVES = ["boolean", "int", "long", "float", "double", "bytes", "string"]
 FAILURES = (EOFError, IndexError, ValueError, KeyError, OverflowError, TypeError, struct.error, StopIteration)
 STRICTER = {
@@ -83,7 +87,8 @@ def types(draw, names, depth, logical=True, union=True):
     if kind == "union":
         count = draw(st.integers(1, 3))
         branches = [draw(types(names, depth - 1, logical=False, union=False)) for _ in range(count)]
-        return draw(st.permutations(distinct(["null"] * draw(st.booleans()) + branches)))
+        place = draw(st.integers(0, 2 * count))
+        return branches[:place] + ["null"] + branches[place:] if place <= count else branches
     return draw(named(names, kind, depth, logical))
 
 
@@ -103,10 +108,6 @@ def named(draw, names, kind, depth, logical):
 
 def label(kind):
     return kind if isinstance(kind, str) else kind.get("name", kind["type"])
-
-
-def distinct(branches):
-    return list({label(branch): branch for branch in branches}.values())
 
 
 def zigzag(number):
@@ -222,7 +223,7 @@ def values(array, schema, known):
         schema = known[schema]
     if isinstance(schema, list):
         branches = [branch for branch in schema if branch != "null"]
-        if len(branches) > 1 and {label(branch) for branch in branches} != {"int", "long"}:
+        if len(branches) > 1 and not {label(branch) for branch in branches} <= {"int", "long"}:
             return members(array, branches, known)
         return values(array, branches[0] if branches else "null", known)
     kind = schema if isinstance(schema, str) else schema["type"]
@@ -239,9 +240,6 @@ def values(array, schema, known):
     if pa.types.is_decimal(array.type):
         return [None if value is None else int(value.scaleb(array.type.scale, WIDE)) for value in array.to_pylist()]
     return array.to_pylist()
-
-
-WIDE = __import__("decimal").Context(prec=100)
 
 
 def members(array, branches, known):
@@ -373,7 +371,7 @@ def test_a_recorded_debezium_stream_is_read_as_fastavro_reads_it():
     assert set(groups) == set(written)
     for number, payloads in groups.items():
         schema = written[number]
-        oracle = fastavro.parse_schema(copy.deepcopy(plain(schema)))
+        oracle = fastavro.parse_schema(copy.deepcopy(schema))
         decoded = decode(schema, payloads)
         assert not decoded.errors.any()
         got = decoded.array.to_pylist()
@@ -385,12 +383,35 @@ def test_a_recorded_debezium_stream_is_read_as_fastavro_reads_it():
 
 
 def row_kinds(schema):
-    """Column -> the type of its non-null branch, of the row in an envelope."""
+    """Column -> its Connect or logical type, of the row in an envelope."""
     record = schema["fields"][0]["type"][1]
-    return {f["name"]: f["type"][-1] if isinstance(f["type"], list) else f["type"] for f in record["fields"]}
+    kinds = {f["name"]: f["type"][-1] if isinstance(f["type"], list) else f["type"] for f in record["fields"]}
+    return {name: kind.get("connect.name") if isinstance(kind, dict) else None for name, kind in kinds.items()}
 
 
 def same(found, expected, kinds):
     if not kinds or expected is None:
         return repr(found) == repr(expected)
-    return all(repr(found[name]) == repr(as_person(value, kinds[name])) for name, value in expected.items())
+    return all(repr(found[name]) == repr(person(value, kinds[name])) for name, value in expected.items())
+
+
+def person(value, kind):
+    """The value that the source meant."""
+    if value is None:
+        return None
+    match kind:
+        case "io.debezium.time.MicroTimestamp":
+            return EPOCH + timedelta(microseconds=value)
+        case "io.debezium.time.ZonedTimestamp":
+            return datetime.fromisoformat(value).astimezone(ZoneInfo("UTC"))
+        case "io.debezium.time.Date":
+            return EPOCH.date() + timedelta(days=value)
+        case "io.debezium.time.MicroTime":
+            return (EPOCH + timedelta(microseconds=value)).time()
+        case "io.debezium.time.MicroDuration":
+            return timedelta(microseconds=value)
+        case "org.apache.kafka.connect.data.Decimal":
+            return value
+        case "io.debezium.data.VariableScaleDecimal":
+            return f"{Decimal(int.from_bytes(value['value'], 'big', signed=True)).scaleb(-value['scale'], WIDE):f}"
+    return value

@@ -51,7 +51,7 @@ class Broker:
         return {source: (low[tp], high[tp]) for source, tp in zip(partitions, asked, strict=True)}
 
     def _look_behind(self, ends: dict[Any, int]) -> None:
-        """Move each end behind the committed records found there: Tansu 0.6 answers with an offset in the last batch."""
+        """Move each end behind the committed records there: Tansu 0.6 answers with an offset in the last batch."""
         self._consumer.assign(list(ends))
         for tp, end in ends.items():
             self._consumer.seek(tp, end)

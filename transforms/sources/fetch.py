@@ -179,6 +179,12 @@ def _above_debug(record: logging.LogRecord) -> bool:
     return record.levelno > logging.DEBUG
 
 
+def position(consumer: KafkaConsumer, partition: Any) -> int:
+    """Where the next fetch begins; the consumer's own `position` may ask the broker, and wait half a minute for it."""
+    offset: int = consumer._subscription.assignment[partition].position.offset
+    return offset
+
+
 def until(data: bytes, stop: int) -> bytes:
     """`data` without the batches at its end that begin at `stop` or later."""
     at = 0

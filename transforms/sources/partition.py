@@ -9,7 +9,7 @@ from kafka.errors import AuthorizationError, CorruptRecordError, KafkaError, Log
 from ...schemas.block import Block
 from ...schemas.errors import LostOffsetsError, SourceError
 from ...schemas.ledger import TopicPartition
-from .fetch import LOGGER, Run, until
+from .fetch import LOGGER, Run, position, until
 from .pool import POOL, PooledConsumer
 from .settings import KafkaSettings
 
@@ -58,12 +58,12 @@ class PartitionReader:
         if self.done:
             return None
         pooled = self._connected()
-        runs, position = self._poll_runs(pooled, wait)
-        if position == self.next:
+        runs, reached = self._poll_runs(pooled, wait)
+        if reached == self.next:
             self._quiet(pooled)
             return None
         self._quiet_since = None
-        stop = position if self._stop is None else min(position, self._stop)
+        stop = reached if self._stop is None else min(reached, self._stop)
         data = b"".join(run.data for run in runs)
         block = Block(self._source.topic, self._source.partition, self.next, stop, until(data, stop))
         self.next = pooled.next = stop
@@ -77,17 +77,17 @@ class PartitionReader:
 
     def _poll_runs(self, pooled: PooledConsumer, wait: float) -> tuple[list[Run], int]:
         runs: list[Run] = []
-        size, position = 0, self.next
+        size, reached = 0, self.next
         deadline = time.monotonic() + wait
-        while size < BLOCK_BYTES and (self._stop is None or position < self._stop):
+        while size < BLOCK_BYTES and (self._stop is None or reached < self._stop):
             left = max(0, round(1000 * (deadline - time.monotonic())))
-            got = self._poll(pooled, min(left, _LINGER_MS) if position > self.next else left)
-            before, position = position, pooled.consumer.position(pooled.partition)
+            got = self._poll(pooled, min(left, _LINGER_MS) if reached > self.next else left)
+            before, reached = reached, position(pooled.consumer, pooled.partition)
             runs += got
             size += sum(len(run.data) for run in got)
-            if position == before and (position > self.next or time.monotonic() >= deadline):
+            if reached == before and (reached > self.next or time.monotonic() >= deadline):
                 break
-        return runs, position
+        return runs, reached
 
     def _poll(self, pooled: PooledConsumer, timeout_ms: int) -> Sequence[Run]:
         try:

@@ -14,7 +14,7 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 
 from ...schemas.ledger import TopicPartition
-from .fetch import open_consumer
+from .fetch import open_consumer, position
 from .settings import KafkaSettings
 
 IDLE_SECONDS: Final = 60.0
@@ -59,7 +59,7 @@ class ConsumerPool:
         elif found.source != source:
             found.source, found.next = source, -1
             found.consumer.assign([found.partition])
-        if found.next != start or found.consumer.position(found.partition) != start:
+        if found.next != start or position(found.consumer, found.partition) != start:
             found.consumer.seek(found.partition, start)
             found.next = start
         return found

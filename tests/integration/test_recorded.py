@@ -1,0 +1,92 @@
+"""The recorded Debezium stream through a broker into each target: the source's own final rows, all types, then MATCH."""
+
+import json
+import struct
+from collections import Counter
+from contextlib import closing
+
+import pytest
+import recorded_stream
+from jobs import run_once, send
+from millrace.pipelines.config import load_job
+from millrace.pipelines.verify import verify_job
+from millrace.transforms.canonical import encode, natural
+from millrace.transforms.meeting import from_target
+from millrace.transforms.sinks import open_sink
+
+TARGETS = {"duckdb": "{type: duckdb, path: out.duckdb}", "delta": "{type: delta, path: lake}"}
+TABLES = ("orders", "order_items", "carts")
+JOB = """job: store
+source: {{type: kafka, bootstrap_servers: '{servers}', topics: [{topics}]}}
+format: {{type: debezium, schemas: ./contracts}}
+tables:
+{tables}
+target: {target}
+"""
+ENTRY = "  - {{from: {prefix}.{table}, to: {table}, on_truncate: apply}}"
+
+
+def replay(broker, folder, prefix, target):
+    """The recording in topics of its own, and a job for them."""
+    contracts = folder / "contracts"
+    contracts.mkdir()
+    recorded_stream.contracts(contracts)
+    for table in TABLES:
+        broker.create_topic(f"{prefix}.{table}", 3)
+        mine = [one for one in recorded_stream.messages() if one.topic == f"store.public.{table}"]
+        mine.sort(key=lambda one: (one.partition, one.offset))
+        send(broker.bootstrap_servers, f"{prefix}.{table}", [(m.partition, m.key, m.value, m.headers) for m in mine])
+    file = folder / "job.yaml"
+    topics = ", ".join(f"{prefix}.{table}" for table in TABLES)
+    tables = "\n".join(ENTRY.format(prefix=prefix, table=table) for table in TABLES)
+    file.write_text(JOB.format(servers=broker.bootstrap_servers, topics=topics, tables=tables, target=TARGETS[target]))
+    return file
+
+
+# ADD COLUMN ... DEFAULT changed old rows without an event (README of the recording).
+LATE = {"orders": {("channel", "in stream"): 35, ("channel", "in source"): 69}}
+# A month has no fixed length in microseconds (README of the recording).
+NOT_COMPARABLE = "hold"
+# numeric without a scale arrives as its exact text.
+AS_TEXT = {"weight": frozenset({"Number"})}
+
+
+def stored(sink, table, key):
+    """The target's rows in canonical form, by key."""
+    rows = {}
+    for batch in sink.scan(table):
+        columns = {name: from_target(batch.column(name), AS_TEXT.get(name, frozenset())) for name in batch.schema.names}
+        for values in zip(*columns.values(), strict=True):
+            row = dict(zip(columns, values, strict=True))
+            rows[tuple(row[name] for name in key)] = row
+    return rows
+
+
+def unequal(rows, final):
+    """How many values differ from the source's, by column and side."""
+    found = Counter()
+    for key, expected in final.items():
+        for name, value in expected.items():
+            held = rows[key].get(name)
+            if name == "discount" and value is not None:
+                value = struct.unpack("f", struct.pack("f", value))[0]
+            if name != NOT_COMPARABLE and encode(natural(held)) != encode(value):
+                found[name, "in stream" if held is not None else "in source"] += 1
+    return found
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_target_ends_in_the_sources_rows(target, embedded_broker, topic_name, tmp_path):
+    file = replay(embedded_broker, tmp_path, topic_name("store"), target)
+    summary = run_once(file)
+    assert not summary.failed, summary.lines()
+    assert (summary.total("read"), summary.total("dead"), summary.total("unfilled")) == (4009, 0, 0)
+    job = load_job(file)
+    with closing(open_sink(target, job.target.settings())) as sink:
+        for table in TABLES:
+            key, final = recorded_stream.final(table)
+            rows = stored(sink, table, key)
+            assert rows.keys() == final.keys()
+            assert unequal(rows, final) == LATE.get(table, {})
+    for report in verify_job(job):
+        assert report.ok, json.dumps(report.to_json(), indent=1)
