@@ -20,9 +20,13 @@ DIFFERENT: Final = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status. Answers go to stdout, progress and errors to stderr."""
-    sys.excepthook = _report_bug
-    _quiet_logs()
+    """Run one command; the exit status. Answers go to stdout, progress and errors to stderr.
+
+    Without `argv` the process is the command's own: logs and the report of a bug are set up for a terminal.
+    """
+    if argv is None:
+        sys.excepthook = _report_bug
+        _quiet_logs()
     try:
         found = parse(argv)
         return ACTIONS[found.command](found)

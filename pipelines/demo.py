@@ -63,7 +63,7 @@ def demo(folder: Path, changes: int) -> bool:
         create_topic(story.job.source.kafka, TOPIC, workload.partitions)
         story.say(f"A Kafka broker at {broker.bootstrap_servers}, in memory, and a job file for it: {file}")
         story.produce("Changes to a table of orders, as Debezium sends them", changes)
-        story.run("into tables")
+        story.run("into tables; the first run on a machine compiles the decoder")
         story.produce("More changes", changes // 2)
         story.run("goes on where the target's ledger stands")
         story.query()

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -22,7 +22,7 @@ from ..transforms.sources.settings import KafkaSettings
 from .config import load_job
 from .orders import CONTRACTS, Encoder
 from .summary import duration
-from .workload import Message, Stream, Workload
+from .workload import Stream, Workload
 
 CHUNK: Final = 2_000
 BOOTSTRAP_MS: Final = 15_000
@@ -134,56 +134,21 @@ def send(
     All are acknowledged when this returns. `report` is told how many were sent, now and then.
     """
     started, before = time.monotonic(), dict(stream.counts)
+    sent, waiting = 0, list[Any]()
     with _kafka_errors(settings), closing(KafkaProducer(**{**PRODUCER, **_known(settings, KafkaProducer)})) as producer:
-        sending = _Sending(producer, topic, started, rate, report)
-        for message in stream.messages(changes):
-            sending.add(message)
-        sending.finish()
-    counts = {name: count - before[name] for name, count in stream.counts.items()}
-    return Produced(topic=topic, messages=sending.sent, seconds=time.monotonic() - started, counts=counts)
-
-
-@dataclass(slots=True)
-class _Sending:
-    """Messages on their way. The last one of each partition is held back and sent alone.
-
-    The embedded broker names an end offset one behind the *start* of a partition's last batch: with a last batch of
-    one message it is right, and so is whoever reads to the end offsets.
-    """
-
-    producer: Any
-    topic: str
-    started: float
-    rate: float | None
-    report: Report
-    sent: int = 0
-    held: dict[int, Message] = field(default_factory=dict)
-    waiting: list[Any] = field(default_factory=list)
-
-    def add(self, message: Message) -> None:
-        before = self.held.get(message[0])
-        self.held[message[0]] = message
-        if before is not None:
-            self._send(before)
-
-    def finish(self) -> None:
-        """Returns when all is acknowledged."""
-        self.producer.flush(FLUSH_SECONDS)
-        for message in self.held.values():
-            self._send(message)
-        self.producer.flush(FLUSH_SECONDS)
-        for future in self.waiting:
+        for partition, key, value in stream.messages(changes):
+            waiting.append(producer.send(topic, value=value, key=key, partition=partition))
+            sent += 1
+            if rate is not None:
+                _slow_down(sent, started, rate)
+            if sent % CHUNK == 0:
+                waiting = [future for future in waiting if not _acknowledged(future)]
+                report(sent)
+        producer.flush(FLUSH_SECONDS)
+        for future in waiting:
             future.get(FLUSH_SECONDS)
-
-    def _send(self, message: Message) -> None:
-        partition, key, value = message
-        self.waiting.append(self.producer.send(self.topic, value=value, key=key, partition=partition))
-        self.sent += 1
-        if self.rate is not None:
-            _slow_down(self.sent, self.started, self.rate)
-        if self.sent % CHUNK == 0:
-            self.waiting = [future for future in self.waiting if not _acknowledged(future)]
-            self.report(self.sent)
+    counts = {name: count - before[name] for name, count in stream.counts.items()}
+    return Produced(topic=topic, messages=sent, seconds=time.monotonic() - started, counts=counts)
 
 
 def _acknowledged(future: Any) -> bool:

@@ -20,11 +20,16 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 </dependency></dependencies></project>"""
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 TIED_TO_STDIN = '"$@" & read -r _; kill $!; wait'
+USER, PASSWORD = "ann", "s3cr3t-canary"
+LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config={login} user_{user}="{password}";
 controller.listener.names=CONTROLLER
 log.dirs={folder}/logs
 offsets.topic.replication.factor=1
@@ -50,21 +55,27 @@ def missing() -> str | None:
 
 
 class KafkaBroker:
-    """A context manager; `stop` and `start` restart it on the same port with its data."""
+    """A context manager; `stop` and `start` restart it on the same port with its data.
+
+    At `sasl_servers` it lets in USER with PASSWORD, by SASL PLAIN.
+    """
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
-        self.port, self._controller = free_ports(2)
+        self.port, self._controller, self._sasl = free_ports(3)
         self.bootstrap_servers = f"127.0.0.1:{self.port}"
+        self.sasl_servers = f"127.0.0.1:{self._sasl}"
 
     def __enter__(self) -> Self:
         fetch_jars()
-        text = PROPERTIES.format(port=self.port, controller=self._controller, folder=self._folder)
+        ports = {"port": self.port, "controller": self._controller, "sasl": self._sasl}
+        text = PROPERTIES.format(**ports, folder=self._folder, login=LOGIN, user=USER, password=PASSWORD)
         (self._folder / "server.properties").write_text(text)
         storage = ["kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"]
         with self._java([*storage, f"{self._folder}/server.properties"]) as done:
-            done.wait(60)
+            if done.wait(60):
+                raise RuntimeError("Kafka's storage cannot be formatted:\n" + self._output())
         try:
             self.start()
         except BaseException:
@@ -88,7 +99,7 @@ class KafkaBroker:
                 time.sleep(0.1)
             else:
                 return
-        raise RuntimeError("Kafka did not start:\n" + (self._folder / "output").read_text()[-2000:])
+        raise RuntimeError("Kafka did not start:\n" + self._output())
 
     def stop(self) -> None:
         process, self._process = self._process, None
@@ -99,6 +110,9 @@ class KafkaBroker:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+    def _output(self) -> str:
+        return (self._folder / "output").read_text()[-2000:]
 
     def _java(self, arguments: list[str], script: str = 'exec "$@"') -> subprocess.Popen[bytes]:
         options = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*"]

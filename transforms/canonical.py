@@ -20,7 +20,7 @@ ISO: Final = re.compile(
 
 
 class Number(NamedTuple):
-    """unscaled / 10 ** scale, without trailing zeros: equal numbers are equal tuples."""
+    """unscaled / 10 ** scale; `natural` takes trailing zeros away, so that equal numbers are equal tuples."""
 
     unscaled: int
     scale: int
@@ -44,7 +44,9 @@ def number(unscaled: int, scale: int) -> Number:
 
 
 def natural(value: Any) -> Any:
-    """The value with a `Moment` in its one unit: days for a date, nanoseconds for the others."""
+    """The value with a `Number` in its one form and a `Moment` in its one unit: days for a date, else nanoseconds."""
+    if isinstance(value, Number):
+        return number(*value)
     if isinstance(value, Moment):
         return moment(value.kind, value.amount * value.unit)
     return value
@@ -63,9 +65,7 @@ def encode(value: Any) -> bytes:
 def shown(value: Any) -> Any:
     """A canonical value for people and JSON."""
     if isinstance(value, Number):
-        digits = f"{abs(value.unscaled):0{max(value.scale, 0) + 1}d}" if abs(value.unscaled) < 10**4000 else "huge"
-        text = f"{digits[: -value.scale]}.{digits[-value.scale :]}" if value.scale > 0 else digits
-        return f"{'-' * (value.unscaled < 0)}{text}{'0' * min(-value.scale, 4000) if value.scale < 0 else ''}"
+        return _shown_number(value)
     if isinstance(value, Moment):
         return _shown_moment(value)
     if isinstance(value, bytes):
@@ -91,9 +91,12 @@ def parse_time(text: str, kind: str) -> Moment | None:
     nanos += int((fraction or "0").ljust(9, "0")) - _zone(zone or "Z") * SECOND
     if kind == "time":
         return moment(kind, nanos % DAY if zone else nanos)
-    if not (1 <= int(month) <= 12 and 1 <= int(day) <= 31):
+    if not 1 <= int(month) <= 12:
         return None
     days = _days(int(year), int(month), int(day))
+    following = _days(int(year) + int(month) // 12, int(month) % 12 + 1, 1)
+    if not 1 <= int(day) <= 31 or days >= following:
+        return None
     return moment(kind, days * DAY if kind == "date" else days * DAY + nanos)
 
 
@@ -111,6 +114,18 @@ def _zone(text: str) -> int:
     digits = text[1:].replace(":", "").ljust(6, "0")
     seconds = int(digits[:2]) * 3600 + int(digits[2:4]) * 60 + int(digits[4:6])
     return -seconds if text[0] == "-" else seconds
+
+
+def _shown_number(value: Number) -> str:
+    """In plain digits, all those of its scale, as BigDecimal.toPlainString writes them."""
+    unscaled, scale = value
+    if scale < 0:
+        unscaled, scale = unscaled * 10**-scale, 0
+    if abs(unscaled) >= 10**4000:
+        return f"{unscaled:x} (hexadecimal) / 10^{scale}"
+    digits = f"{abs(unscaled):0{scale + 1}d}"
+    text = f"{digits[:-scale]}.{digits[-scale:]}" if scale else digits
+    return f"-{text}" if unscaled < 0 else text
 
 
 def _shown_moment(value: Moment) -> str:

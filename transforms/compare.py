@@ -16,7 +16,7 @@ from ..schemas.change import POSITION, PREFIX
 from ..schemas.errors import TableError
 from .canonical import encode, shown
 from .fold import Fold, Key, Position
-from .meeting import Cast, from_stream, from_target, tag
+from .meeting import Cast, from_stream, from_target
 
 Scan = Callable[[Sequence[str] | None], Iterator[pa.RecordBatch]]
 Sums = tuple[list[int], list[int]]
@@ -109,11 +109,11 @@ def compare(table: str, fold: Fold, scan: Scan, key: Sequence[str] = (), example
     kept. A column that one side lacks counts as NULL there. Raises TableError where the target lacks a key column.
     """
     report = Report(table, read=fold.read, undecodable=fold.undecodable)
-    names, tags = _survey(fold, report)
+    names = _columns(fold)
     batches = scan(None)
     first = next(batches, None)
     schema = pa.schema([] if first is None else [part for part in first.schema if not part.name.startswith(PREFIX)])
-    form = _Form.of(tuple(key) or fold.names or (), names, tags, schema)
+    form = _Form.of(tuple(key) or fold.names or (), names, schema)
     if first is not None and (lacking := [name for name in form.key if name not in schema.names]):
         raise TableError(f"{table}: the target has no column {lacking[0]!r}, which is a key column")
     wanted = _sums(rows for rows, _ in form.expected(fold))
@@ -141,15 +141,14 @@ class _Form:
     key: tuple[str, ...]
     columns: tuple[str, ...]
     casts: Mapping[str, Cast]
-    tags: Mapping[str, set[str]]
     schema: pa.Schema
 
     @classmethod
-    def of(cls, key: tuple[str, ...], names: Iterable[str], tags: Mapping[str, set[str]], schema: pa.Schema) -> "_Form":
+    def of(cls, key: tuple[str, ...], names: Iterable[str], schema: pa.Schema) -> "_Form":
         columns = tuple(sorted({*names, *schema.names, *key}))
         types = {part.name: part.type for part in schema}
         casts = {name: from_stream(types.get(name, pa.null())) for name in columns}
-        return cls(key, columns, casts, tags, schema)
+        return cls(key, columns, casts, schema)
 
     def expected(self, fold: Fold) -> Iterator[tuple[list[_Row], list[Key]]]:
         rows = ((key, row) for key, _, row in fold.rows() if row is not None)
@@ -161,7 +160,7 @@ class _Form:
         columns = {}
         for name in self.columns:
             index = batch.schema.get_field_index(name)
-            values = [] if index < 0 else from_target(batch.column(index), self.tags.get(name, set()))
+            values = [] if index < 0 else from_target(batch.column(index))
             columns[name] = [encode(value) for value in values] or [b"n"] * batch.num_rows
         return self._rows(columns, batch.num_rows)
 
@@ -169,7 +168,7 @@ class _Form:
         one = batch.slice(row, 1)
         found = {}
         for name in self.schema.names:
-            found[name] = from_target(one.column(one.schema.get_field_index(name)), self.tags.get(name, set()))[0]
+            found[name] = from_target(one.column(one.schema.get_field_index(name)))[0]
         return found
 
     def _rows(self, columns: Mapping[str, list[bytes]], count: int) -> list[_Row]:
@@ -253,15 +252,9 @@ class _Search:
         return {name: shown(self.form.casts[name](row.get(name))) for name in self.form.key}
 
 
-def _survey(fold: Fold, report: Report) -> tuple[set[str], dict[str, set[str]]]:
-    """The names of the expected columns, and by column the types of their values."""
-    tags: dict[str, set[str]] = {}
-    for _, _, row in fold.rows():
-        if row is not None:
-            for name, value in row.items():
-                if value is not None:
-                    tags.setdefault(name, set()).add(tag(value))
-    return set(tags), tags
+def _columns(fold: Fold) -> set[str]:
+    """The names of the columns that some row has a value in."""
+    return {name for _, _, row in fold.rows() if row is not None for name, value in row.items() if value is not None}
 
 
 def _sums(parts: Iterable[list[_Row]]) -> Sums:

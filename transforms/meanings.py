@@ -83,4 +83,6 @@ def zoned(text: str) -> Moment | None:
     if ZONED_TEXT.fullmatch(text) is None:
         return None
     found = parse_time(text, "instant")
-    return None if found is None else Moment("instant", found.amount // MICRO, MICRO)
+    if found is None or abs(found.amount // MICRO) > LONG:
+        return None
+    return Moment("instant", found.amount // MICRO, MICRO)

@@ -1,19 +1,19 @@
 """Where stream and target meet: values of both in the canonical form that the target's column type calls for.
 
-The two may store a value in different types (a timestamp in another unit, a decimal as text). The target's Arrow type
-decides: `from_stream` takes a stream's value there where that loses nothing, and leaves it as it is, and so unequal,
-where it would.
+The two may store a value in different types (a timestamp in another unit, a duration as a number). The target's Arrow
+type decides: `from_stream` takes a stream's value there where that loses nothing, and leaves it as it is, and so
+unequal, where it would.
 """
 
 import re
 import uuid
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
 import pyarrow as pa
 
-from .canonical import DAY, SECOND, Moment, Number, encode, moment, natural, number, parse_time
+from .canonical import DAY, SECOND, Moment, Number, encode, moment, natural, number, parse_time, shown
 
 UNITS: Final = {"s": SECOND, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
@@ -43,13 +43,13 @@ def from_stream(kind: pa.DataType) -> Cast:
     return natural
 
 
-def from_target(array: pa.Array, tags: Set[str] = frozenset()) -> list[Any]:
-    """The canonical values of a target's column; `tags` name the stream's types, which text is read as."""
+def from_target(array: pa.Array) -> list[Any]:
+    """The canonical values of a target's column."""
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType):
-        return from_target(array.storage, tags)
+        return from_target(array.storage)
     if pa.types.is_dictionary(kind):
-        return from_target(array.dictionary_decode(), tags)
+        return from_target(array.dictionary_decode())
     if _is_list(kind) or pa.types.is_map(kind) or pa.types.is_struct(kind):
         return _nested(array)
     if pa.types.is_decimal(kind):
@@ -61,15 +61,7 @@ def from_target(array: pa.Array, tags: Set[str] = frozenset()) -> list[Any]:
         return [None if count is None else moment(name, count * unit) for count in counts]
     if kind == pa.month_day_nano_interval():
         return [None if value is None else _interval(value) for value in array.to_pylist()]
-    values = array.to_pylist()
-    if tags and _is_text(kind) and tags != {"str"}:
-        return [None if value is None else _read_text(value, tags) for value in values]
-    return values
-
-
-def tag(value: Any) -> str:
-    """The stream's type of a value, as `from_target` needs it."""
-    return value.kind if isinstance(value, Moment) else type(value).__name__
+    return array.to_pylist()
 
 
 def _nested(array: pa.Array) -> list[Any]:
@@ -100,11 +92,17 @@ def _struct(casts: dict[str, Cast], value: dict[str, Any]) -> dict[str, Any]:
     return {**known, **more}
 
 
+def _to_text(value: Any) -> Any:
+    """Decimals that no Arrow type holds are text, with all the digits of their scale."""
+    return shown(value) if isinstance(value, Number) else natural(value)
+
+
 def _to_integer(value: Any) -> Any:
     if isinstance(value, Moment):
         return value.amount
-    if isinstance(value, Number) and value.scale <= 0 and value.scale > -80:
-        return value.unscaled * 10**-value.scale
+    if isinstance(value, Number):
+        value = natural(value)
+        return value.unscaled * 10**-value.scale if -80 < value.scale <= 0 else value
     return value
 
 
@@ -115,7 +113,7 @@ def _to_float(value: Any) -> Any:
 
 
 def _to_number(value: Any) -> Any:
-    return number(value, 0) if type(value) is int else value
+    return number(value, 0) if type(value) is int else natural(value)
 
 
 def _to_binary(value: Any) -> Any:
@@ -138,18 +136,6 @@ def _to_moment(kind: str) -> Cast:
         return natural(value)
 
     return cast
-
-
-def _read_text(text: str, tags: Set[str]) -> Any:
-    """Text of a target as the type that the stream has there; as it is where it does not read so."""
-    if "Number" in tags and re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d{1,4})?", text):
-        return _decimal(Decimal(text))
-    if "int" in tags and re.fullmatch(r"-?\d{1,400}", text):
-        return int(text)
-    for kind in ("date", "time", "instant"):
-        if kind in tags and (read := parse_time(text, kind)) is not None:
-            return read
-    return text
 
 
 def _decimal(value: Decimal) -> Number:
@@ -184,11 +170,10 @@ def _is_list(kind: pa.DataType) -> bool:
     )  # fmt: skip
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
 _CASTS: Final[tuple[tuple[Callable[[pa.DataType], bool], Cast], ...]] = (
+    (pa.types.is_string, _to_text),
+    (pa.types.is_large_string, _to_text),
+    (pa.types.is_string_view, _to_text),
     (pa.types.is_integer, _to_integer),
     (pa.types.is_floating, _to_float),
     (pa.types.is_decimal, _to_number),

@@ -5,6 +5,8 @@ symbols below zero, a boolean of 2) and dies of deep recursion, so each payload 
 """
 
 import io
+import json
+import math
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ import fastavro
 from ..schemas.contracts import Contracts, Side, without_defaults
 from ..schemas.errors import SchemaError, UnknownSchemaError
 from ..schemas.framing import Framing
-from .canonical import Moment, number
+from .canonical import Moment, Number
 from .meanings import VARIABLE_DECIMAL, ZONED, decimal_of, moment_of, zoned
 from .walk import Malformed, walker
 
@@ -120,43 +122,98 @@ class Payloads:
 
 def converter(schema: Any) -> Convert | None:
     """What makes canonical values of fastavro's plain ones; None where they are so already."""
-    return _converter(schema, "", {})
+    return _Converters().of(schema, "")
 
 
 def field_converter(schema: Any, name: str) -> Convert | None:
     """As `converter`, for one field of a record schema."""
-    named: dict[str, Any] = {}
-    _, namespace = _full_name(schema, "")
-    found = None
-    for part in schema["fields"]:
-        convert = _converter(part["type"], namespace, named)
-        found = convert if part["name"] == name else found
-    return found
+    converters = _Converters()
+    converters.of(schema, "")
+    return converters.outermost.get(name)
 
 
-def _converter(schema: Any, namespace: str, named: dict[str, Any]) -> Convert | None:
-    if isinstance(schema, str):
-        return named.get(schema, named.get(f"{namespace}.{schema}"))
-    if isinstance(schema, list):
-        return _union(schema, namespace, named)
-    kind = schema["type"]
-    if not isinstance(kind, str):
-        return _converter(
-            {**kind, **schema, "type": kind["type"]} if isinstance(kind, dict) else kind, namespace, named
-        )
-    if kind in ("record", "error", "fixed", "enum"):
-        full, namespace = _full_name(schema, namespace)
-        named[full] = None
+class _Converters:
+    """The converters of one schema. A field whose type leads back to a record around it becomes JSON text."""
+
+    def __init__(self) -> None:
+        self.named: dict[str, Convert | None] = {}
+        self.around: list[str] = []
+        self.outermost: dict[str, Convert | None] = {}
+
+    def of(self, schema: Any, namespace: str) -> Convert | None:
+        if isinstance(schema, str):
+            return self.named.get(schema, self.named.get(f"{namespace}.{schema}"))
+        if isinstance(schema, list):
+            return self._union(schema, namespace)
+        kind = schema["type"]
+        if not isinstance(kind, str):
+            return self.of({**schema, **kind} if isinstance(kind, dict) else kind, namespace)
         if kind in ("record", "error"):
-            return _record(schema, full, namespace, named)
-    convert = _scalar(kind, schema)
-    if kind == "array" and (item := _converter(schema["items"], namespace, named)) is not None:
-        return lambda value: [item(part) for part in value]
-    if kind == "map" and (part := _converter(schema["values"], namespace, named)) is not None:
-        return lambda value: {name: part(inner) for name, inner in value.items()}
-    if kind in ("fixed", "enum"):
-        named[full] = convert
+            return self._record(schema, namespace)
+        convert = _scalar(kind, schema)
+        if kind == "array" and (item := self.of(schema["items"], namespace)) is not None:
+            return lambda value: [item(part) for part in value]
+        if kind == "map" and (part := self.of(schema["values"], namespace)) is not None:
+            return lambda value: {name: part(inner) for name, inner in value.items()}
+        if kind in ("fixed", "enum"):
+            self.named[_full_name(schema, namespace)[0]] = convert
+        return convert
+
+    def _record(self, schema: Mapping[str, Any], namespace: str) -> Convert | None:
+        full, namespace = _full_name(schema, namespace)
+        if schema.get("connect.name") == VARIABLE_DECIMAL:
+            self.named[full] = _variable_decimal
+            return _variable_decimal
+        self.around.append(full)
+        fields = {}
+        for member in schema["fields"]:
+            back = any(name in self.around for name in _nearest(member["type"], namespace))
+            fields[member["name"]] = _json_text if back else self.of(member["type"], namespace)
+        self.around.pop()
+        if not self.around:
+            self.outermost = fields
+        parts = [(name, convert) for name, convert in fields.items() if convert is not None]
+        self.named[full] = _changed(parts) if parts else None
+        return self.named[full]
+
+    def _union(self, branches: list[Any], namespace: str) -> Convert | None:
+        """Several types are a record `member0`, `member1`..., of which one is not NULL; `int` and `long` are one."""
+        converters = [(_python_types(branch), self.of(branch, namespace)) for branch in branches]
+        several = [(types, convert) for types, convert in converters if types != (type(None),)]
+        if len(several) == 1 and several[0][1] is not None:
+            single = several[0][1]
+            return lambda value: None if value is None else single(value)
+        if len(several) < 2 or all(types == (int,) and convert is None for types, convert in several):
+            return None
+        return lambda value: None if value is None else _member(several, value)
+
+
+def _changed(parts: list[tuple[str, Convert]]) -> Convert:
+    def convert(value: Any) -> Any:
+        changed = dict(value)
+        for name, part in parts:
+            changed[name] = part(value[name])
+        return changed
+
     return convert
+
+
+def _member(several: list[tuple[tuple[type, ...], Convert | None]], value: Any) -> Any:
+    for index, (types, convert) in enumerate(several):
+        if type(value) in types:
+            return {f"member{index}": convert(value) if convert is not None else value}
+    return value
+
+
+def _nearest(schema: Any, namespace: str) -> list[str]:
+    """Full names, as far as they can be told, of what a type refers to without another record between."""
+    if isinstance(schema, str):
+        return [schema, f"{namespace}.{schema}"]
+    if isinstance(schema, list):
+        return [name for branch in schema for name in _nearest(branch, namespace)]
+    if schema["type"] in ("array", "map"):
+        return _nearest(schema["items" if schema["type"] == "array" else "values"], namespace)
+    return [] if isinstance(schema["type"], str) else _nearest(schema["type"], namespace)
 
 
 def _scalar(kind: str, schema: Mapping[str, Any]) -> Convert | None:
@@ -166,7 +223,7 @@ def _scalar(kind: str, schema: Mapping[str, Any]) -> Convert | None:
         return lambda value: Moment(name, value, unit)
     if decimal is not None:
         scale = decimal[1]
-        return lambda value: number(int.from_bytes(value, "big", signed=True), scale)
+        return lambda value: Number(int.from_bytes(value, "big", signed=True), scale)
     if kind == "string" and schema.get("connect.name") == ZONED:
         return lambda value: zoned(value) or value
     if kind == "fixed" and schema.get("logicalType") == "uuid" and schema["size"] == 16:
@@ -176,52 +233,24 @@ def _scalar(kind: str, schema: Mapping[str, Any]) -> Convert | None:
     return None
 
 
-def _record(schema: Mapping[str, Any], full: str, namespace: str, named: dict[str, Any]) -> Convert | None:
-    if schema.get("connect.name") == VARIABLE_DECIMAL:
-        named[full] = _variable_decimal
-        return _variable_decimal
-    parts: list[tuple[str, Convert]] = []
-
-    def convert(value: Any) -> Any:
-        changed = dict(value)
-        for name, part in parts:
-            changed[name] = part(value[name])
-        return changed
-
-    named[full] = convert
-    for member in schema["fields"]:
-        part = _converter(member["type"], namespace, named)
-        if part is not None:
-            parts.append((member["name"], part))
-    if not parts:
-        named[full] = None
-    return named[full]
-
-
-def _union(branches: list[Any], namespace: str, named: dict[str, Any]) -> Convert | None:
-    """A union of several types is a record `member0`, `member1`..., of which one is not NULL; `int` and `long` are one."""
-    converters = [(_python_types(branch), _converter(branch, namespace, named)) for branch in branches]
-    several = [(types, convert) for types, convert in converters if types != (type(None),)]
-    if len(several) == 1 and several[0][1] is not None:
-        single = several[0][1]
-        return lambda value: None if value is None else single(value)
-    if len(several) < 2 or all(types == (int,) and convert is None for types, convert in several):
-        return None
-
-    def members(value: Any) -> Any:
-        if value is None:
-            return None
-        for index, (types, convert) in enumerate(several):
-            if type(value) in types:
-                return {f"member{index}": convert(value) if convert is not None else value}
-        return value
-
-    return members
-
-
 def _python_types(schema: Any) -> tuple[type, ...]:
     kind = schema if isinstance(schema, str) else "union" if isinstance(schema, list) else schema["type"]
     return PYTHON_TYPES.get(kind if isinstance(kind, str) else "record", (dict, str, bytes))
+
+
+def _json_text(value: Any) -> str | None:
+    """As Avro's JSON encoding, but unions plain: bytes are text of one character each."""
+    return None if value is None else json.dumps(_json(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, list):
+        return [_json(part) for part in value]
+    return {name: _json(part) for name, part in value.items()} if isinstance(value, dict) else value
 
 
 def _type_name(schema: Any) -> str:
@@ -231,7 +260,7 @@ def _type_name(schema: Any) -> str:
 
 
 def _variable_decimal(value: Mapping[str, Any]) -> Any:
-    return number(int.from_bytes(value["value"], "big", signed=True), value["scale"])
+    return Number(int.from_bytes(value["value"], "big", signed=True), value["scale"])
 
 
 def _duration(value: bytes) -> Any:

@@ -1,18 +1,20 @@
 """A strict walk over an Avro datum: where it ends, or why it is none. It builds nothing.
 
-Rules of the Avro specification's binary encoding, and two limits of ours: MAX_DEPTH for recursive types, and
-MAX_EMPTY for array items that take no bytes, of which ten bytes could name billions.
+Rules of the Avro specification's binary encoding, and limits of ours: MAX_DEPTH for recursive types, MAX_EMPTY for
+array items that take no bytes, of which ten bytes could name billions, MAX_SCALE and MAX_DECIMAL for decimals.
 """
 
 from collections.abc import Callable
 from typing import Any, Final
 
 from ..schemas.errors import SchemaError
-from .meanings import ZONED, decimal_of, range_of, zoned
+from .meanings import VARIABLE_DECIMAL, ZONED, decimal_of, range_of, zoned
 
 Skip = Callable[[bytes, int, int], int]
 
 MAX_DEPTH: Final = 64
+MAX_SCALE: Final = 1_000
+MAX_DECIMAL: Final = 1_024
 UNAVAILABLE: Final = b"__debezium_unavailable_value"
 MAX_EMPTY: Final = 1_000
 
@@ -52,6 +54,8 @@ def _meant(schema: dict[str, Any], skip: Skip) -> Skip:
         return _number(*allowed)
     if decimal is not None and decimal[0] is not None:
         return _digits(skip, schema["type"] == "bytes", 10 ** decimal[0])
+    if decimal is not None and schema["type"] == "bytes":
+        return _short
     if schema["type"] == "string" and schema.get("connect.name") == ZONED:
         return _zoned
     return skip
@@ -76,6 +80,17 @@ def _digits(skip: Skip, sized: bool, limit: int) -> Skip:
         return end
 
     return checked
+
+
+def _variable_decimal(data: bytes, at: int, depth: int) -> int:
+    return _short(data, _number(-MAX_SCALE, MAX_SCALE)(data, at, depth), depth)
+
+
+def _short(data: bytes, at: int, depth: int) -> int:
+    end = _bytes(data, at, depth)
+    if end - _long(data, at)[1] > MAX_DECIMAL:
+        raise Malformed(f"a decimal of more than {MAX_DECIMAL} bytes")
+    return end
 
 
 def _zoned(data: bytes, at: int, depth: int) -> int:
@@ -114,6 +129,9 @@ def _define(schema: dict[str, Any], kind: str, namespace: str, named: dict[str, 
         named[full] = _meant(schema, _fixed(schema["size"])), min(schema["size"], 1)
     else:
         named[full] = None
+        if schema.get("connect.name") == VARIABLE_DECIMAL:
+            named[full] = _variable_decimal, 1
+            return named[full]
         parts = [_compile(field["type"], inner, named) for field in schema["fields"]]
         named[full] = _record([skip for skip, _ in parts]), max((least for _, least in parts), default=0)
     return named[full]

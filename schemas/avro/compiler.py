@@ -211,7 +211,7 @@ class Compiler:
         program.rows[step][A] = int(empty)
         if item is None:
             return None
-        program.rows[step][B] = program.cells(level)
+        program.rows[step][B] = program.cells[level]
         if key is None:
             arrow = pa.list_(pa.field("item", item.arrow, metadata=_metadata(kind.children[0])))
             return Column(Form.LIST, arrow, slot, spot.valid, spot.level, (item,))

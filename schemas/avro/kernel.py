@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import program as ops
 from .decimals import fits_precision
-from .jit import compiled
+from .jit import compiled, inlined
 from .program import JUMP, LEVEL, OP, SLOT, STRIDE, VALID, A, B
 from .text import NO_TIME, PLACEHOLDER_TIME, instant, is_utf8
 
@@ -85,7 +85,7 @@ def walk(data, at, length, program, state, errors, details):  # type: ignore[no-
                 state.rows[level] = state.before[level]
 
 
-@compiled
+@inlined
 def _datum(data, p, end, row, program, state):  # type: ignore[no-untyped-def]
     pc, depth, calls = 0, 0, 0
     while True:
@@ -139,9 +139,11 @@ def _datum(data, p, end, row, program, state):  # type: ignore[no-untyped-def]
             return (at << CODE_BITS) - p
 
 
-@compiled
+@inlined
 def varint(data, p, end):  # type: ignore[no-untyped-def]
     """The position behind a zigzag number of at most 64 bits, and the number."""
+    if p < end and data[p] < 128:
+        return p + 1, np.int64(data[p] >> 1) ^ -np.int64(data[p] & 1)
     bits = np.uint64(0)
     shift = np.uint64(0)
     while p < end:
@@ -158,7 +160,7 @@ def varint(data, p, end):  # type: ignore[no-untyped-def]
     return -TRUNCATED, 0
 
 
-@compiled
+@inlined
 def _nullable(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
     p, branch = varint(data, p, end)
     if p < 0:
@@ -184,7 +186,7 @@ def _union(data, p, end, at, program, state):  # type: ignore[no-untyped-def]
     return p, at + 1 + branch
 
 
-@compiled
+@inlined
 def _integer(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
     p, value = varint(data, p, end)
     if p < 0:
@@ -197,7 +199,7 @@ def _integer(data, p, end, at, program, row, state):  # type: ignore[no-untyped-
     return p
 
 
-@compiled
+@inlined
 def _length(data, p, end, state):  # type: ignore[no-untyped-def]
     """The position behind a length, and the length, which lies in the payload."""
     p, length = varint(data, p, end)
@@ -211,7 +213,7 @@ def _length(data, p, end, state):  # type: ignore[no-untyped-def]
     return p, length
 
 
-@compiled
+@inlined
 def _span(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
     p, length = _length(data, p, end, state)
     if p < 0:
@@ -327,9 +329,14 @@ def _block(data, p, end, at, program, frame, state):  # type: ignore[no-untyped-
         if count == -(1 << 63):
             return -VARINT, 0
         count = -count
-        p, size = _length(data, p, end, state)
+        p, size = varint(data, p, end)
+        state.notes[NOTE] = size
         if p < 0:
             return p, 0
+        if size < 0:
+            return -NEGATIVE, 0
+        if size > end - p:
+            return -BLOCK_SIZE, 0
         frame[BLOCK_END] = p + size
     state.notes[NOTE] = count
     if program[at, A] == 0:

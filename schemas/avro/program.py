@@ -74,13 +74,18 @@ class Place:
 
 @dataclass(slots=True)
 class Program:
-    """A program as it is built; `link` gives what the kernel runs."""
+    """A program as it is built; `link` gives what the kernel runs. `cells[level]` is what a row of a level takes."""
 
     rows: list[list[int]] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     slot_levels: list[int] = field(default_factory=list)
     valid_levels: list[int] = field(default_factory=list)
-    levels: int = 1
+    cells: list[int] = field(default_factory=lambda: [1])
+
+    @property
+    def levels(self) -> int:
+        """How many levels there are."""
+        return len(self.cells)
 
     def add(self, op: int, place: Place, slot: int = NONE, valid: int = NONE, a: int = 0, b: int = 0) -> int:
         """Append a row; its number."""
@@ -101,21 +106,19 @@ class Program:
     def slots(self, level: int, count: int) -> int:
         """The first of `count` new slots."""
         self.slot_levels += [level] * count
+        self.cells[level] += count
         return len(self.slot_levels) - count
 
     def valid_slot(self, level: int) -> int:
         """A new slot for validity."""
         self.valid_levels.append(level)
+        self.cells[level] += 1
         return len(self.valid_levels) - 1
 
     def new_level(self) -> int:
         """The number of a new level."""
-        self.levels += 1
+        self.cells.append(1)
         return self.levels - 1
-
-    def cells(self, level: int) -> int:
-        """How many slots each row of a level takes."""
-        return self.slot_levels.count(level) + self.valid_levels.count(level) + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from .jit import compiled
+from .jit import compiled, inlined
 
 NO_TIME: Final = -(1 << 63)
 """What `instant` gives for text that is no instant."""
@@ -17,7 +17,7 @@ _MOST_SECONDS: Final = ((1 << 63) - 1) // 1_000_000
 _Z, _T, _PLUS, _MINUS, _POINT, _COLON = 90, 84, 43, 45, 46, 58
 
 
-@compiled
+@inlined
 def is_utf8(data, p, end):  # type: ignore[no-untyped-def]
     """Whether the bytes are UTF-8 as Python's strict decoder takes it: no surrogates, nothing overlong."""
     seen = np.uint8(0)

@@ -1,14 +1,16 @@
 """What every target promises about schemas that change, and about names."""
 
+import re
+
 import pyarrow as pa
 import pytest
-from targets import Target, delete, upsert
+from targets import delete, upsert
 
 from millrace.schemas.errors import IncompatibleSchemaError, MillraceError, TableError
 
 ODD_NAMES = [
-    "select", "order", "a b", 'x"; DROP TABLE t;--', "it's", "a.b", "a`b", "a,b;{}()=", "😀", "ä", "tab\there", "~41", "100%",
-    "new\nline", "$1", "?", ":x", "\\", "rowid",
+    "select", "order", "a b", 'x"; DROP TABLE t;--', "it's", "a.b", "a`b", "a,b;{}()=", "😀", "ä", "tab\there", "~41",
+    "100%", "new\nline", "$1", "?", ":x", "\\", "rowid",
 ]  # fmt: skip
 
 
@@ -37,7 +39,7 @@ GROWTHS = [
     (pa.list_(pa.int32()), pa.list_(pa.int64()), [[1, None], None], [[2**40]]),
     (
         pa.struct([("x", pa.int32()), ("d", pa.duration("s"))]),
-        pa.struct([("x", pa.int64()), ("y", pa.string()), ("d", pa.duration("ms"))]),
+        pa.struct([("x", pa.int64()), ("d", pa.duration("ms")), ("y", pa.string())]),
         [{"x": 1, "d": 5}, None],
         [{"x": 2**40, "y": "y", "d": 1}],
     ),
@@ -88,7 +90,7 @@ def test_the_deltas_of_one_commit_may_have_different_schemas(target):
 @pytest.mark.parametrize("kind", [pa.int64(), pa.binary(), pa.list_(pa.string()), pa.timestamp("us")], ids=str)
 def test_any_other_change_is_refused_and_changes_nothing(target, kind):
     target.apply(upsert(1, id=1, v="a"))
-    with pytest.raises(IncompatibleSchemaError, match=f"table orders: column 'v' was string and is now {kind}".split("<")[0]):
+    with pytest.raises(IncompatibleSchemaError, match=re.escape(f"orders: column 'v' was string and is now {kind}")):
         target.apply(upsert(2, id=1, w=1), schema=columns(w=pa.int64(), v=kind))
     assert (target.rows(), target.next) == ([(1, "a")], 1)
     assert target.apply(upsert(2, id=1, v="b")) == (1, 0)
@@ -103,21 +105,19 @@ def test_another_key_is_refused(target):
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [(["V"], "differ in case only"), (["_millrace_op2"], "begins with _millrace_"), (["a\0b"], "NUL"), ([""], "is empty")],
+    [
+        (["V"], "differ in case only"),
+        (["_millrace_op2"], "begins with _millrace_"),
+        (["a\0b"], "NUL"),
+        ([""], "is empty"),
+    ],
 )
 def test_column_names_that_a_target_cannot_hold_are_refused(target, names, message):
     target.apply(upsert(1, id=1, v="a"))
     schema = columns(v=pa.string(), **dict.fromkeys(names, pa.string()))
     with pytest.raises(IncompatibleSchemaError, match=message):
-        staged = target.sink.stage(target.table(schema), named(target, schema))
-        target.commit([staged])
+        target.apply(upsert(2, id=1, v="b"), schema=schema)
     assert target.rows() == [(1, "a")]
-
-
-def named(target: Target, schema: pa.Schema) -> pa.RecordBatch:
-    from targets import delta
-
-    return delta(schema, [upsert(2, id=1, v="b")])
 
 
 @pytest.mark.parametrize("name", ["_millrace_ledger", "a\0b", ""])
@@ -132,7 +132,10 @@ def test_any_column_name_works(target):
     target.schema = pa.schema([(name, pa.string()) for name in ODD_NAMES])
     row = {name: name for name in ODD_NAMES}
     assert target.apply(upsert(1, **row), upsert(1, **{**row, "a.b": None})) == (2, 0)
-    assert target.apply(upsert(2, ["a`b", "it's", "😀"], **{**row, "a`b": None, "it's": "x", "select": "new"})) == (1, 0)
+    assert target.apply(upsert(2, ["a`b", "it's", "😀"], **{**row, "a`b": None, "it's": "x", "select": "new"})) == (
+        1,
+        0,
+    )
     assert target.apply(delete(2, **{**row, "a.b": None})) == (1, 0)
     assert target.read().to_pylist() == [{**row, "select": "new"}]
     assert target.read(["a,b;{}()=", "select"]).to_pylist() == [{"a,b;{}()=": "a,b;{}()=", "select": "new"}]
@@ -161,7 +164,7 @@ def test_two_hundred_columns(target):
 
 
 def test_a_value_that_does_not_fit_the_grown_type_is_refused(target):
-    target.apply(upsert(1, id=1, v=2**62), schema=columns(v=pa.timestamp("s")))
+    target.apply(upsert(1, id=1, v=2**40), schema=columns(v=pa.timestamp("s")))
     with pytest.raises(MillraceError, match="does not fit"):
         target.apply(upsert(1, id=2, v=1), schema=columns(v=pa.timestamp("ns")))
     assert target.read().schema.field("v").type == pa.timestamp("s")

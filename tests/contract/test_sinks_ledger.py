@@ -35,10 +35,10 @@ def test_a_commit_without_rows_moves_the_ledger_only(target, rows):
 
 def test_a_partition_without_a_block_keeps_its_offset(target):
     target.apply(upsert(1, id=1, v="a"))
-    settled = target.commit([target.stage(upsert(2, id=1, v="b"))], Account("orders", 0, 0, 0, read=1))
+    settled = target.commit([target.stage(upsert(2, id=1, v="b"))], Account("orders", 0, -1, -1, read=1))
     assert settled.applied == 1
     assert target.next == 1
-    target.commit([target.stage(upsert(3, id=1, v="c"))], Account("items", 3, 0, 0, read=1))
+    target.commit([target.stage(upsert(3, id=1, v="c"))], Account("items", 3, -1, -1, read=1))
     assert target.sink.ledger("shop", "orders", [TopicPartition("items", 3)]).next == {}
 
 
@@ -100,8 +100,8 @@ def test_two_jobs_keep_their_own_offsets_in_one_table(target):
 
 
 def test_partitions_are_asked_for_by_name(target):
-    odd = 'a/b "c" \'d\' 😀'
-    accounts = (Account("orders", 1, 0, 7), Account(odd, 0, 5, 9), Account("orders", 0, 0, 0))
+    odd = "a/b \"c\" 'd' 😀"
+    accounts = (Account("orders", 1, 0, 7), Account(odd, 0, 5, 9), Account("orders", 0, -1, -1))
     target.sink.commit(target.table(), [], Commit('job "x"/1', accounts))
     asked = [TopicPartition("orders", 1), TopicPartition(odd, 0), TopicPartition("orders", 0), TopicPartition("x", 1)]
     assert target.sink.ledger('job "x"/1', "orders", asked).next == {asked[0]: 7, asked[1]: 9}

@@ -1,10 +1,12 @@
 """The hook against the public `poll` on real Kafka: every shape of log that a consumer may meet."""
 
 import logging
+import pickle
 import threading
 import time
 
 import pytest
+from brokers import PASSWORD, USER
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka import TopicPartition as KafkaPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
@@ -13,6 +15,7 @@ from reading import by_blocks, by_poll
 from millrace.schemas.errors import LostOffsetsError, SourceError
 from millrace.schemas.ledger import TopicPartition
 from millrace.transforms.sources.broker import open_broker
+from millrace.transforms.sources.kafka import KafkaSource, PartitionSpan
 from millrace.transforms.sources.partition import PartitionReader
 from millrace.transforms.sources.pool import POOL
 from millrace.transforms.sources.settings import KafkaSettings
@@ -225,7 +228,12 @@ def test_a_topic_that_was_recreated(servers, admin, create):
         before = broker.topic_id(topic)
         recreate(admin, topic)
         assert before is not None
-        assert broker.topic_id(topic) not in (None, before)
+        for _ in range(50):
+            after = broker.topic_id(topic)
+            if after is not None:
+                break
+            time.sleep(0.1)
+        assert after not in (None, before)
     send(servers, topic, 5)
     with pytest.raises(LostOffsetsError, match=r"offset 50 is gone, the broker holds 0 to 5: the topic was recreated"):
         by_blocks(servers, topic, 50, 100)
@@ -276,3 +284,37 @@ def test_a_broker_that_stays_away(kafka_broker, create):
         kafka_broker.start()
         reader.close()
         POOL.close()
+
+
+def sasl(kafka_broker):
+    client = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", "bootstrap_timeout_ms": 4000}
+    client |= {"sasl_plain_username": USER, "sasl_plain_password": "${env:KAFKA_PASSWORD}"}
+    return KafkaSettings(kafka_broker.sasl_servers, client)
+
+
+def test_credentials_let_us_in_and_appear_nowhere(kafka_broker, create, monkeypatch, caplog):
+    monkeypatch.setenv("KAFKA_PASSWORD", PASSWORD)
+    topic = create()
+    send(kafka_broker.bootstrap_servers, topic, 10)
+    settings = sasl(kafka_broker)
+    source = KafkaSource(settings, [PartitionSpan(topic, 0, 0, 10)])
+    with caplog.at_level(logging.DEBUG):
+        with open_broker(settings) as broker:
+            assert broker.topics([topic]) == {topic: [0]}
+            assert broker.topic_id(topic) is not None
+        reader = source.create_reader(None, None)
+        assert reader.start()
+        block = reader.get_current()
+        reader.close()
+        POOL.close()
+    assert (block.first, block.stop) == (0, 10)
+    assert PASSWORD not in caplog.text
+    assert PASSWORD not in repr(settings) + repr(source) + repr(vars(source))
+    assert PASSWORD.encode() not in pickle.dumps(source) + pickle.dumps(settings)
+
+
+def test_a_wrong_password_is_told_but_not_shown(kafka_broker, monkeypatch, caplog):
+    monkeypatch.setenv("KAFKA_PASSWORD", "wr0ng-canary")
+    with caplog.at_level(logging.DEBUG), pytest.raises(SourceError, match="user and password") as caught:
+        open_broker(sasl(kafka_broker))
+    assert "wr0ng-canary" not in caplog.text + str(caught.value)

@@ -166,6 +166,13 @@ def test_bad_record_structure(body, why):
     assert why in letters[0].error
 
 
+def test_an_offset_twice_in_a_batch():
+    raw = with_body(plain(0, count=1), b"\x0c\x00\x00\x00\x01\x01\x00" * 2, count=2)
+    records, letters = split(block(raw + plain(1), 4))
+    assert records.offset.tolist() == [1, 2, 3]
+    assert "ascend" in letters[0].error
+
+
 @pytest.mark.parametrize("count", [-1, 2, 4, 2**31 - 1])
 def test_a_wrong_count_of_records(count):
     raw = with_body(plain(0), plain(0)[HEADER:], count=count)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.transforms.canonical import DAY, Moment, encode, natural, number, parse_time, shown
-from millrace.transforms.meeting import from_stream, from_target, tag
+from millrace.transforms.canonical import DAY, Moment, Number, encode, natural, number, parse_time, shown
+from millrace.transforms.meeting import from_stream, from_target
 
 SCALARS = (
     st.none()
@@ -50,6 +50,10 @@ def test_rows_have_the_same_bytes_only_where_they_are_the_same(left, right):
 def test_what_is_easily_mixed_up_is_kept_apart():
     values = [None, "", b"", 0, 0.0, -0.0, False, "0", b"0", number(0, 0), [], {}, [None], float("nan"), "NULL", "nan"]
     assert len({encode(value) for value in values}) == len(values)
+    for kind in (str, bytes):
+        texts = [("as", "b"), ("a", "sb"), ("ay", "b"), ("a", "yb")]
+        rows = texts if kind is str else [tuple(part.encode() for part in row) for row in texts]
+        assert len({b"".join(map(encode, row)) for row in rows}) == len(rows)
     assert encode(float("nan")) == encode(-float("nan"))
     assert encode("\u00e9") != encode("e\u0301")
 
@@ -69,17 +73,16 @@ CASES = [
     ("00000000-0000-0000-0000-000000000001", pa.binary(16), bytes(15) + b"\1"),
     (number(150, 2), pa.decimal128(10, 5), Decimal("1.50000")),
     (number(10**60, 0), pa.decimal256(70, 3), Decimal(10**60)),
-    (number(-150, 2), pa.string(), "-1.50"),
+    (Number(-150, 2), pa.string(), "-1.50"),
+    (Number(5, -2), pa.large_string(), "500"),
     (number(5, -3), pa.int64(), 5000),
     (3, pa.decimal128(10, 2), Decimal("3.00")),
     (Moment("date", -1, DAY), pa.date32(), date(1969, 12, 31)),
     (Moment("date", -1, DAY), pa.date64(), date(1969, 12, 31)),
     (Moment("date", 1, DAY), pa.timestamp("us"), datetime(1970, 1, 2)),
-    (Moment("date", 1, DAY), pa.string(), "1970-01-02"),
     (Moment("time", 1, 1_000_000), pa.time32("ms"), time(0, 0, 0, 1000)),
     (Moment("time", 1000, 1), pa.time64("us"), time(0, 0, 0, 1)),
     (Moment("time", 999, 1), pa.int64(), 999),
-    (Moment("time", 3_600_000_000_001, 1), pa.string(), "01:00:00.000000001"),
     (Moment("instant", 1_000, 1_000), pa.timestamp("ns"), datetime(1970, 1, 1, 0, 0, 0, 1000)),
     (Moment("instant", 1, 1_000_000), pa.timestamp("us", "Europe/Berlin"), datetime(1970, 1, 1, 0, 0, 0, 1000, UTC)),
     (Moment("instant", 77, 1_000), pa.int64(), 77),
@@ -100,7 +103,7 @@ CASES = [
 def test_stream_and_target_meet_in_every_type(stream, kind, stored):
     array = pa.concat_arrays([pa.array([None], kind), pa.array([stored], kind), pa.array([None], kind)])
     for part, index in ((array, 1), (array.slice(1), 0)):
-        found = from_target(part, {tag(stream)})
+        found = from_target(part)
         assert encode(found[index]) == encode(from_stream(kind)(stream))
         assert found[index + 1] is None
     assert from_stream(kind)(None) is None
@@ -121,7 +124,7 @@ def test_stream_and_target_meet_in_every_type(stream, kind, stored):
     ],
 )
 def test_what_a_target_lost_does_not_meet(stream, kind, stored):
-    assert encode(from_target(pa.array([stored], kind), {tag(stream)})[0]) != encode(from_stream(kind)(stream))
+    assert encode(from_target(pa.array([stored], kind))[0]) != encode(from_stream(kind)(stream))
 
 
 @given(st.datetimes(), st.integers(-23, 23))

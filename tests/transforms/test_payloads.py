@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from millrace.schemas.avro import compile_plan
 from millrace.schemas.errors import SchemaError
 from millrace.transforms.canonical import encode
-from millrace.transforms.meeting import from_stream, from_target, tag
+from millrace.transforms.meeting import from_stream, from_target
 from millrace.transforms.payloads import UNREADABLE, Reader
 
 
@@ -28,8 +28,9 @@ VARIABLE = {
     "fields": [{"name": "scale", "type": "int"}, {"name": "value", "type": "bytes"}],
     "connect.name": "io.debezium.data.VariableScaleDecimal",
 }
+DATE = {"type": "int", "logicalType": "date"}
 TYPES = {
-    "date": {"type": "int", "logicalType": "date"},
+    "date": DATE,
     "time_ms": {"type": "int", "logicalType": "time-millis"},
     "time_us": ["null", {"type": "long", "logicalType": "time-micros"}],
     "time_ns": ["null", named("long", "io.debezium.time.NanoTime")],
@@ -47,7 +48,7 @@ TYPES = {
     "enum": {"type": "enum", "name": "E", "symbols": ["A", "B"]},
     "list": {"type": "array", "items": ["null", {"type": "long", "logicalType": "timestamp-micros"}]},
     "map": {"type": "map", "values": {"type": "int", "logicalType": "date"}},
-    "inner": ["null", {"type": "record", "name": "In", "fields": [{"name": "d", "type": {"type": "int", "logicalType": "date"}}]}],
+    "inner": ["null", {"type": "record", "name": "In", "fields": [{"name": "d", "type": DATE}]}],
     "numbers": ["null", "int", "long"],
     "several": ["null", "boolean", "string", "double"],
     "plain": ["null", "float"],
@@ -55,10 +56,19 @@ TYPES = {
 SCHEMA = {"type": "record", "name": "All", "fields": [{"name": n, "type": t} for n, t in TYPES.items()]}
 INT, LONG = st.integers(-(1 << 31), (1 << 31) - 1), st.integers(-(1 << 63), (1 << 63) - 1)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=6)
-ZONED = st.datetimes().map(lambda at: at.isoformat() + "Z") | st.sampled_from(
-    ["2024-02-29T23:59:59.123456789+01:00", "2024-01-01T00:00Z", "-0044-03-15T12:00:00Z", "+12345-01-01T00:00:00Z"]
-    + ["infinity", "2024-02-30T00:00:00Z", "2024-13-01T00:00:00Z", "2024-01-01T24:00:00Z", "2024-01-01", ""]
-)
+ODD_INSTANTS = [
+    "2024-02-29T23:59:59.123456789+01:00",
+    "2024-01-01T00:00Z",
+    "-0044-03-15T12:00:00Z",
+    "+12345-01-01T00:00:00Z",
+    "infinity",
+    "2024-02-30T00:00:00Z",
+    "2024-13-01T00:00:00Z",
+    "2024-01-01T24:00:00Z",
+    "2024-01-01",
+    "",
+]
+ZONED = st.datetimes().map(lambda at: at.isoformat() + "Z") | st.sampled_from(ODD_INSTANTS)
 ROW = st.fixed_dictionaries(
     {
         "date": INT,
@@ -72,7 +82,10 @@ ROW = st.fixed_dictionaries(
         "span": LONG,
         "decimal": st.binary(max_size=3),
         "wide": st.binary(max_size=26),
-        "variable": st.none() | st.fixed_dictionaries({"scale": st.integers(-30, 30), "value": st.binary(max_size=20)}),
+        "variable": st.none()
+        | st.fixed_dictionaries(
+            {"scale": st.integers(-30, 30) | st.integers(-1_002, 1_002), "value": st.binary(min_size=1, max_size=20)}
+        ),
         "fixed": st.binary(min_size=2, max_size=2),
         "uuid": st.binary(min_size=16, max_size=16),
         "months": st.binary(min_size=12, max_size=12),
@@ -109,8 +122,7 @@ def judge(plan, reader, payloads):
     rows = [proof(reader, payload) for payload in payloads]
     columns = {}
     for index, part in enumerate(kind):
-        tags = {tag(row[part.name]) for row in rows if row is not None and row[part.name] is not None}
-        columns[part.name] = from_target(decoded.array.field(index), tags)
+        columns[part.name] = from_target(decoded.array.field(index))
     for number, row in enumerate(rows):
         error = decoded.errors[number] and decoded.message(number)
         assert (row is None) == bool(error), (error, payloads[number])

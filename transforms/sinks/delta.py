@@ -95,7 +95,7 @@ class DeltaSink:
         entry = delta_lake.ledger_entry(target, table.name, commit, accounts, fresh)
         self._bury(graves, known, chosen(delta, verdict.deletes))
         filled = fill(target.to_pyarrow_dataset(), _key(known), chosen(delta, verdict.accepted), floor)
-        new = not verdict.accepted[verdict.rows.row].any()
+        new = not verdict.held(verdict.rows).any()
         _write(target, known, filled.drop_columns([SOURCE]), entry, new)
         return accounts
 
@@ -262,7 +262,7 @@ def _judge(targets: tuple[DeltaTable, DeltaTable], key: Sequence[str], delta: pa
     live = np.zeros(len(delta), np.bool_)
     live[rows.row] = True
     again = dead.same & (live & (np.asarray(delta.column(OP)) != UPSERT))[dead.match.row]
-    return judge(delta, floor, rows, Match(dead.match.row, dead.match.id, dead.match.newer | again))
+    return judge(delta, floor, rows, Match(dead.match.row, dead.match.newer | again))
 
 
 def _write(

@@ -78,7 +78,10 @@ def record(target: DeltaTable, entry: "LedgerEntry") -> None:
 
 
 def merge(target: DeltaTable, key: Sequence[str], rows: pa.Table, entry: "LedgerEntry") -> None:
-    """Insert, replace and delete by key (`_millrace_op` says which), and remove what the entry's TRUNCATE covers."""
+    """Insert, replace and delete by key (`_millrace_op` says which), and remove what the entry's TRUNCATE covers.
+
+    deltalake commits nothing where no file changes: then the ledger has a commit of its own.
+    """
     same = " AND ".join(
         f'(t."{name}" {"IS NOT DISTINCT FROM" if rows.column(name).null_count else "="} s."{name}")' for name in key
     )
@@ -91,7 +94,10 @@ def merge(target: DeltaTable, key: Sequence[str], rows: pa.Table, entry: "Ledger
     )
     if entry.truncate is not None:
         merger = merger.when_not_matched_by_source_delete(f"t.\"{POSITION}\" <= X'{entry.truncate.hex()}'")
+    version = target.version()
     merger.execute()
+    if target.version() == version:
+        record(target, entry)
 
 
 @dataclass(frozen=True, slots=True)

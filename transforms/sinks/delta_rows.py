@@ -39,7 +39,7 @@ def find(dataset: Any, key: Sequence[str], delta: pa.Table) -> Found:
             newer.append(np.asarray(pc.greater(mine, held)))
             same.append(np.asarray(pc.equal(mine, held)))
     row = np.concatenate(rows)
-    return Found(Match(row, np.zeros(len(row), np.int64), np.concatenate(newer)), np.concatenate(same))
+    return Found(Match(row, np.concatenate(newer)), np.concatenate(same))
 
 
 def fill(dataset: Any, key: Sequence[str], delta: pa.Table, floor: bytes | None) -> pa.Table:
@@ -78,10 +78,11 @@ def _held(
 ) -> tuple[pa.Table, Numbers]:
     """The data set's rows of these keys, and the place among them of each of `rows`, -1 where there is none."""
     index = KeyIndex([rows.column(name) for name in key])
-    above = None if floor is None else pc.field(POSITION) > pa.scalar(floor, pa.binary())
     place = np.full(len(rows), -1)
     parts, count = [], 0
-    for batch in dataset.to_batches(columns=[*key, *names], filter=above, batch_size=BATCH_ROWS):
+    for batch in dataset.to_batches(columns=[*key, *names, POSITION], batch_size=BATCH_ROWS):
+        if floor is not None:
+            batch = batch.filter(pc.greater(batch.column(POSITION), pa.scalar(floor, pa.binary())))
         row, there = index.find([batch.column(name) for name in key])
         place[row] = count + np.arange(len(row))
         parts.append(batch.select(names).take(pa.array(there)))

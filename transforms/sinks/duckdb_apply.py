@@ -1,11 +1,12 @@
-"""A delta into a DuckDB table: the guard, then deletes and inserts by row number.
+"""A delta into a DuckDB table: the guard, then deletes and inserts by key.
 
-A join of the delta's keys with the table finds the rows to replace; they are deleted by row number and the new ones
-appended. Of 1 M rows of 5 columns, 200 k are replaced in 0.18 s and all in 0.5 s on two cores; MERGE takes 0.42 s
-and 1.1 s.
+A join of the delta's keys with the table finds the rows to replace; they are deleted and the new ones appended. Into
+1 M rows of 5 columns this brings 0.9 M upserts per CPU-second 200 k at a time, and 1.1 M 1 M at a time; MERGE 0.27 M
+and 0.5 M.
 """
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +16,9 @@ from ...schemas.change import POSITION, UNAVAILABLE
 from ...schemas.table import Table, conform
 from . import guard
 from .duckdb_catalog import DELETED_AT, Connection, quote, quoted, stored_columns, tombstones
-from .guard import NOTHING, Mask, Match, Verdict, chosen, partial_rows
+from .guard import NOTHING, Match, Verdict, chosen, partial_rows
 
-ROW = "_millrace_row"
-ID = "_millrace_id"
+ROW: Final = "_millrace_row"
 
 
 def truncate(con: Connection, table: Table, position: bytes) -> None:
@@ -40,40 +40,44 @@ def judge(con: Connection, table: Table, delta: pa.Table, floor: bytes | None) -
 def _match(con: Connection, table: Table, name: str, delta: pa.Table) -> Match:
     if not con.execute(f"SELECT count(*) FROM {quote(name)}").fetchall()[0][0]:
         return NOTHING
-    same = " AND ".join(
-        f"(k.{quote(key)} {'IS NOT DISTINCT FROM' if delta.column(key).null_count else '='} t.{quote(key)})"
+    found = con.sql(
+        f"SELECT k.{ROW} AS r, k.{POSITION} > t.{POSITION} AS n "
+        f"FROM _millrace_keys k JOIN {quote(name)} t ON {_same(table, delta)}"
+    ).to_arrow_table()
+    row, newer = (column.to_numpy() for column in found.columns)
+    return Match(row, newer)
+
+
+def _same(table: Table, rows: pa.Table) -> str:
+    """`k` and `t` have one key; nulls are equal, but joins on `=` are faster."""
+    return " AND ".join(
+        f"(k.{quote(key)} {'IS NOT DISTINCT FROM' if rows.column(key).null_count else '='} t.{quote(key)})"
         for key in table.key
     )
-    found = con.sql(
-        f"SELECT k.{ROW} AS r, t.rowid AS i, k.{POSITION} > t.{POSITION} AS n "
-        f"FROM _millrace_keys k JOIN {quote(name)} t ON {same}"
-    ).to_arrow_table()
-    row, number, newer = (column.to_numpy() for column in found.columns)
-    return Match(row, number, newer)
 
 
 def write(con: Connection, table: Table, delta: pa.Table, verdict: Verdict) -> None:
     """Bring the accepted rows into the table, and the positions of deletes into its tombstones."""
+    columns = [*table.columns.names, POSITION]
     partial = verdict.upserts & partial_rows(delta)
-    if partial.any():
-        _insert_partial(con, table, delta, partial, verdict.rows)
-    _delete(con, table.name, verdict.rows, verdict.accepted)
+    filled = _filled(con, table, chosen(delta, partial)) if partial.any() else None
+    _delete(con, table, table.name, chosen(delta, verdict.held(verdict.rows)))
+    _delete(con, table, tombstones(table.name), chosen(delta, verdict.held(verdict.tombstones)))
     whole = verdict.upserts & ~partial
-    if whole.any():
-        _insert(con, table.name, chosen(delta, whole).select([*table.columns.names, POSITION]))
-    _delete(con, tombstones(table.name), verdict.tombstones, verdict.accepted)
+    for rows in (chosen(delta, whole).select(columns), filled):
+        if rows is not None and len(rows):
+            _insert(con, table.name, rows)
     if verdict.deletes.any():
         dead = chosen(delta.select([*table.key, POSITION]), verdict.deletes)
         now = pa.scalar(datetime.now(UTC), pa.timestamp("us", "UTC"))
         _insert(con, tombstones(table.name), dead.append_column(DELETED_AT, pa.repeat(now, len(dead))))
 
 
-def _delete(con: Connection, name: str, match: Match, accepted: Mask) -> None:
-    numbers = match.id[accepted[match.row]]
-    if len(numbers):
-        con.register("_millrace_in", pa.table({ID: numbers}))
-        con.execute(f"DELETE FROM {quote(name)} WHERE rowid IN (SELECT {ID} FROM _millrace_in)")
-        con.unregister("_millrace_in")
+def _delete(con: Connection, table: Table, name: str, rows: pa.Table) -> None:
+    if len(rows):
+        con.register("_millrace_keys", rows.select(list(table.key)))
+        con.execute(f"DELETE FROM {quote(name)} t USING _millrace_keys k WHERE {_same(table, rows)}")
+        con.unregister("_millrace_keys")
 
 
 def _insert(con: Connection, name: str, rows: pa.Table) -> None:
@@ -83,23 +87,20 @@ def _insert(con: Connection, name: str, rows: pa.Table) -> None:
     con.unregister("_millrace_in")
 
 
-def _insert_partial(con: Connection, table: Table, delta: pa.Table, partial: Mask, rows: Match) -> None:
-    """Append rows whose unavailable columns keep the value of the row that they replace, NULL where there is none."""
-    ids = np.full(len(delta), -1)
-    ids[rows.row] = rows.id
-    some = chosen(delta.append_column(ID, pa.array(ids)), partial)
-    unavailable = set(pc.unique(pc.list_flatten(some.column(UNAVAILABLE))).to_pylist())
+def _filled(con: Connection, table: Table, rows: pa.Table) -> pa.Table:
+    """The rows with the target's value in each unavailable column, NULL where it has no row of the key."""
+    unavailable = set(pc.unique(pc.list_flatten(rows.column(UNAVAILABLE))).to_pylist())
     values = []
     for name in [*table.columns.names, POSITION]:
-        new, text = f"s.{quote(name)}", name.replace("'", "''")
-        kept = f"CASE WHEN list_contains(s.{UNAVAILABLE}, '{text}') THEN t.{quote(name)} ELSE {new} END"
-        values.append(kept if name in unavailable and name not in table.key else new)
-    con.register("_millrace_in", some)
-    con.execute(
-        f"INSERT INTO {quote(table.name)} ({quoted([*table.columns.names, POSITION])}) SELECT {', '.join(values)} "
-        f"FROM _millrace_in s LEFT JOIN {quote(table.name)} t ON t.rowid = s.{ID}"
-    )
-    con.unregister("_millrace_in")
+        new, text = f"k.{quote(name)}", name.replace("'", "''")
+        kept = f"CASE WHEN list_contains(k.{UNAVAILABLE}, '{text}') THEN t.{quote(name)} ELSE {new} END"
+        values.append(f"{kept if name in unavailable and name not in table.key else new} AS {quote(name)}")
+    con.register("_millrace_keys", rows)
+    found = con.sql(
+        f"SELECT {', '.join(values)} FROM _millrace_keys k LEFT JOIN {quote(table.name)} t ON {_same(table, rows)}"
+    ).to_arrow_table()
+    con.unregister("_millrace_keys")
+    return found
 
 
 def prune(con: Connection, table: Table, retention: timedelta) -> None:

@@ -164,9 +164,9 @@ def _check_untouched(con: Connection, table: Table, path: str) -> None:
 
 
 def _grow(con: Connection, old: Table, new: Table) -> None:
-    before, after = stored_columns(old), stored_columns(new)
-    if all(before.field(name).type.equals(after.field(name).type) for name in before.names):
-        for field in list(after)[len(before) :]:
+    after = stored_columns(new)
+    if all(field.type.equals(new.columns.field(field.name).type) for field in old.columns):
+        for field in list(after)[len(old.columns) :]:
             con.execute(f"ALTER TABLE {quote(new.name)} ADD COLUMN {quote(field.name)} {_sql_type(con, field)}")
         return
     whole = after.append(pa.field(POSITION, POSITION_TYPE))

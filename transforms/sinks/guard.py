@@ -17,14 +17,13 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Rows of the delta whose key is held: `row` numbers the delta's, `id` the target's; is the delta's newer?"""
+    """Rows of the delta whose key is held, by number, and whether the delta's position is newer."""
 
     row: Numbers
-    id: Numbers
     newer: Mask
 
 
-NOTHING: Final = Match(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_))
+NOTHING: Final = Match(np.empty(0, np.int64), np.empty(0, np.bool_))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,12 @@ class Verdict:
     @property
     def deletes(self) -> Mask:
         return self.accepted & ~self.upserts
+
+    def held(self, match: Match) -> Mask:
+        """The accepted rows whose key is in `match`."""
+        held = np.zeros(len(self.accepted), np.bool_)
+        held[match.row] = True
+        return held & self.accepted
 
     def counts(self, delta: pa.Table) -> tuple[Counter[int], Counter[int]]:
         """(applied, superseded) by source number."""

@@ -25,6 +25,8 @@ class KeyIndex:
 
     def find(self, columns: Sequence[pa.Array]) -> tuple[Numbers, Numbers]:
         """(row of the indexed rows, row of `columns`) of each key that is in both."""
+        if not len(self._values[0]):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
         codes = self._codes(columns, learn=False)
         there = np.flatnonzero(codes >= 0)
         found = codes[there]

@@ -5,15 +5,14 @@ import re
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
-from uuid import UUID
 
-from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 from kafka.errors import KafkaError
 
 from ...schemas.errors import JobError, SourceError
 from ...schemas.ledger import TopicPartition
-from .fetch import open_consumer
+from .fetch import open_consumer, topic_id
 from .settings import KafkaSettings
 
 _T = TypeVar("_T")
@@ -68,15 +67,9 @@ class Broker:
 
     def topic_id(self, topic: str) -> str | None:
         """The id that changes when a topic is deleted and created again; None from brokers older than 2.8."""
-        options, _ = self._settings.resolved()
-        known = {name: value for name, value in options.items() if name in KafkaAdminClient.DEFAULT_CONFIG}
-        admin = self._ask("connection", lambda: KafkaAdminClient(**known))
-        try:
-            (described,) = self._ask("topic ids", lambda: admin.describe_topics([topic]))
-        finally:
-            admin.close()
-        found = described.get("topic_id")
-        return str(found) if found is not None and UUID(str(found)).int else None
+        self._ask("topics", self._consumer.topics)
+        found = topic_id(self._consumer, topic)
+        return str(found) if found is not None and found.int else None
 
     def close(self) -> None:
         """End the connection; may be called twice."""

@@ -10,10 +10,12 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 from kafka import KafkaConsumer
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError, KafkaConfigurationError, KafkaError
+from kafka.net.compat import KafkaNetClient
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.memory_records import MemoryRecordsBuilder
 
@@ -41,6 +43,7 @@ _DEFAULTS: Final = {
     "max_partition_fetch_bytes": FETCH_BYTES,
     "max_poll_records": 1 << 30,
     "metrics_enabled": False,
+    "reconnect_backoff_max_ms": 5_000,
 }
 
 
@@ -145,19 +148,38 @@ def open_consumer(settings: KafkaSettings, **preferred: Any) -> KafkaConsumer:
 
     Raises SourceError where no broker answers or it refuses us, JobError for settings that cannot work.
     """
-    _silence_wire_dumps()
+    _silence_secrets()
     options, secrets = settings.resolved()
+    clients: list[Any] = []
+
+    def connect(**config: Any) -> Any:
+        clients.append(KafkaNetClient(**config))
+        return clients[-1]
+
     try:
-        consumer = KafkaConsumer(**{**_DEFAULTS, **options, **preferred, **_FIXED})
+        consumer = KafkaConsumer(**{**_DEFAULTS, **options, **preferred, **_FIXED, "kafka_client": connect})
     except (KafkaConfigurationError, AssertionError, ValueError, OSError, ImportError) as error:
+        _discard(clients)
         raise JobError(f"source.client: {_clean(error, secrets)}") from None
     except KafkaError as error:
-        raise SourceError(
-            f"no Kafka broker at {settings.bootstrap_servers} lets us in: {_clean(error, secrets)}; "
-            "check source.bootstrap_servers and source.client"
-        ) from None
+        _discard(clients)
+        said = _clean(error, secrets)
+        where = f"no Kafka broker at {settings.bootstrap_servers} lets us in"
+        raise SourceError(f"{where}: {said}; {_hint(options)}") from None
     consumer._fetcher.__class__ = _BatchFetcher
     return consumer
+
+
+def _discard(clients: list[Any]) -> None:
+    """Stop the thread that a consumer which could not be made leaves behind."""
+    for client in clients:
+        client.close()
+
+
+def _hint(options: dict[str, Any]) -> str:
+    if str(options.get("security_protocol", "")).startswith("SASL"):
+        return "check source.bootstrap_servers, and user and password in source.client: a wrong one is met with silence"
+    return "check source.bootstrap_servers and source.client"
 
 
 def _clean(error: Exception, secrets: list[str]) -> str:
@@ -167,9 +189,9 @@ def _clean(error: Exception, secrets: list[str]) -> str:
     return text
 
 
-def _silence_wire_dumps() -> None:
-    """At DEBUG kafka-python logs every byte that it sends: SASL credentials too."""
-    for name in ("kafka.protocol.parser", "kafka.net.connection"):
+def _silence_secrets() -> None:
+    """At DEBUG kafka-python logs every byte that it sends, SASL credentials too, and the admin client's settings."""
+    for name in ("kafka.protocol.parser", "kafka.net.connection", "kafka.admin.client"):
         logger = logging.getLogger(name)
         if _above_debug not in logger.filters:
             logger.addFilter(_above_debug)
@@ -183,6 +205,12 @@ def position(consumer: KafkaConsumer, partition: Any) -> int:
     """Where the next fetch begins; the consumer's own `position` may ask the broker, and wait half a minute for it."""
     offset: int = consumer._subscription.assignment[partition].position.offset
     return offset
+
+
+def topic_id(consumer: KafkaConsumer, topic: str) -> UUID | None:
+    """The topic's id in the metadata that the consumer fetched last."""
+    found: UUID | None = consumer._cluster.topic_id(topic)
+    return found
 
 
 def until(data: bytes, stop: int) -> bytes:

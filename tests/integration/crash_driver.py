@@ -1,0 +1,123 @@
+"""Kills `run --once` in forked children and runs it again; a process of its own, so that forks start from no threads.
+
+`crash_driver.py FOLDER TARGET TOPIC steps` kills before each line of the code that writes (sinks, dead letters, the
+commit) as it is reached for the first time; `... times` kills after sixteenths of a run. Prints one JSON line a
+kill: {"killed": where, "rows": the table after the second run}.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from jobs import rows, run_once
+
+WRITING = ("/transforms/sinks/", "/transforms/dead_letters.py", "/transforms/apply.py")
+KEPT = ("job.yaml", "contracts", "out.duckdb", "out.duckdb.wal", "out.duckdb.staging", "lake", "dead_letters")
+
+
+class Lines:
+    """A trace function that numbers the lines of WRITING as they are first reached, and kills at number `fatal`."""
+
+    def __init__(self, fatal: int | None) -> None:
+        self.seen: dict[tuple[str, int], int] = {}
+        self._fatal, self._lock = fatal, threading.Lock()
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:
+        return self.line if any(part in frame.f_code.co_filename for part in WRITING) else None
+
+    def line(self, frame: FrameType, event: str, argument: Any) -> Any:
+        with self._lock:
+            place = (frame.f_code.co_filename, frame.f_lineno)
+            if place not in self.seen:
+                self.seen[place] = len(self.seen) + 1
+                if len(self.seen) == self._fatal:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        return self.line
+
+
+def forked(work: Any) -> tuple[bool, Any]:
+    """(killed, what `work` gave) of a child process; its stderr is ours."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.write(writing, json.dumps(work()).encode())
+            code = 0
+        finally:
+            if code:
+                sys.excepthook(*sys.exc_info())
+            os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(child, 0)
+    killed = os.WIFSIGNALED(status)
+    if not killed and os.WEXITSTATUS(status):
+        raise SystemExit("a run failed")
+    return killed, None if killed else json.loads(said)
+
+
+def run(folder: Path, fatal: int | None = None, after: float | None = None) -> list[str]:
+    lines = Lines(fatal)
+    if after is not None:
+        threading.Timer(after, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    else:
+        threading.settrace(lines)
+        sys.settrace(lines)
+    summary = run_once(folder / "job.yaml")
+    sys.settrace(None)
+    if summary.failed:
+        raise SystemExit("\n".join(summary.lines()))
+    return [f"{Path(file).name}:{line}" for file, line in lines.seen]
+
+
+def table(folder: Path, target: str, topic: str) -> list[Any]:
+    if target == "duckdb":
+        return rows(folder, topic)
+    from deltalake import DeltaTable
+
+    found = DeltaTable(str(folder / "lake" / topic)).to_pyarrow_table().select(["id", "name", "count"])
+    return sorted((tuple(row.values()) for row in found.to_pylist()), key=repr)
+
+
+def clone(source: Path, to: Path) -> Path:
+    """A copy of what a job's folder holds."""
+    to.mkdir()
+    for name in KEPT:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, to / name)
+        elif (source / name).exists():
+            shutil.copy(source / name, to / name)
+    return to
+
+
+def main() -> None:
+    source, target, topic, how = Path(sys.argv[1]), *sys.argv[2:]
+    started = time.monotonic()
+    _, lines = forked(lambda: run(clone(source, source / "whole")))
+    whole = time.monotonic() - started
+    kills: list[dict[str, Any]] = [{"after": whole * part / 16} for part in range(1, 16)]
+    if how == "steps":
+        kills = [{"fatal": number} for number in range(1, len(lines) + 1)]
+    for number, kill in enumerate(kills):
+        folder = clone(source, source / f"kill{number}")
+        killed, _ = forked(lambda kill=kill, folder=folder: run(folder, **kill))
+        forked(lambda folder=folder: run(folder, after=600))
+        _, found = forked(lambda folder=folder: table(folder, target, topic))
+        where = lines[number] if how == "steps" else f"{kill['after']:.2f} s"
+        print(json.dumps({"killed": where if killed else None, "rows": found}), flush=True)
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""What is Delta Lake's own: other writers, its log, its folders."""
+
+import json
+import subprocess
+import sys
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from targets import Target, delete, delta, position, upsert
+
+from millrace.schemas.errors import MissingExtraError, TerminalSinkError, TransientSinkError
+from millrace.schemas.ledger import Account, Commit
+from millrace.transforms.sinks import delta_lake
+from millrace.transforms.sinks.delta_columns import column_name, folder_name, table_name
+from millrace.transforms.sinks.staging import Staging
+
+
+@pytest.fixture
+def target(tmp_path):
+    found = Target("delta", tmp_path)
+    yield found
+    found.close()
+
+
+def opened(target):
+    return DeltaTable(str(target.folder / "lake" / folder_name(target.name)))
+
+
+class Meddling(Commit):
+    """A commit during which another writer commits, `times` times."""
+
+    def settle(self, applied, superseded):
+        settled = super().settle(applied, superseded)
+        if self.meddle:
+            self.meddle.pop()()
+        return settled
+
+
+def meddling(target, meddle, account) -> Commit:
+    commit = Meddling(target.job, (account,))
+    object.__setattr__(commit, "meddle", meddle)
+    return commit
+
+
+def test_a_commit_is_decided_again_on_top_of_another_writers(target):
+    target.apply(upsert(1, id=1, v="a"))
+    other = Target("delta", target.folder, job="other", topic="elsewhere")
+    meddle = [lambda: other.apply(upsert(5, id=1, v="other")), lambda: other.apply(upsert(9, id=2, v="other"))]
+    staged = [target.stage(upsert(4, id=1, v="late"), upsert(4, id=2, v="late"), upsert(4, id=3, v="mine"))]
+    commit = meddling(target, meddle, Account("orders", 0, 1, 4, read=3))
+    (settled,) = target.sink.commit(target.table(), staged, commit)
+    assert (settled.applied, settled.superseded) == (1, 2)
+    assert target.rows() == [(1, "other"), (2, "other"), (3, "mine")]
+    assert (target.next, other.next) == (4, 2)
+    other.close()
+
+
+def test_a_writer_that_is_always_faster_is_a_transient_error(target):
+    target.apply(upsert(1, id=1, v="a"))
+    other = Target("delta", target.folder, job="other", topic="elsewhere")
+    meddle = [lambda at=at: other.apply(upsert(at, id=1, v="other")) for at in range(20)]
+    staged = [target.stage(upsert(100, id=1, v="mine"))]
+    with pytest.raises(TransientSinkError, match="other writers were faster 5 times"):
+        target.sink.commit(target.table(), staged, meddling(target, meddle, Account("orders", 0, 1, 2, read=1)))
+    assert (target.rows(), target.next) == ([(1, "other")], 1)
+    other.close()
+
+
+def test_a_tombstone_of_a_commit_that_failed_does_not_refuse_its_delete(target, monkeypatch):
+    target.apply(upsert(1, id=1, v="a"), upsert(1, id=2, v="b"))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(delta_lake, "merge", killed)
+        target.apply(delete(5, id=1), delete(5, id=7))
+    target.reopen()
+    assert (target.rows(), target.next) == ([(1, "a"), (2, "b")], 2)
+    assert sum(target.apply(delete(5, id=1), delete(5, id=7))) == 2
+    assert target.rows() == [(2, "b")]
+    assert target.apply(upsert(4, id=1, v="late"), upsert(4, id=7, v="late")) == (0, 2)
+
+
+def test_the_ledger_survives_the_clean_up_of_the_log(target):
+    target.apply(upsert(1, id=1, v="a"), truncate=position(0))
+    for at in range(2, 6):
+        target.apply(upsert(at, id=1, v=str(at)))
+    table = opened(target)
+    table.alter.set_table_properties({"delta.logRetentionDuration": "interval 0 seconds"})
+    opened(target).create_checkpoint()
+    opened(target).cleanup_metadata()
+    target.reopen()
+    assert (target.next, target.ledger.truncate) == (5, position(0))
+    assert not (target.folder / "lake" / "orders" / "_delta_log" / f"{1:020}.json").exists()
+
+
+def test_the_rows_and_the_ledger_are_one_commit(target):
+    target.apply(upsert(1, id=1, v="a"))
+    before = opened(target).version()
+    target.apply(upsert(2, id=1, v="b"), delete(2, id=2))
+    table = opened(target)
+    assert table.version() == before + 1
+    account = json.loads(table.history(1)[0]["millrace"])["accounts"][0]
+    assert (account["read"], account["applied"], account["first"], account["stop"]) == (2, 2, 1, 3)
+
+
+def test_many_deletes_do_not_leave_many_small_files(target):
+    for at in range(1, 41):
+        target.apply(delete(at, id=at))
+    graves = DeltaTable(str(target.folder / "lake" / "_millrace_tombstones" / "orders"))
+    assert len(graves.file_uris()) <= 33
+    assert target.apply(*(upsert(at - 1, id=at, v="late") for at in range(1, 41))) == (0, 40)
+
+
+def test_a_delta_table_that_millrace_did_not_make_is_left_alone(target):
+    write_deltalake(str(target.folder / "lake" / "orders"), pa.table({"id": [1]}))
+    with pytest.raises(TerminalSinkError, match=r"lake/orders is a Delta table that Millrace did not make"):
+        target.apply(upsert(1, id=1, v="a"))
+    assert target.sink.tables() == ()
+    assert opened(target).to_pyarrow_table().to_pydict() == {"id": [1]}
+
+
+def test_columns_that_others_added_stop_the_table(target):
+    target.apply(upsert(1, id=1, v="a"))
+    row = opened(target).to_pyarrow_table().append_column("mine", pa.array([1]))
+    write_deltalake(opened(target), row, mode="append", schema_mode="merge")
+    with pytest.raises(TerminalSinkError, match="other columns by now"):
+        target.apply(upsert(2, id=1, v="b"))
+
+
+def test_deltalake_reads_the_table_without_millrace(target):
+    target.schema = pa.schema([("id", pa.int64()), ("a b", pa.uint64()), ("at", pa.timestamp("ms", "UTC"))])
+    target.apply(upsert(1, id=1, **{"a b": 2**64 - 1, "at": 5}))
+    found = opened(target).to_pyarrow_table()
+    assert found.column_names == ["id", "a~20b", "at", "_millrace_position"]
+    assert found.schema.field("a~20b").type == pa.decimal128(20, 0)
+    assert found.schema.field("at").type == pa.timestamp("us", "UTC")
+
+
+@pytest.mark.parametrize("name", ["orders", "a b", "..", "~41", "ä/ö", "😀", "C:\\x", "%2e", ".x"])
+def test_names_of_folders_are_safe_and_come_back(name):
+    assert table_name(folder_name(name)) == name
+    assert "/" not in folder_name(name) and not folder_name(name).startswith(".") and folder_name(name).isascii()
+
+
+def test_different_columns_have_different_names():
+    names = ["a b", "a~20b", "a~b", "a,b", "a`b", "ab"]
+    assert len({column_name(name) for name in names}) == len(names)
+
+
+def test_deltas_are_staged_in_any_store_that_deltalake_opens(target):
+    store = target.folder / "bucket"
+    store.mkdir()
+    staging = Staging(delta_lake.file_system(f"file://{store}", {}), "_millrace_staging")
+    rows = delta(target.schema, [upsert(1, id=1, v="a"), upsert(2, id=2, v=None)])
+    staged = [staging.put(target.table(), rows), staging.put(target.table(), rows)]
+    assert staging.read(staged, target.schema).to_batches()[0].equals(rows)
+    staging.taken(staged[:1])
+    staging.close()
+    assert not list((store / "_millrace_staging").iterdir())
+
+
+def test_without_deltalake_the_error_names_the_extra():
+    script = "import sys; sys.modules['deltalake'] = None; from millrace.transforms.sinks import open_sink"
+    command = [sys.executable, "-c", f"{script}; open_sink('delta', {{'path': 'lake'}})"]
+    done = subprocess.run(command, env={"PYTHONPATH": "src"}, capture_output=True, text=True, check=False)
+    assert f"{MissingExtraError.__name__}: target.type: delta needs an extra" in done.stderr
+    assert "pip install 'millrace[delta]'" in done.stderr
