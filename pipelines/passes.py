@@ -28,7 +28,7 @@ BYTES: Final = 192 << 20
 class Budget:
     """How many offsets the next pass may cover; grows to what `BYTES` of decoded changes allow."""
 
-    offsets: int = FEWEST
+    offsets: int = field(default_factory=lambda: FEWEST)
 
     def learn(self, offsets: int, size: int) -> None:
         """After a pass that covered `offsets` and decoded `size` bytes."""

@@ -8,14 +8,16 @@ departure, kept by `schemas.partial`), or in the target as it was before the com
 import base64
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import pyarrow as pa
 
 from .change import MOVED, POSITION, UNAVAILABLE
 from .partial import MOVED_AT
 from .table import Table
+
+NOWHERE: Final = object()
 
 Row = dict[str, Any]
 KeyValues = tuple[Any, ...]
@@ -33,15 +35,20 @@ def settle_requests(
     left = [row for batch in departures for row in batch.to_pylist()]
     search = _Search(table, _by_key(table, left), {})
     olds = {key for row in (*asked, *left) if (key := old_key(table, row[MOVED])) is not None}
-    search.target.update(lookup(olds | set(search.departures)))
-    for row in asked:
-        origin = old_key(table, row[MOVED])
+    own = {number: key_of(table, row) for number, row in enumerate(asked)}
+    search.target.update(lookup(olds | set(search.departures) | set(own.values())))
+    missed = 0
+    for number, row in enumerate(asked):
+        origin, before = old_key(table, row[MOVED]), search.target.get(own[number], {})
         for name in row[UNAVAILABLE]:
-            row[name] = search.value(origin, row[MOVED_AT], name, frozenset())
+            found = search.value(origin, row[MOVED_AT], name, frozenset())
+            # A replayed key change finds its old key gone, and its own row already filled.
+            row[name] = before.get(name) if found is NOWHERE else found
+            missed += found is NOWHERE and name not in before
     names = [name for name in requests.schema.names if name not in (UNAVAILABLE, MOVED, MOVED_AT)]
     schema = pa.schema([requests.schema.field(name) for name in names])
     whole = pa.RecordBatch.from_pylist([{name: row[name] for name in names} for row in asked], schema=schema)
-    return whole, search.missed
+    return whole, missed
 
 
 @dataclass(slots=True)
@@ -49,10 +56,9 @@ class _Search:
     table: Table
     departures: dict[KeyValues, list[Row]]
     target: dict[KeyValues, Row]
-    missed: int = field(default=0)
 
     def value(self, key: KeyValues | None, at: bytes, name: str, seen: frozenset[tuple[KeyValues, bytes]]) -> Any:
-        """The value of column `name` in the last row that `key` had before the key change at position `at`."""
+        """The value of column `name` in the last row that `key` had before the key change at position `at`, or NOWHERE."""
         if key is not None and (key, at) not in seen:
             row = self._departure(key, at)
             if row is None:
@@ -65,8 +71,7 @@ class _Search:
                 return self.value(old_key(self.table, row[MOVED]), row[MOVED_AT], name, seen | {(key, at)})
             elif name in self.target.get(key, {}):
                 return self.target[key][name]
-        self.missed += 1
-        return None
+        return NOWHERE
 
     def _departure(self, key: KeyValues, at: bytes) -> Row | None:
         """The delete of the same key change: the one of its source order, else the newest before it."""
@@ -79,9 +84,13 @@ class _Search:
 def _by_key(table: Table, rows: list[Row]) -> dict[KeyValues, list[Row]]:
     grouped: dict[KeyValues, list[Row]] = {}
     for row in rows:
-        key = tuple(comparable(row[name], table.columns.field(name).type) for name in table.key)
-        grouped.setdefault(key, []).append(row)
+        grouped.setdefault(key_of(table, row), []).append(row)
     return grouped
+
+
+def key_of(table: Table, row: Row) -> KeyValues:
+    """The row's key, comparable with those that headers name."""
+    return tuple(comparable(row[name], table.columns.field(name).type) for name in table.key)
 
 
 def old_key(table: Table, header: bytes | None) -> KeyValues | None:

@@ -1,6 +1,7 @@
 """Partial rows: unavailable values filled from older rows of the same key in the same window.
 
-A key's changes in position order fall into lives: a delete ends one, a create that a key change made begins one.
+A key's changes in position order fall into lives: a delete ends one (a repeated delete ends the same one), a create
+that a key change made begins one.
 A value is filled only from the same life. What no row of the window holds is left to the target if the life is
 the key's first here; it is a request if the life began with a key change; otherwise it is NULL.
 """
@@ -68,7 +69,7 @@ def _lives(rows: pa.RecordBatch, codes: NDArray[np.int32], positions: NDArray[np
     key_starts = np.r_[True, np.diff(codes[order]) != 0]
     deletes = np.asarray(rows.column(OP))[order] == DELETE
     moved = np.asarray(rows.column(MOVED).is_valid())[order] & ~deletes
-    starts = key_starts | np.r_[False, deletes[:-1]] | moved
+    starts = key_starts | (np.r_[False, deletes[:-1]] & ~deletes) | moved
     start = np.maximum.accumulate(np.where(starts, places, 0))
     key_start = np.maximum.accumulate(np.where(key_starts, places, 0))
     origin = np.where(moved[start], start, -1)

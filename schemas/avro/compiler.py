@@ -247,7 +247,7 @@ def scalar_of(kind: Type) -> pa.DataType | None:
 def _metadata(kind: Type) -> dict[bytes, bytes] | None:
     branches = [branch for branch in kind.children if branch.kind != "null"] if kind.kind == "union" else [kind]
     name = branches[0].connect_name if len(branches) == 1 else None
-    return None if name is None else {b"connect.name": name.encode()}
+    return None if name is None else {b"connect.name": name.encode(errors="backslashreplace")}
 
 
 def _arrow_depth(arrow: pa.DataType) -> int:

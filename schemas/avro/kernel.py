@@ -33,7 +33,7 @@ CODE_BITS: Final = 4
 
 MAX_EMPTY_ITEMS: Final = 1_000
 """Items without bytes (`array<null>`) that a datum may hold: they cost the sender nothing."""
-FREE_CELLS: Final = 1_000_000
+FREE_CELLS: Final = 16_384
 CELLS_PER_BYTE: Final = 64
 """Cells that the items of a datum may take are FREE_CELLS and these for each byte."""
 MAX_CALLS: Final = 64

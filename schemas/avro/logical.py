@@ -4,6 +4,7 @@ Sources: Avro 1.12 specification, "Logical Types"; `io.debezium.time`, `io.debez
 logical type that does not fit its underlying type, or that nobody knows, is ignored, as the specification says.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -12,13 +13,15 @@ from typing import Any, Final
 import pyarrow as pa
 
 from . import program as ops
-from .decimals import MAX_BYTES, MAX_PRECISION
+from .decimals import MAX_BYTES, MAX_PRECISION, MAX_SCALE
 from .types import Type
 
 INT: Final = (-(1 << 31), (1 << 31) - 1)
 LONG: Final = (-(1 << 63), (1 << 63) - 1)
 MILLIS: Final = (-(LONG[1] // 1_000), LONG[1] // 1_000)
 _DAY: Final = 86_400
+
+_NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
 
 DEFAULT_PRECISION: Final = 38
 _UNKNOWN_PRECISION: Final = 64
@@ -165,7 +168,7 @@ def _decimal(kind: Type) -> Scalar:
         scale = _whole(_parameters(kind).get("scale")) or 0
     size = kind.size if kind.kind == "fixed" else -1
     if scale < 0 or max(precision, scale) > MAX_PRECISION:
-        if abs(scale) > 1_000 or size > MAX_BYTES:
+        if abs(scale) > MAX_SCALE or size > MAX_BYTES:
             return _fixed(kind, None) if kind.kind == "fixed" else _PLAIN["bytes"]
         op, limit = (ops.BYTES, MAX_BYTES) if size < 0 else (ops.FIXED, size)
         return Scalar(op, Form.DECIMAL_TEXT, pa.string(), 2, limit, 0, "a decimal", scale)
@@ -191,6 +194,6 @@ def _parameters(kind: Type) -> Mapping[str, Any]:
 
 def _whole(value: Any) -> int | None:
     """A whole number, also as text, or None."""
-    if isinstance(value, str) and value.strip().lstrip("-").isdecimal():
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,7 +1,7 @@
 """A plan: one schema compiled, ready to decode payloads."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -26,8 +26,10 @@ class Decoded:
     def message(self, row: int) -> str:
         """What is wrong with the payload of a row whose error is not 0, in one sentence."""
         step, code = divmod(int(self.errors[row]), 1 << kernel.CODE_BITS)
-        place = self._places[step]
-        return _MESSAGES[code].format(place=place, what=place.what, detail=int(self._details[row]))
+        place, detail = self._places[step], int(self._details[row])
+        if code == kernel.LEFT_OVER and detail == 1:
+            return "1 byte left over"
+        return _MESSAGES[code].format(place=place, what=place.what, detail=detail)
 
 
 _MESSAGES: Final = {
@@ -64,11 +66,10 @@ class Plan:
     def decode(self, data: NDArray[np.uint8], at: NDArray[np.int64], length: NDArray[np.int64]) -> Decoded:
         """Decode `data[at[i] : at[i] + length[i]]` as row i; every payload is read to its last byte.
 
-        Arrays may be views of buffers that the call made, never of `data`.
+        The array may share one buffer among its columns, never with `data`. Raises SchemaError where a column would hold
+        more than 2 GiB.
         """
-        data = np.ascontiguousarray(data, np.uint8).view()
-        data.flags.writeable = False
-        at, length = np.ascontiguousarray(at, np.int64), np.ascontiguousarray(length, np.int64)
+        data, at, length = _frozen(data, np.uint8), _frozen(at, np.int64), _frozen(length, np.int64)
         errors, details = np.zeros(len(at), np.int32), np.zeros(len(at), np.int64)
         rows = np.zeros(self._linked.levels, np.int64)
         if self._linked.levels > 1:
@@ -96,6 +97,13 @@ class Plan:
         if not slots.good.all():
             _blank(slots, self._linked)
         return slots
+
+
+def _frozen(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """A view that cannot be written to, so that the kernel is compiled for one kind of array."""
+    view = np.ascontiguousarray(array, dtype).view()
+    view.flags.writeable = False
+    return view
 
 
 def _starts(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:

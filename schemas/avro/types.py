@@ -187,6 +187,8 @@ def _texts(texts: Any, what: str) -> list[str]:
         raise SchemaError(f"the {what} must be a list of names")
     if len(set(texts)) != len(texts):
         raise SchemaError(f"the {what} repeat a name")
+    if any("\ud800" <= letter <= "\udfff" for text in texts for letter in text):
+        raise SchemaError(f"the {what} hold half a character (a lone surrogate)")
     if any(len(text) > MAX_SYMBOL for text in texts):
         raise SchemaError(f"the {what} hold a name of more than {MAX_SYMBOL} characters")
     return texts

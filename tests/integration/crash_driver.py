@@ -103,8 +103,9 @@ def clone(source: Path, to: Path) -> Path:
 
 def main() -> None:
     source, target, topic, how = Path(sys.argv[1]), *sys.argv[2:]
+    _, lines = forked(lambda: run(clone(source, source / "traced")))
     started = time.monotonic()
-    _, lines = forked(lambda: run(clone(source, source / "whole")))
+    forked(lambda: run(clone(source, source / "whole"), after=600))
     whole = time.monotonic() - started
     kills: list[dict[str, Any]] = [{"after": whole * part / 16} for part in range(1, 16)]
     if how == "steps":

@@ -48,7 +48,9 @@ def test_widening_is_symmetric(left, right):
 def folds(kinds):
     """What all orders of these types come to."""
     orders = itertools.permutations(kinds)
-    return {normal(functools.reduce(lambda old, new: old and widened(old, new), order)) for order in orders}
+    return {
+        normal(functools.reduce(lambda old, new: None if old is None else widened(old, new), order)) for order in orders
+    }
 
 
 @given(TYPES, TYPES, TYPES)

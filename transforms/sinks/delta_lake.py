@@ -42,9 +42,27 @@ def open_table(uri: str, options: Mapping[str, str]) -> DeltaTable | None:
         return None
 
 
+class _Bytes:
+    """A stream of deltalake that takes Arrow's buffers too, not only bytes."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, data: Any) -> int:
+        return self._stream.write(bytes(data))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Files(DeltaStorageHandler):
+    def open_output_stream(self, path: str, metadata: dict[str, str] | None = None) -> pa.PythonFile:
+        return pa.PythonFile(_Bytes(self._handler.open_output_stream(path, metadata)))
+
+
 def file_system(uri: str, options: Mapping[str, str]) -> pafs.FileSystem:
     """The files below a URL, by paths relative to it."""
-    return pafs.PyFileSystem(DeltaStorageHandler(uri, dict(options)))
+    return pafs.PyFileSystem(_Files(uri, dict(options)))
 
 
 def create(uri: str, schema: pa.Schema, options: Mapping[str, str]) -> DeltaTable:
