@@ -73,8 +73,8 @@ def _to_the_end(state: Run) -> None:
     routes = find_routes(state.job, state.broker)
     live = {topic: route for topic, route in routes.items() if route.table not in state.failed}
     frontier = find_frontier(state.job, state.broker, state.sink, live)
-    for table, error in frontier.lost.items():
-        _fail(state, table, error)
+    for name, error in frontier.lost.items():
+        _fail(state, name, error)
     _anchor(state, live, frontier)
     stretch = Stretch(frontier.next, frontier.end)
     state.progress.update(stretch.next, stretch.end)
@@ -150,8 +150,8 @@ def _anchor(state: Run, routes: Mapping[str, Route], frontier: Frontier) -> None
 
 def _closed(state: Run) -> Summary:
     summary = state.summary
-    for table, error in state.failed.items():
-        summary.table(table).error = str(error)
+    for name, error in state.failed.items():
+        summary.table(name).error = str(error)
     for table in summary.tables.values():
         if table.table in state.sink.tables():
             table.where = state.sink.describe(table.table)

@@ -110,7 +110,7 @@ def _envelopes(page: Page, group: Group, value: pa.StructArray) -> None:
     _truncates(page, group, np.flatnonzero(good & (op == TRUNCATE)), position)
     rows = np.flatnonzero(good & (op != TRUNCATE) & (op != MESSAGE))
     if len(rows):
-        _row_changes(page, group, _Rows(rows, op, position, len(rows) == len(op)))
+        _row_changes(page, group, value, _Rows(rows, op, position, len(rows) == len(op)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,8 @@ def _truncates(page: Page, group: Group, rows: NDArray[np.int64], position: pa.A
     page.done.truncate = max(newest, page.done.truncate or b"")
 
 
-def _row_changes(page: Page, group: Group, rows: _Rows) -> None:
-    value, records = group.value, group.rows[rows.index]
+def _row_changes(page: Page, group: Group, value: pa.StructArray, rows: _Rows) -> None:
+    records = group.rows[rows.index]
     after = rows.of(value.field("after"))
     columns = {field.name: after.field(i) for i, field in enumerate(after.type)}
     refuse_own_names(page.route.table, columns)
@@ -198,8 +198,9 @@ def _key_of_rows(
         return None
     olds: dict[str, pa.Array] = {}
     for name in key:
-        has_old = before is not None and before.type.get_field_index(name) >= 0
-        olds[name] = before.field(name) if has_old else pa.nulls(len(deletes), columns[name].type)
+        olds[name] = pa.nulls(len(deletes), columns[name].type)
+        if before is not None and before.type.get_field_index(name) >= 0:
+            olds[name] = before.field(name)
         columns[name] = pc.if_else(pa.array(deletes), olds[name], columns[name])
     whole = np.logical_and.reduce([np.asarray(columns[name].is_valid()) for name in key])
     if not whole.all():
@@ -227,7 +228,7 @@ def _tombstones(page: Page, group: Group) -> None:
         return
     names = () if group.key is None else tuple(field.name for field in group.key.type)
     key = page.route.key or names
-    if not key or not set(key) <= set(names):
+    if group.key is None or not key or not set(key) <= set(names):
         page.fail(group.rows[rows], "a tombstone without the key of the row that it deletes", group.schema_id)
         return
     page.done.key = key

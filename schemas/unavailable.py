@@ -28,8 +28,7 @@ def blank_unavailable(columns: dict[str, pa.Array]) -> tuple[dict[str, pa.Array]
     blanked = dict(columns)
     for name, mask in masks.items():
         array = columns[name]
-        kept = pa.array(np.where(mask, None, np.arange(len(array))), pa.int64(), from_pandas=True)
-        blanked[name] = array.take(kept)
+        blanked[name] = array.take(pa.array(np.arange(len(array)), mask=mask))
     return blanked, names_by_row(masks, len(next(iter(columns.values()))))
 
 

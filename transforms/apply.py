@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 import apache_beam as beam
@@ -79,7 +80,7 @@ class Covers(StrEnum):
     LEDGER = "ledger"
 
 
-class Stage(beam.DoFn):  # type: ignore[misc]
+class Stage(beam.DoFn):
     """((table, shard), changes of a window) to (table, Part or Failure)."""
 
     def __init__(self, target: Target) -> None:
@@ -133,7 +134,7 @@ class CommitSettings:
     covers: Covers = Covers.WHOLE
 
 
-class Apply(beam.DoFn):  # type: ignore[misc]
+class Apply(beam.DoFn):
     """(table, items of a window) to Outcome or Failure: one commit, or none of it."""
 
     def __init__(self, settings: CommitSettings) -> None:
@@ -241,12 +242,11 @@ def _settled_requests(sink: Sink, parts: Sequence[Part]) -> tuple[list[Staged], 
     departures = [part.departures for part in parts if part.departures is not None]
     staged, unfilled = [], 0
     for part in parts:
-        if part.requests is None:
-            continue
-        table = part.staged.table
-        rows, missed = settle_requests(table, part.requests, departures, lambda keys, of=table: rows_of(sink, of, keys))
-        unfilled += missed
-        staged.append(sink.stage(table, rows))
+        if part.requests is not None:
+            table = part.staged.table
+            rows, missed = settle_requests(table, part.requests, departures, partial(rows_of, sink, table))
+            unfilled += missed
+            staged.append(sink.stage(table, rows))
     return staged, unfilled
 
 

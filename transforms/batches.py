@@ -4,6 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 from apache_beam import coders
+from apache_beam.coders.typecoders import registry
 
 
 class RecordBatchCoder(coders.Coder):
@@ -29,4 +30,4 @@ class RecordBatchCoder(coders.Coder):
         return pa.RecordBatch
 
 
-coders.registry.register_coder(pa.RecordBatch, RecordBatchCoder)
+registry.register_coder(pa.RecordBatch, RecordBatchCoder)

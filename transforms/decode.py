@@ -1,7 +1,7 @@
 """Blocks to changes, sent to the shard of their key; counts and dead letters to the commit of their table."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +24,10 @@ from ..schemas.upsert import UpsertDecoder
 
 RECEIPTS: Final = "receipts"
 KEY: Final = b"millrace.key"
-DECODERS: Final = {"debezium": DebeziumDecoder, "upsert": UpsertDecoder}
+DECODERS: Final[Mapping[str, Callable[[Contracts, str, Route, Framing], BlockDecoder]]] = {
+    "debezium": DebeziumDecoder,
+    "upsert": UpsertDecoder,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ class Failure:
     error: MillraceError
 
 
-class Decode(beam.DoFn):  # type: ignore[misc]
+class Decode(beam.DoFn):
     """Block to ((table, shard), changes), and (table, Receipt or Failure) as `RECEIPTS`.
 
     With `every` (milliseconds) the changes are cut by their own time, and stamped with the start of their window.

@@ -14,7 +14,7 @@ _LOCK: Final = threading.Lock()
 _POSTED: Final[dict[str, list[Outcome | Failure]]] = defaultdict(list)
 
 
-class Post(beam.DoFn):  # type: ignore[misc]
+class Post(beam.DoFn):
     """Outcome to nothing: posted under the name of the pass. For runners whose workers are threads of this process."""
 
     def __init__(self, name: str) -> None:

@@ -1,8 +1,8 @@
 """Avro payloads to Arrow columns, without Python per record: exact to the last byte, errors by payload.
 
-Bad payloads are refused, never a crash: numbers of more than 64 bits (an int: 32), lengths, branches, symbols and booleans
-that cannot be, invalid UTF-8, blocks that are not as long as they say, decimals beyond their precision, times beyond
-their day (24:00:00 is in it), bytes left over. Where memory or the stack is at stake there are limits:
+Bad payloads are refused, never a crash: numbers of more than 64 bits (an int: 32), lengths, branches, symbols and
+booleans that cannot be, invalid UTF-8, blocks that are not as long as they say, decimals beyond their precision, times
+beyond their day (24:00:00 is in it), bytes left over. Where memory or the stack is at stake there are limits:
 
     items without bytes in a datum           1,000 (`array<null>`)
     cells that the items of a datum take     16,384, and 64 for each byte of the payload

@@ -1,7 +1,8 @@
 """How the loops of this package are compiled: once, kept on disk, without the GIL.
 
 They allocate nothing, so numba's counting of references is switched off: it takes more than nine tenths of the time
-of a loop over small handlers that pass arrays on. `inlined` is for the handlers that most bytes meet.
+of a loop over small handlers that pass arrays on. `inlined` is for the handlers that most bytes meet. The
+copy on disk is renewed when a loop's own file changes, not when one that it calls does: then delete `__pycache__`.
 """
 
 from typing import Any, Final

@@ -1,45 +1,34 @@
 """The interpreter: one compiled loop that walks payloads by a program and writes columns.
 
-Compiled once by numba for all schemas. A handler returns the position behind what it read, or an error's number,
-negated. Format: Avro 1.12 specification, "Binary Encoding".
+Compiled once by numba for all schemas. Format: Avro 1.12 specification, "Binary Encoding".
 """
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import program as ops
-from .decimals import fits_precision
+from .faults import (
+    BLOCK_SIZE,
+    CELLS,
+    CELLS_PER_BYTE,
+    CODE_BITS,
+    DEPTH,
+    FREE_CELLS,
+    ITEMS,
+    LEFT_OVER,
+    MAX_CALLS,
+    MAX_EMPTY_ITEMS,
+    NEGATIVE,
+    TRUNCATED,
+    VARINT,
+)
 from .jit import compiled, inlined
 from .program import JUMP, LEVEL, OP, SLOT, STRIDE, VALID, A, B
-from .text import NO_TIME, PLACEHOLDER_TIME, instant, is_utf8
+from .values import NOTE, integer, nullable, scalar, span, union, varint
 
-TRUNCATED: Final = 1
-VARINT: Final = 2
-RANGE: Final = 3
-NEGATIVE: Final = 4
-UTF8: Final = 5
-BRANCH: Final = 6
-PRECISION: Final = 7
-INSTANT: Final = 8
-LEFT_OVER: Final = 9
-ITEMS: Final = 10
-CELLS: Final = 11
-BLOCK_SIZE: Final = 12
-DEPTH: Final = 13
-TOO_LONG: Final = 14
-CODE_BITS: Final = 4
-
-MAX_EMPTY_ITEMS: Final = 1_000
-"""Items without bytes (`array<null>`) that a datum may hold: they cost the sender nothing."""
-FREE_CELLS: Final = 16_384
-CELLS_PER_BYTE: Final = 64
-"""Cells that the items of a datum may take are FREE_CELLS and these for each byte."""
-MAX_CALLS: Final = 64
-"""How deep records that contain themselves may be nested."""
-
-NOTE, EMPTY, USED, ALLOWED = 0, 1, 2, 3
+EMPTY, USED, ALLOWED = 1, 2, 3
 REMAINING, TOTAL, BLOCK_END, ROW = 0, 1, 2, 3
 
 
@@ -93,26 +82,22 @@ def _datum(data, p, end, row, program, state):  # type: ignore[no-untyped-def]
         at = pc
         pc += 1
         if op == ops.NULLABLE:
-            p, pc = _nullable(data, p, end, at, program, row, state)
+            p, pc = nullable(data, p, end, at, program, row, state)
         elif op == ops.INTEGER:
-            p = _integer(data, p, end, at, program, row, state)
+            p = integer(data, p, end, at, program, row, state)
         elif op in (ops.STRING, ops.BYTES):
-            p = _span(data, p, end, at, program, row, state)
+            p = span(data, p, end, at, program, row, state)
         elif op < ops.UNION:
-            p = _scalar(data, p, end, at, program, row, state)
+            p = scalar(data, p, end, at, program, row, state)
         elif op == ops.GOTO:
             pc = program[at, JUMP]
         elif op == ops.MARK:
             if program[at, VALID] >= 0:
                 state.valid[program[at, VALID] + row] = 1
         elif op == ops.UNION:
-            p, pc = _union(data, p, end, at, program, state)
+            p, pc = union(data, p, end, at, program, state)
         elif op == ops.REPEAT:
-            state.frames[depth, REMAINING] = 0
-            state.frames[depth, TOTAL] = 0
-            state.frames[depth, BLOCK_END] = -1
-            state.frames[depth, ROW] = row
-            depth += 1
+            depth = _begin(state, depth, row)
         elif op == ops.NEXT:
             p, pc, row, depth = _next(data, p, end, at, program, depth, state)
         elif op == ops.CALL:
@@ -129,165 +114,31 @@ def _datum(data, p, end, row, program, state):  # type: ignore[no-untyped-def]
                 return 0
             state.notes[NOTE] = end - p
             p = -LEFT_OVER
-        elif program[at, SLOT] >= 0:
-            slot = program[at, SLOT] + row
-            if op == ops.OPEN:
-                state.values[slot] = p
-            else:
-                state.values[slot + program[at, STRIDE]] = p - state.values[slot]
+        else:
+            _bound(p, at, program, row, state)
         if p < 0:
             return (at << CODE_BITS) - p
 
 
-@inlined
-def varint(data, p, end):  # type: ignore[no-untyped-def]
-    """The position behind a zigzag number of at most 64 bits, and the number."""
-    if p < end and data[p] < 128:
-        return p + 1, np.int64(data[p] >> 1) ^ -np.int64(data[p] & 1)
-    bits = np.uint64(0)
-    shift = np.uint64(0)
-    while p < end:
-        byte = np.uint64(data[p])
-        p += 1
-        bits |= (byte & np.uint64(127)) << shift
-        if byte < np.uint64(128):
-            if shift == np.uint64(63) and byte > np.uint64(1):
-                return -VARINT, 0
-            return p, np.int64(bits >> np.uint64(1)) ^ -np.int64(bits & np.uint64(1))
-        shift += np.uint64(7)
-        if shift > np.uint64(63):
-            return -VARINT, 0
-    return -TRUNCATED, 0
-
-
-@inlined
-def _nullable(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
-    p, branch = varint(data, p, end)
-    if p < 0:
-        return p, at
-    if branch == program[at, A]:
-        return p, program[at, JUMP]
-    if branch != 1 - program[at, A]:
-        state.notes[NOTE] = branch
-        return -BRANCH, at
-    if program[at, VALID] >= 0:
-        state.valid[program[at, VALID] + row] = 1
-    return p, at + 1
+@compiled
+def _begin(state, depth, row):  # type: ignore[no-untyped-def]
+    """Put a loop on the stack; its new depth."""
+    state.frames[depth, REMAINING] = 0
+    state.frames[depth, TOTAL] = 0
+    state.frames[depth, BLOCK_END] = -1
+    state.frames[depth, ROW] = row
+    return depth + 1
 
 
 @compiled
-def _union(data, p, end, at, program, state):  # type: ignore[no-untyped-def]
-    p, branch = varint(data, p, end)
-    if p < 0:
-        return p, at
-    if branch < 0 or branch >= program[at, A]:
-        state.notes[NOTE] = branch
-        return -BRANCH, at
-    return p, at + 1 + branch
-
-
-@inlined
-def _integer(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
-    p, value = varint(data, p, end)
-    if p < 0:
-        return p
-    if value < program[at, A] or value > program[at, B]:
-        state.notes[NOTE] = value
-        return -RANGE
-    if program[at, SLOT] >= 0:
-        state.values[program[at, SLOT] + row] = value
-    return p
-
-
-@inlined
-def _length(data, p, end, state):  # type: ignore[no-untyped-def]
-    """The position behind a length, and the length, which lies in the payload."""
-    p, length = varint(data, p, end)
-    if p < 0:
-        return p, 0
-    state.notes[NOTE] = length
-    if length < 0:
-        return -NEGATIVE, 0
-    if length > end - p:
-        return -TRUNCATED, 0
-    return p, length
-
-
-@inlined
-def _span(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
-    p, length = _length(data, p, end, state)
-    if p < 0:
-        return p
-    if program[at, OP] == ops.STRING:
-        if not is_utf8(data, p, p + length):
-            return -UTF8
-    elif length > program[at, A]:
-        return -TOO_LONG
+def _bound(p, at, program, row, state):  # type: ignore[no-untyped-def]
+    """Keep where a span begins (OPEN), or how long it is (CLOSE)."""
     if program[at, SLOT] >= 0:
         slot = program[at, SLOT] + row
-        state.values[slot] = p
-        state.values[slot + program[at, STRIDE]] = length
-    return p + length
-
-
-@compiled
-def _scalar(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
-    """The rarer types of one value."""
-    op = program[at, OP]
-    if op == ops.DECIMAL:
-        return _decimal(data, p, end, at, program, row, state)
-    if op == ops.ZONED:
-        return _zoned(data, p, end, at, program, row, state)
-    size = program[at, A]
-    if end - p < size:
-        return -TRUNCATED
-    slot = program[at, SLOT] + row
-    bits = np.uint64(0)
-    if op != ops.FIXED:
-        for i in range(size):
-            bits |= np.uint64(data[p + i]) << np.uint64(8 * i)
-        if op == ops.BOOLEAN and bits > np.uint64(1):
-            state.notes[NOTE] = np.int64(bits)
-            return -RANGE
-    if program[at, SLOT] >= 0:
-        state.values[slot] = p if op == ops.FIXED else np.int64(bits)
-        if op == ops.FIXED:
-            state.values[slot + program[at, STRIDE]] = size
-    return p + size
-
-
-@compiled
-def _decimal(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
-    length = program[at, A]
-    if length < 0:
-        p, length = _length(data, p, end, state)
-        if p < 0:
-            return p
-    elif end - p < length:
-        return -TRUNCATED
-    if not fits_precision(data, p, length, program[at, B], state.words):
-        return -PRECISION
-    if program[at, SLOT] >= 0:
-        slot = program[at, SLOT] + row
-        for i in range(2 if program[at, B] <= 38 else 4):
-            state.values[slot + i * program[at, STRIDE]] = np.int64(state.words[i])
-    return p + length
-
-
-@compiled
-def _zoned(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
-    p, length = _length(data, p, end, state)
-    if p < 0:
-        return p
-    if not is_utf8(data, p, p + length):
-        return -UTF8
-    micros = instant(data, p, p + length)
-    if micros == NO_TIME:
-        return -INSTANT
-    if program[at, SLOT] >= 0:
-        state.values[program[at, SLOT] + row] = micros
-        state.valid[program[at, VALID] + row] = 0 if micros == PLACEHOLDER_TIME else 1
-    return p + length
+        if program[at, OP] == ops.OPEN:
+            state.values[slot] = p
+        else:
+            state.values[slot + program[at, STRIDE]] = p - state.values[slot]
 
 
 @compiled

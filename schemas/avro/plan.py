@@ -1,7 +1,7 @@
 """A plan: one schema compiled, ready to decode payloads."""
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from . import kernel
 from .columns import Column, Slots, build
 from .compiler import Compiler, Keep
+from .faults import CODE_BITS, sentence
 from .program import Linked, Place, link
 from .types import Schema, parse_schema
 
@@ -25,29 +26,8 @@ class Decoded:
 
     def message(self, row: int) -> str:
         """What is wrong with the payload of a row whose error is not 0, in one sentence."""
-        step, code = divmod(int(self.errors[row]), 1 << kernel.CODE_BITS)
-        place, detail = self._places[step], int(self._details[row])
-        if code == kernel.LEFT_OVER and detail == 1:
-            return "1 byte left over"
-        return _MESSAGES[code].format(place=place, what=place.what, detail=detail)
-
-
-_MESSAGES: Final = {
-    kernel.TRUNCATED: "truncated in {place}",
-    kernel.VARINT: "a number of more than 64 bits in {place}",
-    kernel.RANGE: "{detail} is not {what} in {place}",
-    kernel.NEGATIVE: "negative length {detail} in {place}",
-    kernel.UTF8: "invalid UTF-8 in {place}",
-    kernel.BRANCH: "no branch {detail} in the union of {what} in {place}",
-    kernel.PRECISION: "more than {what} in {place}",
-    kernel.INSTANT: "not an ISO 8601 instant that 64 bits of microseconds can hold in {place}",
-    kernel.LEFT_OVER: "{detail} bytes left over",
-    kernel.ITEMS: f"{{detail}} items without bytes in {{place}}: more than {kernel.MAX_EMPTY_ITEMS} in a datum",
-    kernel.CELLS: "{detail} items in {place} would take too much memory for the size of the payload",
-    kernel.BLOCK_SIZE: "a block of items is not as long as it says in {place}",
-    kernel.DEPTH: f"more than {kernel.MAX_CALLS} {{what}} in {{place}}",
-    kernel.TOO_LONG: "{detail} bytes are too long for a decimal in {place}",
-}
+        step, code = divmod(int(self.errors[row]), 1 << CODE_BITS)
+        return sentence(code, self._places[step], int(self._details[row]))
 
 
 class Plan:
@@ -66,8 +46,8 @@ class Plan:
     def decode(self, data: NDArray[np.uint8], at: NDArray[np.int64], length: NDArray[np.int64]) -> Decoded:
         """Decode `data[at[i] : at[i] + length[i]]` as row i; every payload is read to its last byte.
 
-        The array may share one buffer among its columns, never with `data`. Raises SchemaError where a column would hold
-        more than 2 GiB.
+        The array may share one buffer among its columns, never with `data`. Raises SchemaError where a column would
+        hold more than 2 GiB.
         """
         data, at, length = _frozen(data, np.uint8), _frozen(at, np.int64), _frozen(length, np.int64)
         errors, details = np.zeros(len(at), np.int32), np.zeros(len(at), np.int64)

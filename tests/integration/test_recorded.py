@@ -9,10 +9,11 @@ from decimal import Decimal
 import pytest
 import recorded_stream
 from jobs import run_once, send
+
 from millrace.pipelines import passes
 from millrace.pipelines.config import load_job
 from millrace.pipelines.verify import verify_job
-from millrace.transforms.canonical import encode, natural
+from millrace.transforms.canonical import encode, natural, number
 from millrace.transforms.meeting import from_target
 from millrace.transforms.sinks import open_sink
 
@@ -53,9 +54,14 @@ NOT_COMPARABLE = "hold"
 AS_TEXT = "weight"
 
 
+def from_text(text):
+    sign, digits, exponent = Decimal(text).as_tuple()
+    return number((-1) ** sign * int("".join(map(str, digits))), -exponent)
+
+
 def canonical(name, column):
     if name == AS_TEXT:
-        return [None if text is None else natural(Decimal(text)) for text in column.to_pylist()]
+        return [None if text is None else from_text(text) for text in column.to_pylist()]
     return from_target(column)
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from millrace.schemas.avro import compile_plan, kernel
+from millrace.schemas.avro import compile_plan, faults
 
 STREAM = Path(__file__).parents[1] / "data" / "debezium-postgres"
 
@@ -47,12 +47,12 @@ WIDE = Context(prec=100)
 PRIMITIVES = ["boolean", "int", "long", "float", "double", "bytes", "string"]
 FAILURES = (EOFError, IndexError, ValueError, KeyError, OverflowError, TypeError, struct.error, StopIteration)
 STRICTER = {
-    kernel.VARINT: "fastavro lets numbers of more than 64 bits wrap",
-    kernel.RANGE: "fastavro takes any byte as a boolean, 64 bits as an int, any time, and enum indices from the end",
-    kernel.NEGATIVE: "fastavro reads to the end for a negative length",
-    kernel.BRANCH: "fastavro takes branches from the end",
-    kernel.BLOCK_SIZE: "fastavro ignores the size of a block",
-    kernel.PRECISION: "fastavro ignores the precision",
+    faults.VARINT: "fastavro lets numbers of more than 64 bits wrap",
+    faults.RANGE: "fastavro takes any byte as a boolean, 64 bits as an int, any time, and enum indices from the end",
+    faults.NEGATIVE: "fastavro reads to the end for a negative length",
+    faults.BRANCH: "fastavro takes branches from the end",
+    faults.BLOCK_SIZE: "fastavro ignores the size of a block",
+    faults.PRECISION: "fastavro ignores the precision",
 }
 
 
@@ -343,7 +343,7 @@ def test_damaged_payloads_are_refused_or_read_as_fastavro_reads_them(drawn):
             assert repr(rows[row]) == repr(normal(expected[0], schema, known))
         else:
             assert decoded.message(row)
-            assert expected is None or decoded.errors[row] % (1 << kernel.CODE_BITS) in STRICTER
+            assert expected is None or decoded.errors[row] % (1 << faults.CODE_BITS) in STRICTER
 
 
 @SLOW

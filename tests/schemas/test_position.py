@@ -18,7 +18,9 @@ def test_bytes_compare_as_the_numbers_do(places):
         np.array(part, kind) for part, kind in zip(zip(*places, strict=True), ("u8", "u8", "i8"), strict=True)
     )
     packed = pack(commit, inner, offset)
-    assert sorted(packed.to_pylist()) == [bytes.fromhex("{:016x}{:016x}{:016x}".format(*place)) for place in sorted(places)]
+    assert sorted(packed.to_pylist()) == [
+        bytes.fromhex("{:016x}{:016x}{:016x}".format(*place)) for place in sorted(places)
+    ]
     assert [tuple(row) for row in unpack(packed).tolist()] == places
     assert unpack(packed.slice(1)).tolist() == [list(place) for place in places[1:]]
 

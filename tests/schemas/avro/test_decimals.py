@@ -44,6 +44,11 @@ def test_any_bytes_fit_if_their_number_does(content, precision):
     assert fits == (abs(int.from_bytes(content, "big", signed=True)) < 10**precision)
 
 
+def test_a_power_of_two_beyond_the_words_does_not_pass_for_zero():
+    for content in (b"\xff" + bytes(32), b"\xff\xff" + bytes(32), b"\x01" + bytes(32), b"\0\xff" + bytes(31)):
+        assert not fits_precision(frozen(content), 0, len(content), 76, np.zeros(4, np.uint64))
+
+
 def texts(pairs):
     contents = [content for content, _ in pairs]
     length = np.array([len(content) for content in contents], np.int64)

@@ -122,7 +122,7 @@ def test_types(schema, payload, arrow, value):
         ({"logicalType": "decimal", "precision": 12, "scale": 2}, pa.decimal128(12, 2)),
         ({"logicalType": "decimal", "precision": 0, "scale": 2}, pa.decimal128(38, 2)),
         (
-            {"connect.parameters": {"scale": "--2", "connect.decimal.precision": "9" * 5_000}, "scale": 2},
+            {"connect.parameters": {"scale": "--2", "connect.decimal.precision": "9" * 5000}, "scale": 2},
             pa.decimal128(38, 2),
         ),
     ],

@@ -101,6 +101,11 @@ def test_a_failed_payload_leaves_no_items_behind():
     assert len(decoded.array.values) == 6
 
 
+def test_a_failed_payload_leaves_no_bytes_behind():
+    decoded = decode(ORDER, GOOD, GOOD + b"?", GOOD)
+    assert decoded.array.field("after").field("name").buffers()[2].to_pybytes() == b"abab"
+
+
 def test_no_payloads_give_an_empty_array():
     assert decode(ORDER).array.type == compile_plan(ORDER).arrow_type
     assert len(decode({"type": "map", "values": "int"}).array) == 0
