@@ -185,6 +185,18 @@ def test_a_truncate_alone_empties_the_table(target):
     assert target.rows() == [(2, "above")]
 
 
+@pytest.mark.parametrize("left", ["nothing", "a newer row"])
+def test_a_truncate_that_finds_nothing_to_remove_is_kept(target, left):
+    target.apply(upsert(20, id=1, v="above"))
+    if left == "nothing":
+        target.apply(delete(21, id=1))
+    next_offset = target.next
+    account = Account("orders", 0, next_offset, next_offset + 1, read=1)
+    target.commit([], account, truncate=position(10), truncates={0: 1})
+    assert (target.next, target.ledger.truncate) == (next_offset + 1, position(10))
+    assert target.apply(upsert(9, id=5, v="late")) == (0, 1)
+
+
 def test_two_tables_do_not_touch_each_other(target):
     other = Target(target.kind, target.folder, name="items", _sink=target.sink)
     target.apply(upsert(5, id=1, v="order"))

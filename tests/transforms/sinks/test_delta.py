@@ -1,6 +1,7 @@
 """What is Delta Lake's own: other writers, its log, its folders."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -165,6 +166,12 @@ def test_deltas_are_staged_in_any_store_that_deltalake_opens(target):
 def test_without_deltalake_the_error_names_the_extra():
     script = "import sys; sys.modules['deltalake'] = None; from millrace.transforms.sinks import open_sink"
     command = [sys.executable, "-c", f"{script}; open_sink('delta', {{'path': 'lake'}})"]
-    done = subprocess.run(command, env={"PYTHONPATH": "src"}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert f"{MissingExtraError.__name__}: target.type: delta needs an extra" in done.stderr
     assert "pip install 'millrace[delta]'" in done.stderr

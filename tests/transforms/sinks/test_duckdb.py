@@ -1,5 +1,6 @@
 """What is DuckDB's own: its file, its limits, and what people do to its tables."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pytest
 from targets import Target, delete, upsert
 
-from millrace.schemas.errors import JobError, SinkError, TerminalSinkError
+from millrace.schemas.errors import JobError, SinkError, TerminalSinkError, TransientSinkError
 from millrace.schemas.ledger import Account
 from millrace.transforms.sinks import open_sink
 
@@ -130,9 +131,9 @@ FULL_DISK = """
 
 
 def test_a_full_disk_commits_nothing(target):
-    paths = ":".join(["src", "tests"])
     command = [sys.executable, "-c", textwrap.dedent(FULL_DISK), str(target.folder)]
-    done = subprocess.run(command, env={"PYTHONPATH": paths}, capture_output=True, text=True, check=False, timeout=60)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert "refused" in done.stdout, done.stderr
     assert "nothing was committed" in done.stdout
     assert (target.rows(), target.next) == ([(1, "a")], 1)
@@ -179,8 +180,6 @@ def test_sinks_of_one_process_share_the_file(target):
 
 def retried(call):
     """As the job does: a transient error is worth another try."""
-    from millrace.schemas.errors import TransientSinkError
-
     for _ in range(200):
         try:
             return call()
