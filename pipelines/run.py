@@ -22,7 +22,7 @@ from ..transforms.sinks import Sink
 from ..transforms.sources.broker import Broker, open_broker
 from .frontier import Frontier, find_frontier, find_routes
 from .job import Job
-from .passes import Budget, PassResult, Stretch, run_pass
+from .passes import Budget, PassResult, Stretch, keep_memory, run_pass
 from .progress import Progress
 from .summary import Summary
 from .sync import Sync, Windows
@@ -52,6 +52,7 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
     until SIGINT or SIGTERM: the pass that runs is committed, then the run ends. Raises JobError, SourceError,
     SinkError for what stops the whole run; a table that stops is in the summary.
     """
+    keep_memory()
     started, clock, cpu = datetime.now(UTC), time.monotonic(), time.process_time()
     target = Target(job.target.type, job.target.settings())
     format = Format(type=job.format.type, contracts=job.format.contracts(), framing=job.format.framing)

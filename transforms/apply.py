@@ -21,7 +21,8 @@ from ..schemas.secrets import resolve
 from ..schemas.table import Table
 from .compact import compact
 from .dead_letters import DeadLetterFiles, Limit
-from .decode import Failure, Receipt, table_key
+from .decode import Failure, Receipt
+from .gather import superseded_before, table_key
 from .sinks import Sink, Staged, open_sink
 
 LOGGER: Final = logging.getLogger("millrace")
@@ -103,13 +104,15 @@ class Stage(beam.DoFn):
 def stage(sink: Sink, name: str, batches: Sequence[pa.RecordBatch]) -> Part:
     """Compact the changes of one shard and stage its delta. Raises IncompatibleSchemaError, SinkError."""
     done = compact(name, table_key(batches[0]), batches)
-    rows = _counted(done.delta)
+    rows, superseded = _counted(done.delta), Counter(done.superseded)
+    for batch in batches:
+        superseded.update(superseded_before(batch))
     if done.requests is not None:
         rows.update(_counted(done.requests))
     return Part(
         staged=sink.stage(done.table, done.delta),
         rows={number: count for number, count in rows.items() if number >= 0},
-        superseded=done.superseded,
+        superseded=superseded,
         requests=done.requests,
         departures=done.departures,
     )

@@ -1,6 +1,5 @@
 """Blocks to changes, sent to the shard of their key; counts and dead letters to the commit of their table."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,7 +7,9 @@ from typing import Any, Final
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.transforms.window import TimestampedValue
+from apache_beam.transforms.window import GlobalWindow, TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
 
 from ..schemas.block import Block
 from ..schemas.change import SOURCE, TIME
@@ -21,9 +22,9 @@ from ..schemas.framing import Framing
 from ..schemas.key import shard
 from ..schemas.ledger import OffsetRange
 from ..schemas.upsert import UpsertDecoder
+from .gather import Gathering, marked, superseded_before, table_key
 
 RECEIPTS: Final = "receipts"
-KEY: Final = b"millrace.key"
 DECODERS: Final[Mapping[str, Callable[[Contracts, str, Route, Framing], BlockDecoder]]] = {
     "debezium": DebeziumDecoder,
     "upsert": UpsertDecoder,
@@ -64,14 +65,18 @@ class Failure:
 class Decode(beam.DoFn):
     """Block to ((table, shard), changes), and (table, Receipt or Failure) as `RECEIPTS`.
 
-    With `every` (milliseconds) the changes are cut by their own time, and stamped with the start of their window.
+    Changes bear the time stamp of their block; with `every` (milliseconds) they are cut by their own time, and
+    stamped with the start of their window. Those of a bundle are gathered first (see `gather`).
     """
 
     def __init__(self, routes: Mapping[str, Route], format: Format, shards: int = 1, every: int | None = None) -> None:
         self._routes, self._format, self._shards, self._every = dict(routes), format, shards, every
         self._decoders: dict[str, BlockDecoder] = {}
 
-    def process(self, block: Block) -> Iterator[Any]:
+    def start_bundle(self) -> None:
+        self._gathering = Gathering()
+
+    def process(self, block: Block, time: Any = beam.DoFn.TimestampParam) -> Iterator[Any]:
         route = self._routes[block.topic]
         try:
             done = self._decoder(block.topic, route).decode(block)
@@ -81,9 +86,15 @@ class Decode(beam.DoFn):
         yield beam.pvalue.TaggedOutput(RECEIPTS, (route.table, receipt(done)))
         for changes in done.changes:
             for stamp, part in by_window(changes, self._every):
-                for number, piece in by_shard(part, done.key, self._shards):
-                    element = (route.table, number), piece
-                    yield element if stamp is None else TimestampedValue(element, stamp)
+                self._gathering.add(route.table, done.key, float(time) if stamp is None else stamp, part)
+        for table, stamp, changes in self._gathering.full():
+            for number, piece in by_shard(changes, self._shards):
+                yield TimestampedValue(((table, number), piece), stamp)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for table, stamp, changes in self._gathering.all():
+            for number, piece in by_shard(changes, self._shards):
+                yield WindowedValue(((table, number), piece), Timestamp.of(stamp), (GlobalWindow(),))
 
     def _decoder(self, topic: str, route: Route) -> BlockDecoder:
         if topic not in self._decoders:
@@ -117,17 +128,14 @@ def by_window(changes: pa.RecordBatch, every: int | None) -> Iterator[tuple[floa
         yield int(window) * every / 1000, changes.take(pa.array(np.flatnonzero(windows == window)))
 
 
-def by_shard(changes: pa.RecordBatch, key: tuple[str, ...], shards: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The changes cut by the hash of their key; each piece names the table's key in its schema's metadata."""
-    changes = changes.replace_schema_metadata({KEY: json.dumps(key).encode()})
+def by_shard(changes: pa.RecordBatch, shards: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The changes cut by the hash of their key."""
     if shards == 1:
         yield 0, changes
         return
-    numbers = shard([changes.column(name) for name in key], shards)
+    numbers = shard([changes.column(name) for name in table_key(changes)], shards)
+    key, before = table_key(changes), superseded_before(changes)
     for number in np.unique(numbers):
-        yield int(number), changes.take(pa.array(np.flatnonzero(numbers == number)))
-
-
-def table_key(changes: pa.RecordBatch) -> tuple[str, ...]:
-    """The key that `by_shard` wrote down."""
-    return tuple(json.loads(changes.schema.metadata[KEY]))
+        piece = changes.take(pa.array(np.flatnonzero(numbers == number)))
+        yield int(number), marked(piece, key, before)
+        before = {}

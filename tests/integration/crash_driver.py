@@ -1,12 +1,14 @@
 """Kills `run --once` in forked children and runs it again; a process of its own, so that forks start from no threads.
 
-`crash_driver.py FOLDER TARGET TOPIC steps` kills before each line of the code that writes (sinks, dead letters, the
-commit) as it is reached for the first time; `... times` kills after sixteenths of a run. Prints one JSON line a
-kill: {"killed": where, "rows": the table after the second run}.
+`crash_driver.py FOLDER TARGET TOPIC steps` kills before each I/O step: a line of the sinks, the dead letters or the
+commit that calls something that opens, writes, commits or removes, as it is reached for the first time. `... times`
+kills after sixteenths of a run. Prints one JSON line a kill: {"killed": where, "rows": the table after the second run}.
 """
 
 import json
+import linecache
 import os
+import re
 import shutil
 import signal
 import sys
@@ -20,12 +22,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from jobs import rows, run_once
 
+STEP = re.compile(
+    r"\b(execute|rename|fsync|unlink|mkdir|commit|merge|connect|close|settle|put|taken|prune|truncate)\("
+    r"|\b(write|open|delete|create|append|stage|save)\w*\("
+)
 WRITING = ("/transforms/sinks/", "/transforms/dead_letters.py", "/transforms/apply.py")
 KEPT = ("job.yaml", "contracts", "out.duckdb", "out.duckdb.wal", "out.duckdb.staging", "lake", "dead_letters")
 
 
 class Lines:
-    """A trace function that numbers the lines of WRITING as they are first reached, and kills at number `fatal`."""
+    """A trace function that numbers the I/O steps of WRITING as they are first reached, and kills before number `fatal`."""
 
     def __init__(self, fatal: int | None) -> None:
         self.seen: dict[tuple[str, int], int] = {}
@@ -37,7 +43,7 @@ class Lines:
     def line(self, frame: FrameType, event: str, argument: Any) -> Any:
         with self._lock:
             place = (frame.f_code.co_filename, frame.f_lineno)
-            if place not in self.seen:
+            if place not in self.seen and STEP.search(linecache.getline(*place)):
                 self.seen[place] = len(self.seen) + 1
                 if len(self.seen) == self._fatal:
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -113,8 +119,7 @@ def main() -> None:
     for number, kill in enumerate(kills):
         folder = clone(source, source / f"kill{number}")
         killed, _ = forked(lambda kill=kill, folder=folder: run(folder, **kill))
-        forked(lambda folder=folder: run(folder, after=600))
-        _, found = forked(lambda folder=folder: table(folder, target, topic))
+        _, found = forked(lambda folder=folder: (run(folder, after=600), table(folder, target, topic))[1])
         where = lines[number] if how == "steps" else f"{kill['after']:.2f} s"
         print(json.dumps({"killed": where if killed else None, "rows": found}), flush=True)
         shutil.rmtree(folder)
