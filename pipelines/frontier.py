@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ..schemas.decoding import Route
 from ..schemas.errors import LostOffsetsError, MillraceError, SourceError
-from ..schemas.ledger import TopicPartition
+from ..schemas.ledger import Ledger, TopicPartition
 from ..transforms.sinks import Sink
 from ..transforms.sources.broker import Broker
 from ..transforms.sources.partition import lost_offsets
@@ -45,6 +45,7 @@ class Frontier:
     next: dict[TopicPartition, int]
     end: dict[TopicPartition, int]
     lost: dict[str, MillraceError]
+    topic_ids: dict[str, int]
 
 
 def find_frontier(job: Job, broker: Broker, sink: Sink, routes: Mapping[str, Route]) -> Frontier:
@@ -52,14 +53,20 @@ def find_frontier(job: Job, broker: Broker, sink: Sink, routes: Mapping[str, Rou
 
     A partition that the ledger does not know starts where the job says if its table is new, and at its beginning
     if the table is not: partitions added later are read whole. An offset that the broker does not hold any more
-    makes its table lost; none is skipped.
+    makes its table lost, and so does a topic that was deleted and created again; none is skipped.
     """
     tables = {route.table: route for route in routes.values()}
     sources = [source for entry in tables.values() for source in entry.sources]
     held = broker.offsets(sources)
-    frontier = Frontier({}, {source: high for source, (_, high) in held.items()}, {})
+    topic_ids = broker.topic_ids(sorted(routes))
+    frontier = Frontier({}, {source: high for source, (_, high) in held.items()}, {}, topic_ids)
     for name, entry in tables.items():
-        known = sink.ledger(job.job, name, entry.sources).next
+        ledger = sink.ledger(job.job, name, entry.sources)
+        other = [topic for topic, number in ledger.topic_ids.items() if topic_ids.get(topic, number) != number]
+        if other:
+            frontier.lost[name] = _recreated(name, other[0], ledger)
+            continue
+        known = ledger.next
         fresh = [source for source in entry.sources if source not in known]
         starts = {**known, **_starts(job, broker, fresh, held, new=not known)}
         gone = [source for source in entry.sources if not held[source][0] <= starts[source] <= held[source][1]]
@@ -84,3 +91,14 @@ def _starts(
 
 def _lost(table: str, source: TopicPartition, wanted: int, held: tuple[int, int]) -> LostOffsetsError:
     return LostOffsetsError(f"table {table}: {lost_offsets(source, wanted, *held)}")
+
+
+def _recreated(table: str, topic: str, ledger: Ledger) -> LostOffsetsError:
+    offsets = ", ".join(
+        f"{source} at {offset}" for source, offset in sorted(ledger.next.items()) if source.topic == topic
+    )
+    return LostOffsetsError(
+        f"table {table}: the topic {topic} was deleted and created again since the last run, so the offsets reached "
+        f"({offsets}) are of another topic; nothing was read. "
+        "To start over, remove the table from the target and run again with source.start: earliest"
+    )

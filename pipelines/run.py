@@ -81,7 +81,7 @@ def _to_the_end(state: Run) -> None:
     state.progress.update(stretch.next, stretch.end)
     while stretch.left and not state.stop.is_set():
         ranges = stretch.pass_of(state.budget.offsets)
-        done = run_pass(state.job.source.kafka, ranges, _sync(state, live))
+        done = run_pass(state.job.source.kafka, ranges, _sync(state, live, frontier.topic_ids))
         _account(state, done, live, stretch)
         state.budget.learn(sum(part.stop - part.first for part in ranges), done.size)
     for route in live.values():
@@ -89,7 +89,7 @@ def _to_the_end(state: Run) -> None:
         table.lag = sum(stretch.end[source] - stretch.next.get(source, 0) for source in route.sources)
 
 
-def _sync(state: Run, routes: Mapping[str, Route]) -> Sync:
+def _sync(state: Run, routes: Mapping[str, Route], topic_ids: Mapping[str, int]) -> Sync:
     window = state.job.window
     return Sync(
         routes=routes,
@@ -102,6 +102,7 @@ def _sync(state: Run, routes: Mapping[str, Route]) -> Sync:
             limit=state.job.max_dead_letters,
             dead=state.summary.total("dead"),
             read=state.summary.total("read"),
+            topic_ids=topic_ids,
         ),
         windows=Windows(
             every=window.every.total_seconds(),

@@ -65,13 +65,15 @@ class Commit:
 
     `accounts` lack `applied` and the superseded rows that only the target's guard can tell: `settle` adds
     them. `accounts[i]` is the partition that rows with `_millrace_source == i` come from.
-    `truncate` is the newest TRUNCATE's position (24 bytes): rows and changes below it are gone.
+    `truncate` is the newest TRUNCATE's position (24 bytes): rows and changes below it are gone. `topic_ids` tell a
+    topic from one of the same name that was created later.
     """
 
     job: str
     accounts: tuple[Account, ...]
     truncate: bytes | None = None
     truncates: Mapping[int, int] = field(default_factory=dict)
+    topic_ids: Mapping[str, int] = field(default_factory=dict)
 
     def settle(self, applied: Mapping[int, int], superseded: Mapping[int, int]) -> tuple[Account, ...]:
         """The full accounts, by source number; raises AccountingError where one does not add up.
@@ -106,10 +108,11 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What a target knows of one table: the next offset by partition, and the newest TRUNCATE's position."""
+    """What a target knows of one table: next offsets, the newest TRUNCATE's position, and the topics' ids."""
 
     next: Mapping[TopicPartition, int] = field(default_factory=dict)
     truncate: bytes | None = None
+    topic_ids: Mapping[str, int] = field(default_factory=dict)
 
 
 def covered(ranges: Sequence[OffsetRange]) -> dict[TopicPartition, OffsetRange]:

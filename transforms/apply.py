@@ -134,6 +134,7 @@ class CommitSettings:
     limit: Limit = field(default_factory=Limit)
     dead: int = 0
     read: int = 0
+    topic_ids: Mapping[str, int] = field(default_factory=dict)
     covers: Covers = Covers.WHOLE
 
 
@@ -176,12 +177,18 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
     staged = [part.staged for part in parts if part.staged.rows]
     whole, unfilled = _settled_requests(sink, parts)
     staged += whole
+    route = settings.routes[name]
     table = staged[0].table if staged else Table(name, _key(parts), pa.schema([]))
     order = Commit(
         settings.job,
         accounts(settings, name, receipts, parts),
         max((receipt.truncate for receipt in receipts if receipt.truncate), default=None),
-        _truncates(settings.routes[name], receipts),
+        _truncates(route, receipts),
+        {
+            source.topic: settings.topic_ids[source.topic]
+            for source in route.sources
+            if source.topic in settings.topic_ids
+        },
     )
     size = sum(receipt.size for receipt in receipts)
     return Outcome(table=name, accounts=_retried(sink, table, staged, order), unfilled=unfilled, size=size)

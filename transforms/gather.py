@@ -34,7 +34,8 @@ class Gathering:
     """Batches by table and time stamp, until `MOST_ROWS` or the end of the bundle; not shared between threads.
 
     Where compacting leaves more than `WORTHWHILE` of the rows, the table's next `PATIENCE` batches go as they are.
-    Batches with partial rows or key changes always do: a value that they lack may stand in a row that would be superseded.
+    Batches with partial rows or key changes always do: a value that they lack may stand in a row that would be
+    superseded.
     """
 
     _held: dict[tuple[str, Stamp], _Held] = field(default_factory=dict)

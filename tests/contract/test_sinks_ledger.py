@@ -114,3 +114,11 @@ def test_tombstones_are_forgotten_after_the_retention(target):
     target.apply(delete(9, id=1))
     target.apply(delete(9, id=2))
     assert target.apply(upsert(5, id=1, v="late, after the retention")) == (1, 0)
+
+
+def test_the_ids_of_topics_are_kept_with_the_offsets(target):
+    account = Account("orders", 0, 0, 5)
+    for topic_ids in ({"orders": 7}, {}, {"orders": 1 << 59}):
+        target.sink.commit(target.table(), [], Commit(target.job, (account,), topic_ids=topic_ids))
+    ledger = target.sink.ledger(target.job, "orders", [TopicPartition("orders", 0)])
+    assert ledger.topic_ids == {"orders": 1 << 59}

@@ -225,11 +225,11 @@ def test_a_topic_that_was_recreated(servers, admin, create):
     topic = create()
     send(servers, topic, 100)
     with open_broker(KafkaSettings(servers)) as broker:
-        before = broker.topic_id(topic)
+        before = broker.topic_ids([topic])
         recreate(admin, topic)
         assert before is not None
         for _ in range(50):
-            after = broker.topic_id(topic)
+            after = broker.topic_ids([topic])
             if after is not None:
                 break
             time.sleep(0.1)
@@ -301,7 +301,7 @@ def test_credentials_let_us_in_and_appear_nowhere(kafka_broker, create, monkeypa
     with caplog.at_level(logging.DEBUG):
         with open_broker(settings) as broker:
             assert broker.topics([topic]) == {topic: [0]}
-            assert broker.topic_id(topic) is not None
+            assert broker.topic_ids([topic])
         reader = source.create_reader(None, None)
         assert reader.start()
         block = reader.get_current()

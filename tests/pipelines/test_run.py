@@ -3,6 +3,7 @@
 import pytest
 from jobs import ENVELOPE, KEY, contracts, event, key, rows, run_once, send, wire, write_job
 
+from kafka import KafkaAdminClient
 from millrace.schemas.errors import SourceError
 
 
@@ -144,3 +145,19 @@ def test_a_topic_that_is_not_there_is_named(embedded_broker, tmp_path):
     file = write_job(tmp_path, embedded_broker.bootstrap_servers, ["no.such.topic"])
     with pytest.raises(SourceError, match=r"there is no topic 'no.such.topic'"):
         run_once(file)
+
+
+def test_a_topic_created_anew_is_not_taken_for_the_old_one(embedded_broker, topic, tmp_path):
+    servers, table = embedded_broker.bootstrap_servers, table_of(topic)
+    file = write_job(tmp_path, servers, [topic])
+    send(servers, topic, [(0, key(1), event("c", 1, "a", 1, 10))])
+    run_once(file)
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+    admin.delete_topics([topic])
+    admin.close()
+    embedded_broker.create_topic(topic, 2)
+    send(servers, topic, [(0, key(n), event("c", n, "b", n, 20 + n)) for n in range(5)])
+    error = run_once(file).tables[table].error
+    assert f"the topic {topic} was deleted and created again" in error
+    assert f"{topic}[0] at 1" in error
+    assert rows(tmp_path, table) == [(1, "a", 1)]

@@ -9,8 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import fastavro
-import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from jobs import KEY, SOURCE, contracts, run_once, wire, write_job
 from kafka import KafkaProducer
@@ -28,6 +27,8 @@ COLUMNS = {
 TABLE = "orders"
 PARTITIONS = 2
 EXAMPLES = 30
+# An example takes seconds: to shrink one would take minutes.
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 POISON = (b"", b"\0", b"\0\0\0\0\x63x", b"\0\0\0\0\x02\x02", b"{}", b"\0\0\0\0\x02" + b"\xff" * 12)
 
 
@@ -55,6 +56,10 @@ class Message:
     row: dict | None = None
     headers: list = field(default_factory=list)
     time: int = 0
+
+    def __str__(self):
+        where = f"[{self.partition}] at {self.time % 10_000}"
+        return f"{where}: {self.kind} {self.id} lsn {self.lsn} {self.row} {self.headers} {self.value}"
 
 
 @dataclass
@@ -285,6 +290,7 @@ def test_any_history_ends_in_the_rows_of_its_source(embedded_broker, monkeypatch
         for steps in history.sends:
             before = dict(oracle.kinds)
             messages = interleaved(data.draw, steps)
+            note("\n".join(map(str, [f"-- {len(messages)} sent", *messages])))
             send(servers, topic, messages)
             for message in messages:
                 oracle.add(message)
@@ -297,10 +303,10 @@ def test_any_history_ends_in_the_rows_of_its_source(embedded_broker, monkeypatch
                 assert report.ok, json.dumps(report.to_json(), indent=1)
         assert oracle.rows == history.rows
 
-    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), print_blob=True)
+    @settings(max_examples=EXAMPLES, phases=PHASES, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(history=histories(), data=st.data())
     def check(history, data):
-        note(f"by_event={history.by_event} budget={history.budget}")
+        note(f"by event time: {history.by_event}, offsets a pass: {history.budget}")
         with tempfile.TemporaryDirectory() as folder:
             replay(history, data, Path(folder))
 

@@ -160,7 +160,12 @@ class DeltaSink:
             target = delta_lake.open_table(self._uri(table), self._options)
             if target is None:
                 return Ledger()
-            return Ledger(delta_lake.offsets(target, job, partitions), delta_lake.last_truncate(target))
+            topics = sorted({source.topic for source in partitions})
+            return Ledger(
+                delta_lake.offsets(target, job, partitions),
+                delta_lake.last_truncate(target),
+                delta_lake.topic_ids(target, job, topics),
+            )
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of the newest version, of the stream's own types. Raises TableError."""

@@ -140,6 +140,10 @@ def ledger_entry(
         for source, entry in after.items()
         if entry.next is not None and entry.next != before.get(source)
     }
+    known = topic_ids(target, commit.job, list(commit.topic_ids))
+    for topic, number in commit.topic_ids.items():
+        if known.get(topic) != number:
+            transactions[_topic_app_id(commit.job, topic)] = number
     for number in range(WORDS if truncate is not None else 0):
         word = int.from_bytes(truncate[number * 8 : number * 8 + 8], "big") if truncate is not None else 0
         transactions[f"{TRUNCATE}/{number}"] = word - SIGN
@@ -153,6 +157,12 @@ def offsets(target: DeltaTable, job: str, partitions: Sequence[TopicPartition]) 
     return {source: version for source, version in found.items() if version is not None}
 
 
+def topic_ids(target: DeltaTable, job: str, topics: Sequence[str]) -> dict[str, int]:
+    """The ids of these topics, as far as commits of the job recorded them."""
+    found = {topic: target.transaction_version(_topic_app_id(job, topic)) for topic in topics}
+    return {topic: number for topic, number in found.items() if number is not None}
+
+
 def last_truncate(target: DeltaTable) -> bytes | None:
     """The newest TRUNCATE's position: three unsigned numbers, kept as signed ones from the smallest up."""
     words = [target.transaction_version(f"{TRUNCATE}/{number}") for number in range(WORDS)]
@@ -163,6 +173,10 @@ def last_truncate(target: DeltaTable) -> bytes | None:
 
 def _app_id(job: str, source: TopicPartition) -> str:
     return f"millrace/{quote(job, safe='')}/{quote(source.topic, safe='')}/{source.partition}"
+
+
+def _topic_app_id(job: str, topic: str) -> str:
+    return f"millrace/{quote(job, safe='')}/{quote(topic, safe='')}/topic_id"
 
 
 def _properties(entry: LedgerEntry | None = None) -> Any:

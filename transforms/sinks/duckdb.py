@@ -79,6 +79,7 @@ class DuckDBSink:
 
     def _write_ledger(self, con: Connection, table: str, commit: Commit, accounts: Sequence[Account]) -> None:
         entries = advanced(table, commit, accounts, _entries(con, commit.job, table))
+        topic_ids = {**_topic_ids(con, commit.job, table), **commit.topic_ids}
         con.execute("DELETE FROM _millrace_ledger WHERE job = ? AND table_name = ?", [commit.job, table])
         now = datetime.now(UTC)
         for source, entry in entries.items():
@@ -94,6 +95,7 @@ class DuckDBSink:
                 sums.stop,
                 now,
                 *counts,
+                topic_ids.get(source.topic),
             ]
             con.execute(f"INSERT INTO _millrace_ledger VALUES ({', '.join('?' * len(values))})", values)
 
@@ -105,7 +107,8 @@ class DuckDBSink:
             entries = _entries(con, job, table)
             offsets = {source: entry.next for source, entry in entries.items() if entry.next is not None}
             _, floor = duckdb_catalog.held(con, table)
-        return Ledger({source: offsets[source] for source in partitions if source in offsets}, floor)
+            topic_ids = _topic_ids(con, job, table)
+        return Ledger({source: offsets[source] for source in partitions if source in offsets}, floor, topic_ids)
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows in batches of 65,536 or fewer, of the stream's own types. Raises TableError."""
@@ -195,6 +198,15 @@ class DuckDBSink:
 def _entries(con: Connection, job: str, table: str) -> dict[TopicPartition, Entry]:
     rows = con.execute(f"SELECT {LEDGER} FROM _millrace_ledger WHERE job = ? AND table_name = ?", [job, table])
     return {TopicPartition(row[1], row[2]): Entry(row[0], Account(*row[1:])) for row in rows.fetchall()}
+
+
+def _topic_ids(con: Connection, job: str, table: str) -> dict[str, int]:
+    rows = con.execute(
+        "SELECT DISTINCT topic, topic_id FROM _millrace_ledger "
+        "WHERE job = ? AND table_name = ? AND topic_id IS NOT NULL",
+        [job, table],
+    )
+    return dict(rows.fetchall())
 
 
 def _line(error: Exception) -> str:

@@ -17,6 +17,7 @@ from .settings import KafkaSettings
 
 _T = TypeVar("_T")
 _TIMEOUT_MS: Final = 30_000
+ID_SHIFT: Final = 128 - 60
 _LOOK_MS: Final = 100
 
 
@@ -65,11 +66,14 @@ class Broker:
         at = {source: found[KafkaPartition(source.topic, source.partition)] for source in partitions}
         return {source: ends[source][1] if place is None else place.offset for source, place in at.items()}
 
-    def topic_id(self, topic: str) -> str | None:
-        """The id that changes when a topic is deleted and created again; None from brokers older than 2.8."""
+    def topic_ids(self, topics: Sequence[str]) -> dict[str, int]:
+        """A number for each topic that changes when it is deleted and created again (60 bits of its id).
+
+        Empty for brokers older than 2.8, which have no ids.
+        """
         self._ask("topics", self._consumer.topics)
-        found = topic_id(self._consumer, topic)
-        return str(found) if found is not None and found.int else None
+        found = {topic: topic_id(self._consumer, topic) for topic in topics}
+        return {topic: known.int >> ID_SHIFT for topic, known in found.items() if known is not None}
 
     def close(self) -> None:
         """End the connection; may be called twice."""
