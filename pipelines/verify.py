@@ -38,7 +38,7 @@ def _proof(job: Job, sink: Sink, route: Route) -> Proof:
         truncate=route.on_truncate is OnTruncate.APPLY,
         framing=job.format.framing,
     )
-    return Proof(route.table, ledger.next, rules, route.key or ())
+    return Proof(route.table, ledger.next, rules, ledger.start, route.key or ())
 
 
 def report_lines(reports: Sequence[Report]) -> list[str]:

@@ -108,11 +108,15 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What a target knows of one table: next offsets, the newest TRUNCATE's position, and the topics' ids."""
+    """What a target knows of one table: next offsets, the newest TRUNCATE's position, and the topics' ids.
+
+    `start` holds the offset at which each partition was begun: the table holds nothing of what stands before.
+    """
 
     next: Mapping[TopicPartition, int] = field(default_factory=dict)
     truncate: bytes | None = None
     topic_ids: Mapping[str, int] = field(default_factory=dict)
+    start: Mapping[TopicPartition, int] = field(default_factory=dict)
 
 
 def covered(ranges: Sequence[OffsetRange]) -> dict[TopicPartition, OffsetRange]:

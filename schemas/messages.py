@@ -119,7 +119,13 @@ class MessageReader:
                 failures.add(int(rows[i]), "schema", plan, schema_id)
             good[:] = False
             return None
-        decoded = plan.decode(records.data, framed.at[rows], framed.length[rows])
+        try:
+            decoded = plan.decode(records.data, framed.at[rows], framed.length[rows])
+        except SchemaError as error:
+            for i in np.flatnonzero(good):
+                failures.add(int(rows[i]), "decode", f"{side}: {error}", schema_id)
+            good[:] = False
+            return None
         for i in np.flatnonzero((decoded.errors != 0) & good):
             failures.add(int(rows[i]), "decode", f"{side}: {decoded.message(int(i))}", schema_id)
         good &= decoded.errors == 0

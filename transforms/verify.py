@@ -4,7 +4,7 @@ Reads through kafka-python's public `poll()` and fastavro. Of the job it shares 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import pyarrow as pa
@@ -27,11 +27,15 @@ RECORDS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What to prove: that `table` holds what the messages before `stops` (the ledger's next offsets) fold to."""
+    """What to prove: that `table` holds what the messages from `starts` to `stops` fold to.
+
+    Both are the ledger's; a partition without a start is read from its beginning.
+    """
 
     table: str
     stops: Mapping[TopicPartition, int]
     rules: Rules
+    starts: Mapping[TopicPartition, int] = field(default_factory=dict)
     key: tuple[str, ...] = ()
     examples: int = 5
 
@@ -42,7 +46,7 @@ def verify(kafka: KafkaSettings, sink: Sink, proof: Proof) -> Report:
     Rows that only messages wrote which the topic no longer holds show as EXTRA: `report.offsets` tells where each
     partition begins. Raises SourceError, LostOffsetsError where a partition ends before its stop, RegistryError.
     """
-    ranges = first_to(kafka, proof.stops)
+    ranges = first_to(kafka, proof.stops, proof.starts)
     fold = Fold(proof.rules)
     for message in messages(kafka, ranges):
         fold.add(message)
@@ -51,8 +55,10 @@ def verify(kafka: KafkaSettings, sink: Sink, proof: Proof) -> Report:
     return report
 
 
-def first_to(kafka: KafkaSettings, stops: Mapping[TopicPartition, int]) -> list[OffsetRange]:
-    """The offsets that the topics still hold below `stops`."""
+def first_to(
+    kafka: KafkaSettings, stops: Mapping[TopicPartition, int], starts: Mapping[TopicPartition, int]
+) -> list[OffsetRange]:
+    """The offsets from `starts` to `stops` that the topics still hold."""
     with_stop = {KafkaPartition(part.topic, part.partition): stop for part, stop in stops.items() if stop > 0}
     if not with_stop:
         return []
@@ -73,7 +79,12 @@ def first_to(kafka: KafkaSettings, stops: Mapping[TopicPartition, int]) -> list[
                 "the topic was recreated or cut, so the target cannot be proved against it"
             )
     return [
-        OffsetRange(part.topic, part.partition, min(first[part], stop), stop)
+        OffsetRange(
+            part.topic,
+            part.partition,
+            min(max(first[part], starts.get(TopicPartition(part.topic, part.partition), 0)), stop),
+            stop,
+        )
         for part, stop in sorted(with_stop.items())
     ]
 

@@ -60,7 +60,7 @@ def _below(words, precision, negative):  # type: ignore[no-untyped-def]
 def decimal_texts(
     data: NDArray[np.uint8], at: NDArray[np.int64], length: NDArray[np.int64], scale: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Offsets and bytes of the exact plain texts: `12.50`, `-0.001`; a number of no bytes has an empty text."""
+    """Offsets and bytes of the exact plain texts: `12.50`, `-0.001`; a number of no bytes is zero."""
     most = length * 241 // 100 + np.abs(scale) + 4
     text = np.empty(int(most.sum()), np.uint8)
     offsets = np.zeros(len(at) + 1, np.int64)
@@ -76,14 +76,13 @@ def _write_texts(data, numbers, scratch, offsets, text):  # type: ignore[no-unty
     limbs, digits = scratch
     q = 0
     for row in range(len(at)):
-        if length[row] > 0:
-            negative = data[at[row]] >= 128
-            used = _limbs(data, at[row], length[row], negative, limbs)
-            first = _digits(limbs, used, digits)
-            if negative:
-                text[q] = 45
-                q += 1
-            q = _plain(digits, first, scale[row], text, q)
+        negative = length[row] > 0 and data[at[row]] >= 128
+        used = _limbs(data, at[row], length[row], negative, limbs)
+        first = _digits(limbs, used, digits)
+        if negative:
+            text[q] = 45
+            q += 1
+        q = _plain(digits, first, scale[row], text, q)
         offsets[row + 1] = q
 
 

@@ -31,7 +31,7 @@ KEPT = ("job.yaml", "contracts", "out.duckdb", "out.duckdb.wal", "out.duckdb.sta
 
 
 class Lines:
-    """A trace function that numbers the I/O steps of WRITING as they are first reached, and kills before number `fatal`."""
+    """A trace function that numbers the I/O steps of WRITING as they are first reached, and kills at number `fatal`."""
 
     def __init__(self, fatal: int | None) -> None:
         self.seen: dict[tuple[str, int], int] = {}

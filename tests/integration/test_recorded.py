@@ -1,4 +1,4 @@
-"""The recorded Debezium stream through a broker into each target: the source's own final rows, all types, then MATCH."""
+"""The recorded Debezium stream through a broker into each target: the source's own rows, all types, then MATCH."""
 
 import json
 import struct

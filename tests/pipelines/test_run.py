@@ -2,8 +2,10 @@
 
 import pytest
 from jobs import ENVELOPE, KEY, contracts, event, key, rows, run_once, send, wire, write_job
-
 from kafka import KafkaAdminClient
+
+from millrace.pipelines.config import load_job
+from millrace.pipelines.verify import verify_job
 from millrace.schemas.errors import SourceError
 
 
@@ -161,3 +163,17 @@ def test_a_topic_created_anew_is_not_taken_for_the_old_one(embedded_broker, topi
     assert f"the topic {topic} was deleted and created again" in error
     assert f"{topic}[0] at 1" in error
     assert rows(tmp_path, table) == [(1, "a", 1)]
+
+
+@pytest.mark.parametrize("target", ["{type: duckdb, path: out.duckdb}", "{type: delta, path: lake}"])
+def test_a_table_begun_in_the_middle_is_proved_from_there(target, embedded_broker, topic, tmp_path):
+    servers = embedded_broker.bootstrap_servers
+    send(servers, topic, [(0, key(n), event("c", n, "a", n, 10 + n)) for n in range(4)])
+    file = write_job(tmp_path, servers, [topic], target=target)
+    file.write_text(file.read_text().replace("topics:", "start: latest, topics:"))
+    run_once(file)
+    send(servers, topic, [(n % 2, key(n), event("c", n, "b", n, 20 + n)) for n in range(2, 6)])
+    assert run_once(file).total("applied") == 4
+    (report,) = verify_job(load_job(file))
+    assert report.ok, report.to_json()
+    assert report.expected == 4

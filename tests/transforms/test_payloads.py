@@ -84,7 +84,7 @@ ROW = st.fixed_dictionaries(
         "wide": st.binary(max_size=26),
         "variable": st.none()
         | st.fixed_dictionaries(
-            {"scale": st.integers(-30, 30) | st.integers(-1_002, 1_002), "value": st.binary(min_size=1, max_size=20)}
+            {"scale": st.integers(-30, 30) | st.integers(-1_002, 1_002), "value": st.binary(max_size=20)}
         ),
         "fixed": st.binary(min_size=2, max_size=2),
         "uuid": st.binary(min_size=16, max_size=16),

@@ -165,6 +165,7 @@ class DeltaSink:
                 delta_lake.offsets(target, job, partitions),
                 delta_lake.last_truncate(target),
                 delta_lake.topic_ids(target, job, topics),
+                delta_lake.starts(target, job, partitions),
             )
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -140,6 +140,9 @@ def ledger_entry(
         for source, entry in after.items()
         if entry.next is not None and entry.next != before.get(source)
     }
+    for source, entry in after.items():
+        if source not in before and entry.start is not None:
+            transactions[f"{_app_id(commit.job, source)}/start"] = entry.start
     known = topic_ids(target, commit.job, list(commit.topic_ids))
     for topic, number in commit.topic_ids.items():
         if known.get(topic) != number:
@@ -154,6 +157,12 @@ def ledger_entry(
 def offsets(target: DeltaTable, job: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
     """The job's next offset of each of these partitions that has one."""
     found = {source: target.transaction_version(_app_id(job, source)) for source in partitions}
+    return {source: version for source, version in found.items() if version is not None}
+
+
+def starts(target: DeltaTable, job: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    """The offset at which the job began each of these partitions."""
+    found = {source: target.transaction_version(f"{_app_id(job, source)}/start") for source in partitions}
     return {source: version for source, version in found.items() if version is not None}
 
 

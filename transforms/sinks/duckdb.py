@@ -21,7 +21,7 @@ from .ledger import Entry, advanced
 from .options import read_retention
 from .staging import Staging
 
-LEDGER: Final = "next, topic, partition, first, stop, read, applied, superseded, filtered, dead, skipped"
+LEDGER: Final = "next, start, topic, partition, first, stop, read, applied, superseded, filtered, dead, skipped"
 
 
 class DuckDBSink:
@@ -96,6 +96,7 @@ class DuckDBSink:
                 now,
                 *counts,
                 topic_ids.get(source.topic),
+                entry.start,
             ]
             con.execute(f"INSERT INTO _millrace_ledger VALUES ({', '.join('?' * len(values))})", values)
 
@@ -108,7 +109,9 @@ class DuckDBSink:
             offsets = {source: entry.next for source, entry in entries.items() if entry.next is not None}
             _, floor = duckdb_catalog.held(con, table)
             topic_ids = _topic_ids(con, job, table)
-        return Ledger({source: offsets[source] for source in partitions if source in offsets}, floor, topic_ids)
+        asked = [source for source in partitions if source in offsets]
+        starts = {source: entries[source].start or 0 for source in asked}
+        return Ledger({source: offsets[source] for source in asked}, floor, topic_ids, starts)
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows in batches of 65,536 or fewer, of the stream's own types. Raises TableError."""
@@ -197,7 +200,7 @@ class DuckDBSink:
 
 def _entries(con: Connection, job: str, table: str) -> dict[TopicPartition, Entry]:
     rows = con.execute(f"SELECT {LEDGER} FROM _millrace_ledger WHERE job = ? AND table_name = ?", [job, table])
-    return {TopicPartition(row[1], row[2]): Entry(row[0], Account(*row[1:])) for row in rows.fetchall()}
+    return {TopicPartition(row[2], row[3]): Entry(row[0], Account(*row[2:]), row[1]) for row in rows.fetchall()}
 
 
 def _topic_ids(con: Connection, job: str, table: str) -> dict[str, int]:

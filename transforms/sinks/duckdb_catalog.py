@@ -25,7 +25,7 @@ OWN_TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS _millrace_tables (table_name VARCHAR, key VARCHAR[], columns BLOB, truncate BLOB)",
     "CREATE TABLE IF NOT EXISTS _millrace_ledger (job VARCHAR, table_name VARCHAR, topic VARCHAR, partition INTEGER, "
     "next BIGINT, first BIGINT, stop BIGINT, committed_at TIMESTAMPTZ, read BIGINT, applied BIGINT, superseded BIGINT, "
-    "filtered BIGINT, dead BIGINT, skipped BIGINT, topic_id BIGINT)",
+    "filtered BIGINT, dead BIGINT, skipped BIGINT, topic_id BIGINT, start BIGINT)",
 )
 
 

@@ -9,10 +9,11 @@ from ...schemas.ledger import Account, Commit, TopicPartition
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One partition of a job and table: the next offset (None: none yet), and its account."""
+    """One partition of a job and table: the next offset (None: none yet), its account, and the offset it began at."""
 
     next: int | None
     account: Account
+    start: int | None = None
 
 
 def advanced(
@@ -29,7 +30,7 @@ def advanced(
         old = held.get(source)
         known = None if old is None else old.next
         if account.stop < 0:
-            entries[source] = Entry(known, _sum(old, account))
+            entries[source] = Entry(known, _sum(old, account), None if old is None else old.start)
             continue
         if known is not None and known < account.first:
             raise LedgerGapError(
@@ -37,7 +38,8 @@ def advanced(
                 f"at {account.first}; nothing was committed: run the job again, it resumes from the ledger"
             )
         if known is None or account.stop > known:
-            entries[source] = Entry(account.stop, _sum(old, account))
+            start = account.first if old is None or old.start is None else old.start
+            entries[source] = Entry(account.stop, _sum(old, account), start)
     return entries
 
 

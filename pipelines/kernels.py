@@ -1,0 +1,85 @@
+"""`python -m millrace.pipelines.kernels`: compile the loops now instead of in the first run.
+
+numba keeps the results in `__pycache__` beside each module, or in the user's cache folder where that cannot be written.
+"""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
+from multiprocessing import get_context
+from typing import Any, Final
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ..schemas.avro.kernel import new_state
+
+
+def _made(kind: Any, dimensions: int = 1) -> NDArray[Any]:
+    return np.zeros((2,) * dimensions, kind)
+
+
+def _read_only(kind: Any) -> NDArray[Any]:
+    array = _made(kind)
+    array.flags.writeable = False
+    return array
+
+
+_BYTES: Final, _PLACES: Final = _read_only(np.uint8), _made(np.int64)
+_TEXTS: Final = (_made(np.uint8), _made(np.int32), _made(np.bool_))
+_CELLS: Final, _NUMBERS: Final = _made(np.int64, 2), _made(np.uint64, 2)
+_STATE: Final = new_state(_PLACES, _made(np.uint8), 1)
+_PAYLOADS: Final = (_BYTES, _read_only(np.int64), _read_only(np.int64))
+
+KERNELS: Final[tuple[tuple[str, Sequence[tuple[Any, ...]]], ...]] = (
+    ("schemas.avro.kernel:walk", [(*_PAYLOADS, _CELLS, _STATE, _made(np.int32), _PLACES)]),
+    (
+        "schemas.varints:walk",
+        [(_BYTES, cells, 1, 1, 1, 1, True) for cells in (_CELLS, np.zeros((3, 3), np.int64)[:, 1:])],
+    ),
+    ("schemas.position:_sequence", [_TEXTS]),
+    ("schemas.position:_trailing_number", [_TEXTS]),
+    ("schemas.position:_decimal", [_TEXTS]),
+    ("schemas.position:_sql_server_lsn", [_TEXTS]),
+    ("schemas.tombstones:_same_bytes", [(_BYTES, *[_PLACES] * 4)]),
+    ("schemas.tombstones:_carried", [(_PLACES, *[_made(np.uint64)] * 2, _made(np.bool_))]),
+    ("schemas.unavailable:_contains", [(_BYTES, _PLACES, _PLACES, _BYTES)]),
+    ("schemas.key:_number_integers", [(_read_only(np.int64),)]),
+    (
+        "transforms.compact:_newest",
+        [(codes, 1, _NUMBERS) for codes in (_made(np.int32), _read_only(np.int32))],
+    ),
+    ("schemas.avro.text:gather", [(_BYTES, _PLACES, _PLACES, _made(np.int32), _made(np.uint8))]),
+    ("schemas.avro.text:uuid_texts", [(_BYTES, _PLACES, _PLACES, _made(np.uint8))]),
+    (
+        "schemas.avro.decimals:_write_texts",
+        [(_BYTES, (_PLACES,) * 3, (_made(np.uint64), _made(np.uint8)), _PLACES, _made(np.uint8))],
+    ),
+)
+"""What jobs call from Python, the slowest to compile first, with arguments of the types that they give."""
+
+
+def loop(name: str) -> Any:
+    """The numba function of a name in `KERNELS`."""
+    module, _, function = name.partition(":")
+    return getattr(import_module(f"...{module}", __name__), function)
+
+
+def compile_loop(name: str) -> None:
+    """Compile one of `KERNELS` for its arguments, unless that is done already."""
+    for arguments in dict(KERNELS)[name]:
+        loop(name).compile(tuple(numba.typeof(argument) for argument in arguments))
+
+
+def main() -> None:
+    """Compile all in two processes: the first loop takes as long as the others together."""
+    started = time.monotonic()
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        list(pool.map(compile_loop, [name for name, _ in KERNELS]))
+    print(f"{len(KERNELS)} loops compiled in {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

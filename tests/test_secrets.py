@@ -1,0 +1,185 @@
+"""Secrets of a job file appear nowhere: not where a job is shown, sent to workers, logged, refused or written down."""
+
+import base64
+import bz2
+import json
+import logging
+import pickle
+import re
+import zlib
+from datetime import UTC, datetime
+
+import apache_beam as beam
+import pytest
+from jobs import SCHEMAS, event, key, send
+from registry_server import RegistryServer
+
+from millrace.pipelines.cli import main
+from millrace.pipelines.config import load_job
+from millrace.pipelines.sync import Sync, Windows, build
+from millrace.schemas.decoding import Route
+from millrace.schemas.ledger import TopicPartition
+from millrace.transforms import dead_letters
+from millrace.transforms.apply import CommitSettings, Target
+from millrace.transforms.dead_letters import DeadLetterFiles
+from millrace.transforms.decode import Format
+from millrace.transforms.sources.kafka import KafkaSource, PartitionSpan
+
+SECRETS = {name: f"canary-{name.lower()}-5d0c9a" for name in ("KAFKA_SECRET", "REGISTRY_SECRET", "STORAGE_SECRET")}
+JOB = """job: secret
+source:
+  type: kafka
+  bootstrap_servers: '{servers}'
+  topics: [{topic}]
+  client: {{sasl_mechanism: PLAIN, sasl_plain_username: ann, sasl_plain_password: '${{env:KAFKA_SECRET}}'}}
+format:
+  type: debezium
+  registry: {{url: '{registry}', username: ann, password: '${{env:REGISTRY_SECRET}}', give_up_after: 1s}}
+tables: [{{from: {topic}, to: orders}}]
+target: {{type: delta, path: '{path}', storage_options: {{{options}}}}}
+"""
+STORAGE = "aws_secret_access_key: '${env:STORAGE_SECRET}'"
+NO_STORE = (
+    f"{STORAGE}, aws_access_key_id: ann, aws_endpoint_url: 'http://127.0.0.1:1', aws_region: nowhere, "
+    "aws_allow_http: 'true', max_retries: '0', retry_timeout: 1s, connect_timeout: 1s"
+)
+
+
+@pytest.fixture(autouse=True)
+def in_environment(monkeypatch):
+    for name, secret in SECRETS.items():
+        monkeypatch.setenv(name, secret)
+
+
+@pytest.fixture
+def registry():
+    with RegistryServer(user="ann", password=SECRETS["REGISTRY_SECRET"]) as server:
+        for number, schema in SCHEMAS.items():
+            server.add(number, schema)
+        yield server
+
+
+@pytest.fixture
+def topic(embedded_broker, topic_name):
+    name = topic_name("orders")
+    embedded_broker.create_topic(name, 1)
+    send(embedded_broker.bootstrap_servers, name, [(0, key(1), event("c", 1, "a")), (0, key(2), b"poison")])
+    return name
+
+
+def write_job(folder, servers, topic="t", registry="http://127.0.0.1:1", path="lake", options=STORAGE):
+    file = folder / "job.yaml"
+    file.write_text(JOB.format(servers=servers, topic=topic, registry=registry, path=path, options=options))
+    return file
+
+
+def no_secret_in(*places):
+    """Each place as text or bytes, found free of every secret, also base64-encoded as HTTP and SASL send it."""
+    for place in places:
+        raw = place if isinstance(place, bytes) else str(place).encode()
+        for secret in SECRETS.values():
+            spelled = (secret.encode(), base64.b64encode(b"ann:" + secret.encode()), secret[::-1].encode())
+            assert not any(one in raw for one in spelled), f"a secret stands in: {raw[:2000]!r}"
+
+
+def opened(raw):
+    """The bytes, and what Beam packed inside: pickles, compressed, as base64."""
+    parts = [raw]
+    for packed in re.findall(rb"[A-Za-z0-9+/]{40,}={0,2}", raw):
+        # A length byte before the text may look like base64 too.
+        for start in range(4):
+            text = packed[start:]
+            try:
+                parts += opened(_decompressed(base64.b64decode(text[: len(text) // 4 * 4])))
+            except (ValueError, OSError, zlib.error):
+                continue
+    return parts
+
+
+def _decompressed(raw):
+    return bz2.decompress(raw) if raw[:3] == b"BZh" else zlib.decompress(raw)
+
+
+def graph_of(job):
+    """The source of a job, and the pipeline that `run` would build of it."""
+    routes = {"t": Route(table="orders", sources=(TopicPartition("t", 0),))}
+    letters = DeadLetterFiles(job.dead_letters, job.job, datetime.now(UTC))
+    target = Target(job.target.type, job.target.settings())
+    commits = CommitSettings(job=job.job, routes={"orders": routes["t"]}, target=target, dead_letters=letters)
+    format = Format(type=job.format.type, contracts=job.format.contracts())
+    source = KafkaSource(job.source.kafka, [PartitionSpan("t", 0, 0, 10, 1.0)])
+    sync = Sync(routes=routes, format=format, commits=commits, windows=Windows())
+    pipeline = beam.Pipeline()
+    build(pipeline, sync, source)
+    return source, sync, pipeline
+
+
+def test_a_job_its_parts_and_its_graph_hold_references_only(tmp_path):
+    job = load_job(write_job(tmp_path, "127.0.0.1:1"))
+    source, sync, pipeline = graph_of(job)
+    parts = (job, job.source.kafka, job.format.registry, job.target, source, sync, sync.commits.target)
+    no_secret_in(*map(repr, parts), *[repr(vars(part)) for part in (job, job.target, source)])
+    no_secret_in(*[pickle.dumps(part) for part in (source, job.source.kafka, sync, job.format.contracts())])
+    graph = b"\n".join(opened(pipeline.to_runner_api().SerializeToString()))
+    no_secret_in(graph)
+    for name in SECRETS:
+        assert f"${{env:{name}}}".encode() in graph
+
+
+def test_a_run_shows_no_secret(embedded_broker, registry, topic, tmp_path, caplog, capsys):
+    file = write_job(tmp_path, embedded_broker.bootstrap_servers, topic, registry.url)
+    with caplog.at_level(logging.DEBUG):
+        statuses = [main([command, str(file), *more, "--json"]) for command, *more in (["run", "--once"], ["verify"])]
+        assert main(["check", str(file), "--json"]) in (0, 1)
+        assert main(["dead-letters", "ls", str(file), "--json"]) == 0
+    said = capsys.readouterr()
+    assert statuses == [0, 0], said.err
+    (letter,) = dead_letters.read(tmp_path / "dead_letters")
+    assert letter.letter.value == b"poison"
+    assert "kafka" in caplog.text and "apache_beam" in caplog.text
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) > 3
+    no_secret_in(said.out, said.err, caplog.text, repr(letter), *written)
+    no_secret_in(*[repr(vars(record)) for record in caplog.records])
+
+
+def failing(command, file, caplog, capsys):
+    """What a failing command says on stderr; nothing that it leaves behind shows a secret."""
+    with caplog.at_level(logging.DEBUG):
+        more = ["--once"] if command == "run" else []
+        assert main([command, str(file), *more, "--json"]) == 1
+    said = capsys.readouterr()
+    no_secret_in(said.out, said.err, caplog.text, *[repr(vars(record)) for record in caplog.records])
+    assert "Traceback" not in said.out + said.err
+    return said
+
+
+@pytest.mark.parametrize("command", ["run", "check", "verify"])
+def test_no_broker(command, tmp_path, caplog, capsys):
+    file = write_job(tmp_path, "127.0.0.1:1")
+    file.write_text(file.read_text().replace("client: {", "client: {bootstrap_timeout_ms: 1000, "))
+    said = failing(command, file, caplog, capsys)
+    assert "127.0.0.1:1" in said.out + said.err
+
+
+def test_a_registry_that_refuses_the_password(embedded_broker, registry, topic, tmp_path, caplog, capsys):
+    registry.credentials = "other"
+    file = write_job(tmp_path, embedded_broker.bootstrap_servers, topic, registry.url)
+    said = failing("run", file, caplog, capsys)
+    (table,) = json.loads(said.out)["tables"]
+    assert "user name and password are missing or wrong" in table["error"]
+    assert "Basic" not in caplog.text
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_store_that_does_not_answer(command, embedded_broker, registry, topic, tmp_path, caplog, capsys):
+    servers = embedded_broker.bootstrap_servers
+    file = write_job(tmp_path, servers, topic, registry.url, path="s3://bucket/lake", options=NO_STORE)
+    said = failing(command, file, caplog, capsys)
+    assert "s3://bucket/lake" in said.out + said.err
+
+
+def test_a_secret_that_is_not_set_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("KAFKA_SECRET")
+    assert main(["run", str(write_job(tmp_path, "127.0.0.1:1")), "--once"]) == 2
+    assert "source.client.sasl_plain_password: ${env:KAFKA_SECRET}" in capsys.readouterr().err
