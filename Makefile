@@ -1,35 +1,51 @@
-PYTHON ?= python3.11
+# The newest of these that is there and not too old; or set PYTHON=/path/to/python.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3 python; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+INSTALLED := $(VENV)/.installed
+COMPILED := $(VENV)/.compiled
+LOOPS := $(wildcard schemas/*.py schemas/avro/*.py transforms/compact.py)
 
-.PHONY: help demo test check bench clean
+.PHONY: help install demo test check bench clean
 
 help:  ## the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-$(STAMP): pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Millrace needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV) ..."
+$(INSTALLED): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Millrace needs Python 3.11 or newer and finds none: install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments: install its venv (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "installing into $(VENV) (1 GB, once) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,check]'
 	@touch $@
 
-demo: $(STAMP)  ## change events through a real Kafka protocol into tables, and the proof that they are right
+# numba renews what it keeps when a file changes, but not when a file that it calls does: so all is made anew.
+$(COMPILED): $(INSTALLED) $(LOOPS)
+	@find schemas transforms -name '*.nb[ic]' -delete
+	@echo "compiling the decoder (once) ..."
+	@$(BIN)/python -m millrace.pipelines.kernels
+	@touch $@
+
+install: $(COMPILED)  ## .venv/ with all that the other commands need; they do it themselves
+
+demo: install  ## change events through a real Kafka protocol into tables, and the proof that they are right
 	@$(BIN)/millrace demo
 
-test: $(STAMP)  ## all tests; those that need Java are skipped with a reason where there is none
+test: install  ## all tests; those that need Java are skipped with a reason where there is none
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(STAMP)  ## ruff, mypy strict, layers
+check: $(INSTALLED)  ## ruff, mypy strict, layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_layers.py
 
-bench: $(STAMP)  ## each figure of the README, one JSON line a figure
+bench: install  ## each figure of the README, one JSON line a figure
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@$(BIN)/python -m benchmarks
 
 clean:  ## remove what the other commands made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache build
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache build millrace-demo
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -91,8 +91,12 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--folder", type=Path, default=Path("millrace-demo"), help="where to put it (millrace-demo)")
-    parser.add_argument("--changes", type=_count, default=100_000, help="how many to make in the first half (100000)")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("millrace-demo"), metavar="FOLDER", help="where to put it (millrace-demo)"
+    )
+    parser.add_argument(
+        "--changes", type=_count, metavar="N", default=60_000, help="how many in the first round (60000)"
+    )
 
 
 def _run(parser: argparse.ArgumentParser) -> None:

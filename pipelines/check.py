@@ -17,7 +17,7 @@ from ..schemas.secrets import shown
 from ..schemas.table import Table
 from ..transforms.dead_letters import place
 from ..transforms.decode import DECODERS
-from ..transforms.sinks import Sink, open_sink
+from ..transforms.sinks import Sink
 from ..transforms.sources.broker import Broker, open_broker
 from ..transforms.sources.partition import PartitionReader
 from .frontier import find_frontier, find_routes
@@ -54,7 +54,7 @@ def check(job: Job) -> list[Finding]:
     contracts = list(_contracts(job))
     findings += contracts
     findings += _dead_letters(job)
-    sink = _attempt(findings, "target", lambda: open_sink(job.target.type, job.target.settings()))
+    sink = _attempt(findings, "target", lambda: Target(job.target.type, job.target.settings()).open())
     try:
         if sink is not None:
             findings += _target(sink)
@@ -84,7 +84,7 @@ def _contracts(job: Job) -> Iterator[Finding]:
             findings.append(Finding(OK, "schemas", f"{job.format.schemas} can be read"))
         yield from findings
     elif job.format.registry is not None:
-        registry = replace(job.format.registry, give_up_after=PATIENCE_SECONDS)
+        registry = replace(job.format.registry, give_up_after=min(job.format.registry.give_up_after, PATIENCE_SECONDS))
         try:
             registry.by_id(1)
         except (UnknownSchemaError, SchemaError):

@@ -1,5 +1,6 @@
 """`millrace demo`: the whole story in a minute, on a broker that lives in memory, in a folder that stays."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -63,7 +64,7 @@ def demo(folder: Path, changes: int) -> bool:
         create_topic(story.job.source.kafka, TOPIC, workload.partitions)
         story.say(f"A Kafka broker at {broker.bootstrap_servers}, in memory, and a job file for it: {file}")
         story.produce("Changes to a table of orders, as Debezium sends them", changes)
-        story.run("into tables; the first run on a machine compiles the decoder")
+        story.run("into a table, in one commit a pass")
         story.produce("More changes", changes // 2)
         story.run("goes on where the target's ledger stands")
         story.query()
@@ -115,6 +116,7 @@ class _Story:
     def verify(self) -> bool:
         """The proof."""
         self.command("millrace", "verify", str(self.job.file))
+        _print(["another reader decodes every message again, one by one, and compares row by row ..."])
         reports = list(verify_job(self.job))
         _print(report_lines(reports))
         return all(report.ok for report in reports)
@@ -123,12 +125,20 @@ class _Story:
 def _next(folder: Path) -> list[str]:
     place = shlex.quote(str(folder))
     select = f"duckdb.connect('{folder}/warehouse.duckdb').sql('FROM orders LIMIT 10')"
+    millrace = _program("millrace")
     return [
         f"cat {place}/job.yaml",
-        f"millrace dead-letters ls {place}/dead_letters",
-        f'python -c "import duckdb; print({select})"',
-        "millrace --help",
+        f"{millrace} dead-letters ls {place}/job.yaml",
+        f'{_program("python")} -c "import duckdb; print({select})"',
+        f"{millrace} --help",
     ]
+
+
+def _program(name: str) -> str:
+    """What to type here for a program of this environment."""
+    file = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    return name if found and Path(found).samefile(file) else shlex.quote(os.path.relpath(file))
 
 
 def _clear(folder: Path) -> None:

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from ..schemas.avro.kernel import new_state
 
 
+_typeof: Any = numba.typeof
+
+
 def _made(kind: Any, dimensions: int = 1) -> NDArray[Any]:
     return np.zeros((2,) * dimensions, kind)
 
@@ -27,9 +30,11 @@ def _read_only(kind: Any) -> NDArray[Any]:
     return array
 
 
-_BYTES: Final, _PLACES: Final = _read_only(np.uint8), _made(np.int64)
+_BYTES: Final = _read_only(np.uint8)
+_PLACES: Final = _made(np.int64)
 _TEXTS: Final = (_made(np.uint8), _made(np.int32), _made(np.bool_))
-_CELLS: Final, _NUMBERS: Final = _made(np.int64, 2), _made(np.uint64, 2)
+_CELLS: Final = _made(np.int64, 2)
+_NUMBERS: Final = _made(np.uint64, 2)
 _STATE: Final = new_state(_PLACES, _made(np.uint8), 1)
 _PAYLOADS: Final = (_BYTES, _read_only(np.int64), _read_only(np.int64))
 
@@ -64,13 +69,13 @@ KERNELS: Final[tuple[tuple[str, Sequence[tuple[Any, ...]]], ...]] = (
 def loop(name: str) -> Any:
     """The numba function of a name in `KERNELS`."""
     module, _, function = name.partition(":")
-    return getattr(import_module(f"...{module}", __name__), function)
+    return getattr(import_module(f"..{module}", __package__), function)
 
 
 def compile_loop(name: str) -> None:
     """Compile one of `KERNELS` for its arguments, unless that is done already."""
     for arguments in dict(KERNELS)[name]:
-        loop(name).compile(tuple(numba.typeof(argument) for argument in arguments))
+        loop(name).compile(tuple(_typeof(argument) for argument in arguments))
 
 
 def main() -> None:

@@ -58,7 +58,7 @@ class _Search:
     target: dict[KeyValues, Row]
 
     def value(self, key: KeyValues | None, at: bytes, name: str, seen: frozenset[tuple[KeyValues, bytes]]) -> Any:
-        """The value of column `name` in the last row that `key` had before the key change at position `at`, or NOWHERE."""
+        """The value of column `name` in the last row of `key` before the key change at position `at`, or NOWHERE."""
         if key is not None and (key, at) not in seen:
             row = self._departure(key, at)
             if row is None:

@@ -78,7 +78,8 @@ def moved_keys(
     if not lengths.any():
         return None
     partial_rows = np.zeros(len(rows), np.bool_) if partial is None else np.asarray(partial.is_valid())
-    named: dict[int, bytes] = {}
+    names: list[bytes] = []
+    index = np.zeros(len(rows), np.int64)
     for header, wanted in ((NEW_KEY, deletes), (OLD_KEY, partial_rows & ~deletes)):
         looked = np.flatnonzero(wanted & (lengths > 0))
         pattern = np.frombuffer(header.encode(), np.uint8)
@@ -86,10 +87,11 @@ def moved_keys(
         for row in looked[_contains(records.data, at, lengths[looked], pattern)]:
             value = dict(records.headers(int(rows[row]))).get(header)
             if value is not None:
-                named[int(row)] = value
-    if not named:
+                names.append(value)
+                index[row] = len(names)
+    if not names:
         return None
-    return pa.array([named.get(row) for row in range(len(rows))], pa.binary())
+    return pa.array(names, pa.binary()).take(pa.array(index - 1, mask=index == 0))
 
 
 @numba.njit(cache=True, nogil=True)

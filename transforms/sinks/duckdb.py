@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -166,12 +166,11 @@ class DuckDBSink:
         with self._errors():
             con = self._connect()
             con.execute("BEGIN")
-            try:
+            with ExitStack() as undo:
+                undo.callback(self._drop)
                 yield con
                 con.execute("COMMIT")
-            except BaseException:
-                self._drop()
-                raise
+                undo.pop_all()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection | None]:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
 from types import TracebackType
 from typing import IO, Final, Self
 
@@ -16,7 +17,7 @@ from ...schemas.errors import MissingExtraError, SourceError
 
 _START_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 5.0
-_TIED_TO_STDIN: Final = '"$@" & read -r _; kill $!; wait'
+_TIED_TO_STDIN: Final = '"$@" & read -r _; kill -9 $!; wait'
 
 
 class EmbeddedBroker:
@@ -46,11 +47,10 @@ class EmbeddedBroker:
             start_new_session=True,
         )
         self.bootstrap_servers = f"127.0.0.1:{port}"
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             self._wait(port)
-        except BaseException:
-            self.close()
-            raise
+            undo.pop_all()
         return self
 
     def __exit__(
