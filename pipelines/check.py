@@ -13,11 +13,11 @@ from ..schemas.change import POSITION_TYPE
 from ..schemas.decoding import BlockDecoder, Marks, Route, change_batch
 from ..schemas.errors import MillraceError, SchemaError, UnknownSchemaError
 from ..schemas.ledger import TopicPartition
-from ..schemas.secrets import shown
+from ..schemas.secrets import resolved, shown
 from ..schemas.table import Table
 from ..transforms.dead_letters import place
 from ..transforms.decode import DECODERS
-from ..transforms.sinks import Sink
+from ..transforms.sinks import Sink, open_sink
 from ..transforms.sources.broker import Broker, open_broker
 from ..transforms.sources.partition import PartitionReader
 from .frontier import find_frontier, find_routes
@@ -54,7 +54,7 @@ def check(job: Job) -> list[Finding]:
     contracts = list(_contracts(job))
     findings += contracts
     findings += _dead_letters(job)
-    sink = _attempt(findings, "target", lambda: Target(job.target.type, job.target.settings()).open())
+    sink = _attempt(findings, "target", lambda: open_sink(job.target.type, resolved(job.target.settings())))
     try:
         if sink is not None:
             findings += _target(sink)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ..schemas.avro.kernel import new_state
 
-
 _typeof: Any = numba.typeof
 
 

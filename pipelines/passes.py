@@ -1,6 +1,7 @@
 """Passes: bounded stretches of the topics, one small pipeline each, with a commit a table at its end."""
 
 import ctypes
+import re
 import shutil
 import time
 import uuid
@@ -12,6 +13,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
+from ..schemas.errors import MillraceError
 from ..schemas.ledger import OffsetRange, TopicPartition
 from ..transforms.apply import Outcome
 from ..transforms.decode import Failure
@@ -26,6 +28,9 @@ FEWEST: Final = 100_000
 MOST: Final = 1_500_000
 BYTES: Final = 256 << 20
 """Decoded bytes that one pass should come to: what it holds in memory is about twice that."""
+
+STEP: Final = re.compile(r" \[while running '[^']*'\]$")
+"""What Beam appends to the text of an exception that leaves a DoFn."""
 
 
 @dataclass(slots=True)
@@ -92,7 +97,8 @@ def keep_memory() -> None:
 def run_pass(settings: KafkaSettings, ranges: Sequence[OffsetRange], sync: Sync) -> PassResult:
     """Run one pipeline over the ranges on the FnApiRunner of this process.
 
-    All blocks bear one time stamp, so the pass is one window by arrival. Raises what the source raises.
+    All blocks bear one time stamp, so the pass is one window by arrival. Raises what the source raises, and what
+    opening the target does; other failures are of one table.
     """
     started = time.time()
     spans = [PartitionSpan(part.topic, part.partition, part.first, part.stop, started) for part in ranges]
@@ -102,6 +108,9 @@ def run_pass(settings: KafkaSettings, ranges: Sequence[OffsetRange], sync: Sync)
     try:
         _ = build(pipeline, sync, source) | "Post outcomes" >> beam.ParDo(Post(name))
         pipeline.run().wait_until_finish()
+    except MillraceError as error:
+        error.args = (STEP.sub("", str(error)),)
+        raise
     finally:
         shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
     posted = collect(name)

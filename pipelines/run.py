@@ -1,5 +1,6 @@
 """Run a job: find where each table stands, then pass after pass until the end, or until told to stop."""
 
+import itertools
 import signal
 import threading
 import time
@@ -8,11 +9,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import FrameType
+from typing import Final
 
 import pyarrow as pa
 
 from ..schemas.decoding import Route
-from ..schemas.errors import MillraceError
+from ..schemas.errors import LostOffsetsError, MillraceError, RegistryError, SourceError, TransientSinkError
 from ..schemas.ledger import Account, Commit
 from ..schemas.table import Table
 from ..transforms.apply import CommitSettings, Target
@@ -26,6 +28,9 @@ from .passes import Budget, PassResult, Stretch, keep_memory, run_pass
 from .progress import Progress
 from .summary import Summary
 from .sync import Sync, Windows
+
+PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+PASSING: Final = (SourceError, RegistryError, TransientSinkError)
 
 
 @dataclass(slots=True)
@@ -41,6 +46,7 @@ class Run:
     dead_letters: DeadLetterFiles
     summary: Summary
     stop: threading.Event
+    once: bool
     budget: Budget = field(default_factory=Budget)
     failed: dict[str, MillraceError] = field(default_factory=dict)
 
@@ -59,14 +65,30 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
     with stopping() as stop, open_broker(job.source.kafka) as broker, closing(target.open()) as sink:
         letters = DeadLetterFiles(job.dead_letters, job.job, started)
         summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters)
-        state = Run(job, broker, sink, progress, target, format, letters, summary, stop)
+        state = Run(job, broker, sink, progress, target, format, letters, summary, stop, once)
         while True:
             window = time.monotonic()
-            _to_the_end(state)
+            _stretch(state)
             if once or stop.wait(max(0.0, job.window.every.total_seconds() - (time.monotonic() - window))):
                 break
         summary.seconds, summary.cpu_seconds = time.monotonic() - clock, time.process_time() - cpu
         return _closed(state)
+
+
+def _stretch(state: Run) -> None:
+    """To the end once; a run that goes on waits for a server that is away, `--once` leaves that to the reader."""
+    for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+        try:
+            _to_the_end(state)
+            return
+        except LostOffsetsError:
+            raise
+        except PASSING as error:
+            if state.once:
+                raise
+            state.progress.note(f"{error}; trying again in {pause:.0f} s")
+            if state.stop.wait(pause):
+                return
 
 
 def _to_the_end(state: Run) -> None:
@@ -131,6 +153,10 @@ def _account(state: Run, done: PassResult, routes: Mapping[str, Route], stretch:
 
 
 def _fail(state: Run, table: str, error: MillraceError) -> None:
+    """The table stops; where the error may pass and the run goes on, only until the next window."""
+    if isinstance(error, PASSING) and not isinstance(error, LostOffsetsError) and not state.once:
+        state.progress.note(f"table {table}: {error}; trying again with the next window")
+        return
     if table not in state.failed:
         state.failed[table] = error
         state.progress.note(f"table {table} stops here: {error}")

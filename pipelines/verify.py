@@ -5,10 +5,10 @@ from contextlib import closing
 
 from ..schemas.decoding import OnTruncate, Route
 from ..schemas.errors import TableError
-from ..transforms.apply import Target
+from ..schemas.secrets import resolved
 from ..transforms.compare import Report, Verdict
 from ..transforms.fold import Rules
-from ..transforms.sinks import Sink
+from ..transforms.sinks import Sink, open_sink
 from ..transforms.sources.broker import open_broker
 from ..transforms.verify import Proof, verify
 from .frontier import find_routes
@@ -20,7 +20,7 @@ def verify_job(job: Job) -> Iterator[Report]:
     """A report for each table, one after the other. Raises TableError for a table that no run has made yet."""
     with open_broker(job.source.kafka) as broker:
         routes = {route.table: route for route in find_routes(job, broker).values()}
-    with closing(Target(job.target.type, job.target.settings()).open()) as sink:
+    with closing(open_sink(job.target.type, resolved(job.target.settings()))) as sink:
         for route in routes.values():
             yield verify(job.source.kafka, sink, _proof(job, sink, route))
 

@@ -2,9 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 from .errors import JobError
@@ -36,6 +36,15 @@ def resolve(text: str) -> str:
     A file's trailing line ends are cut. Raises JobError, which names the variable or path and no secret.
     """
     return REFERENCE.sub(_secret, text)
+
+
+def resolved(value: Any) -> Any:
+    """The value with the references to secrets in its texts looked up. Never print, log or pickle what it gives."""
+    if isinstance(value, str):
+        return resolve(value)
+    if isinstance(value, Mapping):
+        return {name: resolved(part) for name, part in value.items()}
+    return [resolved(part) for part in value] if isinstance(value, list) else value
 
 
 def resolve_url(url: str) -> tuple[str, str | None, str | None]:

@@ -126,8 +126,9 @@ def test_a_job_its_parts_and_its_graph_hold_references_only(tmp_path):
         assert f"${{env:{name}}}".encode() in graph
 
 
-def test_a_run_shows_no_secret(embedded_broker, registry, topic, tmp_path, caplog, capsys):
-    file = write_job(tmp_path, embedded_broker.bootstrap_servers, topic, registry.url)
+def test_a_run_shows_no_secret(embedded_broker, registry, topic, tmp_path, monkeypatch, caplog, capsys):
+    monkeypatch.setenv("LAKE", str(tmp_path / "lake"))
+    file = write_job(tmp_path, embedded_broker.bootstrap_servers, topic, registry.url, path="${env:LAKE}")
     with caplog.at_level(logging.DEBUG):
         statuses = [main([command, str(file), *more, "--json"]) for command, *more in (["run", "--once"], ["verify"])]
         assert main(["check", str(file), "--json"]) in (0, 1)

@@ -17,7 +17,7 @@ from ..schemas.decoding import Route
 from ..schemas.errors import LedgerGapError, MillraceError, TransientSinkError
 from ..schemas.ledger import Account, Commit, covered
 from ..schemas.moves import KeyValues, Row, comparable, settle_requests
-from ..schemas.secrets import resolve
+from ..schemas.secrets import resolved
 from ..schemas.table import Table
 from .compact import compact
 from .dead_letters import DeadLetterFiles, Limit
@@ -38,15 +38,6 @@ class Target:
 
     def open(self) -> Sink:
         return open_sink(self.type, resolved(self.options))
-
-
-def resolved(value: Any) -> Any:
-    """The value with the references to secrets in its texts looked up. Never print, log or pickle what it gives."""
-    if isinstance(value, str):
-        return resolve(value)
-    if isinstance(value, Mapping):
-        return {name: resolved(part) for name, part in value.items()}
-    return [resolved(part) for part in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

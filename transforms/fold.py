@@ -111,12 +111,12 @@ class Fold:
         for key in self._keys:
             events = self._alive(key)
             if events:
-                yield key, events[-1].position, self._row(key, events)
+                yield key, events[-1].position, self._row(events)
 
     def row(self, key: Key) -> dict[str, Any] | None:
         """The row of one key, as `rows` gives it."""
         events = self._alive(key) if key in self._keys else []
-        return self._row(key, events) if events else None
+        return self._row(events) if events else None
 
     def position(self, key: Key) -> Position | None:
         """The newest position of a key, deletes included."""
@@ -206,25 +206,29 @@ class Fold:
     def _alive(self, key: Key) -> list[Event]:
         return [event for event in self._keys[key] if event.position >= self.truncated]
 
-    def _row(self, key: Key, events: list[Event]) -> dict[str, Any] | None:
+    def _row(self, events: list[Event]) -> dict[str, Any] | None:
         event = events[-1]
         row = _plain_row(event)
         if row is not None:
             for name in event.missing:
-                row[name] = self._value(events, len(events) - 1, name, frozenset({key}))
+                row[name] = self._value(events, len(events) - 1, name, frozenset())
         return row
 
-    def _value(self, events: list[Event], index: int, name: str, seen: frozenset[Key]) -> Any:
-        """The value of a column after the event at `index`; None (NULL) where no row that is left holds it."""
+    def _value(self, events: list[Event], index: int, name: str, seen: frozenset[tuple[Key, Position]]) -> Any:
+        """The value of a column after the event at `index`; None (NULL) where no row that is left holds it.
+
+        `seen` are the moves gone back through, by old key and position: a row may come back to a key that it had.
+        """
         event = events[index]
         if event.row is None:
             return None
         if name not in event.missing:
             return (_plain_row(event) or {}).get(name)
-        if event.old_key is not None and event.old_key in self._keys and event.old_key not in seen:
-            others = _before_move(self._alive(event.old_key), event.position)
+        old = event.old_key
+        if old is not None and old in self._keys and (old, event.position) not in seen:
+            others = _before_move(self._alive(old), event.position)
             if others:
-                return self._value(others, len(others) - 1, name, seen | {event.old_key})
+                return self._value(others, len(others) - 1, name, seen | {(old, event.position)})
         return self._value(events, index - 1, name, seen) if index else None
 
     def _row_key(

@@ -153,8 +153,8 @@ class Source:
         truth = self.rows[key]
         if truth["name"] is None:
             left_out = False
-        fits = abs(truth["count"] or 0) < 1 << 31
-        version = self.one_of(2, 3) if fits else 3
+        lossless = abs(truth["count"] or 0) < 1 << 31 and not (op == "r" and truth["note"])
+        version = self.one_of(2, 3) if lossless else 3
         if version == 2:
             truth = self.rows[key] = {**truth, "note": None}
         sent = {"id": key, **truth, **({"name": GONE} if left_out else {})}

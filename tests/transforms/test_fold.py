@@ -154,6 +154,13 @@ def test_a_swap_of_two_keys_over_a_third(contracts):
     assert texts(folded(contracts, stream)) == {1: "two", 2: "one"}
 
 
+def test_a_row_that_comes_back_to_its_key(contracts):
+    stream = Stream().put(1, 1, "big")
+    for lsn, old, new in ((10, 1, 2), (11, 2, 1)):
+        stream.delete(old, lsn, new_key=new).put(new, lsn, GONE, op="c", headers=old_key(old))
+    assert texts(folded(contracts, stream)) == {1: "big"}
+
+
 def test_an_update_whose_keys_differ_is_a_delete_and_an_upsert(contracts):
     stream = Stream().put(1, 10, "big")
     stream.change("u", 2, 20, after=row(2, GONE), before=row(1, "big"))

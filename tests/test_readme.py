@@ -1,0 +1,125 @@
+"""The README says what the code does: its job file loads, its commands parse, its tables name what exists."""
+
+import inspect
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from millrace.pipelines.arguments import COMMANDS, parse
+from millrace.pipelines.config import load_job
+from millrace.schemas.errors import JobError
+from millrace.transforms.sinks import SINKS, sink_class
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+JOBS = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+COMMANDS_SHOWN = sorted({text.strip() for text in re.findall(r"(?:`|\$ )millrace ([a-z][^`#\n]*)", README)})
+SECTIONS = ("", "source", "format", "format.registry", "tables", "window", "target", "dead_letters")
+
+
+def rows(head: str) -> list[list[str]]:
+    """The cells of the table whose head begins so."""
+    body = README.partition(f"| {head} |")[2].partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in body]
+
+
+def code(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def known_keys(folder: Path, section: str) -> set[str]:
+    """What the job file may hold in a section: the complaint about a key that is like no other lists them all."""
+    lines = {
+        "": "",
+        "source": "type: kafka, bootstrap_servers: a",
+        "format": "type: upsert",
+        "format.registry": "url: http://a",
+        "tables": "from: a",
+        "window": "",
+        "target": "type: duckdb, path: a",
+        "dead_letters": "path: a",
+    }
+    bogus = {name: ", ".join(filter(None, (text, "Q" * 9 + ": 1"))) for name, text in lines.items() if name == section}
+    parts = {**lines, **bogus}
+    parts["source"] += ", topics: [a]"
+    parts["format"] += f", registry: {{{parts.pop('format.registry')}}}" if section != "format" else ""
+    top = parts.pop("")
+    text = f"job: j\n{top}\n" + "".join(
+        f"{name}: {f'[{{{inner}}}]' if name == 'tables' else f'{{{inner}}}'}\n" for name, inner in parts.items()
+    )
+    (folder / "job.yaml").write_text(text)
+    with pytest.raises(JobError, match="unknown key; known are ") as caught:
+        load_job(folder / "job.yaml")
+    return set(str(caught.value).partition("known are ")[2].split(", "))
+
+
+def documented_keys(section: str) -> set[str]:
+    if section == "format.registry":
+        (cell,) = (row[1] for row in rows("key") if row[0] == "`format.registry`")
+        return set(re.findall(r"\w+", code(cell)[0]))
+    names = [code(row[0])[0] for row in rows("key")]
+    if not section:
+        return {name.partition(".")[0] for name in names}
+    return {name.removeprefix(f"{section}.") for name in names if name.startswith(f"{section}.")}
+
+
+def test_job_files_load(tmp_path):
+    assert JOBS
+    for text in JOBS:
+        (tmp_path / "job.yaml").write_text(text)
+        assert load_job(tmp_path / "job.yaml").job
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section or "top")
+def test_every_key_of_the_job_file_is_in_the_table(section, tmp_path):
+    known = known_keys(tmp_path, section)
+    if section == "target":
+        known -= set(inspect.signature(sink_class("duckdb")).parameters)
+    assert documented_keys(section) == known
+
+
+@pytest.mark.parametrize("command", COMMANDS_SHOWN)
+def test_commands_shown_are_commands(command):
+    assert parse(command.replace("PLACE", "t[0]@1").split()).command == command.split()[0]
+
+
+def test_all_commands_are_shown():
+    assert {command.split()[0] for command in COMMANDS_SHOWN} == set(COMMANDS)
+    assert {f"dead-letters {action}" for action in ("ls", "show")} <= {
+        " ".join(command.split()[:2]) for command in COMMANDS_SHOWN
+    }
+
+
+def test_targets_and_their_options():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    table = {code(row[0])[0]: row for row in rows("`type`")}
+    assert set(table) == set(SINKS)
+    for kind, (_, needs, options, _) in table.items():
+        assert set(code(needs)) <= set(extras)
+        parameters = inspect.signature(sink_class(kind)).parameters
+        assert set(re.findall(r"(?<!\()`(\w+)`", options)) == set(parameters)
+        for name, default in re.findall(r"`(\w+)` \(`([^`]+)`\)", options):
+            assert parameters[name].default == default
+
+
+def test_links_lead_somewhere():
+    headings = {
+        re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in re.findall(r"^#+ (.*)", README, re.M)
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        if target.startswith("#"):
+            assert target[1:] in headings
+        elif "://" not in target:
+            assert (ROOT / target).exists(), target
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"(?:`|^)make (\w+)", README, re.M)) <= targets
+
+
+def test_modules_that_can_be_run_exist():
+    for module in re.findall(r"python -m millrace\.([\w.]+)", README):
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
