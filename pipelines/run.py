@@ -105,6 +105,8 @@ def _to_the_end(state: Run) -> None:
         ranges = stretch.pass_of(state.budget.offsets)
         done = run_pass(state.job.source.kafka, ranges, _sync(state, live, frontier.topic_ids))
         _account(state, done, live, stretch)
+        # A sink that has been asked stays open: else each pass would close and checkpoint a DuckDB file.
+        state.sink.tables()
         state.budget.learn(sum(part.stop - part.first for part in ranges), done.size)
     for route in live.values():
         table = state.summary.table(route.table)
