@@ -272,7 +272,7 @@ def damaged(raw):
     flipped[-2] ^= 1
     yield "CRC", bytes(flipped)
     yield "message format 1", raw[:16] + b"\x01" + raw[17:]
-    yield "count", sealed(raw[:57] + struct.pack(">i", 1 << 30) + raw[61:])
+    yield "records do not fit", sealed(raw[:57] + struct.pack(">i", 1 << 30) + raw[61:])
     yield "codec", with_body(raw, b"\x00" * 9, attributes=7)
 
 

@@ -39,6 +39,7 @@ _FIXED: Final = {
     "isolation_level": "read_committed",
 }
 _DEFAULTS: Final = {
+    "bootstrap_timeout_ms": 10_000,
     "client_id": "millrace",
     "max_partition_fetch_bytes": FETCH_BYTES,
     "max_poll_records": 1 << 30,
@@ -183,7 +184,8 @@ def _hint(options: dict[str, Any]) -> str:
 
 
 def _clean(error: Exception, secrets: list[str]) -> str:
-    text = f"{type(error).__name__}: {error}"
+    name = type(error).__name__
+    text = f"{name}: {str(error).removeprefix(f'{name}: ')}"
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
     return text
