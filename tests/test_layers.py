@@ -11,7 +11,7 @@ LAYERS = ("schemas", "transforms", "pipelines")
 ALLOWED = {"schemas": {"schemas"}, "transforms": {"schemas", "transforms"}, "pipelines": set(LAYERS)}
 ROOMS = {
     "apache_beam": {"transforms", "pipelines"},
-    "kafka": {"transforms/sources", "transforms/verify.py", "transforms/follow.py", "pipelines/produce.py"},
+    "kafka": {"transforms/sources", "transforms/verify.py", "pipelines/produce.py"},
     "requests": {"transforms/registry.py"},
     "duckdb": {"transforms/sinks/duckdb.py"},
     "deltalake": {"transforms/sinks/delta"},
