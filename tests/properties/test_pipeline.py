@@ -26,7 +26,7 @@ COLUMNS = {
 }
 TABLE = "orders"
 PARTITIONS = 2
-EXAMPLES = 30
+EXAMPLES = 25
 # An example takes seconds: to shrink one would take minutes.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 POISON = (b"", b"\0", b"\0\0\0\0\x63x", b"\0\0\0\0\x02\x02", b"{}", b"\0\0\0\0\x02" + b"\xff" * 12)
@@ -188,12 +188,12 @@ def histories(draw):
     The old row is then gone before the create asks for its unavailable value, which becomes NULL: the limit that
     the design names. So such values are drawn only where a pass holds all of a send.
     """
-    budget = draw(st.sampled_from([None, None, 3, 10]))
+    budget = draw(st.sampled_from([None, None, 5, 15]))
     by_event = draw(st.booleans())
     source = Source(draw, partial_moves=budget is None, partial=draw(st.sets(st.integers(0, 7), min_size=2)))
     source.rows = {key: source.new_row() for key in draw(st.sets(st.integers(0, 7), max_size=4))}
     sends = [[[message] for message in source.snapshot_of_all()]]
-    for _ in range(draw(st.integers(1, 4))):
+    for _ in range(draw(st.integers(1, 3))):
         sends.append([step for _ in range(draw(st.integers(1, 12))) if (step := source.step())])
     return History(disturbed(draw, sends), source.rows, by_event, budget)
 
