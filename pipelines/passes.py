@@ -113,7 +113,7 @@ def run_pass(settings: KafkaSettings, ranges: Sequence[OffsetRange], sync: Sync)
         raise
     finally:
         shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
-    posted = collect(name)
+        posted = collect(name)
     return PassResult(
         tuple(item for item in posted if isinstance(item, Outcome)),
         tuple(item for item in posted if isinstance(item, Failure)),
