@@ -22,6 +22,7 @@ from ..transforms.dead_letters import DeadLetterFiles
 from ..transforms.decode import Format
 from ..transforms.sinks import Sink
 from ..transforms.sources.broker import Broker, open_broker
+from ..transforms.sources.pool import POOL
 from .frontier import Frontier, find_frontier, find_routes
 from .job import Job
 from .passes import Budget, PassResult, Stretch, keep_memory, run_pass
@@ -62,7 +63,7 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
     started, clock, cpu = datetime.now(UTC), time.monotonic(), time.process_time()
     target = Target(job.target.type, job.target.settings())
     format = Format(type=job.format.type, contracts=job.format.contracts(), framing=job.format.framing)
-    with stopping() as stop, open_broker(job.source.kafka) as broker, closing(target.open()) as sink:
+    with closing(POOL), stopping() as stop, open_broker(job.source.kafka) as broker, closing(target.open()) as sink:
         letters = DeadLetterFiles(job.dead_letters, job.job, started)
         summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters)
         state = Run(job, broker, sink, progress, target, format, letters, summary, stop, once)

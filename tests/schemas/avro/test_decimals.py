@@ -87,4 +87,4 @@ def test_texts_as_a_person_writes_them():
         "100",
         "0",
     ]
-    assert texts([(b"", 2), (b"\5", 0)]) == ["", "5"]
+    assert texts([(b"", 2), (b"", 0), (b"\5", 0)]) == ["0.00", "0", "5"]
