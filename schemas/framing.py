@@ -72,7 +72,7 @@ def explain(payload: bytes) -> str:
     if not payload:
         return "the value is empty: no magic byte, no schema id"
     if payload[0] == MAGIC or payload[: len(SINGLE_OBJECT)] == bytes(SINGLE_OBJECT):
-        return f"the message ends inside its header: {len(payload)} bytes"
+        return f"the message ends inside its header, behind byte {len(payload)}"
     return f"unknown framing: the first byte is 0x{payload[0]:02x}, not 0x00 (Confluent) nor 0xc301 (single-object)"
 
 

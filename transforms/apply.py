@@ -161,7 +161,10 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
     """
     receipts = [item for item in items if isinstance(item, Receipt)]
     parts = [item for item in items if isinstance(item, Part)]
-    letters = [letter for receipt in receipts for letter in receipt.letters]
+    letters = sorted(
+        (letter for receipt in receipts for letter in receipt.letters),
+        key=lambda letter: (letter.topic, letter.partition, letter.offset),
+    )
     settings.dead_letters.write(letters)
     read = settings.read + sum(receipt.read for receipt in receipts)
     settings.limit.check(settings.dead + len(letters), read, letters)

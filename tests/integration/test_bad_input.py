@@ -78,7 +78,7 @@ def bad_values(format):
     good = one(zigzag(9) + b"\x02\x02a")
     return {
         "empty": (b"", "the value is empty", "frame"),
-        "one byte": (b"\0", "ends inside its header: 1 bytes", "frame"),
+        "one byte": (b"\0", "ends inside its header, behind byte 1", "frame"),
         "wrong magic": (b"\x07" + good[1:], "the first byte is 0x07", "frame"),
         "unknown id": (b"\0\0\0\0\x63" + good[5:], "99", "schema"),
         "header only": (good[:5], "value: ", "decode"),

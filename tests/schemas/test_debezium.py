@@ -193,7 +193,7 @@ def test_a_named_key_comes_from_the_row_and_key_changes_become_two_changes():
 
 BAD = {
     "empty": (b"", "frame", "value: the value is empty"),
-    "one byte": (b"\0", "frame", "value: the message ends inside its header: 1 bytes"),
+    "one byte": (b"\0", "frame", "value: the message ends inside its header, behind byte 1"),
     "wrong magic": (b"\x05\0\0\0\2ab", "frame", "value: unknown framing: the first byte is 0x05"),
     "unknown id": (b"\0\0\0\0\x63abc", "schema", "there is no schema 99"),
     "truncated": (event("c", row(1))[:-3], "decode", "value: "),
