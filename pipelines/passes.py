@@ -25,7 +25,7 @@ M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
 
 FEWEST: Final = 100_000
-MOST: Final = 1_500_000
+MOST: Final = 1_000_000
 BYTES: Final = 256 << 20
 """Decoded bytes that one pass should come to: what it holds in memory is about twice that."""
 
@@ -43,7 +43,7 @@ class Budget:
         """After a pass that covered `offsets` and decoded `size` bytes."""
         if offsets:
             fitting = int(BYTES * offsets / max(size, 1))
-            self.offsets = max(1_000, min(fitting, 8 * self.offsets, MOST))
+            self.offsets = max(1_000, min(fitting, 10 * self.offsets, MOST))
 
 
 @dataclass(frozen=True, slots=True)
