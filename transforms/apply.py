@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..schemas.change import SOURCE
 from ..schemas.decoding import Route
@@ -260,6 +261,7 @@ def rows_of(sink: Sink, table: Table, keys: set[KeyValues]) -> dict[KeyValues, R
         return {}
     found: dict[KeyValues, Row] = {}
     for batch in sink.scan(table.name):
+        batch = _maybe(batch, table.key[0], {key[0] for key in keys})
         columns = [batch.column(name) for name in table.key]
         kinds = [column.type for column in columns]
         for number, values in enumerate(zip(*(column.to_pylist() for column in columns), strict=True)):
@@ -267,6 +269,21 @@ def rows_of(sink: Sink, table: Table, keys: set[KeyValues]) -> dict[KeyValues, R
             if key in keys:
                 found[key] = batch.slice(number, 1).to_pylist()[0]
     return found
+
+
+def _maybe(batch: pa.RecordBatch, name: str, values: set[Any]) -> pa.RecordBatch:
+    """The rows whose key column `name` may have one of the values: Python then looks at those alone.
+
+    The values come from headers: those that the column cannot hold (too large, no Unicode) match no row.
+    """
+    kind = batch.schema.field(name).type
+    if pa.types.is_signed_integer(kind):
+        numbers = [value for value in values if type(value) is int and -(1 << 63) <= value < 1 << 63]
+        return batch.filter(pc.is_in(batch.column(name).cast(pa.int64()), pa.array(numbers, pa.int64())))
+    if pa.types.is_string(kind):
+        texts = [v for v in values if isinstance(v, str) and v.encode("utf-8", "ignore").decode() == v]
+        return batch.filter(pc.is_in(batch.column(name), pa.array(texts, pa.string())))
+    return batch
 
 
 def _retried(sink: Sink, table: Table, staged: Sequence[Staged], order: Commit) -> tuple[Account, ...]:
