@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from brokers import KafkaBroker, missing
 from hypothesis import settings
+from object_stores import S3, Gcs, gcs_server, hdfs_server, missing_for_gcs, missing_for_hdfs, s3_server
 
 from millrace.transforms.sources.embedded import EmbeddedBroker
 from millrace.transforms.sources.pool import POOL
@@ -31,6 +32,33 @@ def kafka_broker() -> Iterator[KafkaBroker]:
     with KafkaBroker() as broker:
         yield broker
         POOL.close()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """moto: S3, Glue and others; make a bucket of your own."""
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[Gcs]:
+    """fake-gcs-server; make a bucket of your own."""
+    reason = missing_for_gcs()
+    if reason is not None:
+        pytest.skip(reason)
+    with gcs_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def hdfs() -> Iterator[str]:
+    """MiniDFS, as `hdfs://HOST:PORT`; use a folder of your own."""
+    reason = missing_for_hdfs()
+    if reason is not None:
+        pytest.skip(reason)
+    with hdfs_server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -26,7 +26,9 @@ class Running:
     def __init__(self, file):
         self._out, self._err = file.with_suffix(".out"), file.with_suffix(".err")
         with self._out.open("w") as out, self._err.open("w") as err:
-            self.process = subprocess.Popen([sys.executable, "-m", "millrace.pipelines", "run", file], stdout=out, stderr=err)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "millrace.pipelines", "run", file], stdout=out, stderr=err
+            )
 
     def __enter__(self):
         return self
