@@ -134,8 +134,9 @@ def _broker(job: Job, broker: Broker, sink: Sink | None, decode: bool) -> list[F
     for topic, route in routes.items():
         count = sum(high - low for source, (low, high) in held.items() if source.topic == topic)
         number = sum(source.topic == topic for source in held)
+        tables = ", ".join(part.table for part in route.tables)
         findings.append(
-            Finding(OK, topic, f"{number} partition{'s' * (number != 1)}, {count:,} offsets held, to {route.table}")
+            Finding(OK, topic, f"{number} partition{'s' * (number != 1)}, {count:,} offsets held, to {tables}")
         )
     if sink is not None:
         findings += _positions(job, broker, sink, routes)

@@ -1,6 +1,7 @@
 """The job file as frozen dataclasses. Each mistake is one JobError: the place, the wrong word, the nearest right."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, cast, get_args
 
@@ -8,19 +9,21 @@ from ..schemas.change import PREFIX
 from ..schemas.decoding import OnTruncate
 from ..schemas.errors import JobError
 from ..schemas.framing import Framing
+from ..schemas.modes import Mode
 from ..transforms.dead_letters import Limit
 from ..transforms.registry import HttpContracts
 from ..transforms.sources.settings import KafkaSettings
 from .entry import Entry, guess, read_yaml
-from .job import By, Format, FormatType, Job, Source, Start, TableEntry, Window
+from .job import By, Format, FormatType, Job, Source, Start, TableEntry, Target, Window
 from .routes import TableRoute, route
-from .target import located, read_target
+from .target import located, read_modes, read_target
 
 __all__ = ["Job", "TableRoute", "load_job", "route"]
 
 TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\],]+)(:\d{1,5})?")
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+FAIL: Final = OnTruncate.FAIL
 FILES: Final = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_crlfile")
 
 
@@ -31,13 +34,14 @@ def load_job(path: str | Path) -> Job:
     top = read_yaml(file).mapping(keys, ("job", "source", "format", "target"))
     folder = file.absolute().parent
     source = _source(top["source"])
+    target = read_target(top["target"])
     return Job(
         job=_matching(top["job"], NAME, "a name of letters, digits, '_', '-' and '.'"),
         source=source,
         format=_format(top["format"]),
-        tables=_tables(top["tables"], source) if "tables" in top else (),
+        tables=_tables(top["tables"], source, target) if "tables" in top else (),
         window=_window(top["window"]) if "window" in top else Window(),
-        target=read_target(top["target"]),
+        target=target,
         dead_letters=_dead_letters(top["dead_letters"]) if "dead_letters" in top else folder / "dead_letters",
         max_dead_letters=_limit(top["max_dead_letters"]) if "max_dead_letters" in top else Limit(),
         file=file,
@@ -146,11 +150,11 @@ def _url(entry: Entry) -> str:
     return url
 
 
-def _tables(entry: Entry, source: Source) -> tuple[TableEntry, ...]:
+def _tables(entry: Entry, source: Source, target: Target) -> tuple[TableEntry, ...]:
     tables: list[TableEntry] = []
     taken: dict[str, str] = {}
     for item in entry.items():
-        table, names = _table(item, source), item.mapping()
+        table, names = _table(item, source, target), item.mapping()
         for topic in table.topics:
             if any(topic in other.topics for other in tables):
                 raise names["from"].error(f"{topic!r} already goes to another table")
@@ -164,8 +168,8 @@ def _tables(entry: Entry, source: Source) -> tuple[TableEntry, ...]:
     return tuple(tables)
 
 
-def _table(item: Entry, source: Source) -> TableEntry:
-    found = item.mapping(("from", "to", "key", "on_truncate"), ("from",))
+def _table(item: Entry, source: Source, target: Target) -> TableEntry:
+    found = item.mapping(("from", "to", "key", "on_truncate", "mode"), ("from",))
     topics = _topics(found["from"])
     for topic in topics:
         if not source.reads(topic):
@@ -173,13 +177,25 @@ def _table(item: Entry, source: Source) -> TableEntry:
             raise found["from"].error(f"{topic!r} does not {where}{guess(topic, source.topics)}")
     if "to" not in found and len(topics) > 1:
         raise item.error("several topics need the table's name: add to: NAME")
-    truncate = found["on_truncate"].choice(tuple(OnTruncate)) if "on_truncate" in found else OnTruncate.FAIL
+    modes = read_modes(found["mode"], target.type) if "mode" in found else None
     return TableEntry(
         topics=topics,
         to=_table_name(found["to"]) if "to" in found else topics[0].rpartition(".")[2],
         key=found["key"].texts() if "key" in found else None,
-        on_truncate=OnTruncate(truncate),
+        on_truncate=_on_truncate(found["on_truncate"], modes or target.modes) if "on_truncate" in found else FAIL,
+        modes=modes,
     )
+
+
+def _on_truncate(entry: Entry, modes: Sequence[Mode]) -> OnTruncate:
+    chosen = OnTruncate(entry.choice(tuple(OnTruncate)))
+    keeping = [mode for mode in modes if mode in (Mode.SOFT_DELETE, Mode.SCD2)]
+    if chosen is OnTruncate.APPLY and keeping:
+        raise entry.error(
+            f"a table with mode: {keeping[0]} keeps what was deleted, and a TRUNCATE does not say which rows it "
+            "deleted; write on_truncate: ignore, or fail"
+        )
+    return chosen
 
 
 def _table_name(entry: Entry) -> str:

@@ -1,7 +1,7 @@
 """Where each partition of a job stands: from the target's ledger, checked against what the broker still holds."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..schemas.decoding import Route
@@ -11,7 +11,7 @@ from ..transforms.sinks import Sink
 from ..transforms.sources.broker import Broker
 from ..transforms.sources.partition import lost_offsets
 from .job import Job
-from .routes import route
+from .routes import TableRoute, route
 
 
 def find_routes(job: Job, broker: Broker) -> dict[str, Route]:
@@ -26,16 +26,31 @@ def find_routes(job: Job, broker: Broker) -> dict[str, Route]:
             f"no topic at {job.source.kafka.bootstrap_servers} matches source.topic_pattern: {job.source.topic_pattern}"
         )
     found = route(job, topics)
-    return {
-        topic: Route(
-            table=entry.table,
-            key=entry.key,
-            on_truncate=entry.on_truncate,
-            sources=tuple(TopicPartition(name, part) for name in entry.topics for part in topics[name]),
-            event_time=job.window.by == "event",
-        )
-        for topic, entry in found.items()
-    }
+    return {topic: _route(job, entry, topics) for topic, entry in found.items()}
+
+
+def _route(job: Job, entry: TableRoute, topics: Mapping[str, Sequence[int]]) -> Route:
+    first = Route(
+        table=entry.table,
+        key=entry.key,
+        on_truncate=entry.on_truncate,
+        sources=tuple(TopicPartition(name, part) for name in entry.topics for part in topics[name]),
+        event_time=job.window.by == "event",
+        mode=entry.modes[0],
+    )
+    copies = tuple(replace(first, table=table, mode=mode) for table, mode in entry.copies.items())
+    return replace(first, copies=copies)
+
+
+def by_table(routes: Mapping[str, Route]) -> dict[str, Route]:
+    """The route of each table, those beside the first ones too."""
+    return {part.table: part for route in routes.values() for part in route.tables}
+
+
+def without(routes: Mapping[str, Route], stopped: Container[str]) -> dict[str, Route]:
+    """The routes without these tables; a topic that no other table needs is left out."""
+    left = {topic: [part for part in route.tables if part.table not in stopped] for topic, route in routes.items()}
+    return {topic: replace(parts[0], copies=tuple(parts[1:])) for topic, parts in left.items() if parts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +68,11 @@ def find_frontier(job: Job, broker: Broker, sink: Sink, routes: Mapping[str, Rou
 
     A partition that the ledger does not know starts where the job says if its table is new, and at its beginning
     if the table is not: partitions added later are read whole. An offset that the broker does not hold any more
-    makes its table lost, and so does a topic that was deleted and created again; none is skipped.
+    makes its table lost, and so does a topic that was deleted and created again; none is skipped. Where several
+    tables are filled by one read, it begins at the smallest of their offsets: the others refuse what they have.
     """
-    tables = {route.table: route for route in routes.values()}
-    sources = [source for entry in tables.values() for source in entry.sources]
+    tables = by_table(routes)
+    sources = sorted({source for entry in tables.values() for source in entry.sources})
     held = broker.offsets(sources)
     topic_ids = broker.topic_ids(sorted(routes))
     frontier = Frontier({}, {source: high for source, (_, high) in held.items()}, {}, topic_ids)
@@ -73,7 +89,7 @@ def find_frontier(job: Job, broker: Broker, sink: Sink, routes: Mapping[str, Rou
         if gone:
             frontier.lost[name] = _lost(name, gone[0], starts[gone[0]], held[gone[0]])
         else:
-            frontier.next.update(starts)
+            frontier.next.update({source: min(at, frontier.next.get(source, at)) for source, at in starts.items()})
     return frontier
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ..schemas.contracts import Contracts, FolderContracts
 from ..schemas.decoding import OnTruncate
 from ..schemas.framing import Framing
+from ..schemas.modes import Mode
 from ..schemas.secrets import Secret
 from ..transforms.dead_letters import Limit
 from ..transforms.registry import HttpContracts
@@ -52,12 +53,16 @@ class Format:
 
 @dataclass(frozen=True, kw_only=True)
 class TableEntry:
-    """An item of `tables`: `topics` (its `from`) go to the table `to`. `key` None: the message key's fields."""
+    """An item of `tables`: `topics` (its `from`) go to the table `to`. `key` None: the message key's fields.
+
+    `modes` None: those of the target.
+    """
 
     topics: tuple[str, ...]
     to: str
     key: tuple[str, ...] | None = None
     on_truncate: OnTruncate = OnTruncate.FAIL
+    modes: tuple[Mode, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +76,14 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """`options` are the sink's; a text below a key that looks secret is a Secret, so the repr shows none."""
+    """`options` are the sink's; a text below a key that looks secret is a Secret, so the repr shows none.
+
+    Each of `modes` is a table of its own for each topic.
+    """
 
     type: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    mode: str = "mirror"
+    modes: tuple[Mode, ...] = (Mode.MIRROR,)
 
     def settings(self) -> dict[str, Any]:
         """The sink's options as written: references unresolved, literals in the clear. Never print or log it."""

@@ -6,17 +6,27 @@ from dataclasses import dataclass
 from ..schemas.change import PREFIX
 from ..schemas.decoding import OnTruncate
 from ..schemas.errors import JobError
+from ..schemas.modes import SUFFIXES, Mode
 from .job import Job
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableRoute:
-    """A table and all topics of it, sorted. `key` None: the message key's fields."""
+    """A table and all topics of it, sorted. `key` None: the message key's fields.
+
+    Of several `modes` the first is the table's, each further one that of a table beside it.
+    """
 
     table: str
     key: tuple[str, ...] | None
     on_truncate: OnTruncate
     topics: tuple[str, ...]
+    modes: tuple[Mode, ...] = (Mode.MIRROR,)
+
+    @property
+    def copies(self) -> dict[str, Mode]:
+        """The tables beside this one by name, with their modes."""
+        return {self.table + SUFFIXES[mode]: mode for mode in self.modes[1:]}
 
 
 def route(job: Job, topics: Iterable[str]) -> dict[str, TableRoute]:
@@ -33,17 +43,28 @@ def route(job: Job, topics: Iterable[str]) -> dict[str, TableRoute]:
         entry = listed.get(topic)
         if entry is None:
             routes[topic] = TableRoute(
-                table=_default_name(job, topic), key=None, on_truncate=OnTruncate.FAIL, topics=(topic,)
+                table=_default_name(job, topic),
+                key=None,
+                on_truncate=OnTruncate.FAIL,
+                topics=(topic,),
+                modes=job.target.modes,
             )
         else:
             mine = tuple(sorted(set(entry.topics) & set(found)))
-            routes[topic] = TableRoute(table=entry.to, key=entry.key, on_truncate=entry.on_truncate, topics=mine)
-        other = owners.setdefault(routes[topic].table.casefold(), topic)
-        if other not in routes[topic].topics:
-            raise JobError(
-                f"{job.file}: the topics {other} and {topic} would both go to the table {routes[topic].table!r}; "
-                f"name one of them under tables: {{from: {topic}, to: ...}}"
+            routes[topic] = TableRoute(
+                table=entry.to,
+                key=entry.key,
+                on_truncate=entry.on_truncate,
+                topics=mine,
+                modes=entry.modes or job.target.modes,
             )
+        for table in (routes[topic].table, *routes[topic].copies):
+            other = owners.setdefault(table.casefold(), topic)
+            if other not in routes[topic].topics:
+                raise JobError(
+                    f"{job.file}: the topics {other} and {topic} would both go to the table {table!r}; "
+                    f"name one of them under tables: {{from: {topic}, to: ...}}"
+                )
     return routes
 
 

@@ -23,7 +23,7 @@ from ..transforms.decode import Format
 from ..transforms.sinks import Sink
 from ..transforms.sources.broker import Broker, open_broker
 from ..transforms.sources.pool import POOL
-from .frontier import Frontier, find_frontier, find_routes
+from .frontier import Frontier, by_table, find_frontier, find_routes, without
 from .job import Job
 from .passes import Budget, PassResult, Stretch, keep_memory, run_pass
 from .progress import Progress
@@ -95,23 +95,24 @@ def _stretch(state: Run) -> None:
 def _to_the_end(state: Run) -> None:
     """Passes up to the end offsets of this moment."""
     routes = find_routes(state.job, state.broker)
-    live = {topic: route for topic, route in routes.items() if route.table not in state.failed}
-    frontier = find_frontier(state.job, state.broker, state.sink, live)
+    frontier = find_frontier(state.job, state.broker, state.sink, without(routes, state.failed))
     for name, error in frontier.lost.items():
         _fail(state, name, error)
-    _anchor(state, live, frontier)
+    _anchor(state, without(routes, state.failed), frontier)
     stretch = Stretch(frontier.next, frontier.end)
     state.progress.update(stretch.next, stretch.end)
     while stretch.left and not state.stop.is_set():
         ranges = stretch.pass_of(state.budget.offsets)
+        live = without(routes, state.failed)
         done = run_pass(state.job.source.kafka, ranges, _sync(state, live, frontier.topic_ids))
         _account(state, done, live, stretch)
         # A sink that has been asked stays open: else each pass would close and checkpoint a DuckDB file.
         state.sink.tables()
         state.budget.learn(sum(part.stop - part.first for part in ranges), done.size)
-    for route in live.values():
-        table = state.summary.table(route.table)
-        table.lag = sum(stretch.end[source] - stretch.next.get(source, 0) for source in route.sources)
+    for name, route in by_table(without(routes, state.failed)).items():
+        state.summary.table(name).lag = sum(
+            stretch.end[source] - stretch.next.get(source, 0) for source in route.sources
+        )
 
 
 def _sync(state: Run, routes: Mapping[str, Route], topic_ids: Mapping[str, int]) -> Sync:
@@ -121,7 +122,7 @@ def _sync(state: Run, routes: Mapping[str, Route], topic_ids: Mapping[str, int])
         format=state.format,
         commits=CommitSettings(
             job=state.job.job,
-            routes={route.table: route for route in routes.values()},
+            routes=by_table(routes),
             target=state.target,
             dead_letters=state.dead_letters,
             limit=state.job.max_dead_letters,
@@ -138,8 +139,14 @@ def _sync(state: Run, routes: Mapping[str, Route], topic_ids: Mapping[str, int])
 
 
 def _account(state: Run, done: PassResult, routes: Mapping[str, Route], stretch: Stretch) -> None:
-    """Move the partitions that were committed; take those of tables that stopped out of the stretch."""
+    """Move the partitions that were committed; take those of tables that stopped out of the stretch.
+
+    A table that stopped for good leaves the partitions to the others that they fill.
+    """
     state.summary.passes += 1
+    for route in routes.values():
+        for part in route.copies:
+            state.summary.table(part.table).copy = True
     for outcome in done.outcomes:
         table = state.summary.table(outcome.table)
         table.add(outcome.accounts)
@@ -149,9 +156,11 @@ def _account(state: Run, done: PassResult, routes: Mapping[str, Route], stretch:
                 stretch.next[account.source] = account.stop
     for failure in done.failures:
         _fail(state, failure.table, failure.error)
-        for route in routes.values():
-            for source in route.sources if route.table == failure.table else ():
-                stretch.next.pop(source, None)
+    waiting = {failure.table for failure in done.failures} - set(state.failed)
+    for route in routes.values():
+        tables = {part.table for part in route.tables}
+        for source in route.sources if tables & waiting or tables <= set(state.failed) else ():
+            stretch.next.pop(source, None)
     state.progress.update(stretch.next, stretch.end, state.summary.total("dead"))
 
 
@@ -169,8 +178,8 @@ def _anchor(state: Run, routes: Mapping[str, Route], frontier: Frontier) -> None
     """Write the first offsets of a new table that does not start at the beginning: the next run goes on from them."""
     if state.job.source.start == "earliest":
         return
-    for route in {route.table: route for route in routes.values()}.values():
-        if route.table in frontier.lost or state.sink.ledger(state.job.job, route.table, route.sources).next:
+    for route in by_table(routes).values():
+        if state.sink.ledger(state.job.job, route.table, route.sources).next:
             continue
         accounts = tuple(
             Account(source.topic, source.partition, frontier.next[source], frontier.next[source])

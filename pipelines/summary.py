@@ -15,7 +15,8 @@ COUNTS: Final = ("read", "applied", "superseded", "filtered", "dead", "skipped")
 class TableSummary:
     """One table; read = applied + superseded + filtered + dead + skipped, `lag` in offsets up to the last end seen.
 
-    `unfilled` counts values that no row held, `where` is `Sink.describe`, `error` says why the table stopped.
+    `unfilled` counts values that no row held, `where` is `Sink.describe`, `error` says why the table stopped. A `copy`
+    is filled from the messages of another table: they count there.
     """
 
     table: str
@@ -29,6 +30,7 @@ class TableSummary:
     lag: int = 0
     where: str = ""
     error: str | None = None
+    copy: bool = False
 
     def add(self, accounts: Iterable[Account]) -> None:
         """Count a commit's settled accounts in."""
@@ -54,8 +56,8 @@ class Summary:
         return self.tables.setdefault(name, TableSummary(table=name))
 
     def total(self, name: str) -> int:
-        """The sum of one count (`read` ..., `unfilled`, `lag`) over all tables."""
-        return sum(getattr(table, name) for table in self.tables.values())
+        """The sum of one count (`read` ..., `unfilled`, `lag`) over all tables but copies."""
+        return sum(getattr(table, name) for table in self.tables.values() if not table.copy)
 
     @property
     def failed(self) -> bool:

@@ -4,12 +4,11 @@ import inspect
 from pathlib import Path
 from typing import Any, Final
 
-from ..transforms.sinks import SINKS, sink_class
+from ..schemas.modes import Mode
+from ..transforms.sinks import SINKS, modes_of, sink_class
 from .entry import Entry
 from .job import Target
 
-MODES: Final = ("mirror",)
-LATER_MODES: Final = ("soft_delete", "append", "scd2")
 PATHS: Final = ("path",)
 
 
@@ -19,15 +18,19 @@ def read_target(entry: Entry) -> Target:
     parameters = inspect.signature(sink_class(kind)).parameters
     needed = [name for name, part in parameters.items() if part.default is inspect.Parameter.empty]
     found = entry.mapping(("type", "mode", *parameters), needed)
-    mode = _mode(found["mode"]) if "mode" in found else MODES[0]
+    modes = read_modes(found["mode"], kind) if "mode" in found else modes_of(kind)[:1]
     options = {name: _option(found[name]) for name in parameters if name in found}
-    return Target(type=kind, options=options, mode=mode)
+    return Target(type=kind, options=options, modes=modes)
 
 
-def _mode(entry: Entry) -> str:
-    if entry.kind == "text" and entry.raw_text() in LATER_MODES:
-        raise entry.error(f"{entry.raw_text()!r} does not exist in this version; only {', '.join(MODES)} does")
-    return entry.choice(MODES)
+def read_modes(entry: Entry, kind: str) -> tuple[Mode, ...]:
+    """One mode or a list of them, all of which the target knows. Raises JobError."""
+    able = modes_of(kind)
+    for part in [entry] if entry.kind != "a list" else entry.items():
+        mode = Mode(part.choice(tuple(Mode)))
+        if mode not in able:
+            raise part.error(f"a target of type {kind} has no mode {mode}, only {', '.join(able)}")
+    return tuple(Mode(text) for text in entry.texts())
 
 
 def _option(entry: Entry) -> Any:

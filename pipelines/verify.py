@@ -11,7 +11,7 @@ from ..transforms.fold import Rules
 from ..transforms.sinks import Sink, open_sink
 from ..transforms.sources.broker import open_broker
 from ..transforms.verify import Proof, verify
-from .frontier import find_routes
+from .frontier import by_table, find_routes
 from .job import Job
 from .summary import aligned
 
@@ -19,7 +19,7 @@ from .summary import aligned
 def verify_job(job: Job) -> Iterator[Report]:
     """A report for each table, one after the other. Raises TableError for a table that no run has made yet."""
     with open_broker(job.source.kafka) as broker:
-        routes = {route.table: route for route in find_routes(job, broker).values()}
+        routes = by_table(find_routes(job, broker))
     with closing(open_sink(job.target.type, resolved(job.target.settings()))) as sink:
         for route in routes.values():
             yield verify(job.source.kafka, sink, _proof(job, sink, route))

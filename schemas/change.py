@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from .modes import MODE_COLUMNS
+
 PREFIX: Final = "_millrace_"
 OP: Final = "_millrace_op"
 POSITION: Final = "_millrace_position"
@@ -38,14 +40,19 @@ UNAVAILABLE_TYPE: Final = pa.list_(pa.string())
 MOVED_TYPE: Final = pa.binary()
 
 
+def of_row(name: str) -> bool:
+    """Whether a column is the row's: one of the stream, or one that the table's mode adds (`schemas.modes`)."""
+    return not name.startswith(PREFIX) or name in MODE_COLUMNS
+
+
 def row_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema without Millrace's own columns."""
-    return pa.schema([field for field in schema if not field.name.startswith(PREFIX)])
+    """The schema without the columns of a change above."""
+    return pa.schema([field for field in schema if of_row(field.name)])
 
 
 def own_columns(batch: pa.RecordBatch) -> list[str]:
-    """Names of the row's columns, without Millrace's."""
-    return [name for name in batch.schema.names if not name.startswith(PREFIX)]
+    """Names of the row's columns, without those of a change above."""
+    return [name for name in batch.schema.names if of_row(name)]
 
 
 def names_by_row(masks: dict[str, NDArray[np.bool_]], count: int) -> pa.Array:

@@ -43,7 +43,7 @@ class Page:
         return self.route.number(self.records.topic, self.records.partition)
 
     def time(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        return self.records.timestamp[rows] if self.route.event_time else None
+        return self.records.timestamp[rows] if self.route.timed else None
 
     def fail(self, rows: NDArray[np.int64], error: str, schema_id: int | None) -> None:
         for row in rows:
@@ -141,6 +141,13 @@ def _truncates(page: Page, group: Group, rows: NDArray[np.int64], position: pa.A
     newest = max(position[int(row)].as_py() for row in rows)
     page.done.truncates += len(rows)
     page.done.truncate = max(newest, page.done.truncate or b"")
+    marks = Marks(
+        op=np.full(len(rows), DELETE, np.int8),
+        position=take_positions(position, rows),
+        source=page.source,
+        time=page.time(group.rows[rows]),
+    )
+    page.done.emptied.append(change_batch({}, marks))
 
 
 def _row_changes(page: Page, group: Group, value: pa.StructArray, rows: _Rows) -> None:

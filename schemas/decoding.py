@@ -12,6 +12,7 @@ from .block import Block
 from .change import CHANGE_FIELDS, MOVED, MOVED_TYPE, POSITION_TYPE, TIME, UNAVAILABLE, UNAVAILABLE_TYPE
 from .dead_letter import DeadLetter
 from .ledger import TopicPartition
+from .modes import Mode
 
 
 class OnTruncate(StrEnum):
@@ -26,7 +27,8 @@ class OnTruncate(StrEnum):
 class Route:
     """Where the changes of a topic go: the table, its key where the job names one, and the partitions by number.
 
-    With `event_time` the changes carry their own time (`_millrace_time`): the record's timestamp.
+    With `event_time` the changes carry their own time (`_millrace_time`): the record's timestamp. `copies` are further
+    tables that the same changes fill, each in a mode of its own.
     """
 
     table: str
@@ -34,6 +36,18 @@ class Route:
     on_truncate: OnTruncate = OnTruncate.FAIL
     sources: tuple[TopicPartition, ...] = ()
     event_time: bool = False
+    mode: Mode = Mode.MIRROR
+    copies: tuple["Route", ...] = ()
+
+    @property
+    def tables(self) -> tuple["Route", ...]:
+        """The route of each table, its own first."""
+        return (self, *self.copies)
+
+    @property
+    def timed(self) -> bool:
+        """Whether a table's window or mode needs the changes' own time."""
+        return self.event_time or any(part.mode is not Mode.MIRROR for part in self.tables)
 
     def number(self, topic: str, partition: int) -> int:
         """The `_millrace_source` of a partition."""
@@ -42,7 +56,10 @@ class Route:
 
 @dataclass(slots=True)
 class Decoded:
-    """What one block came to. `read` is the sum of the changes that count, `filtered`, `truncates` and dead letters."""
+    """What one block came to. `read` is the sum of the changes that count, `filtered`, `truncates` and dead letters.
+
+    `emptied` are the TRUNCATEs as changes without a row, for tables whose mode keeps them.
+    """
 
     topic: str
     partition: int
@@ -55,6 +72,7 @@ class Decoded:
     filtered: int = 0
     truncates: int = 0
     truncate: bytes | None = None
+    emptied: list[pa.RecordBatch] = field(default_factory=list)
 
 
 class BlockDecoder(Protocol):

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from .change import PREFIX
 from .errors import IncompatibleSchemaError, TableError
+from .modes import MODE_COLUMNS, mode_of
 
 UNITS: Final = ("s", "ms", "us", "ns")
 MAX_DIGITS: Final = 76
@@ -16,7 +17,7 @@ MAX_DIGITS: Final = 76
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`columns` are the user's (no `_millrace_` ones); `key` names those that identify a row."""
+    """`columns` are the stream's and those of the mode (`schemas.modes`); `key` names those that identify a row."""
 
     name: str
     key: tuple[str, ...]
@@ -28,13 +29,24 @@ def grow(table: str, old: pa.Schema, new: pa.Schema) -> pa.Schema:
 
     The types do not depend on which schema is the old one. Numbers widen where no value is lost (`int64` to
     `float64` would lose some), units of time get finer, structs and lists grow inside, null becomes anything.
-    A column that is nullable or missing on one side is nullable. Raises IncompatibleSchemaError.
+    A column that is nullable or missing on one side is nullable. Raises IncompatibleSchemaError, also where the two
+    are of different modes.
     """
     if old.equals(new):
         return old
+    _check_mode(table, old.names, new.names)
     grown = [_grown(table, field, new) for field in old]
     added = [field.with_nullable(True) for field in new if field.name not in old.names]
     return pa.schema([*grown, *added])
+
+
+def _check_mode(table: str, old: Sequence[str], new: Sequence[str]) -> None:
+    before, now = mode_of(old), mode_of(new)
+    if old and new and before != now:
+        raise IncompatibleSchemaError(
+            f"table {table}: it was begun with mode: {before} and the job says mode: {now}, which keeps other rows; "
+            "write to a new table, or take the mode back"
+        )
 
 
 def unify(table: str, schemas: Sequence[pa.Schema]) -> pa.Schema:
@@ -187,10 +199,14 @@ def cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def check_columns(table: Table) -> None:
-    """Refuse names that a target cannot keep apart, or that are Millrace's own. Raises IncompatibleSchemaError."""
+    """Refuse names that a target cannot keep apart, or that are Millrace's own. Raises IncompatibleSchemaError.
+
+    The columns of exactly one mode are allowed.
+    """
     seen: dict[str, str] = {}
+    allowed: frozenset[str] = MODE_COLUMNS if mode_of(table.columns.names) is not None else frozenset()
     for name in table.columns.names:
-        if (trouble := _trouble(name)) is not None:
+        if name not in allowed and (trouble := _trouble(name)) is not None:
             raise IncompatibleSchemaError(f"table {table.name}: column {name!r} {trouble}; rename it at the source")
         twin = seen.setdefault(name.lower(), name)
         if twin is not name:

@@ -45,7 +45,7 @@ class UpsertDecoder:
             offset = records.offset[group.rows[whole]]
             zeros = np.zeros(len(offset), np.uint64)
             op = np.full(len(offset), UPSERT if group.value is not None else DELETE, np.int8)
-            time = records.timestamp[group.rows[whole]] if self._route.event_time else None
+            time = records.timestamp[group.rows[whole]] if self._route.timed else None
             marks = Marks(op=op, position=pack(zeros, zeros, offset), source=source, time=time)
             done.key = key
             done.changes.append(change_batch(row, marks))

@@ -236,7 +236,7 @@ def accounts(
                 read=read,
                 superseded=superseded[number],
                 filtered=sum(receipt.filtered for receipt in mine),
-                dead=sum(len(receipt.letters) for receipt in mine),
+                dead=sum(receipt.dead for receipt in mine),
             )
         )
     return tuple(settled)

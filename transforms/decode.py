@@ -21,6 +21,8 @@ from ..schemas.errors import MillraceError
 from ..schemas.framing import Framing
 from ..schemas.key import shard
 from ..schemas.ledger import OffsetRange
+from ..schemas.modes import VERSION
+from ..schemas.shapes import shaped
 from ..schemas.upsert import UpsertDecoder
 from .gather import Gathering, marked, superseded_before, table_key
 
@@ -42,7 +44,10 @@ class Format:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What one block came to, for the accounts of its table's commit: `changes` of `size` bytes went to the shuffle."""
+    """What one block came to, for the accounts of its table's commit: `changes` of `size` bytes went to the shuffle.
+
+    Of several tables that one topic fills, the first one's commit writes the dead `letters`.
+    """
 
     span: OffsetRange
     read: int
@@ -51,6 +56,7 @@ class Receipt:
     filtered: int
     truncates: int
     truncate: bytes | None
+    dead: int
     letters: tuple[DeadLetter, ...]
 
 
@@ -81,12 +87,15 @@ class Decode(beam.DoFn):
         try:
             done = self._decoder(block.topic, route).decode(block)
         except MillraceError as error:
-            yield beam.pvalue.TaggedOutput(RECEIPTS, (route.table, Failure(route.table, error)))
+            for part in route.tables:
+                yield beam.pvalue.TaggedOutput(RECEIPTS, (part.table, Failure(part.table, error)))
             return
-        yield beam.pvalue.TaggedOutput(RECEIPTS, (route.table, receipt(done)))
-        for changes in done.changes:
-            for stamp, part in by_window(changes, self._every):
-                self._gathering.add(route.table, done.key, float(time) if stamp is None else stamp, part)
+        for part in route.tables:
+            mine = shaped(part.mode, done)
+            yield beam.pvalue.TaggedOutput(RECEIPTS, (part.table, receipt(mine, first=part is route)))
+            for changes in mine.changes:
+                for stamp, piece in by_window(changes, self._every):
+                    self._gathering.add(part.table, mine.key, float(time) if stamp is None else stamp, piece)
         for table, stamp, changes in self._gathering.full():
             for number, piece in by_shard(changes, self._shards):
                 yield TimestampedValue(((table, number), piece), stamp)
@@ -103,8 +112,8 @@ class Decode(beam.DoFn):
         return self._decoders[topic]
 
 
-def receipt(done: Decoded) -> Receipt:
-    """The receipt of a decoded block; changes with source -1 are not counted."""
+def receipt(done: Decoded, first: bool = True) -> Receipt:
+    """The receipt of a decoded block; changes with source -1 are not counted. Not the `first`: without its letters."""
     return Receipt(
         span=OffsetRange(done.topic, done.partition, done.first, done.stop),
         read=done.read,
@@ -113,14 +122,15 @@ def receipt(done: Decoded) -> Receipt:
         filtered=done.filtered,
         truncates=done.truncates,
         truncate=done.truncate,
-        letters=tuple(done.letters),
+        dead=len(done.letters),
+        letters=tuple(done.letters) if first else (),
     )
 
 
 def by_window(changes: pa.RecordBatch, every: int | None) -> Iterator[tuple[float | None, pa.RecordBatch]]:
     """The changes cut by windows of `every` milliseconds of their own time, with each window's start in seconds."""
     if every is None:
-        yield None, changes
+        yield None, changes.drop_columns([TIME]) if TIME in changes.schema.names else changes
         return
     windows = np.asarray(changes.column(TIME)) // every
     changes = changes.drop_columns([TIME])
@@ -129,11 +139,11 @@ def by_window(changes: pa.RecordBatch, every: int | None) -> Iterator[tuple[floa
 
 
 def by_shard(changes: pa.RecordBatch, shards: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The changes cut by the hash of their key."""
+    """The changes cut by the hash of their key; all versions of a row go to one shard."""
     if shards == 1:
         yield 0, changes
         return
-    numbers = shard([changes.column(name) for name in table_key(changes)], shards)
+    numbers = shard([changes.column(name) for name in table_key(changes) if name != VERSION], shards)
     key, before = table_key(changes), superseded_before(changes)
     for number in np.unique(numbers):
         piece = changes.take(pa.array(np.flatnonzero(numbers == number)))

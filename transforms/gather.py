@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
-from ..schemas.change import MOVED, UNAVAILABLE
+from ..schemas.change import DELETE, MOVED, OP, UNAVAILABLE
 from ..schemas.errors import IncompatibleSchemaError
+from ..schemas.modes import OFFSET, VERSION, Mode, mode_of
 from .compact import Compacted, compact
 
 MOST_ROWS: Final = 400_000
@@ -34,8 +36,8 @@ class Gathering:
     """Batches by table and time stamp, until `MOST_ROWS` or the end of the bundle; not shared between threads.
 
     Where compacting leaves more than `WORTHWHILE` of the rows, the table's next `PATIENCE` batches go as they are.
-    Batches with partial rows or key changes always do: a value that they lack may stand in a row that would be
-    superseded.
+    Batches with partial rows, key changes or soft deletes always do: a value that they lack may stand in a row that
+    would be superseded. So do those of tables that keep every change.
     """
 
     _held: dict[tuple[str, Stamp], _Held] = field(default_factory=dict)
@@ -72,7 +74,7 @@ class Gathering:
         if self._wait[table] > 0:
             self._wait[table] -= len(held.batches)
             return None
-        if any({UNAVAILABLE, MOVED} & set(batch.schema.names) for batch in held.batches):
+        if {OFFSET, VERSION} & set(held.key) or any(_leans(batch) for batch in held.batches):
             return None
         try:
             done = compact(table, held.key, held.batches)
@@ -82,6 +84,13 @@ class Gathering:
         if done.delta.num_rows > WORTHWHILE * held.rows:
             self._wait[table] = PATIENCE
         return done
+
+
+def _leans(changes: pa.RecordBatch) -> bool:
+    """Whether a row may need the values of an older one."""
+    names = changes.schema.names
+    deletes = mode_of(names) is Mode.SOFT_DELETE and (np.asarray(changes.column(OP)) == DELETE).any()
+    return deletes or UNAVAILABLE in names or MOVED in names
 
 
 def marked(changes: pa.RecordBatch, key: tuple[str, ...], superseded: Mapping[int, int]) -> pa.RecordBatch:

@@ -70,7 +70,7 @@ def test_the_file_of_the_design(tmp_path):
         "arrival",
         timedelta(0),
     )
-    assert (job.target.type, job.target.mode) == ("duckdb", "mirror")
+    assert (job.target.type, job.target.modes) == ("duckdb", ("mirror",))
     assert job.target.settings() == {"path": str(tmp_path / "warehouse.duckdb")}
     assert job.dead_letters == tmp_path / "dead_letters"
     assert (job.file, job.folder) == (tmp_path / "job.yaml", tmp_path)
@@ -309,8 +309,13 @@ MISTAKES = [
     ("  path: warehouse.duckdb", "", "18:3: target: the key 'path' is missing"),
     (
         "type: duckdb",
-        "type: duckdb\n  mode: append",
-        "19:9: target.mode: 'append' does not exist in this version; only mirror does",
+        "type: duckdb\n  mode: appned",
+        "19:9: target.mode: 'appned' is not one of mirror, soft_delete, append, scd2; did you mean 'append'?",
+    ),
+    (
+        "type: duckdb",
+        "type: duckdb\n  mode: [mirror, append, mirror]",
+        "19:26: target.mode[2]: 'mirror' stands twice in the list",
     ),
     ("{path: dead_letters}", "{path: s3://b}", "20:22: dead_letters.path: 's3://b' is not a local folder"),
     (

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from ...schemas.errors import JobError
 from ...schemas.ledger import Account, Commit, Ledger, TopicPartition
+from ...schemas.modes import Mode
 from ...schemas.table import Table
 
 
@@ -27,7 +28,8 @@ class Sink(Protocol):
     Every row keeps the position that wrote it, and a change with a smaller or equal position is never
     applied; a delete keeps its position as a tombstone. So `commit` may be retried, and windows may arrive
     in any order. A sink is opened in one worker by `open_sink` and closed by `close`; it is not shared
-    between threads.
+    between threads. The modes of `schemas.modes` stand above the sinks: each is a table of other columns and another
+    key. A class that cannot keep them all says which it can, the default first, in its attribute `MODES`.
     """
 
     def stage(self, table: Table, delta: pa.RecordBatch) -> Staged:
@@ -76,6 +78,11 @@ def sink_class(kind: str) -> Any:
         raise JobError(f"target.type: {kind!r} is not a target; known are {', '.join(sorted(SINKS))}")
     module, name = SINKS[kind].split(":")
     return getattr(import_module(module, __name__), name)
+
+
+def modes_of(kind: str) -> tuple[Mode, ...]:
+    """The modes that a target can keep tables in, its default first; raises JobError for an unknown target."""
+    return tuple(getattr(sink_class(kind), "MODES", (Mode.MIRROR, Mode.APPEND)))
 
 
 def open_sink(kind: str, options: Mapping[str, Any]) -> Sink:

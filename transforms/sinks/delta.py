@@ -248,7 +248,7 @@ class DeltaSink:
 def _rewrite(target: DeltaTable, logical: tuple[pa.Schema, pa.Schema], stored: pa.Schema) -> None:
     """Copy all rows by way of the stream's own types, in one commit, batch by batch."""
     old, new = logical
-    extra = [field for field in stored if field.name.startswith(PREFIX)]
+    extra = list(stored)[len(new) :]
     names = [*(column_name(name) for name in old.names), *(field.name for field in extra)]
     batches = target.to_pyarrow_dataset().to_batches(columns=names)
     grown = (conform(batch, pa.schema([*new, *extra])) for batch in from_delta(pa.schema([*old, *extra]), batches))
