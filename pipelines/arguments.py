@@ -19,6 +19,8 @@ examples:
   millrace check job.yaml              would it work? what would it lose?
   millrace run job.yaml --once         up to the end offsets of this moment, then stop
   millrace run job.yaml                until Ctrl-C
+  millrace run job.yaml --runner PrismRunner    as a stream, one second behind
+  millrace status job.yaml             how far is it, how far behind?
   millrace verify job.yaml             prove that the target equals the topics
   millrace dead-letters ls job.yaml    what could not be applied, and why
 
@@ -57,7 +59,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     found, extra = parser.parse_known_args(argv)
     if found.command is None:
         parser.error(f"missing: a command, {' | '.join(commands)}")
-    if extra:
+    found.beam = []
+    if extra and found.command == "run" and found.runner != RUNNERS[0] and extra[0].startswith("-"):
+        found.beam = extra
+    elif extra:
         _refuse(extra[0], commands[found.command], found.command)
     return found
 
@@ -193,6 +198,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "run": ("keep the job's tables equal to its topics", _run),
     "verify": ("fold the topics up to the ledger's offsets and compare with the target, row by row", _job_and_json),
     "check": ("preflight: finds what would fail or lose data, and changes nothing", _job_and_json),
+    "status": ("how far each topic is committed and how far behind, without a running job", _job_and_json),
     "produce": ("send a made-up stream of orders to a topic", _produce),
     "dead-letters": ("list or show the messages that could not be applied", _dead_letters),
 }

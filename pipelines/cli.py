@@ -52,12 +52,18 @@ def _run(found: Namespace) -> int:
     from .progress import Progress
 
     job = load_job(found.job)
-    if found.runner != RUNNERS[0]:
-        raise JobError(f"--runner {found.runner}: only {RUNNERS[0]} works in this version")
-    from .run import run
-
+    if found.runner != RUNNERS[0] and found.once:
+        raise JobError(f"--once: only {RUNNERS[0]} reads up to the end and stops; --runner {found.runner} streams")
     with Progress() as progress:
-        summary = run(job, once=found.once, progress=progress)
+        if found.runner == RUNNERS[0]:
+            from .run import run
+
+            summary = run(job, once=found.once, progress=progress)
+        else:
+            from .runners import open_runner
+            from .watch import run_stream
+
+            summary = run_stream(job, open_runner(found.runner, job, found.beam), progress)
     _answer(found, summary.to_json(), summary.lines())
     return FAILED if summary.failed else GOOD
 
@@ -78,6 +84,15 @@ def _check(found: Namespace) -> int:
     findings = check(load_job(found.job))
     _answer(found, [finding.to_json() for finding in findings], finding_lines(findings))
     return FAILED if any(finding.level == FAIL for finding in findings) else GOOD
+
+
+def _status(found: Namespace) -> int:
+    from .config import load_job
+    from .status import status, status_json, status_lines
+
+    standings = status(load_job(found.job))
+    _answer(found, status_json(standings), status_lines(standings))
+    return GOOD
 
 
 def _produce(found: Namespace) -> int:
@@ -115,6 +130,7 @@ ACTIONS: Final[dict[str, Callable[[Namespace], int]]] = {
     "run": _run,
     "verify": _verify,
     "check": _check,
+    "status": _status,
     "produce": _produce,
     "dead-letters": _dead_letters,
 }

@@ -1,17 +1,29 @@
 """Where each partition of a job stands: from the target's ledger, checked against what the broker still holds."""
 
+import logging
 from collections.abc import Container, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from time import sleep
+from typing import Final
+
+import pyarrow as pa
 
 from ..schemas.decoding import Route
-from ..schemas.errors import LostOffsetsError, MillraceError, SourceError
-from ..schemas.ledger import Ledger, TopicPartition
+from ..schemas.errors import LostOffsetsError, MillraceError, SourceError, TransientSinkError
+from ..schemas.ledger import Account, Commit, Ledger, TopicPartition
+from ..schemas.table import Table
+from ..transforms.apply import Target
 from ..transforms.sinks import Sink
-from ..transforms.sources.broker import Broker
+from ..transforms.sources.broker import Broker, open_broker
 from ..transforms.sources.partition import lost_offsets
+from ..transforms.sources.stream import Beginning
 from .job import Job
 from .routes import TableRoute, route
+
+LOGGER: Final = logging.getLogger("millrace")
+PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
 def find_routes(job: Job, broker: Broker) -> dict[str, Route]:
@@ -25,8 +37,12 @@ def find_routes(job: Job, broker: Broker) -> dict[str, Route]:
         raise SourceError(
             f"no topic at {job.source.kafka.bootstrap_servers} matches source.topic_pattern: {job.source.topic_pattern}"
         )
-    found = route(job, topics)
-    return {topic: _route(job, entry, topics) for topic, entry in found.items()}
+    return routes_of(job, topics)
+
+
+def routes_of(job: Job, topics: Mapping[str, Sequence[int]]) -> dict[str, Route]:
+    """The route of each of these topics with these partitions. Raises JobError."""
+    return {topic: _route(job, entry, topics) for topic, entry in route(job, topics).items()}
 
 
 def _route(job: Job, entry: TableRoute, topics: Mapping[str, Sequence[int]]) -> Route:
@@ -103,6 +119,56 @@ def _starts(
         return broker.offsets_at(int(start.timestamp() * 1000), fresh)
     latest = new and start == "latest"
     return {source: held[source][1 if latest else 0] for source in fresh}
+
+
+def anchor(job: Job, sink: Sink, routes: Mapping[str, Route], frontier: Frontier) -> None:
+    """Write the first offsets of new tables, and their topics' ids: whatever comes later goes on from them."""
+    for name, entry in by_table(routes).items():
+        if name in frontier.lost or sink.ledger(job.job, name, entry.sources).next:
+            continue
+        accounts = tuple(
+            Account(source.topic, source.partition, frontier.next[source], frontier.next[source])
+            for source in entry.sources
+        )
+        ids = {topic: frontier.topic_ids[topic] for topic in entry.topics if topic in frontier.topic_ids}
+        sink.commit(Table(name, (), pa.schema([])), [], Commit(job.job, accounts, topic_ids=ids))
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerBeginnings:
+    """Where a stream of the job begins, asked in the worker that begins it: the target's ledger, else `start`.
+
+    Tables that cannot go on (lost offsets) are left out and said; where none can, the first one's error is raised.
+    Servers that are away are tried again for about two minutes.
+    """
+
+    job: Job
+    topics: tuple[str, ...]
+
+    def find(self) -> Beginning:
+        for pause in PAUSES:
+            try:
+                return self.look()
+            except (SourceError, TransientSinkError) as error:
+                if isinstance(error, LostOffsetsError):
+                    raise
+                LOGGER.warning("%s; trying again in %.0f s", error, pause)
+                sleep(pause)
+        return self.look()
+
+    def look(self) -> Beginning:
+        """The same, asked once."""
+        job = self.job
+        target = Target(job.target.type, job.target.settings())
+        with open_broker(job.source.kafka) as broker, closing(target.open()) as sink:
+            routes = {topic: route for topic, route in find_routes(job, broker).items() if topic in self.topics}
+            frontier = find_frontier(job, broker, sink, routes)
+            for error in frontier.lost.values():
+                if not frontier.next:
+                    raise error
+                LOGGER.error("%s", error)
+            anchor(job, sink, routes, frontier)
+            return Beginning(dict(frontier.next), frontier.topic_ids)
 
 
 def _lost(table: str, source: TopicPartition, wanted: int, held: tuple[int, int]) -> LostOffsetsError:

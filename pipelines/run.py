@@ -11,19 +11,15 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Final
 
-import pyarrow as pa
-
 from ..schemas.decoding import Route
 from ..schemas.errors import LostOffsetsError, MillraceError, RegistryError, SourceError, TransientSinkError
-from ..schemas.ledger import Account, Commit
-from ..schemas.table import Table
 from ..transforms.apply import CommitSettings, Target
 from ..transforms.dead_letters import DeadLetterFiles
 from ..transforms.decode import Format
 from ..transforms.sinks import Sink
 from ..transforms.sources.broker import Broker, open_broker
 from ..transforms.sources.pool import POOL
-from .frontier import Frontier, by_table, find_frontier, find_routes, without
+from .frontier import anchor, by_table, find_frontier, find_routes, without
 from .job import Job
 from .passes import Budget, PassResult, Stretch, keep_memory, run_pass
 from .progress import Progress
@@ -98,7 +94,8 @@ def _to_the_end(state: Run) -> None:
     frontier = find_frontier(state.job, state.broker, state.sink, without(routes, state.failed))
     for name, error in frontier.lost.items():
         _fail(state, name, error)
-    _anchor(state, without(routes, state.failed), frontier)
+    if state.job.source.start != "earliest":
+        anchor(state.job, state.sink, without(routes, state.failed), frontier)
     stretch = Stretch(frontier.next, frontier.end)
     state.progress.update(stretch.next, stretch.end)
     while stretch.left and not state.stop.is_set():
@@ -172,20 +169,6 @@ def _fail(state: Run, table: str, error: MillraceError) -> None:
     if table not in state.failed:
         state.failed[table] = error
         state.progress.note(f"table {table} stops here: {error}")
-
-
-def _anchor(state: Run, routes: Mapping[str, Route], frontier: Frontier) -> None:
-    """Write the first offsets of a new table that does not start at the beginning: the next run goes on from them."""
-    if state.job.source.start == "earliest":
-        return
-    for route in by_table(routes).values():
-        if state.sink.ledger(state.job.job, route.table, route.sources).next:
-            continue
-        accounts = tuple(
-            Account(source.topic, source.partition, frontier.next[source], frontier.next[source])
-            for source in route.sources
-        )
-        state.sink.commit(Table(route.table, (), pa.schema([])), [], Commit(state.job.job, accounts))
 
 
 def _closed(state: Run) -> Summary:

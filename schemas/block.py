@@ -11,6 +11,9 @@ class Block:
     transactions. Its outer batches may reach over the range on either side (a fetch gives whole batches):
     records outside [first, stop) do not belong to the block. Offsets inside the range may be missing
     (compaction, control batches): only the range counts, never the number of records.
+
+    `reached` is the event time, in milliseconds since the epoch, that the partition has come to with this block; None
+    where nothing is windowed by event time.
     """
 
     topic: str
@@ -18,3 +21,4 @@ class Block:
     first: int
     stop: int
     data: bytes
+    reached: int | None = None

@@ -64,7 +64,8 @@ class Commit:
     """What a sink records in the same transaction as the rows.
 
     `accounts` lack `applied` and the superseded rows that only the target's guard can tell: `settle` adds
-    them. `accounts[i]` is the partition that rows with `_millrace_source == i` come from.
+    them. Rows with `_millrace_source == numbers[i]` come from the partition of `accounts[i]`; without `numbers`, those
+    with `i`.
     `truncate` is the newest TRUNCATE's position (24 bytes): rows and changes below it are gone. `topic_ids` tell a
     topic from one of the same name that was created later.
     """
@@ -74,6 +75,7 @@ class Commit:
     truncate: bytes | None = None
     truncates: Mapping[int, int] = field(default_factory=dict)
     topic_ids: Mapping[str, int] = field(default_factory=dict)
+    numbers: tuple[int, ...] = ()
 
     def settle(self, applied: Mapping[int, int], superseded: Mapping[int, int]) -> tuple[Account, ...]:
         """The full accounts, by source number; raises AccountingError where one does not add up.
@@ -82,7 +84,7 @@ class Commit:
         that its guard refused. Rows with source -1 (the delete half of a key change) are not counted.
         """
         settled = []
-        for number, part in enumerate(self.accounts):
+        for number, part in zip(self.numbers or range(len(self.accounts)), self.accounts, strict=True):
             account = Account(
                 part.topic,
                 part.partition,

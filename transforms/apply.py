@@ -1,10 +1,11 @@
 """Stage deltas by shard, then one commit a table and window: rows, ledger and dead letters together."""
 
 import logging
+import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from typing import Any, Final
@@ -12,10 +13,11 @@ from typing import Any, Final
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam.metrics.metric import Metrics
 
 from ..schemas.change import SOURCE
 from ..schemas.decoding import Route
-from ..schemas.errors import LedgerGapError, MillraceError, TransientSinkError
+from ..schemas.errors import LedgerGapError, MillraceError, TableError, TransientSinkError
 from ..schemas.ledger import Account, Commit, covered
 from ..schemas.moves import KeyValues, Row, comparable, settle_requests
 from ..schemas.secrets import resolved
@@ -28,6 +30,10 @@ from .sinks import Sink, Staged, open_sink
 
 LOGGER: Final = logging.getLogger("millrace")
 RETRIES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+LIVE_PAUSES: Final = (5.0, 10.0, *(30.0 for _ in range(20)))
+GAP_SECONDS: Final = 30.0
+_TURNS: Final[dict[str, threading.Lock]] = defaultdict(threading.Lock)
+"""By table: a runner whose workers are threads of one process may hand over two windows of a table at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +49,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one shard of a table and window came to; `rows` counts the staged rows by source number."""
+    """What one shard of a table and window came to; `rows` counts the staged rows by source number.
 
-    staged: Staged
+    While a job is live the rows travel in `delta` instead of `staged`: a savepoint then holds them, where a file would
+    have to outlive it.
+    """
+
+    table: Table
+    staged: Staged | None = None
+    delta: pa.RecordBatch | None = None
     rows: Mapping[int, int]
     superseded: Mapping[int, int]
     requests: pa.RecordBatch | None
@@ -74,16 +86,19 @@ class Covers(StrEnum):
 
 
 class Stage(beam.DoFn):
-    """((table, shard), changes of a window) to (table, Part or Failure)."""
+    """((table, shard), changes of a window) to (table, Part or Failure); while the job is `live` nothing is staged."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, live: bool = False) -> None:
         self._target = target
+        self._live = live
+        self._sink: Sink | None = None
 
     def setup(self) -> None:
-        self._sink = self._target.open()
+        self._sink = None if self._live else self._target.open()
 
     def teardown(self) -> None:
-        self._sink.close()
+        if self._sink is not None:
+            self._sink.close()
 
     def process(self, element: tuple[tuple[str, int], Iterable[pa.RecordBatch]]) -> Iterator[tuple[str, Item]]:
         (name, _), batches = element[0], list(element[1])
@@ -93,8 +108,8 @@ class Stage(beam.DoFn):
             yield name, Failure(name, error)
 
 
-def stage(sink: Sink, name: str, batches: Sequence[pa.RecordBatch]) -> Part:
-    """Compact the changes of one shard and stage its delta. Raises IncompatibleSchemaError, SinkError."""
+def stage(sink: Sink | None, name: str, batches: Sequence[pa.RecordBatch]) -> Part:
+    """Compact the changes of one shard and stage its delta, if there is a sink. Raises TableError, SinkError."""
     done = compact(name, table_key(batches[0]), batches)
     rows, superseded = _counted(done.delta), Counter(done.superseded)
     for batch in batches:
@@ -102,7 +117,9 @@ def stage(sink: Sink, name: str, batches: Sequence[pa.RecordBatch]) -> Part:
     if done.requests is not None:
         rows.update(_counted(done.requests))
     return Part(
-        staged=sink.stage(done.table, done.delta),
+        table=done.table,
+        staged=None if sink is None else sink.stage(done.table, done.delta),
+        delta=done.delta if sink is None else None,
         rows={number: count for number, count in rows.items() if number >= 0},
         superseded=superseded,
         requests=done.requests,
@@ -117,7 +134,10 @@ def _counted(delta: pa.RecordBatch) -> Counter[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitSettings:
-    """What commits of a run share. `routes` by table; `dead` and `read` count what the run had before."""
+    """What commits of a run share. `routes` by table; `dead` and `read` count what the run had before.
+
+    A `live` job waits long for a target that is away, then raises, so that the runner takes the window up again.
+    """
 
     job: str
     routes: Mapping[str, Route]
@@ -128,13 +148,19 @@ class CommitSettings:
     read: int = 0
     topic_ids: Mapping[str, int] = field(default_factory=dict)
     covers: Covers = Covers.WHOLE
+    live: bool = False
 
 
 class Apply(beam.DoFn):
-    """(table, items of a window) to Outcome or Failure: one commit, or none of it."""
+    """(table, items of a window) to Outcome or Failure: one commit, or none of it.
+
+    A table that failed in a live job stays as it is: this worker commits nothing more of it, and where another one
+    tries, the ledger shows the gap.
+    """
 
     def __init__(self, settings: CommitSettings) -> None:
         self._settings = settings
+        self._stopped: dict[str, Failure] = {}
 
     def setup(self) -> None:
         self._sink = self._settings.target.open()
@@ -144,14 +170,58 @@ class Apply(beam.DoFn):
 
     def process(self, element: tuple[str, Iterable[Item]]) -> Iterator[Outcome | Failure]:
         name, items = element[0], list(element[1])
-        failed = next((item for item in items if isinstance(item, Failure)), None)
+        failed = self._stopped.get(name) or next((item for item in items if isinstance(item, Failure)), None)
         if failed is not None:
-            yield failed
+            yield self._stop(failed)
             return
         try:
-            yield commit(self._sink, self._settings, name, items)
+            done = self._committed(name, items)
         except MillraceError as error:
-            yield Failure(name, error)
+            if self._settings.live and not isinstance(error, TableError):
+                raise
+            yield self._stop(Failure(name, error))
+            return
+        measure(done)
+        if self._settings.live:
+            self._settings = replace(
+                self._settings,
+                read=self._settings.read + sum(account.read for account in done.accounts),
+                dead=self._settings.dead + sum(account.dead for account in done.accounts),
+            )
+        yield done
+
+    def _committed(self, name: str, items: Sequence[Item]) -> Outcome:
+        pauses = list(LIVE_PAUSES if self._settings.live else ())
+        deadline = time.monotonic() + (GAP_SECONDS if self._settings.live else 0.0)
+        while True:
+            try:
+                with _TURNS[name]:
+                    return commit(self._sink, self._settings, name, items)
+            except LedgerGapError:
+                # A runner may hand over the windows of a table out of order, by a moment.
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.2)
+            except TransientSinkError as error:
+                if not pauses:
+                    raise
+                LOGGER.warning("table %s: %s; trying again in %.0f s", name, error, pauses[0])
+                time.sleep(pauses.pop(0))
+
+    def _stop(self, failed: Failure) -> Failure:
+        if self._settings.live and failed.table not in self._stopped:
+            self._stopped[failed.table] = failed
+            LOGGER.error("table %s stops here, the others go on: %s", failed.table, failed.error)
+        return failed
+
+
+def measure(done: Outcome) -> None:
+    """Beam metrics of a commit: counters by table, and how far each partition is committed."""
+    for account in done.accounts:
+        for what in ("read", "applied", "superseded", "filtered", "dead", "skipped"):
+            Metrics.counter("millrace", f"{done.table}.{what}").inc(getattr(account, what))
+        if account.stop >= 0:
+            Metrics.gauge("millrace", f"{account.source}.committed").set(account.stop)
 
 
 def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item]) -> Outcome:
@@ -169,14 +239,15 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
     settings.dead_letters.write(letters)
     read = settings.read + sum(receipt.read for receipt in receipts)
     settings.limit.check(settings.dead + len(letters), read, letters)
-    staged = [part.staged for part in parts if part.staged.rows]
+    staged = [part for part in (_staged(sink, part) for part in parts) if part.rows]
     whole, unfilled = _settled_requests(sink, parts)
     staged += whole
     route = settings.routes[name]
     table = staged[0].table if staged else Table(name, _key(parts), pa.schema([]))
+    settled = accounts(settings, name, receipts, parts)
     order = Commit(
         settings.job,
-        accounts(settings, name, receipts, parts),
+        settled,
         max((receipt.truncate for receipt in receipts if receipt.truncate), default=None),
         _truncates(route, receipts),
         {
@@ -184,13 +255,20 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
             for source in route.sources
             if source.topic in settings.topic_ids
         },
+        tuple(route.number(account.topic, account.partition) for account in settled),
     )
     size = sum(receipt.size for receipt in receipts)
     return Outcome(table=name, accounts=_retried(sink, table, staged, order), unfilled=unfilled, size=size)
 
 
+def _staged(sink: Sink, part: Part) -> Staged:
+    if part.staged is not None:
+        return part.staged
+    return Staged(part.table, "", 0) if part.delta is None else sink.stage(part.table, part.delta)
+
+
 def _key(parts: Sequence[Part]) -> tuple[str, ...]:
-    return parts[0].staged.table.key if parts else ()
+    return parts[0].table.key if parts else ()
 
 
 def _truncates(route: Route, receipts: Sequence[Receipt]) -> dict[int, int]:
@@ -203,7 +281,7 @@ def _truncates(route: Route, receipts: Sequence[Receipt]) -> dict[int, int]:
 def accounts(
     settings: CommitSettings, name: str, receipts: Sequence[Receipt], parts: Sequence[Part]
 ) -> tuple[Account, ...]:
-    """An account for each partition of the table's route, by source number, before the target's guard.
+    """An account for each partition of the table's route, and for others that were read, before the target's guard.
 
     A partition without a block in this window has first == stop == -1: its ledger stays as it is. Raises
     LedgerGapError where blocks of a partition leave a hole between them.
@@ -219,7 +297,10 @@ def accounts(
         shuffled.update(part.superseded)
         shuffled.update(part.rows)
     settled = []
-    for number, source in enumerate(settings.routes[name].sources):
+    route = settings.routes[name]
+    later = {route.source(number) for number in shuffled} | set(spans)
+    for source in (*route.sources, *sorted(later - set(route.sources))):
+        number = route.number(source.topic, source.partition)
         mine = [receipt for receipt in receipts if receipt.span.source == source]
         span = spans.get(source)
         read = {
@@ -248,7 +329,7 @@ def _settled_requests(sink: Sink, parts: Sequence[Part]) -> tuple[list[Staged], 
     staged, unfilled = [], 0
     for part in parts:
         if part.requests is not None:
-            table = part.staged.table
+            table = part.table
             rows, missed = settle_requests(table, part.requests, departures, partial(rows_of, sink, table))
             unfilled += missed
             staged.append(sink.stage(table, rows))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import millrace
+from millrace.pipelines.arguments import COMMANDS
 from millrace.pipelines.cli import main
 
 COMMAND = Path(sys.executable).parent / "millrace"
@@ -27,12 +28,11 @@ def job_file(folder, servers="127.0.0.1:1", **client):
 
 
 WRONG = [
-    ([], "millrace: missing: a command, demo | run | verify | check | produce | dead-letters; see millrace --help"),
+    ([], f"millrace: missing: a command, {' | '.join(COMMANDS)}; see millrace --help"),
     (["rnu", "x"], "millrace: 'rnu' is no command; did you mean 'run'?"),
     (
         ["zebra"],
-        "millrace: 'zebra' is no command; there are demo, run, verify, check, produce, dead-letters; "
-        "see millrace --help",
+        f"millrace: 'zebra' is no command; there are {', '.join(COMMANDS)}; see millrace --help",
     ),
     (["run"], "millrace run: missing: JOB; see millrace run --help"),
     (["run", "job.yaml", "--onec"], "millrace run: unknown option --onec; did you mean '--once'?"),
@@ -88,9 +88,11 @@ def test_wrong_commands(words, sentence, capsys, tmp_path, monkeypatch):
     assert (answer.out, answer.err) == ("", f"error: {sentence}\n")
 
 
-def test_runners_that_do_not_work_yet_say_so(tmp_path, capsys):
-    assert main(["run", str(job_file(tmp_path)), "--runner", "FlinkRunner"]) == 2
-    assert capsys.readouterr().err == "error: --runner FlinkRunner: only DirectRunner works in this version\n"
+def test_only_the_direct_runner_reads_to_the_end_and_stops(tmp_path, capsys):
+    assert main(["run", str(job_file(tmp_path)), "--once", "--runner", "PrismRunner"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --once: only DirectRunner reads up to the end and stops; --runner PrismRunner streams\n"
+    )
 
 
 def test_help_and_version():

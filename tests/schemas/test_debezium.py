@@ -103,7 +103,7 @@ def summed(done):
 def test_upserts_and_deletes_have_key_position_and_source():
     done = decode([(key(5), event("c", row(5), at=7)), (key(5), event("d", None, row(5), at=9)), (key(5), None)])
     first, second = changes(done)
-    assert (first["id"], first["name"], first[OP], first[SOURCE]) == (5, "n", UPSERT, 1)
+    assert (first["id"], first["name"], first[OP], first[SOURCE]) == (5, "n", UPSERT, 3)
     assert (second["id"], second[OP]) == (5, DELETE)
     assert [unpack(part.column(POSITION)).tolist() for part in done.changes] == [[[7, 7, 0], [9, 9, 1]]]
     assert (done.key, done.filtered, done.read) == (("id",), 1, 3)
@@ -186,7 +186,7 @@ def test_a_named_key_comes_from_the_row_and_key_changes_become_two_changes():
         key=("name",),
     )
     found = [(change["name"], change[OP], change[SOURCE]) for change in changes(done)]
-    assert sorted(found) == [("a", UPSERT, 1), ("a", DELETE, -1), ("b", UPSERT, 1), ("b", DELETE, 1)]
+    assert sorted(found) == [("a", UPSERT, 3), ("a", DELETE, -1), ("b", UPSERT, 3), ("b", DELETE, 3)]
     assert [letter.error for letter in done.letters] == ["no value for the key (name)"] * 2
     assert summed(done)
 

@@ -215,6 +215,16 @@ def topic_id(consumer: KafkaConsumer, topic: str) -> UUID | None:
     return found
 
 
+def newest(data: bytes) -> int | None:
+    """The largest timestamp, in milliseconds, that the headers of the batches name; None where none does."""
+    times, at = [], 0
+    while at < len(data):
+        header = _HEADER.unpack_from(data, at)
+        times.append(header[8])
+        at += _PREFIX.size + header[1]
+    return max((time for time in times if time >= 0), default=None)
+
+
 def until(data: bytes, stop: int) -> bytes:
     """`data` without the batches at its end that begin at `stop` or later."""
     at = 0

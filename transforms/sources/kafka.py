@@ -19,7 +19,8 @@ from .settings import KafkaSettings
 __all__ = ["BlockCoder", "KafkaSettings", "KafkaSource", "PartitionSpan"]
 
 _POLL_SECONDS: Final = 1.0
-_BLOCK_HEAD: Final = struct.Struct(">iqqH")
+_BLOCK_HEAD: Final = struct.Struct(">iqqqH")
+_NO_TIME: Final = -(1 << 63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,15 @@ class BlockCoder(coders.Coder):
 
     def encode(self, value: Block) -> bytes:
         topic = value.topic.encode()
-        return b"".join((_BLOCK_HEAD.pack(value.partition, value.first, value.stop, len(topic)), topic, value.data))
+        reached = _NO_TIME if value.reached is None else value.reached
+        head = _BLOCK_HEAD.pack(value.partition, value.first, value.stop, reached, len(topic))
+        return b"".join((head, topic, value.data))
 
     def decode(self, encoded: bytes) -> Block:
-        partition, first, stop, length = _BLOCK_HEAD.unpack_from(encoded)
+        partition, first, stop, time, length = _BLOCK_HEAD.unpack_from(encoded)
         data = _BLOCK_HEAD.size + length
-        return Block(encoded[_BLOCK_HEAD.size : data].decode(), partition, first, stop, encoded[data:])
+        reached = None if time == _NO_TIME else time
+        return Block(encoded[_BLOCK_HEAD.size : data].decode(), partition, first, stop, encoded[data:], reached)
 
     def estimate_size(self, value: Block) -> int:
         return _BLOCK_HEAD.size + len(value.topic) + len(value.data)

@@ -1,5 +1,6 @@
 """One partition, read as contiguous blocks."""
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -17,6 +18,7 @@ BLOCK_BYTES: Final = 2 << 20
 PATIENCE_SECONDS: Final = 120.0
 _LINGER_MS: Final = 50
 _PROBE_SECONDS: Final = 2.0
+_LONGEST_PROBE_SECONDS: Final = 30.0
 _PROBE_TIMEOUT_MS: Final = 5_000
 
 
@@ -24,7 +26,7 @@ class PartitionReader:
     """Reads the offsets [first, stop) of a partition in order; `stop` None reads on for ever.
 
     `next` is the offset behind the last block given. A broker that does not answer is tried again, with
-    warnings on the logger `millrace`, for `patience` seconds; then SourceError. Not thread-safe.
+    warnings on the logger `millrace`, for `patience` seconds (`math.inf`: for ever); then SourceError. Not thread-safe.
     """
 
     def __init__(
@@ -137,8 +139,9 @@ class PartitionReader:
             said = f"no records of {self._source} from offset {self.next} for {quiet:.0f} s"
         if quiet > self._patience:
             raise SourceError(f"{said}; check the broker, then run again: it goes on where it stopped")
-        LOGGER.warning("%s; trying again for %.0f s", said, self._patience - quiet)
-        self._probe_at = time.monotonic() + max(_PROBE_SECONDS, quiet)
+        left = f" for {self._patience - quiet:.0f} s" if self._patience < math.inf else ""
+        LOGGER.warning("%s; trying again%s", said, left)
+        self._probe_at = time.monotonic() + min(max(_PROBE_SECONDS, quiet), _LONGEST_PROBE_SECONDS)
 
     def _lost(self, pooled: PooledConsumer) -> LostOffsetsError:
         where, wanted = f"{self._source}", f"offset {self.next}"

@@ -1,0 +1,62 @@
+"""The runners that stream, each with the options that it needs here."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+
+from ..schemas.errors import JobError
+from .job import Job
+from .prism import find_prism
+
+LOOPBACK: Final = "LOOPBACK"
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A runner by name, with Beam's options for this job. `here`: the workers are threads of this process.
+
+    `end` stops a job whose workers are elsewhere, losing nothing that a new start would not read again.
+    """
+
+    name: str
+    options: PipelineOptions
+    here: bool
+    end: Callable[[Any], None] = lambda result: result.cancel()
+
+
+def open_runner(name: str, job: Job, arguments: Sequence[str]) -> Runner:
+    """Check the options of Beam as typed and add what is missing. Raises JobError."""
+    if name not in RUNNERS:
+        raise JobError(f"--runner {name}: known are {', '.join(RUNNERS)}")
+    return RUNNERS[name](job, arguments)
+
+
+def _prism(job: Job, arguments: Sequence[str]) -> Runner:
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--prism_location")
+    found, rest = parser.parse_known_args(list(arguments))
+    location = find_prism(found.prism_location)
+    own = ["--runner=PrismRunner", f"--prism_location={location}", f"--environment_type={LOOPBACK}", "--streaming"]
+    # In this form Prism's log stays at the level of the program's own: its errors arrive as exceptions.
+    return Runner("Prism", PipelineOptions(["--prism_log_kind=text", *rest, *own]), here=True)
+
+
+def _flink(job: Job, arguments: Sequence[str]) -> Runner:
+    own = ["--runner=FlinkRunner", "--streaming", f"--job_name={job.job}"]
+    options = PipelineOptions([*own, *arguments])
+    return Runner("Flink", options, here=options.view_as(PortableOptions).environment_type == LOOPBACK)
+
+
+def _dataflow(job: Job, arguments: Sequence[str]) -> Runner:
+    own = ["--runner=DataflowRunner", "--streaming", f"--job_name={job.job}"]
+    return Runner("Dataflow", PipelineOptions([*own, *arguments]), here=False)
+
+
+RUNNERS: Final[Mapping[str, Callable[[Job, Sequence[str]], Runner]]] = {
+    "PrismRunner": _prism,
+    "FlinkRunner": _flink,
+    "DataflowRunner": _dataflow,
+}

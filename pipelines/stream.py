@@ -1,0 +1,71 @@
+"""A job as one endless pipeline, for the runners that stream: Prism, Flink, Dataflow."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
+
+from ..schemas.errors import SourceError
+from ..transforms.apply import CommitSettings, Target
+from ..transforms.dead_letters import DeadLetterFiles
+from ..transforms.decode import Format
+from ..transforms.outcomes import Post
+from ..transforms.sources.broker import open_broker
+from ..transforms.sources.stream import KafkaStream, StreamSettings
+from .frontier import LedgerBeginnings, by_table, routes_of
+from .job import Job
+from .sync import Sync, Windows, build
+
+
+def topics_of(job: Job) -> tuple[str, ...]:
+    """The topics that a stream of the job reads: as listed, else those that match now. Raises SourceError."""
+    if job.source.topics:
+        return tuple(sorted(job.source.topics))
+    with open_broker(job.source.kafka) as broker:
+        found = broker.topics((), job.source.topic_pattern)
+    if not found:
+        where = job.source.kafka.bootstrap_servers
+        raise SourceError(f"no topic at {where} matches source.topic_pattern: {job.source.topic_pattern}")
+    return tuple(sorted(found))
+
+
+def live_sync(job: Job, topics: Sequence[str], shards: int) -> Sync:
+    """The steps' settings. Only a topic's first partition is named: the others are found where the job runs."""
+    routes = routes_of(job, {topic: [0] for topic in topics})
+    commits = CommitSettings(
+        job=job.job,
+        routes=by_table(routes),
+        target=Target(job.target.type, job.target.settings()),
+        dead_letters=DeadLetterFiles(job.dead_letters, job.job, datetime.now(UTC)),
+        limit=job.max_dead_letters,
+        live=True,
+    )
+    windows = Windows(
+        every=job.window.every.total_seconds(),
+        by_event=job.window.by == "event",
+        lateness=job.window.allowed_lateness.total_seconds(),
+    )
+    format = Format(type=job.format.type, contracts=job.format.contracts(), framing=job.format.framing)
+    return Sync(routes=routes, format=format, commits=commits, windows=windows, shards=shards, bounded=False)
+
+
+def assemble(job: Job, options: PipelineOptions, topics: Sequence[str], post: str | None = None) -> beam.Pipeline:
+    """The pipeline, not run yet; nothing is asked of broker or target.
+
+    `post` names where outcomes are posted in this process (`transforms.outcomes`), for runners whose workers are here.
+    """
+    by_event = job.window.by == "event"
+    settings = StreamSettings(
+        job.source.kafka,
+        tuple(topics),
+        job.source.topic_pattern,
+        by_event,
+        job.window.allowed_lateness.total_seconds(),
+    )
+    sync = live_sync(job, topics, shards=max(1, options.view_as(FlinkRunnerOptions).parallelism or 1))
+    pipeline = beam.Pipeline(options=options)
+    outcomes = build(pipeline, sync, KafkaStream(settings, LedgerBeginnings(job, tuple(topics))))
+    if post is not None:
+        _ = outcomes | "Post outcomes" >> beam.ParDo(Post(post))
+    return pipeline
