@@ -3,7 +3,8 @@
 A key's changes in position order fall into lives: a delete ends one (a repeated delete ends the same one), a create
 that a key change made begins one.
 A value is filled only from the same life. What no row of the window holds is left to the target if the life is
-the key's first here; it is a request if the life began with a key change; otherwise it is NULL.
+the key's first here; it is a request if the life began with a key change; otherwise it is NULL. A soft delete is a
+partial row as well: it has the values of the row that it deletes.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .change import DELETE, MOVED, OP, POSITION, POSITION_TYPE, SOURCE, UNAVAILABLE, UPSERT, names_by_row, own_columns
+from .modes import MODE_COLUMNS, Mode, mode_of
 from .table import Table
 
 MOVED_AT: Final = "_millrace_moved_at"
@@ -49,11 +51,15 @@ class _Lives:
 def fill_partial(
     table: Table, rows: pa.RecordBatch, codes: NDArray[np.int32], positions: NDArray[np.uint64], newest: Index
 ) -> Filled:
-    """Fill the `newest` rows from older rows of their key; `rows` are all changes of the window."""
+    """Fill the `newest` rows from older rows of their key; `rows` are all changes of the window.
+
+    Of a table of versions all rows are the newest ones; `codes` number the keys of the rows that they are versions of.
+    """
     lives = _lives(rows, codes, positions)
     missing = _missing(rows, table)
     upserts = np.asarray(rows.column(OP)) == UPSERT
-    delta = _as_of(rows, lives, missing, newest, upserts[newest])
+    soft = mode_of(table.columns.names) is Mode.SOFT_DELETE
+    delta = _as_of(rows, lives, missing, newest, upserts[newest] | soft)
     requests = np.asarray(delta.column(MOVED).is_valid()) & np.asarray(delta.column(UNAVAILABLE).is_valid())
     moved = np.asarray(rows.column(MOVED).is_valid())
     leaving = np.flatnonzero(moved & ~upserts)
@@ -84,7 +90,7 @@ def _missing(rows: pa.RecordBatch, table: Table) -> dict[str, Mask]:
     flat = lists.flatten()
     parents = np.asarray(pc.list_parent_indices(lists))
     for name in table.columns.names:
-        if name in table.key:
+        if name in table.key or name in MODE_COLUMNS:
             continue
         mask = deletes.copy()
         if len(flat):

@@ -26,6 +26,7 @@ SOURCE_FIELDS: Final = frozenset(
     {"sequence", "lsn", "file", "pos", "row", "commit_scn", "scn", "commit_lsn", "change_lsn"}
 )
 ZERO: Final = bytes(24)
+DIGITS: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
 def pack(commit: NDArray[np.uint64], inner: NDArray[np.uint64], offset: NDArray[np.int64]) -> pa.Array:
@@ -41,6 +42,32 @@ def unpack(positions: pa.Array) -> NDArray[np.uint64]:
         return np.empty((0, 3), np.uint64)
     raw = np.frombuffer(positions.buffers()[1], ">u8", 3 * len(positions), positions.offset * 24)
     return raw.reshape(-1, 3).astype(np.uint64)
+
+
+def pack_words(words: NDArray[np.uint64]) -> pa.Array:
+    """What `unpack` was made of."""
+    return pa.Array.from_buffers(POSITION_TYPE, len(words), [None, pa.py_buffer(words.astype(">u8"))])
+
+
+def to_hexadecimal(words: NDArray[np.uint64]) -> pa.Array:
+    """Each position, unpacked, as 48 digits: the texts sort as positions do."""
+    raw = np.frombuffer(words.astype(">u8").tobytes(), np.uint8)
+    digits = np.empty((len(raw), 2), np.uint8)
+    digits[:, 0], digits[:, 1] = DIGITS[raw >> 4], DIGITS[raw & 15]
+    offsets = pa.py_buffer(np.arange(0, 48 * len(words) + 1, 48, dtype=np.int32))
+    return pa.Array.from_buffers(pa.string(), len(words), [None, offsets, pa.py_buffer(digits)])
+
+
+def from_hexadecimal(digits: pa.Array) -> NDArray[np.uint64]:
+    """The positions, unpacked, that `to_hexadecimal` wrote."""
+    if not len(digits):
+        return np.empty((0, 3), np.uint64)
+    _, offsets, data = digits.cast(pa.string()).buffers()
+    first = np.frombuffer(offsets, np.int32)[digits.offset]
+    codes = np.frombuffer(data, np.uint8, 48 * len(digits), first).reshape(-1, 2)
+    values = np.where(codes >= 97, codes - 87, codes - 48)
+    raw = (values[:, 0] << 4 | values[:, 1]).astype(np.uint8)
+    return np.frombuffer(raw.tobytes(), ">u8").reshape(-1, 3).astype(np.uint64)
 
 
 def source_order(source: pa.StructArray) -> tuple[Numbers, NDArray[np.bool_]]:

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from .change import CHANGE_FIELDS, DELETE, OP, POSITION, SOURCE, TIME, UNAVAILABLE, UPSERT, own_columns
 from .decoding import Decoded
 from .modes import FIELDS, LOG_KEY, MOMENT, VERSION, Mode
-from .position import unpack
+from .position import to_hexadecimal, unpack
 
 LAST_MOMENT: Final = 253_402_300_799_999
 """9999-12-31 23:59:59.999 in milliseconds: what every target can hold."""
-DIGITS: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 WORDS: Final = pa.array(["upsert", "delete", "truncate"])
 TRUNCATE: Final = 2
 
@@ -63,14 +62,14 @@ def _logged(changes: pa.RecordBatch, done: Decoded, words: NDArray[np.int8]) -> 
 
 
 def _versions(done: Decoded) -> Decoded:
-    """Each change keyed by its position too; when versions end, `transforms.versions` finds out at the commit."""
+    """Each change keyed by its position too; when versions end, the commit finds out (`schemas.versions`)."""
     return replace(done, key=(*done.key, VERSION), changes=[_versioned(batch) for batch in done.changes])
 
 
 def _versioned(changes: pa.RecordBatch) -> pa.RecordBatch:
     count = changes.num_rows
     columns = [
-        hexadecimal(changes.column(POSITION)),
+        to_hexadecimal(unpack(changes.column(POSITION))),
         moments(changes.column(TIME)),
         pa.nulls(count, MOMENT),
         pa.array(np.ones(count, np.bool_)),
@@ -101,13 +100,3 @@ def moments(milliseconds: pa.Array, hidden: NDArray[np.bool_] | None = None) -> 
     numbers = np.asarray(milliseconds)
     mask = (numbers < 0) | (numbers > LAST_MOMENT)
     return pa.array(numbers, mask=mask if hidden is None else mask | hidden).cast(MOMENT)
-
-
-def hexadecimal(positions: pa.Array) -> pa.Array:
-    """Each position as 48 digits: they sort as the bytes do."""
-    count = len(positions)
-    raw = np.frombuffer(positions.buffers()[1], np.uint8, 24 * count, positions.offset * 24) if count else DIGITS[:0]
-    digits = np.empty((len(raw), 2), np.uint8)
-    digits[:, 0], digits[:, 1] = DIGITS[raw >> 4], DIGITS[raw & 15]
-    offsets = pa.py_buffer(np.arange(0, 48 * count + 1, 48, dtype=np.int32))
-    return pa.Array.from_buffers(pa.string(), count, [None, offsets, pa.py_buffer(digits)])

@@ -7,24 +7,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import partial
 from typing import Any, Final
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.metrics.metric import Metrics
 
 from ..schemas.change import SOURCE
 from ..schemas.decoding import Route
 from ..schemas.errors import LedgerGapError, MillraceError, TableError, TransientSinkError
 from ..schemas.ledger import Account, Commit, covered
-from ..schemas.moves import KeyValues, Row, comparable, settle_requests
 from ..schemas.secrets import resolved
 from ..schemas.table import Table
 from .compact import compact
 from .dead_letters import DeadLetterFiles, Limit
 from .decode import Failure, Receipt
+from .finish import Finished, finished, settled, split
 from .gather import superseded_before, table_key
 from .sinks import Sink, Staged, open_sink
 
@@ -52,7 +50,7 @@ class Part:
     """What one shard of a table and window came to; `rows` counts the staged rows by source number.
 
     While a job is live the rows travel in `delta` instead of `staged`: a savepoint then holds them, where a file would
-    have to outlive it.
+    have to outlive it. `late` are rows that the commit finishes.
     """
 
     table: Table
@@ -62,6 +60,7 @@ class Part:
     superseded: Mapping[int, int]
     requests: pa.RecordBatch | None
     departures: pa.RecordBatch | None
+    late: pa.RecordBatch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +115,16 @@ def stage(sink: Sink | None, name: str, batches: Sequence[pa.RecordBatch]) -> Pa
         superseded.update(superseded_before(batch))
     if done.requests is not None:
         rows.update(_counted(done.requests))
+    now, late = split(done.table, done.delta)
     return Part(
         table=done.table,
-        staged=None if sink is None else sink.stage(done.table, done.delta),
-        delta=done.delta if sink is None else None,
+        staged=None if sink is None else sink.stage(done.table, now),
+        delta=now if sink is None else None,
         rows={number: count for number, count in rows.items() if number >= 0},
         superseded=superseded,
         requests=done.requests,
         departures=done.departures,
+        late=late,
     )
 
 
@@ -240,14 +241,16 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
     read = settings.read + sum(receipt.read for receipt in receipts)
     settings.limit.check(settings.dead + len(letters), read, letters)
     staged = [part for part in (_staged(sink, part) for part in parts) if part.rows]
-    whole, unfilled = _settled_requests(sink, parts)
-    staged += whole
+    waiting = [(part.table, part.requests) for part in parts if part.requests is not None]
+    late, unfilled = settled(sink, waiting, [part.departures for part in parts if part.departures is not None])
+    done = finished(sink, [*late, *((part.table, part.late) for part in parts if part.late is not None)])
+    staged += [sink.stage(table, rows) for table, rows in done.rows]
     route = settings.routes[name]
     table = staged[0].table if staged else Table(name, _key(parts), pa.schema([]))
-    settled = accounts(settings, name, receipts, parts)
+    told = accounts(settings, name, (receipts, parts), done)
     order = Commit(
         settings.job,
-        settled,
+        told,
         max((receipt.truncate for receipt in receipts if receipt.truncate), default=None),
         _truncates(route, receipts),
         {
@@ -255,7 +258,7 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
             for source in route.sources
             if source.topic in settings.topic_ids
         },
-        tuple(route.number(account.topic, account.partition) for account in settled),
+        tuple(route.number(account.topic, account.partition) for account in told),
     )
     size = sum(receipt.size for receipt in receipts)
     return Outcome(table=name, accounts=_retried(sink, table, staged, order), unfilled=unfilled, size=size)
@@ -279,18 +282,19 @@ def _truncates(route: Route, receipts: Sequence[Receipt]) -> dict[int, int]:
 
 
 def accounts(
-    settings: CommitSettings, name: str, receipts: Sequence[Receipt], parts: Sequence[Part]
+    settings: CommitSettings, name: str, window: tuple[Sequence[Receipt], Sequence[Part]], done: Finished
 ) -> tuple[Account, ...]:
     """An account for each partition of the table's route, and for others that were read, before the target's guard.
 
     A partition without a block in this window has first == stop == -1: its ledger stays as it is. Raises
     LedgerGapError where blocks of a partition leave a hole between them.
     """
+    receipts, parts = window
     try:
         spans = covered([receipt.span for receipt in receipts])
     except ValueError as error:
         raise LedgerGapError(f"table {name}: {error}; nothing was committed, run the job again") from error
-    superseded: Counter[int] = Counter()
+    superseded: Counter[int] = Counter(done.superseded)
     shuffled: Counter[int] = Counter()
     for part in parts:
         superseded.update(part.superseded)
@@ -315,56 +319,13 @@ def accounts(
                 -1 if span is None else span.first,
                 -1 if span is None else span.stop,
                 read=read,
+                applied=done.applied.get(number, 0),
                 superseded=superseded[number],
                 filtered=sum(receipt.filtered for receipt in mine),
                 dead=sum(receipt.dead for receipt in mine),
             )
         )
     return tuple(settled)
-
-
-def _settled_requests(sink: Sink, parts: Sequence[Part]) -> tuple[list[Staged], int]:
-    """Rows that wait for another key's last row, filled and staged."""
-    departures = [part.departures for part in parts if part.departures is not None]
-    staged, unfilled = [], 0
-    for part in parts:
-        if part.requests is not None:
-            table = part.table
-            rows, missed = settle_requests(table, part.requests, departures, partial(rows_of, sink, table))
-            unfilled += missed
-            staged.append(sink.stage(table, rows))
-    return staged, unfilled
-
-
-def rows_of(sink: Sink, table: Table, keys: set[KeyValues]) -> dict[KeyValues, Row]:
-    """The target's rows of these keys, by one scan: only for the rare key change that needs an old value."""
-    if table.name not in sink.tables():
-        return {}
-    found: dict[KeyValues, Row] = {}
-    for batch in sink.scan(table.name):
-        batch = _maybe(batch, table.key[0], {key[0] for key in keys})
-        columns = [batch.column(name) for name in table.key]
-        kinds = [column.type for column in columns]
-        for number, values in enumerate(zip(*(column.to_pylist() for column in columns), strict=True)):
-            key = tuple(comparable(value, kind) for value, kind in zip(values, kinds, strict=True))
-            if key in keys:
-                found[key] = batch.slice(number, 1).to_pylist()[0]
-    return found
-
-
-def _maybe(batch: pa.RecordBatch, name: str, values: set[Any]) -> pa.RecordBatch:
-    """The rows whose key column `name` may have one of the values: Python then looks at those alone.
-
-    The values come from headers: those that the column cannot hold (too large, no Unicode) match no row.
-    """
-    kind = batch.schema.field(name).type
-    if pa.types.is_signed_integer(kind):
-        numbers = [value for value in values if type(value) is int and -(1 << 63) <= value < 1 << 63]
-        return batch.filter(pc.is_in(batch.column(name).cast(pa.int64()), pa.array(numbers, pa.int64())))
-    if pa.types.is_string(kind):
-        texts = [v for v in values if isinstance(v, str) and v.encode("utf-8", "ignore").decode() == v]
-        return batch.filter(pc.is_in(batch.column(name), pa.array(texts, pa.string())))
-    return batch
 
 
 def _retried(sink: Sink, table: Table, staged: Sequence[Staged], order: Commit) -> tuple[Account, ...]:

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from ..schemas.change import (
     CHANGE_FIELDS,
+    DELETE,
     MOVED,
     MOVED_TYPE,
+    OP,
     POSITION,
     SOURCE,
     UNAVAILABLE,
@@ -19,6 +21,7 @@ from ..schemas.change import (
     row_schema,
 )
 from ..schemas.key import number_keys
+from ..schemas.modes import VERSION, Mode, mode_of
 from ..schemas.partial import fill_partial
 from ..schemas.position import unpack
 from ..schemas.table import Table, conform, grow
@@ -43,7 +46,8 @@ def compact(name: str, key: tuple[str, ...], batches: Sequence[pa.RecordBatch]) 
     """Keep the change with the largest position of each key (of equal positions the one met last).
 
     The batches may come in any order and have different schemas of one table; the delta has their union.
-    Partial rows are filled from older rows of their key. Raises IncompatibleSchemaError.
+    Partial rows and soft deletes are filled from older rows of their key. Where every change is kept, the key has what
+    tells them apart. Raises IncompatibleSchemaError.
     """
     columns = row_schema(batches[0].schema)
     for batch in batches[1:]:
@@ -59,10 +63,20 @@ def compact(name: str, key: tuple[str, ...], batches: Sequence[pa.RecordBatch]) 
     for source, rows in _counts(sources[newest], 1).items():
         superseded[source] -= rows
     superseded = {source: rows for source, rows in superseded.items() if rows}
-    if any(UNAVAILABLE in batch.schema.names or MOVED in batch.schema.names for batch in batches):
+    if any(leans(batch) for batch in batches):
+        if VERSION in key:
+            codes, _ = number_keys([column for name, column in zip(key, keys, strict=True) if name != VERSION])
         filled = fill_partial(table, _whole(table, batches), codes, positions, newest)
         return Compacted(table, filled.delta, superseded, filled.requests, filled.departures)
     return Compacted(table, _taken(table, batches, newest), superseded)
+
+
+def leans(changes: pa.RecordBatch) -> bool:
+    """Whether a row may need the values of an older one."""
+    names = changes.schema.names
+    if UNAVAILABLE in names or MOVED in names:
+        return True
+    return mode_of(names) is Mode.SOFT_DELETE and bool((np.asarray(changes.column(OP)) == DELETE).any())
 
 
 def _joined(arrays: list[pa.Array], kind: pa.DataType | None) -> pa.Array:

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
 
-from ..schemas.change import DELETE, MOVED, OP, UNAVAILABLE
 from ..schemas.errors import IncompatibleSchemaError
-from ..schemas.modes import OFFSET, VERSION, Mode, mode_of
-from .compact import Compacted, compact
+from ..schemas.modes import OFFSET, VERSION
+from .compact import Compacted, compact, leans
 
 MOST_ROWS: Final = 400_000
 WORTHWHILE: Final = 0.6
@@ -74,7 +72,7 @@ class Gathering:
         if self._wait[table] > 0:
             self._wait[table] -= len(held.batches)
             return None
-        if {OFFSET, VERSION} & set(held.key) or any(_leans(batch) for batch in held.batches):
+        if {OFFSET, VERSION} & set(held.key) or any(leans(batch) for batch in held.batches):
             return None
         try:
             done = compact(table, held.key, held.batches)
@@ -84,13 +82,6 @@ class Gathering:
         if done.delta.num_rows > WORTHWHILE * held.rows:
             self._wait[table] = PATIENCE
         return done
-
-
-def _leans(changes: pa.RecordBatch) -> bool:
-    """Whether a row may need the values of an older one."""
-    names = changes.schema.names
-    deletes = mode_of(names) is Mode.SOFT_DELETE and (np.asarray(changes.column(OP)) == DELETE).any()
-    return deletes or UNAVAILABLE in names or MOVED in names
 
 
 def marked(changes: pa.RecordBatch, key: tuple[str, ...], superseded: Mapping[int, int]) -> pa.RecordBatch:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from targets import Target, upsert
 
-from millrace.transforms.apply import rows_of
+from millrace.transforms.finish import rows_of
 
 DAY = datetime.date(2022, 1, 8)
 CASES = {

@@ -82,7 +82,7 @@ def sink_class(kind: str) -> Any:
 
 def modes_of(kind: str) -> tuple[Mode, ...]:
     """The modes that a target can keep tables in, its default first; raises JobError for an unknown target."""
-    return tuple(getattr(sink_class(kind), "MODES", (Mode.MIRROR, Mode.APPEND)))
+    return tuple(getattr(sink_class(kind), "MODES", tuple(Mode)))
 
 
 def open_sink(kind: str, options: Mapping[str, Any]) -> Sink:

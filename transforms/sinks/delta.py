@@ -28,7 +28,7 @@ from .delta_columns import (
     to_delta,
 )
 from .delta_lake import Conflict, DeltaError, DeltaTable, LedgerEntry
-from .delta_rows import fill, find
+from .delta_rows import fill, find, lookup
 from .guard import Match, Verdict, chosen, judge
 from .options import read_retention
 from .staging import Staging
@@ -171,10 +171,7 @@ class DeltaSink:
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of the newest version, of the stream's own types. Raises TableError."""
         with self._errors():
-            target = delta_lake.open_table(self._uri(table), self._options)
-            known = None if target is None else self._known(table, target)
-            if target is None or known is None:
-                raise TableError(f"{self._root} has no table {table!r} of Millrace")
+            target, known = self._there(table)
             fields = {field.name: field for field in [*known.columns, pa.field(POSITION, POSITION_TYPE)]}
             wanted = known.columns.names if columns is None else list(columns)
             missing = [name for name in wanted if name not in fields]
@@ -182,6 +179,29 @@ class DeltaSink:
                 raise TableError(f"{self._uri(table)}: there is no column {missing[0]!r}")
             batches = target.to_pyarrow_dataset().to_batches(columns=[column_name(name) for name in wanted])
             yield from from_delta(pa.schema([fields[name] for name in wanted]), batches)
+
+    def columns(self, table: str) -> pa.Schema | None:
+        """The table's columns, of the stream's own types."""
+        with self._errors():
+            target = delta_lake.open_table(self._uri(table), self._options)
+            known = None if target is None else self._known(table, target)
+            return None if known is None else known.columns
+
+    def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
+        """The rows of these keys, by one pass over the files whose statistics allow them."""
+        with self._errors():
+            target, known = self._there(table)
+            fields = {field.name: field for field in [*known.columns, pa.field(POSITION, POSITION_TYPE)]}
+            schema = pa.schema([fields[name] for name in columns])
+            batches = lookup(target.to_pyarrow_dataset(), keys, [column_name(name) for name in columns], upto)
+            return pa.Table.from_batches(from_delta(schema, batches), schema)
+
+    def _there(self, table: str) -> tuple[DeltaTable, Table]:
+        target = delta_lake.open_table(self._uri(table), self._options)
+        known = None if target is None else self._known(table, target)
+        if target is None or known is None:
+            raise TableError(f"{self._root} has no table {table!r} of Millrace")
+        return target, known
 
     def tables(self) -> tuple[str, ...]:
         """The tables' names, sorted."""

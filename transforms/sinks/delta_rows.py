@@ -1,6 +1,6 @@
 """What a Delta table holds of a delta's keys, by one pass over its key and position columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...schemas.change import POSITION, UNAVAILABLE
-from .delta_columns import column_name
+from .delta_columns import column_name, to_delta
 from .guard import Mask, Match, chosen, partial_rows
 from .key_index import KeyIndex, Numbers
 
@@ -89,3 +89,30 @@ def _held(
         count += len(row)
     schema = pa.schema([rows.schema.field(name) for name in names])
     return pa.Table.from_batches([part.cast(schema) for part in parts], schema=schema), place
+
+
+def lookup(dataset: Any, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> Iterator[pa.RecordBatch]:
+    """The rows (columns as stored) with one of these keys, as the stream has them, and a position of at most `upto`.
+
+    Only the first key column prunes files, by the range of its values: numbers, texts, dates and times.
+    """
+    stored = pa.Table.from_batches([to_delta(keys.schema, batch) for batch in keys.to_batches()])
+    index, names = KeyIndex(stored.columns), stored.column_names
+    where, most = _range(stored.column(0), pc.field(names[0])), pa.scalar(upto, pa.binary())
+    wanted = list(dict.fromkeys([*columns, *names, POSITION]))
+    for batch in dataset.to_batches(columns=wanted, filter=where, batch_size=BATCH_ROWS):
+        _, there = index.find([batch.column(name) for name in names])
+        if len(there):
+            rows = batch.take(pa.array(there))
+            rows = rows if upto is None else rows.filter(pc.less_equal(rows.column(POSITION).cast(pa.binary()), most))
+            yield rows.select(list(columns))
+
+
+def _range(values: pa.ChunkedArray, column: Any) -> Any:
+    """Where `column` is between the least and the greatest of `values`; None where that tells nothing."""
+    kind = values.type
+    ordered = pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_date(kind)
+    if not (ordered or pa.types.is_timestamp(kind)) or values.null_count or not len(values):
+        return None
+    ends = pc.min_max(values)
+    return (column >= ends["min"]) & (column <= ends["max"])

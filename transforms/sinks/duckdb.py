@@ -133,6 +133,20 @@ class DuckDBSink:
             finally:
                 cursor.close()
 
+    def columns(self, table: str) -> pa.Schema | None:
+        """The table's columns, of the stream's own types."""
+        with self._reading() as con:
+            known = None if con is None else duckdb_catalog.held(con, table)[0]
+            return None if known is None else known.columns
+
+    def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
+        """The rows of these keys, by a join."""
+        with self._reading() as con:
+            known = None if con is None else duckdb_catalog.held(con, table)[0]
+            if con is None or known is None:
+                raise TableError(f"{self._path} has no table {table!r} of Millrace")
+            return duckdb_apply.find(con, known, keys, columns, upto)
+
     def tables(self) -> tuple[str, ...]:
         """The tables' names, sorted."""
         with self._reading() as con:

@@ -5,6 +5,7 @@ A join of the delta's keys with the table finds the rows to replace; they are de
 and 0.5 M.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -12,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...schemas.change import POSITION, UNAVAILABLE
+from ...schemas.change import POSITION, POSITION_TYPE, UNAVAILABLE
 from ...schemas.table import Table, conform
 from . import guard
 from .duckdb_catalog import DELETED_AT, Connection, quote, quoted, stored_columns, tombstones
 from .guard import NOTHING, Match, Verdict, chosen, partial_rows
+from .storage import in_duckdb, stored_schema
 
 ROW: Final = "_millrace_row"
 
@@ -49,11 +51,31 @@ def _match(con: Connection, table: Table, name: str, delta: pa.Table) -> Match:
 
 
 def _same(table: Table, rows: pa.Table) -> str:
-    """`k` and `t` have one key; nulls are equal, but joins on `=` are faster."""
+    return _equal(table.key, rows)
+
+
+def _equal(names: Sequence[str], rows: pa.Table) -> str:
+    """`k` and `t` have the same values there; nulls are equal, but joins on `=` are faster."""
     return " AND ".join(
-        f"(k.{quote(key)} {'IS NOT DISTINCT FROM' if rows.column(key).null_count else '='} t.{quote(key)})"
-        for key in table.key
+        f"(k.{quote(name)} {'IS NOT DISTINCT FROM' if rows.column(name).null_count else '='} t.{quote(name)})"
+        for name in names
     )
+
+
+def find(con: Connection, table: Table, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
+    """The rows with these keys and a position of at most `upto`, of the stream's own types."""
+    schema = pa.schema(
+        [pa.field(POSITION, POSITION_TYPE) if n == POSITION else table.columns.field(n) for n in columns]
+    )
+    stored = stored_schema(keys.schema, in_duckdb)
+    con.register("_millrace_keys", pa.Table.from_batches([conform(part, stored) for part in keys.to_batches()], stored))
+    below = "" if upto is None else f" WHERE t.{POSITION} <= unhex('{upto.hex()}')"
+    found = con.sql(
+        f"SELECT {quoted(columns, 't.')} FROM {quote(table.name)} t SEMI JOIN _millrace_keys k "
+        f"ON {_equal(keys.column_names, keys)}{below}"
+    ).to_arrow_table()
+    con.unregister("_millrace_keys")
+    return pa.Table.from_batches([conform(batch, schema) for batch in found.to_batches()], schema)
 
 
 def write(con: Connection, table: Table, delta: pa.Table, verdict: Verdict) -> None:
