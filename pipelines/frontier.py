@@ -54,7 +54,7 @@ def _route(job: Job, entry: TableRoute, topics: Mapping[str, Sequence[int]]) -> 
         event_time=job.window.by == "event",
         mode=entry.modes[0],
     )
-    copies = tuple(replace(first, table=table, mode=mode) for table, mode in entry.copies.items())
+    copies = tuple(replace(first, table=table, mode=mode, copy=True) for table, mode in entry.copies.items())
     return replace(first, copies=copies)
 
 

@@ -141,12 +141,10 @@ def _account(state: Run, done: PassResult, routes: Mapping[str, Route], stretch:
     A table that stopped for good leaves the partitions to the others that they fill.
     """
     state.summary.passes += 1
-    for route in routes.values():
-        for part in route.copies:
-            state.summary.table(part.table).copy = True
     for outcome in done.outcomes:
         table = state.summary.table(outcome.table)
         table.add(outcome.accounts)
+        table.copy = outcome.copy
         table.unfilled += outcome.unfilled
         for account in outcome.accounts:
             if account.stop >= 0:

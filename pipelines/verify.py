@@ -39,7 +39,7 @@ def _proof(job: Job, sink: Sink, route: Route) -> Proof:
         truncate=route.on_truncate is OnTruncate.APPLY,
         framing=job.format.framing,
     )
-    return Proof(route.table, ledger.next, rules, ledger.start, route.key or ())
+    return Proof(route.table, ledger.next, rules, ledger.start, route.key or (), mode=route.mode)
 
 
 def report_lines(reports: Sequence[Report]) -> list[str]:

@@ -130,6 +130,7 @@ def _take(watch: Watch) -> None:
         table = watch.summary.table(item.table)
         if isinstance(item, Outcome):
             table.add(item.accounts)
+            table.copy = item.copy
             table.unfilled += item.unfilled
             watch.summary.passes += 1
             for account in item.accounts:

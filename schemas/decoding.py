@@ -29,7 +29,7 @@ class Route:
 
     `sources` are the partitions known when the job was built; others of the same topics may come later. With
     `event_time` the changes carry their own time (`_millrace_time`): the record's timestamp. `copies` are further
-    tables that the same changes fill, each in a mode of its own.
+    tables that the same changes fill, each in a mode of its own, and each a `copy`: its messages count once.
     """
 
     table: str
@@ -39,6 +39,7 @@ class Route:
     event_time: bool = False
     mode: Mode = Mode.MIRROR
     copies: tuple["Route", ...] = ()
+    copy: bool = False
 
     @property
     def tables(self) -> tuple["Route", ...]:

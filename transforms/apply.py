@@ -65,12 +65,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A commit that was made; `size` in decoded bytes, `unfilled` unavailable values that no row held, now NULL."""
+    """A commit that was made; `size` in decoded bytes, `unfilled` unavailable values that no row held, now NULL.
+
+    The messages of a `copy` count for another table.
+    """
 
     table: str
     accounts: tuple[Account, ...]
     unfilled: int = 0
     size: int = 0
+    copy: bool = False
 
 
 Item = Part | Receipt | Failure | Outcome
@@ -183,7 +187,7 @@ class Apply(beam.DoFn):
             yield self._stop(Failure(name, error))
             return
         measure(done)
-        if self._settings.live:
+        if self._settings.live and not done.copy:
             self._settings = replace(
                 self._settings,
                 read=self._settings.read + sum(account.read for account in done.accounts),
@@ -261,7 +265,8 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
         tuple(route.number(account.topic, account.partition) for account in told),
     )
     size = sum(receipt.size for receipt in receipts)
-    return Outcome(table=name, accounts=_retried(sink, table, staged, order), unfilled=unfilled, size=size)
+    made = _retried(sink, table, staged, order)
+    return Outcome(table=name, accounts=made, unfilled=unfilled, size=size, copy=route.copy)
 
 
 def _staged(sink: Sink, part: Part) -> Staged:

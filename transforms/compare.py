@@ -12,7 +12,7 @@ from zlib import crc32
 
 import pyarrow as pa
 
-from ..schemas.change import POSITION, PREFIX
+from ..schemas.change import POSITION, of_row
 from ..schemas.errors import TableError
 from .canonical import encode, shown
 from .fold import Fold, Key, Position
@@ -104,16 +104,16 @@ class Report:
 def compare(table: str, fold: Fold, scan: Scan, key: Sequence[str] = (), examples: int = 5) -> Report:
     """Compare the fold's rows with the target's.
 
-    `scan(columns)` gives the target's live rows, and may be called twice; None is all columns but Millrace's own.
-    `key` names the target's key columns; without it, the fold's. `examples` is how many rows of each verdict are
+    `scan(columns)` gives the target's live rows, and may be called twice; None is all columns but `_millrace_position`.
+    `key` names the stream's key columns; without it, those of the fold. `examples` is how many rows of each verdict are
     kept. A column that one side lacks counts as NULL there. Raises TableError where the target lacks a key column.
     """
     report = Report(table, read=fold.read, undecodable=fold.undecodable)
     names = _columns(fold)
     batches = scan(None)
     first = next(batches, None)
-    schema = pa.schema([] if first is None else [part for part in first.schema if not part.name.startswith(PREFIX)])
-    form = _Form.of(tuple(key) or fold.names or (), names, schema)
+    schema = pa.schema([] if first is None else [part for part in first.schema if of_row(part.name)])
+    form = _Form.of(fold.key_names(tuple(key)), names, schema)
     if first is not None and (lacking := [name for name in form.key if name not in schema.names]):
         raise TableError(f"{table}: the target has no column {lacking[0]!r}, which is a key column")
     wanted = _sums(rows for rows, _ in form.expected(fold))

@@ -34,7 +34,7 @@ NO_POSITION: Final = (0, 0)
 
 
 class Message(NamedTuple):
-    """One Kafka record; `headers` as (name, bytes) pairs."""
+    """One Kafka record; `headers` as (name, bytes) pairs, `timestamp` in milliseconds, -1 where unknown."""
 
     topic: str
     partition: int
@@ -42,6 +42,7 @@ class Message(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]] = ()
+    timestamp: int = -1
 
 
 class Event(NamedTuple):
@@ -54,6 +55,7 @@ class Event(NamedTuple):
     missing: tuple[str, ...] = ()
     old_key: Key | None = None
     moved: bool = False
+    timestamp: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,13 @@ class Fold:
         events = self._keys.get(key)
         return events[-1].position if events else None
 
+    def key_names(self, key: tuple[str, ...]) -> tuple[str, ...]:
+        """The columns that tell the rows apart; `key` are those of the stream, where the job names them."""
+        return key or self.names or ()
+
+    def _truncate(self, position: Position) -> None:
+        self.truncated = max(self.truncated, position)
+
     def _tombstone(self, message: Message) -> None:
         if message.key is None:
             raise Malformed("neither key nor value")
@@ -152,7 +161,7 @@ class Fold:
         self._newest[place] = max(order, self._newest.get(place, NO_POSITION))
         if op == "t":
             if self.rules.truncate:
-                self.truncated = max(self.truncated, position)
+                self._truncate(position)
         elif op == "d":
             self._delete(message, envelope, reader, position)
             self._deleted[place] = message.key
@@ -208,7 +217,7 @@ class Fold:
 
     def _row(self, events: list[Event]) -> dict[str, Any] | None:
         event = events[-1]
-        row = _plain_row(event)
+        row = plain_row(event)
         if row is not None:
             for name in event.missing:
                 row[name] = self._value(events, len(events) - 1, name, frozenset())
@@ -223,7 +232,7 @@ class Fold:
         if event.row is None:
             return None
         if name not in event.missing:
-            return (_plain_row(event) or {}).get(name)
+            return (plain_row(event) or {}).get(name)
         old = event.old_key
         if old is not None and old in self._keys and (old, event.position) not in seen:
             others = _before_move(self._alive(old), event.position)
@@ -290,7 +299,8 @@ def _before_move(events: list[Event], position: Position) -> list[Event]:
     return [event for event in before if event.row is not None or event.position[:2] != delete]
 
 
-def _plain_row(event: Event) -> dict[str, Any] | None:
+def plain_row(event: Event) -> dict[str, Any] | None:
+    """The row of an event, canonical but for its units; None for a delete."""
     if event.row is None:
         return None
     row = event.convert(event.row) if event.convert is not None else event.row

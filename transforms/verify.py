@@ -14,8 +14,10 @@ from kafka.errors import KafkaError
 
 from ..schemas.errors import LostOffsetsError, SourceError
 from ..schemas.ledger import OffsetRange, TopicPartition
+from ..schemas.modes import Mode
 from .compare import Report, compare
-from .fold import Fold, Message, Rules
+from .fold import Message, Rules
+from .fold_modes import fold_of
 from .sinks import Sink
 from .sources.settings import KafkaSettings
 
@@ -38,6 +40,7 @@ class Proof:
     starts: Mapping[TopicPartition, int] = field(default_factory=dict)
     key: tuple[str, ...] = ()
     examples: int = 5
+    mode: Mode = Mode.MIRROR
 
 
 def verify(kafka: KafkaSettings, sink: Sink, proof: Proof) -> Report:
@@ -47,7 +50,7 @@ def verify(kafka: KafkaSettings, sink: Sink, proof: Proof) -> Report:
     partition begins. Raises SourceError, LostOffsetsError where a partition ends before its stop, RegistryError.
     """
     ranges = first_to(kafka, proof.stops, proof.starts)
-    fold = Fold(proof.rules)
+    fold = fold_of(proof.mode, proof.rules)
     for message in messages(kafka, ranges):
         fold.add(message)
     report = compare(proof.table, fold, lambda columns: _scan(sink, proof.table, columns), proof.key, proof.examples)
@@ -126,9 +129,8 @@ def _polled(consumer: KafkaConsumer, left: dict[KafkaPartition, OffsetRange]) ->
         for partition, records in polled.items():
             for record in records:
                 if partition in left and record.offset < left[partition].stop:
-                    yield Message(
-                        record.topic, record.partition, record.offset, record.key, record.value, record.headers
-                    )
+                    place = (record.topic, record.partition, record.offset)
+                    yield Message(*place, record.key, record.value, record.headers, record.timestamp)
         done = [partition for partition, part in left.items() if consumer.position(partition) >= part.stop]
         for partition in done:
             del left[partition]

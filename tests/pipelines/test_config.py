@@ -317,6 +317,12 @@ MISTAKES = [
         "type: duckdb\n  mode: [mirror, append, mirror]",
         "19:26: target.mode[2]: 'mirror' stands twice in the list",
     ),
+    (
+        "on_truncate: fail",
+        "on_truncate: apply\n    mode: [mirror, soft_delete]",
+        "15:18: tables[0].on_truncate: a table with mode: soft_delete keeps what was deleted, and a TRUNCATE does not "
+        "say which rows it deleted; write on_truncate: ignore, or fail",
+    ),
     ("{path: dead_letters}", "{path: s3://b}", "20:22: dead_letters.path: 's3://b' is not a local folder"),
     (
         "dead_letters: {path",
