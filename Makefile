@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 COMPILED := $(VENV)/.compiled
-LOOPS := $(wildcard schemas/*.py schemas/avro/*.py transforms/compact.py)
+LOOPS := $(wildcard schemas/*.py schemas/avro/*.py transforms/compact.py transforms/sinks/postgres_*.py)
 
 .PHONY: help install demo test check bench clean
 

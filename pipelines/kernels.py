@@ -37,6 +37,9 @@ _NUMBERS: Final = _made(np.uint64, 2)
 _STATE: Final = new_state(_PLACES, _made(np.uint8), 1)
 _PAYLOADS: Final = (_BYTES, _read_only(np.int64), _read_only(np.int64))
 
+_RAW: Final = (_made(np.uint8), _BYTES)
+_LIMBS: Final = (_NUMBERS, np.frombuffer(bytes(32), np.uint64).reshape(2, 2))
+
 KERNELS: Final[tuple[tuple[str, Sequence[tuple[Any, ...]]], ...]] = (
     ("schemas.avro.kernel:walk", [(*_PAYLOADS, _CELLS, _STATE, _made(np.int32), _PLACES)]),
     (
@@ -54,6 +57,11 @@ KERNELS: Final[tuple[tuple[str, Sequence[tuple[Any, ...]]], ...]] = (
     (
         "transforms.compact:_newest",
         [(codes, 1, _NUMBERS) for codes in (_made(np.int32), _read_only(np.int32))],
+    ),
+    ("transforms.sinks.postgres_copy:_place", [(_made(np.uint8), _PLACES, raw, _PLACES, _PLACES) for raw in _RAW]),
+    (
+        "transforms.sinks.postgres_numeric:_write",
+        [(limbs, 1, _made(np.bool_), _made(np.uint8), _PLACES) for limbs in _LIMBS],
     ),
     ("schemas.avro.text:gather", [(_BYTES, _PLACES, _PLACES, _made(np.int32), _made(np.uint8))]),
     ("schemas.avro.text:uuid_texts", [(_BYTES, _PLACES, _PLACES, _made(np.uint8))]),

