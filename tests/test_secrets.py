@@ -10,6 +10,7 @@ import zlib
 from datetime import UTC, datetime
 
 import apache_beam as beam
+import postgres_server
 import pytest
 from jobs import SCHEMAS, event, key, send
 from registry_server import RegistryServer
@@ -178,6 +179,45 @@ def test_a_store_that_does_not_answer(command, embedded_broker, registry, topic,
     file = write_job(tmp_path, servers, topic, registry.url, path="s3://bucket/lake", options=NO_STORE)
     said = failing(command, file, caplog, capsys)
     assert "s3://bucket/lake" in said.out + said.err
+
+
+def postgres_job(folder, monkeypatch, servers, topic, registry, schema, password="${env:DSN_SECRET}"):
+    """The job with a Postgres target; the password of its role is a secret of this file too."""
+    monkeypatch.setitem(SECRETS, "DSN_SECRET", postgres_server.ROLE_PASSWORD)
+    monkeypatch.setenv("DSN_SECRET", postgres_server.ROLE_PASSWORD)
+    file = write_job(folder, servers, topic, registry)
+    dsn = postgres_server.server().dsn(postgres_server.ROLE, password).replace("'", "''")
+    text = file.read_text()
+    file.write_text(f"{text[: text.index('target:')]}target: {{type: postgres, dsn: '{dsn}', schema: '{schema}'}}\n")
+    return file
+
+
+def test_a_run_into_postgres_shows_no_password(embedded_broker, registry, topic, tmp_path, monkeypatch, caplog, capsys):
+    schema = postgres_server.place(tmp_path)["schema"]
+    file = postgres_job(tmp_path, monkeypatch, embedded_broker.bootstrap_servers, topic, registry.url, schema)
+    job = load_job(file)
+    _, sync, pipeline = graph_of(job)
+    no_secret_in(*map(repr, (job, vars(job.target), sync)), pickle.dumps(sync))
+    no_secret_in(*opened(pipeline.to_runner_api().SerializeToString()))
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "psycopg"):
+        statuses = [main([command, str(file), *more]) for command, *more in (["run", "--once"], ["verify"])]
+        assert main(["check", str(file)]) in (0, 1)
+    said = capsys.readouterr()
+    assert statuses == [0, 0], said.err
+    assert "psql" in said.out and "psycopg" in caplog.text
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    no_secret_in(said.out, said.err, caplog.text, *written, *[repr(vars(record)) for record in caplog.records])
+
+
+@pytest.mark.parametrize("command", ["run", "check", "verify"])
+def test_a_postgres_that_refuses_the_password(
+    command, embedded_broker, registry, topic, tmp_path, monkeypatch, caplog, capsys
+):
+    password = "${env:DSN_SECRET}x"
+    servers = embedded_broker.bootstrap_servers
+    file = postgres_job(tmp_path, monkeypatch, servers, topic, registry.url, "public", password)
+    said = failing(command, file, caplog, capsys)
+    assert "user name or password of target.dsn are wrong" in said.out + said.err
 
 
 def test_a_secret_that_is_not_set_is_named(tmp_path, monkeypatch, capsys):

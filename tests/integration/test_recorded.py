@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import closing
 from decimal import Decimal
 
+import postgres_server
 import pytest
 import recorded_stream
 from jobs import run_once, send
@@ -17,7 +18,11 @@ from millrace.transforms.canonical import encode, natural, number
 from millrace.transforms.meeting import from_target
 from millrace.transforms.sinks import open_sink
 
-TARGETS = {"duckdb": "{type: duckdb, path: out.duckdb}", "delta": "{type: delta, path: lake}"}
+TARGETS = {
+    "duckdb": "{type: duckdb, path: out.duckdb}",
+    "delta": "{type: delta, path: lake}",
+    "postgres": "{{type: postgres, dsn: \"{dsn}\", schema: '{schema}'}}",
+}
 TABLES = ("orders", "order_items", "carts")
 JOB = """job: store
 source: {{type: kafka, bootstrap_servers: '{servers}', topics: [{topics}]}}
@@ -41,8 +46,11 @@ def replay(broker, folder, prefix, target):
         send(broker.bootstrap_servers, f"{prefix}.{table}", [(m.partition, m.key, m.value, m.headers) for m in mine])
     file = folder / "job.yaml"
     topics = ", ".join(f"{prefix}.{table}" for table in TABLES)
+    place = TARGETS[target]
+    if target == "postgres":
+        place = place.format(**postgres_server.place(folder))
     tables = "\n".join(ENTRY.format(prefix=prefix, table=table) for table in TABLES)
-    file.write_text(JOB.format(servers=broker.bootstrap_servers, topics=topics, tables=tables, target=TARGETS[target]))
+    file.write_text(JOB.format(servers=broker.bootstrap_servers, topics=topics, tables=tables, target=place))
     return file
 
 

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
-import psycopg
 import pyarrow as pa
 
 from ...schemas.change import POSITION, POSITION_TYPE
@@ -15,7 +14,7 @@ from . import Staged, postgres_apply, postgres_catalog, postgres_ledger, postgre
 from .options import read_retention
 from .postgres_catalog import Kept
 from .postgres_columns import converted, is_limited, physical, quote
-from .postgres_connection import Server, Session
+from .postgres_connection import DataError, PostgresError, Server, Session
 from .postgres_staging import Part
 
 
@@ -134,7 +133,7 @@ class PostgresSink:
         try:
             postgres_staging.drop(session, self._written | self._taken)
             postgres_staging.drop(session, postgres_staging.left_behind(session))
-        except psycopg.Error:
+        except PostgresError:
             return
         finally:
             session.con.close()
@@ -144,7 +143,7 @@ class PostgresSink:
         if names and self._open is not None:
             try:
                 postgres_staging.drop(self._open, names)
-            except psycopg.Error:
+            except PostgresError:
                 return
         self._written -= names
 
@@ -168,7 +167,7 @@ def _alive(session: Session) -> bool:
     """Whether the server still answers; closes a connection that was lost."""
     try:
         session.run("SELECT 1")
-    except psycopg.Error:
+    except PostgresError:
         session.con.close()
         return False
     return True
@@ -189,7 +188,7 @@ def _write(
             raise _gone(kept)
         accounts = commit.settle(*_by_source(counts))
         changed = postgres_apply.write(session, kept, delta, floor)
-    except psycopg.errors.DataError as error:
+    except DataError as error:
         raise IncompatibleSchemaError(
             f"table {kept.table.name}: a value does not fit the table's column ({error.diag.message_primary}); "
             "write to a new table"

@@ -14,10 +14,13 @@ from .postgres_rows import split
 
 try:
     import psycopg
-    from psycopg import errors
+    from psycopg import DataError
+    from psycopg import Error as PostgresError
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 except ImportError as missing:
     raise MissingExtraError("target.type: postgres", "postgres") from missing
+
+__all__ = ["DataError", "PostgresError", "Server", "Session"]
 
 OLDEST: Final = 150_000
 BATCH_ROWS: Final = 65_536
@@ -35,31 +38,23 @@ LIMITS: Final = (
     "SET LOCAL lock_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = '10min'; "
     "SET LOCAL standard_conforming_strings = on"
 )
-PASSING: Final = (
-    errors.ConnectionException,
-    errors.OperatorIntervention,
-    errors.TransactionRollback,
-    errors.LockNotAvailable,
-    errors.TooManyConnections,
-    errors.IdleInTransactionSessionTimeout,
-    errors.UndefinedTable,
-    errors.InterfaceError,
-)
+PASSING: Final = ("08", "57", "40", "25P03", "42P01", "53300", "55P03")
+"""What SQLSTATEs begin with that are worth another try: connections, interventions, conflicts, locks, a lost table."""
 ADVICE: Final = (
-    (errors.DiskFull, "the server's disk is full; nothing was committed, make room and run again"),
-    (errors.OutOfMemory, "the server is out of memory; nothing was committed"),
-    (errors.ReadOnlySqlTransaction, "the database is read-only; connect to the primary, or let this role write"),
-    (errors.InsufficientPrivilege, "give the role of target.dsn the right to use and create in the schema"),
-    (errors.ProgramLimitExceeded, "a row, key or table is larger than Postgres allows"),
-    (errors.FeatureNotSupported, "Postgres cannot change the table; drop what depends on it, such as a view"),
+    ("53100", "the server's disk is full; nothing was committed, make room and run again"),
+    ("53200", "the server is out of memory; nothing was committed"),
+    ("25006", "the database is read-only; connect to the primary, or let this role write"),
+    ("42501", "give the role of target.dsn the right to use and create in the schema"),
+    ("54", "a row, key or table is larger than Postgres allows"),
+    ("0A000", "Postgres cannot change the table; drop what depends on it, such as a view"),
 )
 LASTING: Final = (
+    ("certificate", "the server's certificate is not trusted; see sslmode and sslrootcert of target.dsn"),
     ("authentication failed", "user name or password of target.dsn are wrong"),
     ("no password supplied", "target.dsn lacks the password"),
     ("no pg_hba.conf entry", "the server does not let in this user from here; see its pg_hba.conf"),
     ("pg_hba.conf rejects", "the server does not let in this user from here; see its pg_hba.conf"),
     ("does not exist", "make it, or correct target.dsn"),
-    ("certificate", "the server's certificate is not trusted; see sslmode and sslrootcert of target.dsn"),
     ("does not support SSL", "the server has no TLS; see sslmode of target.dsn"),
     ("invalid", "correct target.dsn"),
     ("permission denied", "give the role of target.dsn the right to connect"),
@@ -196,16 +191,18 @@ class Server:
         """psycopg's errors as Millrace's."""
         try:
             yield
-        except psycopg.Error as error:
+        except PostgresError as error:
             raise self.told(error) from error
 
-    def told(self, error: psycopg.Error) -> MillraceError:
+    def told(self, error: PostgresError) -> MillraceError:
         """What went wrong, and what a person can do about it."""
         line = first_line(error)
-        for kind, advice in ADVICE:
-            if isinstance(error, kind):
+        state = error.sqlstate or ""
+        for prefix, advice in ADVICE:
+            if state.startswith(prefix):
                 return TerminalSinkError(f"{self}, schema {self._schema!r}: {advice} ({line})")
-        if isinstance(error, PASSING) or (isinstance(error, psycopg.OperationalError) and error.sqlstate is None):
+        lost = not state and isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+        if lost or state.startswith(PASSING):
             return TransientSinkError(f"{self}, schema {self._schema!r}: {line}")
         return TerminalSinkError(f"{self}, schema {self._schema!r}: {line}")
 

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from typing import Final
 
-import psycopg
 import pyarrow as pa
 
 from ...schemas.errors import IncompatibleSchemaError
 from ...schemas.table import Table, cast
 from . import postgres_copy, postgres_rows
 from .postgres_columns import BEYOND, FACTORS, converted, is_limited, literal, physical, plain, quote, sql_type, unit_of
-from .postgres_connection import Session
+from .postgres_connection import DataError, Session
 
 BLOCKS: Final = 4_096
 """Pages of 8 KB that are read at a time."""
@@ -33,7 +32,7 @@ def grow(
                 session.run(f"ALTER TABLE {session.name(target)} {', '.join(changes)}")
         for number in sorted(left):
             _widen_beyond(session, relation, number, (old.columns.field(number).type, new.columns.field(number).type))
-    except psycopg.errors.DataError as error:
+    except DataError as error:
         raise IncompatibleSchemaError(
             f"table {new.name}: a value in the table does not fit the wider type ({error.diag.message_primary}); write "
             "to a new table"

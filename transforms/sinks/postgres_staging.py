@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import psycopg
 import pyarrow as pa
 
 from ...schemas.change import CHANGE_FIELDS, OP, POSITION, PREFIX, SOURCE, UNAVAILABLE, UNAVAILABLE_TYPE
@@ -19,10 +18,12 @@ from ...schemas.errors import TableError
 from ...schemas.table import Table, conform
 from . import postgres_copy, postgres_rows
 from .postgres_columns import sql_type
-from .postgres_connection import Session
+from .postgres_connection import PostgresError, Session
 
 STAGED: Final = f"{PREFIX}staged_"
 LEFT_BEHIND_SECONDS: Final = 86_400
+LEFT_ALONE: Final = ("55P03", "42501")
+"""SQLSTATEs of a table that a commit holds, and of another role's."""
 OWN: Final = {OP: "op", POSITION: "position", SOURCE: "source", UNAVAILABLE: "unavailable"}
 OWN_TYPES: Final = {OP: "smallint NOT NULL", POSITION: "bytea NOT NULL", SOURCE: "integer NOT NULL"}
 
@@ -132,8 +133,9 @@ def drop(session: Session, names: Iterable[str]) -> None:
         try:
             with session.transaction(durable=False):
                 session.run(f"SET LOCAL lock_timeout = '1s'; DROP TABLE IF EXISTS {session.name(name)}")
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.InsufficientPrivilege):
-            continue
+        except PostgresError as error:
+            if error.sqlstate not in LEFT_ALONE:
+                raise
 
 
 def left_behind(session: Session) -> list[str]:
