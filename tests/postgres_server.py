@@ -6,6 +6,7 @@ look from outside. Postgres refuses to run as root: there it runs as the user `p
 
 import atexit
 import hashlib
+import json
 import os
 import pwd
 import shutil
@@ -157,6 +158,26 @@ class PostgresServer:
         with psycopg.connect(self.dsn(dbname=dbname), autocommit=True) as con:
             done = con.execute(query.encode(), parameters)
             return done.fetchall() if done.description else []
+
+
+def make_database(folder: Path, name: str) -> str:
+    """A database of one's own for jobs in `folder`; its target as one line of YAML."""
+    server().sql(f'CREATE DATABASE "{name}" OWNER {ROLE}')
+    dsn = server().role_dsn(dbname=name)
+    (folder / "postgres").write_text(json.dumps({"dsn": dsn, "admin": server().dsn(), "name": name}))
+    return f'{{type: postgres, dsn: "{dsn}"}}'
+
+
+def copy_database(source: Path, to: Path) -> None:
+    """The database of the jobs in `source` for those in `to`; nobody may be connected."""
+    held = json.loads((source / "postgres").read_text())
+    name = f"{held['name']}-{to.name}"
+    with psycopg.connect(held["admin"], autocommit=True) as con:
+        con.execute(f'CREATE DATABASE "{name}" TEMPLATE "{held["name"]}" OWNER {ROLE}'.encode())
+    dsn = held["dsn"].replace(f"dbname='{held['name']}'", f"dbname='{name}'")
+    (to / "postgres").write_text(json.dumps({**held, "dsn": dsn, "name": name}))
+    job = to / "job.yaml"
+    job.write_text(job.read_text().replace(held["dsn"], dsn))
 
 
 @cache

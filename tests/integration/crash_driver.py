@@ -2,7 +2,10 @@
 
 `crash_driver.py FOLDER TARGET TOPIC steps` kills before each I/O step: a line of the sinks, the dead letters or the
 commit that calls something that opens, writes, commits or removes, as it is reached for the first time. `... times`
-kills after sixteenths of a run. Prints one JSON line a kill: {"killed": where, "rows": the table after the second run}.
+kills after sixteenths of a run. A Postgres target's database, which the file `postgres` in the folder names, is copied
+for each kill; as that takes its time, only every second step is killed at.
+
+Prints one JSON line a kill: {"killed": where, "rows": the table after the second run}.
 """
 
 import json
@@ -20,10 +23,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import postgres_server
+import psycopg
 from jobs import rows, run_once
 
 STEP = re.compile(
-    r"\b(execute|rename|fsync|unlink|mkdir|commit|merge|connect|close|settle|put|taken|prune|truncate)\("
+    r"\b(execute|run|run_each|changed|copy_in|rename|fsync|unlink|mkdir|commit|merge|connect|close|settle|put|taken|prune|truncate)\("
     r"|\b(write|open|delete|create|append|stage|save)\w*\("
 )
 WRITING = ("/transforms/sinks/", "/transforms/dead_letters.py", "/transforms/apply.py")
@@ -90,6 +95,10 @@ def run(folder: Path, fatal: int | None = None, after: float | None = None) -> l
 def table(folder: Path, target: str, topic: str) -> list[Any]:
     if target == "duckdb":
         return rows(folder, topic)
+    if target == "postgres":
+        with psycopg.connect(json.loads((folder / "postgres").read_text())["dsn"]) as con:
+            found = con.execute(f'SELECT id, name, count FROM public."{topic}"'.encode()).fetchall()
+        return sorted(found, key=repr)
     from deltalake import DeltaTable
 
     found = DeltaTable(str(folder / "lake" / topic)).to_pyarrow_table().select(["id", "name", "count"])
@@ -104,6 +113,8 @@ def clone(source: Path, to: Path) -> Path:
             shutil.copytree(source / name, to / name)
         elif (source / name).exists():
             shutil.copy(source / name, to / name)
+    if (source / "postgres").exists():
+        postgres_server.copy_database(source, to)
     return to
 
 
@@ -115,12 +126,13 @@ def main() -> None:
     whole = time.monotonic() - started
     kills: list[dict[str, Any]] = [{"after": whole * part / 16} for part in range(1, 16)]
     if how == "steps":
-        kills = [{"fatal": number} for number in range(1, len(lines) + 1)]
+        numbers = range(1, len(lines) + 1, 2 if target == "postgres" else 1)
+        kills = [{"fatal": number} for number in numbers]
     for number, kill in enumerate(kills):
         folder = clone(source, source / f"kill{number}")
         killed, _ = forked(lambda kill=kill, folder=folder: run(folder, **kill))
         _, found = forked(lambda folder=folder: (run(folder, after=600), table(folder, target, topic))[1])
-        where = lines[number] if how == "steps" else f"{kill['after']:.2f} s"
+        where = lines[kill["fatal"] - 1] if how == "steps" else f"{kill['after']:.2f} s"
         print(json.dumps({"killed": where if killed else None, "rows": found}), flush=True)
         shutil.rmtree(folder)
 

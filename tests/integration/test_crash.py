@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import postgres_server
 import pytest
 from jobs import event, key, send, write_job
 
@@ -35,15 +36,17 @@ def kills(folder, target, topic, how):
 
 
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("how", ["steps", "times"])
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("target", "how"), [*((target, how) for target in TARGETS for how in ("steps", "times")), ("postgres", "steps")]
+)
 def test_kill_then_run_again_gives_the_oracles_table(target, how, embedded_broker, topic_name, tmp_path):
     topic = topic_name("crash")
     embedded_broker.create_topic(topic, 2)
     first, second, expected = changes()
     servers = embedded_broker.bootstrap_servers
     send(servers, topic, first)
-    write_job(tmp_path, servers, [topic], target=TARGETS[target])
+    place = postgres_server.make_database(tmp_path, topic) if target == "postgres" else TARGETS[target]
+    write_job(tmp_path, servers, [topic], target=place)
     once = [sys.executable, "-m", "millrace.pipelines.cli", "run", str(tmp_path / "job.yaml"), "--once"]
     subprocess.run(once, check=True, capture_output=True, timeout=120)
     send(servers, topic, second)
