@@ -32,6 +32,7 @@ public class MiniDfs {
   public static void main(String[] arguments) throws Exception {
     Configuration settings = new Configuration();
     settings.set("fs.permissions.umask-mode", "022");
+    settings.set("dfs.namenode.file.close.num-committed-allowed", "1");
     new MiniDFSCluster.Builder(settings, new java.io.File(arguments[0]))
         .nameNodePort(Integer.parseInt(arguments[1])).numDataNodes(1).build().waitActive();
     System.out.println("MiniDFS is ready");
@@ -204,7 +205,7 @@ def _fake_gcs() -> Path:
 
 
 def _hadoop() -> Path:
-    with _made(f"hadoop-{HADOOP}") as (place, new):
+    with _made(f"hadoop-{HADOOP}-1") as (place, new):
         if new is not None:
             (new / "pom.xml").write_text(POM)
             (new / "MiniDfs.java").write_text(MINI_DFS)

@@ -10,14 +10,17 @@ import pyarrow as pa
 
 from millrace.schemas.change import CHANGE_FIELDS, DELETE, UNAVAILABLE, UNAVAILABLE_TYPE, UPSERT
 from millrace.schemas.ledger import Account, Commit, Ledger, TopicPartition
+from millrace.schemas.modes import Mode
 from millrace.schemas.table import Table
-from millrace.transforms.sinks import Sink, Staged, open_sink
+from millrace.transforms.sinks import SINKS, Sink, Staged, modes_of, open_sink
 
 PLACES = {
     "delta": lambda folder: {"path": str(folder / "lake")},
     "duckdb": lambda folder: {"path": str(folder / "warehouse.duckdb")},
+    "files": lambda folder: {"path": str(folder / "logs")},
     "postgres": postgres_server.place,
 }
+MIRRORS = [kind for kind in sorted(SINKS) if Mode.MIRROR in modes_of(kind)]
 ROW = pa.schema([("id", pa.int64()), ("v", pa.string())])
 
 

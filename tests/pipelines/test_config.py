@@ -12,6 +12,7 @@ from millrace.schemas.decoding import OnTruncate
 from millrace.schemas.errors import JobError
 from millrace.schemas.framing import Framing
 from millrace.transforms.dead_letters import Limit
+from millrace.transforms.sinks import SINKS
 
 FULL = r"""job: shop                              # names the ledger and the metrics
 source:
@@ -304,7 +305,11 @@ MISTAKES = [
         "allowed_lateness: 1h",
         "16:40: window.allowed_lateness: has a meaning with by: event only; windows by arrival are never late",
     ),
-    ("type: duckdb", "type: dukdb", "18:9: target.type: 'dukdb' is not one of delta, duckdb; did you mean 'duckdb'?"),
+    (
+        "type: duckdb",
+        "type: dukdb",
+        f"18:9: target.type: 'dukdb' is not one of {', '.join(sorted(SINKS))}; did you mean 'duckdb'?",
+    ),
     ("  path: warehouse", "  pth: warehouse", "19:3: target.pth: unknown key; did you mean 'path'?"),
     ("  path: warehouse.duckdb", "", "18:3: target: the key 'path' is missing"),
     (

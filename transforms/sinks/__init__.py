@@ -69,6 +69,7 @@ class Sink(Protocol):
 SINKS: Final[Mapping[str, str]] = {
     "delta": ".delta:DeltaSink",
     "duckdb": ".duckdb:DuckDBSink",
+    "files": ".files:FilesSink",
     "postgres": ".postgres:PostgresSink",
 }
 

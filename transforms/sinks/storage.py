@@ -46,6 +46,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from ...schemas.change import POSITION_TYPE
 from ...schemas.errors import TerminalSinkError
 
 Leaf = Callable[[pa.DataType], pa.DataType]
@@ -102,6 +103,15 @@ def in_delta(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_date64(kind):
         return MICROSECONDS
     return _anywhere(kind)
+
+
+def in_files(kind: pa.DataType) -> pa.DataType:
+    """The type in Parquet and Avro files: as Delta's, but for times, which both formats have."""
+    if pa.types.is_time(kind):
+        return pa.time32("ms") if pa.types.is_time32(kind) else kind
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("ms" if kind.unit == "s" else kind.unit, kind.tz)
+    return kind if kind.equals(POSITION_TYPE) else in_delta(kind)
 
 
 def _anywhere(kind: pa.DataType) -> pa.DataType:

@@ -1,0 +1,373 @@
+"""What is the change log's own: names of files, writers that were thought dead, crashes, what is left behind."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from brokers import free_ports
+from logs import DAY, NOON, LogTarget, log_schema, logged, places
+from targets import Target, upsert
+
+from millrace.schemas.errors import JobError, MillraceError, TableError, TerminalSinkError
+from millrace.schemas.ledger import Account
+from millrace.schemas.table import Table
+from millrace.transforms.sinks import files_ledger, open_sink
+from millrace.transforms.sinks.files_log import NO_DATE, cuts, read_name
+
+
+@pytest.fixture(params=["local", "s3", "gcs", "hdfs"])
+def log(request, tmp_path):
+    kind, options = places(tmp_path, request.getfixturevalue)[f"files-{request.param}"]()
+    found = LogTarget(kind, tmp_path, options)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def local(tmp_path):
+    found = LogTarget("files", tmp_path)
+    yield found
+    found.close()
+
+
+def again(log) -> LogTarget:
+    """Another writer of the same job to the same place."""
+    return LogTarget(log.kind, log.folder, log.options)
+
+
+def files(log) -> list[str]:
+    """Names of all files of changes, as any reader would list them."""
+    return [name for name in log.sink._store.names("orders") if "/_" not in name]
+
+
+def listed_offsets(log) -> list[int]:
+    """Offsets of all changes in all files, without a look at the ledger."""
+    found = [pq.read_table(pa.BufferReader(log.sink._store.read(name))) for name in files(log)]
+    return sorted(pa.concat_tables(found, promote_options="default")["_millrace_offset"].to_pylist())
+
+
+def range_of(*offsets: int, **more) -> list:
+    return [logged(offset, id=offset, **more) for offset in offsets]
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+def die(*_):
+    raise Killed
+
+
+def test_names_say_date_job_topic_partition_and_offset(local):
+    local.log(*range_of(0, 1, time=NOON - 1), *range_of(2, 3), *range_of(4, time=NOON - DAY), *range_of(5, time=None))
+    local.log(*range_of(9, time=None), first=6)
+    assert files(local) == [
+        "orders/date=2026-11-24/shop+orders+0+00000000000000000000.parquet",
+        "orders/date=2026-11-25/shop+orders+0+00000000000000000002.parquet",
+        "orders/date=__HIVE_DEFAULT_PARTITION__/shop+orders+0+00000000000000000009.parquet",
+    ]
+    assert read_name(files(local)[1]).first == 2
+
+
+@pytest.mark.parametrize(
+    ("offsets", "days", "held", "expected"),
+    [
+        ([0, 1, 2], [5, 5, 5], [], [(0, 3)]),
+        ([0, 1, 2, 3], [5, 4, 6, 5], [], [(0, 2), (2, 4)]),
+        ([0, 1, 1, 2], [NO_DATE, NO_DATE, NO_DATE, 5], [], [(0, 3), (3, 4)]),
+        ([0, 1, 2, 3, 4, 5], [5] * 6, [(1, 2), (4, 9)], [(0, 1), (2, 4)]),
+        ([3, 4], [5, 5], [(0, 9)], []),
+        ([], [], [], []),
+    ],
+)
+def test_ranges_are_cut_at_later_dates_and_at_what_files_hold(offsets, days, held, expected):
+    assert list(cuts(np.array(offsets, np.int64), np.array(days, np.int32), held)) == expected
+
+
+def test_rows_of_one_offset_stay_in_one_file(monkeypatch):
+    monkeypatch.setattr("millrace.transforms.sinks.files_log.MOST_ROWS", 2)
+    assert list(cuts(np.array([0, 1, 1, 2, 3]), np.zeros(5, np.int32), [])) == [(0, 3), (3, 5)]
+
+
+def test_a_writer_that_was_thought_dead_adds_nothing_that_another_has_added(log):
+    """Stopped before its first file, while the other commits the same changes with other borders."""
+    log.log(*range_of(0))
+    zombie, other = again(log), again(log)
+    staged = [zombie.put(*range_of(1, 2, 3))]
+    create = type(zombie.sink._store).create
+
+    def slow(name: str, data) -> bool:
+        if name.endswith(".parquet") and other.next == 1:
+            other.log(*range_of(1, 2))
+            other.log(*range_of(3, 4, 5))
+        return create(zombie.sink._store, name, data)
+
+    zombie.sink._store.create = slow
+    settled = zombie.commit(staged, Account("orders", 0, 1, 4, read=3))
+    assert (settled.applied, settled.superseded) == (0, 3)
+    assert listed_offsets(log) == log.offsets() == [0, 1, 2, 3, 4, 5]
+    assert log.next == 6
+
+
+def test_a_writer_that_was_thought_dead_between_two_of_its_files(log):
+    zombie, other = again(log), again(log)
+    days = [*range_of(0, 1), *range_of(2, 3, time=NOON + DAY)]
+    staged = [zombie.put(*days)]
+    create, done = type(zombie.sink._store).create, []
+
+    def slow(name: str, data) -> bool:
+        if name.endswith(".parquet"):
+            done.append(name)
+            if len(done) == 2:
+                other.log(*days[:3])
+        return create(zombie.sink._store, name, data)
+
+    zombie.sink._store.create = slow
+    zombie.commit(staged, Account("orders", 0, 0, 4, read=4))
+    assert len(done) >= 2
+    assert listed_offsets(log) == log.offsets() == [0, 1, 2, 3]
+    assert log.next == 4
+
+
+@pytest.mark.parametrize("files_written", [0, 1, 2])
+def test_a_commit_that_was_killed_leaves_nothing_out_and_doubles_nothing(log, files_written):
+    log.log(*range_of(0))
+    killed = again(log)
+    create, done = type(killed.sink._store).create, []
+
+    def limited(name: str, data) -> bool:
+        if name.endswith((".parquet", ".json")):
+            if len(done) == files_written:
+                raise Killed
+            done.append(name)
+        return create(killed.sink._store, name, data)
+
+    changes = [*range_of(1, 2), *range_of(3, 4, time=NOON + DAY)]
+    staged = [killed.put(*changes)]
+    killed.sink._store.create = limited
+    with pytest.raises(Killed):
+        killed.commit(staged, Account("orders", 0, 1, 5, read=4))
+    assert (log.offsets(), log.next) == ([0], 1)
+    later = again(log)
+    settled = later.log(*changes[:1], first=1, stop=2)
+    assert (settled.applied, later.next) == (1, 2)
+    assert later.offsets() == [0, 1]
+    later.log(*changes[1:], *range_of(5, 6, time=NOON + DAY), first=2)
+    assert listed_offsets(later) == later.offsets() == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_a_change_that_can_be_decoded_now_and_could_not_before_a_crash(local, monkeypatch):
+    """The first change of the range is a dead letter before the crash and a row after it: other names, same changes."""
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("millrace.transforms.sinks.files.write", die)
+        local.log(*range_of(1, 2, 3), first=0)
+    later = again(local)
+    later.log(*range_of(0, 1, 2, 3, 4))
+    assert listed_offsets(later) == later.offsets() == [0, 1, 2, 3, 4]
+    assert len(files(later)) == 3
+
+
+def test_two_writers_at_once_commit_one_after_the_other(log):
+    first, second = again(log), again(log)
+    mine, other = Account("orders", 0, 0, 2, read=2), Account("orders", 1, 0, 2, read=2)
+    staged = first.put(*range_of(0, 1, source=0))
+    others = second.put(*range_of(0, 1, partition=1, source=0))
+    create, met = type(first.sink._store).create, []
+
+    def meet(name: str, data) -> bool:
+        if name.endswith(".json") and not met:
+            met.append(second.sink.commit(others.table, [others], second.order(other)))
+        return create(first.sink._store, name, data)
+
+    first.sink._store.create = meet
+    (settled,) = first.sink.commit(staged.table, [staged], first.order(mine))
+    assert (settled.applied, met[0][0].applied) == (2, 2)
+    assert listed_offsets(log) == log.offsets() == [0, 0, 1, 1]
+    assert files_ledger.newest(log.sink._store, "orders").version == 2
+
+
+def test_half_written_files_are_seen_by_no_reader(local):
+    local.log(*range_of(0))
+    half = local.folder / "logs" / "_millrace_staging" / f"{0:012d}-x.part"
+    half.parent.mkdir(exist_ok=True)
+    half.write_bytes(b"PAR1 half")
+    assert (local.offsets(), len(files(local))) == ([0], 1)
+    local.log(*range_of(1))
+    assert local.offsets() == [0, 1]
+    local.close()
+    assert not half.exists()
+
+
+def test_a_broken_file_in_the_way_is_named(local):
+    local.log(*range_of(0))
+    broken = local.folder / "logs" / "orders" / "date=2026-11-25" / f"shop+orders+0+{1:020d}.parquet"
+    broken.write_bytes(b"PAR1 half")
+    with pytest.raises(TerminalSinkError, match=r"0001\.parquet is not a whole file of changes .* move it away"):
+        local.log(*range_of(1, 2))
+    assert local.next == 1
+    broken.unlink()
+    local.log(*range_of(1, 2))
+    assert local.offsets() == [0, 1, 2]
+
+
+def test_a_file_of_an_older_topic_of_the_same_name_is_not_taken_for_this_ones(local, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("millrace.transforms.sinks.files.write", die)
+        local.log(*range_of(0, 1), topic_ids={"orders": 1})
+    with pytest.raises(TerminalSinkError, match="another topic of that name"):
+        again(local).log(*range_of(0, 1), topic_ids={"orders": 2})
+
+
+def test_rows_by_key_and_windows_of_event_time_are_refused(local):
+    mirror = Target("files", local.folder)
+    with pytest.raises(TableError, match="set mode: append"):
+        mirror.apply(upsert(1, id=1, v="a"))
+    with pytest.raises(TableError, match=r"orders\[0\] without them: set window.by: arrival"):
+        local.commit([local.put(logged(0, id=1))], Account("orders", 0, -1, -1, read=1))
+
+
+def test_old_versions_of_the_ledger_go(local):
+    for offset in range(45):
+        local.log(*range_of(offset))
+    kept = sorted(Path(local.folder / "logs" / "orders" / "_millrace").glob("*.json"))
+    assert len(kept) <= 2 * files_ledger.KEPT
+    assert json.loads(kept[-1].read_text())["streams"][0]["sums"]["applied"] == 45
+    assert local.next == 45
+
+
+def test_other_readers_see_the_same_rows(local):
+    local.schema = log_schema(pa.field("id", pa.int64()), pa.field("a b", pa.decimal256(50, 0)))
+    local.log(*range_of(0, 1), *range_of(2, time=NOON + DAY))
+    pattern = local.sink.describe("orders")
+    query = (
+        f"SELECT date::VARCHAR, _millrace_offset, id FROM read_parquet('{pattern}', hive_partitioning=true) ORDER BY 2"
+    )
+    assert duckdb.sql(query).fetchall() == [("2026-11-25", 0, 0), ("2026-11-25", 1, 1), ("2026-11-26", 2, 2)]
+    found = ds.dataset(local.folder / "logs" / "orders", format="parquet", partitioning="hive").to_table()
+    assert sorted(found["_millrace_offset"].to_pylist()) == [0, 1, 2]
+
+
+def test_a_store_that_ignores_preconditions_is_refused(local):
+    store = local.sink._store
+    store.create = lambda name, data: True
+    store.read = lambda name: None
+    with pytest.raises(TerminalSinkError, match="writes over an object though it was told not to"):
+        local.sink.commit(Table("orders", local.key, local.schema), [], local.order(Account("orders", 0, 0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"path": "ftp://x/y"}, r"target.path: ftp://x/y: ftp:// is not known; known are file, gs, hdfs, s3"),
+        ({"path": "s3://"}, "names no bucket"),
+        ({"path": "hdfs:///x"}, "names no name node"),
+        ({"path": "x", "format": "csv"}, "target.format: 'csv' is not known"),
+        (
+            {"path": "s3://b", "storage_options": {"key": "x"}},
+            "storage_options: 'key' is not known; known are aws_access",
+        ),
+    ],
+)
+def test_wrong_settings_are_named(options, message):
+    with pytest.raises(JobError, match=message):
+        open_sink("files", options)
+
+
+@pytest.mark.parametrize(
+    ("module", "path", "extra"),
+    [("google.cloud", "gs://b", "gcs"), ("boto3", "s3://b", "s3"), ("hdfs_native", "hdfs://h/x", "hdfs")],
+)
+def test_a_missing_extra_is_named(module, path, extra):
+    script = f"import sys; sys.modules[{module!r}] = None; from millrace.transforms.sinks import open_sink"
+    command = [sys.executable, "-c", f"{script}; open_sink('files', {{'path': {path!r}}})"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert f"MissingExtraError: target.path: {path.partition('://')[0]}://" in done.stderr
+    assert f"pip install 'millrace[{extra}]'" in done.stderr
+
+
+class TestBadPlaces:
+    """Each is one clear sentence, and when the fault is gone the same commit goes through."""
+
+    def test_a_bucket_that_is_not_there(self, request, tmp_path):
+        for name in ("s3", "gcs"):
+            kind, options = places(tmp_path, request.getfixturevalue)[f"files-{name}"]()
+            server = request.getfixturevalue(name)
+            scheme = options["path"].partition("://")[0]
+            missing = LogTarget(kind, tmp_path, {**options, "path": f"{scheme}://not-made-{name}/log"})
+            with pytest.raises(MillraceError, match=f"there is no bucket 'not-made-{name}'; make it"):
+                missing.log(*range_of(0, 1))
+            server.create_bucket(f"not-made-{name}")
+            missing.reopen()
+            missing.log(*range_of(0, 1))
+            assert missing.offsets() == [0, 1]
+
+    def test_a_folder_that_cannot_be_written(self, tmp_path):
+        folder = tmp_path / "logs"
+        folder.mkdir(mode=0o555)
+        os.chmod(tmp_path, 0o755)
+        for parent in tmp_path.parents[:3]:
+            os.chmod(parent, 0o755)
+        log, user = LogTarget("files", tmp_path), os.geteuid()
+        try:
+            os.seteuid(user or 65_534)
+            with pytest.raises(TerminalSinkError, match=r"logs.*: Permission denied"):
+                log.log(*range_of(0, 1))
+        finally:
+            os.seteuid(user)
+        os.chmod(folder, 0o755)
+        log.log(*range_of(0, 1))
+        assert log.offsets() == [0, 1]
+
+    @pytest.mark.parametrize("free", ["nothing", "a little"])
+    def test_a_full_disk(self, tmp_path, free):
+        mount = tmp_path / "small"
+        mount.mkdir()
+        if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(mount)]).returncode:
+            pytest.skip("a small tmpfs can be mounted by root only")
+        try:
+            log = LogTarget("files", mount)
+            log.log(*range_of(0))
+            big = [logged(offset, id=offset, v=os.urandom(20_000).hex()) for offset in range(1, 20)]
+            filler = mount / "filler"
+            filler.write_bytes(bytes(1_000_000 if free == "nothing" else 300_000))
+            with pytest.raises(MillraceError, match="No space left on device"):
+                log.log(*big)
+            assert (log.offsets(), log.next) == ([0], 1)
+            filler.unlink()
+            log.reopen()
+            log.log(*big[:9])
+            assert listed_offsets(log) == log.offsets() == [*range(10)]
+            log.close()
+        finally:
+            subprocess.run(["umount", str(mount)], check=True)
+
+    def test_a_clock_that_jumps(self, local, monkeypatch):
+        local.log(*range_of(0))
+        for days in (4_000, -4_000):
+            with monkeypatch.context() as patch:
+                now = time.time() + days * 86_400
+                patch.setattr("millrace.transforms.sinks.stores.time.time", lambda now=now: now)
+                local.log(*range_of(local.next))
+                local.reopen()
+        local.log(*range_of(3))
+        assert listed_offsets(local) == local.offsets() == [0, 1, 2, 3]
+        assert len({Path(name).parent.name for name in files(local)}) == 1
+
+    def test_a_store_that_is_away_is_a_transient_error(self, tmp_path):
+        (port,) = free_ports(1)
+        options = {"aws_endpoint_url": f"http://127.0.0.1:{port}", "aws_access_key_id": "x"}
+        options |= {"aws_secret_access_key": "s3cr3t-canary", "aws_region": "us-east-1"}
+        log = LogTarget("files", tmp_path, {"path": "s3://bucket/log", "storage_options": options})
+        with pytest.raises(MillraceError, match="s3://bucket/log: no good answer from the store") as caught:
+            log.log(*range_of(0))
+        assert type(caught.value).__name__ == "TransientSinkError" and "canary" not in str(caught.value)

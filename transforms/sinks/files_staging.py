@@ -1,0 +1,69 @@
+"""Staged rows of a change log: Arrow files in the store itself, so that every worker reaches them."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import pyarrow as pa
+
+from ...schemas.change import CHANGE_FIELDS
+from ...schemas.errors import SinkError, TransientSinkError
+from ...schemas.table import Table, conform
+from . import Staged
+from .stores import STAGING, Store, staged_before, staging_name
+
+LEFT_BEHIND_SECONDS: Final = 86_400.0
+
+
+@dataclass
+class StagedRows:
+    """Objects stay until the next commit or `close`, so that a commit can be repeated; a killed one's for a day."""
+
+    store: Store
+    _written: set[str] = field(default_factory=set)
+    _taken: set[str] = field(default_factory=set)
+
+    def put(self, table: Table, delta: pa.RecordBatch) -> Staged:
+        """Write one object."""
+        name, out = staging_name("arrow"), pa.BufferOutputStream()
+        with pa.ipc.new_file(out, delta.schema) as writer:
+            writer.write_batch(delta)
+        self._written.add(name)
+        self.store.create(name, out.getvalue())
+        return Staged(table, name, delta.num_rows)
+
+    def read(self, staged: Sequence[Staged], columns: pa.Schema) -> pa.Table:
+        """All rows with these columns and those of a change. Raises TransientSinkError where an object is gone."""
+        schema = pa.schema([*columns, *CHANGE_FIELDS])
+        batches = [conform(batch, schema) for part in staged for batch in self._batches(part)]
+        return pa.Table.from_batches(batches, schema=schema)
+
+    def _batches(self, part: Staged) -> list[pa.RecordBatch]:
+        data = self.store.read(part.uri)
+        if data is None:
+            raise TransientSinkError(
+                f"the staged rows of table {part.table.name} are gone from {self.store.place}/{part.uri}; "
+                "run the job again"
+            )
+        with pa.ipc.open_file(data) as reader:
+            return [reader.get_batch(number) for number in range(reader.num_record_batches)]
+
+    def taken(self, staged: Sequence[Staged]) -> None:
+        """These are committed; those of the commit before are removed."""
+        now = {part.uri for part in staged}
+        self._remove(self._taken - now)
+        self._taken = now
+
+    def close(self) -> None:
+        """Remove what was staged or taken here, and what others left more than a day ago."""
+        self._remove(self._written | self._taken)
+        self._taken = set()
+        with suppress(SinkError):
+            self._remove(set(staged_before(self.store.names(STAGING), LEFT_BEHIND_SECONDS)))
+
+    def _remove(self, names: set[str]) -> None:
+        with suppress(SinkError):
+            for name in names:
+                self.store.delete(name)
+        self._written -= names
