@@ -22,9 +22,15 @@ examples:
   millrace run job.yaml --runner PrismRunner    as a stream, one second behind
   millrace status job.yaml             how far is it, how far behind?
   millrace verify job.yaml             prove that the target equals the topics
+  millrace render flink job.yaml -o k8s --storage s3://bucket/flink    for Kubernetes
   millrace dead-letters ls job.yaml    what could not be applied, and why
 
 exit status: 0 good, 1 failed, 2 the job file or the command is wrong, 3 verification found differences
+"""
+RENDER: Final = """\
+examples:
+  millrace render flink job.yaml -o k8s --storage s3://bucket/flink    then: kubectl apply --server-side -f k8s
+  millrace render dataflow job.yaml -o template                        then: template/build.sh, template/run.sh
 """
 PRODUCE: Final = """\
 examples:
@@ -90,7 +96,7 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
     parser.add_argument("--version", action="version", version=f"millrace {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for name, (summary, fill) in COMMANDS.items():
-        epilog = PRODUCE if name == "produce" else None
+        epilog = EPILOGS.get(name)
         fill(commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=epilog))
     return parser, dict(commands.choices)
 
@@ -108,6 +114,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     _job(parser)
     parser.add_argument("--once", action="store_true", help="read to the end offsets found at the start, then stop")
     parser.add_argument("--runner", choices=RUNNERS, default=RUNNERS[0], metavar="RUNNER", help=f"({RUNNERS[0]})")
+    parser.add_argument("--detach", action="store_true", help="submit to Flink or Dataflow, then leave it to them")
     _json(parser)
 
 
@@ -164,6 +171,39 @@ def _dead_letters(parser: argparse.ArgumentParser) -> None:
     show.add_argument("place", metavar="PLACE", help="topic[partition]@offset, as ls prints it")
 
 
+def _render(parser: argparse.ArgumentParser) -> None:
+    platforms = parser.add_subparsers(dest="platform", metavar="PLATFORM", required=True, parser_class=Parser)
+    flink = platforms.add_parser(
+        "flink", help="files for the Flink Kubernetes operator", description="Write what kubectl applies."
+    )
+    dataflow = platforms.add_parser(
+        "dataflow", help="a Flex Template", description="Write what builds and runs a Flex Template."
+    )
+    for platform in (flink, dataflow):
+        _job(platform)
+        platform.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="the folder to write")
+        platform.add_argument(
+            "--image", default=f"millrace:{__version__}", help=f"built from deploy/Dockerfile (millrace:{__version__})"
+        )
+        _json(platform)
+    flink.add_argument(
+        "--storage", metavar="URL", required=True, help="for checkpoints and savepoints: s3://, gs:// or abfss://"
+    )
+    flink.add_argument(
+        "--mode",
+        choices=("application", "session"),
+        default="application",
+        metavar="MODE",
+        help="a cluster of the job's own, or a session cluster and a Job that submits (application)",
+    )
+    flink.add_argument("--parallelism", type=_positive, default=1, metavar="N", help="TaskManagers, each a worker (1)")
+    flink.add_argument("--namespace", metavar="NAME", help="written into each file (as kubectl says)")
+    flink.add_argument("--flink-version", metavar="MINOR", default="1.19", help="the operator's cluster (1.19)")
+    dataflow.add_argument("--project", metavar="ID", help="(the scripts take $PROJECT)")
+    dataflow.add_argument("--region", metavar="NAME", help="(the scripts take $REGION)")
+    dataflow.add_argument("--bucket", metavar="URL", help="gs://, for the template and staging (they take $BUCKET)")
+
+
 def _number(text: str, least: int) -> int:
     if not re.fullmatch(r"\d[\d_]*", text) or int(text) < least:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number{' above 0' if least else ''}")
@@ -200,5 +240,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "check": ("preflight: finds what would fail or lose data, and changes nothing", _job_and_json),
     "status": ("how far each topic is committed and how far behind, without a running job", _job_and_json),
     "produce": ("send a made-up stream of orders to a topic", _produce),
+    "render": ("write the files that run a job on Kubernetes (Flink) or Dataflow", _render),
     "dead-letters": ("list or show the messages that could not be applied", _dead_letters),
 }
+EPILOGS: Final = {"produce": PRODUCE, "render": RENDER}

@@ -13,6 +13,7 @@ from typing import Any, Final
 from ..schemas.errors import JobError, MillraceError
 from .arguments import RUNNERS, parse
 
+JAR_OPTION: Final = "--output_executable_path"
 GOOD: Final = 0
 FAILED: Final = 1
 WRONG: Final = 2
@@ -54,6 +55,13 @@ def _run(found: Namespace) -> int:
     job = load_job(found.job)
     if found.runner != RUNNERS[0] and found.once:
         raise JobError(f"--once: only {RUNNERS[0]} reads up to the end and stops; --runner {found.runner} streams")
+    if found.detach and found.runner in RUNNERS[:2]:
+        raise JobError(f"--detach: {found.runner} works in this process; it is for {' and '.join(RUNNERS[2:])}")
+    if found.detach or any(word.startswith(JAR_OPTION) for word in found.beam):
+        from .launch import hand_over
+
+        hand_over(job, found.runner, found.beam)
+        return GOOD
     with Progress() as progress:
         if found.runner == RUNNERS[0]:
             from .run import run
@@ -113,6 +121,15 @@ def _sent(messages: int) -> None:
         print(f"\r\x1b[K{messages:,} messages sent" if messages else "\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
+def _render(found: Namespace) -> int:
+    from .render import Rendered, render_dataflow, render_flink
+
+    render: Callable[[Namespace], Rendered] = render_flink if found.platform == "flink" else render_dataflow
+    done = render(found)
+    _answer(found, done.to_json(), done.lines())
+    return GOOD
+
+
 def _dead_letters(found: Namespace) -> int:
     from .letters import letter_lines, letters, one_json, one_letter, one_lines
 
@@ -132,6 +149,7 @@ ACTIONS: Final[dict[str, Callable[[Namespace], int]]] = {
     "check": _check,
     "status": _status,
     "produce": _produce,
+    "render": _render,
     "dead-letters": _dead_letters,
 }
 

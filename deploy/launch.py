@@ -1,0 +1,8 @@
+"""The file that a Flex Template's launcher runs, named by FLEX_TEMPLATE_PYTHON_PY_FILE."""
+
+import sys
+
+from millrace.pipelines.launch import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

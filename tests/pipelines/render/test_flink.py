@@ -1,0 +1,264 @@
+"""Files for the Flink operator: valid, consistent with what the command takes, and without a secret."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+    WorkerOptions,
+)
+from go_programs import KUBECONFORM, missing
+from kubernetes_schemas import OURS, complaints, write_schemas
+
+from millrace.pipelines.cli import main
+from millrace.pipelines.config import load_job
+from millrace.pipelines.render.flink import RELEASES
+
+ROOT = Path(__file__).parents[3]
+JOB = """job: shop
+source:
+  type: kafka
+  bootstrap_servers: broker:9093
+  topics: [shop.public.orders]
+  client:
+    sasl_plain_password: ${env:KAFKA_PASSWORD}
+    ssl_cafile: certs/ca.pem
+format:
+  type: debezium
+  registry: {url: 'https://registry:8085', username: me, password: '${file:/run/secrets/registry}'}
+target:
+  type: delta
+  path: s3://lake/shop
+  storage_options: {aws_secret_access_key: '${env:LAKE_KEY}'}
+"""
+FORMS = [("application", version) for version in RELEASES] + [("session", "1.19")]
+
+
+@pytest.fixture(scope="module")
+def schemas(tmp_path_factory):
+    reason = missing(KUBECONFORM)
+    if reason is not None:
+        pytest.skip(reason)
+    return write_schemas(tmp_path_factory.mktemp("schemas"))
+
+
+def render(folder, *options, text=JOB):
+    (folder / "job.yaml").write_text(text)
+    words = ["render", "flink", str(folder / "job.yaml"), "-o", str(folder / "k8s"), "--storage", "s3://bucket/flink"]
+    assert main([*words, *options]) == 0
+    return folder / "k8s"
+
+
+def documents(folder):
+    """All documents by kind; no kind is there twice but ConfigMap."""
+    found = {}
+    for file in sorted(folder.iterdir()):
+        for document in yaml.safe_load_all(file.read_text()):
+            found.setdefault(document["kind"], document)
+    return found
+
+
+def containers(deployment, manager):
+    pod = deployment["spec"][manager]["podTemplate"]["spec"]
+    return {part["name"]: part for part in (*pod.get("initContainers", ()), *pod["containers"])}
+
+
+@pytest.mark.parametrize(("mode", "version"), FORMS)
+def test_all_files_are_valid(tmp_path, schemas, mode, version):
+    folder = render(tmp_path, "--mode", mode, "--flink-version", version, "--parallelism", "3", "--namespace", "data")
+    kinds = {"ConfigMap", "FlinkDeployment", "NetworkPolicy", "PersistentVolumeClaim", "PodMonitor"}
+    assert set(documents(folder)) == kinds | ({"Job"} if mode == "session" else set())
+    assert complaints(schemas, folder) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "word", "typo"),
+    [
+        ("flink.yaml", "upgradeMode:", "upgradeMod:"),
+        ("flink.yaml", "parallelism: 1", "parallelism: one"),
+        ("flink.yaml", "containerPort:", "containrPort:"),
+        ("flink.yaml", "flinkVersion: v1_19", "flinkVersion: v1.19"),
+        ("config.yaml", "data:", "dta:"),
+        ("network.yaml", "policyTypes:", "policyTipes:"),
+        ("dead-letters.yaml", "accessModes:", "accesModes:"),
+        ("monitor.yaml", "podMetricsEndpoints:", "podMetricEndpoints:"),
+        ("monitor.yaml", "interval: 15s", "interval: 15"),
+    ],
+)
+def test_a_planted_typo_fails(tmp_path, schemas, file, word, typo):
+    folder = render(tmp_path)
+    text = (folder / file).read_text()
+    assert word in text
+    (folder / file).write_text(text.replace(word, typo))
+    assert [said.partition(":")[0] for said in complaints(schemas, folder / file)] == [file]
+
+
+def test_the_operators_schema_is_whole():
+    schema = json.loads((OURS / "flinkdeployment-flink-v1beta1.json").read_text())
+    assert schema["properties"]["spec"]["properties"]["job"]["additionalProperties"] is False
+
+
+def test_an_application_runs_the_jar_that_the_job_file_gives(tmp_path):
+    deployment = documents(render(tmp_path, "--parallelism", "4"))["FlinkDeployment"]
+    job, configuration = deployment["spec"]["job"], deployment["spec"]["flinkConfiguration"]
+    assert job["jarURI"] == "local:///opt/flink/usrlib/job.jar"
+    assert job["entryClass"] == "org.apache.beam.runners.flink.FlinkPipelineRunner"
+    assert (job["parallelism"], job["upgradeMode"], job["state"]) == (4, "savepoint", "running")
+    assert configuration["state.checkpoints.dir"] == "s3://bucket/flink/shop/checkpoints"
+    assert configuration["state.savepoints.dir"] == "s3://bucket/flink/shop/savepoints"
+    assert configuration["restart-strategy.type"] == "exponential-delay"
+    manager = containers(deployment, "jobManager")
+    made = {mount["name"]: mount["mountPath"] for mount in manager["make-jar"]["volumeMounts"]}["job-jar"]
+    read = {mount["name"]: mount["mountPath"] for mount in manager["flink-main-container"]["volumeMounts"]}["job-jar"]
+    (jar,) = (word for word in manager["make-jar"]["args"] if word.startswith("--output_executable_path="))
+    assert made == read == "/opt/flink/usrlib"
+    assert jar == f"--output_executable_path={made}/job.jar"
+    env = {part["name"]: part["value"] for part in manager["flink-main-container"]["env"]}
+    assert env == {"ENABLE_BUILT_IN_PLUGINS": f"flink-s3-fs-hadoop-{RELEASES['1.19']}.jar"}
+    assert deployment["spec"]["image"].startswith(f"flink:{RELEASES['1.19']}-")
+
+
+def test_each_task_manager_has_a_worker_pool_for_its_one_slot(tmp_path):
+    deployment = documents(render(tmp_path))["FlinkDeployment"]
+    pool = containers(deployment, "taskManager")["worker"]
+    assert pool["args"] == ["worker-pool"]
+    assert [port["containerPort"] for port in pool["ports"]] == [50000]
+    assert {pool[probe]["tcpSocket"]["port"] for probe in ("readinessProbe", "livenessProbe", "startupProbe")} == {
+        50000
+    }
+    assert deployment["spec"]["flinkConfiguration"]["taskmanager.numberOfTaskSlots"] == "1"
+
+
+@pytest.mark.parametrize("mode", ["application", "session"])
+def test_the_arguments_are_options_of_beam(tmp_path, mode):
+    found = documents(render(tmp_path, "--mode", mode, "--parallelism", "2"))
+    if mode == "session":
+        (container,) = found["Job"]["spec"]["template"]["spec"]["containers"]
+    else:
+        container = containers(found["FlinkDeployment"], "jobManager")["make-jar"]
+    command, job_file, runner, name, *options = container["args"]
+    assert (command, job_file, runner, name) == ("run", "/opt/millrace/job/job.yaml", "--runner", "FlinkRunner")
+    assert job_file in {mount["mountPath"] for mount in container["volumeMounts"]}
+    parsed = PipelineOptions([word for word in options if word != "--detach"])
+    given = parsed.get_all_options(retain_unknown_options=True)
+    # Only the job server knows this one; Beam's Python passes it on.
+    assert set(given) - set(PipelineOptions([]).get_all_options()) == {"checkpointing_interval"}
+    assert given["checkpointing_interval"] == "10000"
+    flink, portable = parsed.view_as(FlinkRunnerOptions), parsed.view_as(PortableOptions)
+    assert (flink.parallelism, flink.flink_version) == (2, "1.19")
+    assert flink.flink_job_server_jar == "/opt/millrace/runners/flink-1.19.jar"
+    assert (portable.environment_type, portable.environment_config) == ("EXTERNAL", "localhost:50000")
+    assert portable.sdk_worker_parallelism == "1"
+    assert parsed.view_as(WorkerOptions).max_cache_memory_usage_mb == 128
+    assert flink.flink_submit_uber_jar == (mode == "session")
+    assert flink.flink_master == ("shop-rest:8081" if mode == "session" else "[auto]")
+
+
+def test_secrets_are_references_wherever_python_runs(tmp_path):
+    folder = render(tmp_path)
+    deployment = documents(folder)["FlinkDeployment"]
+    for manager, name in (("jobManager", "make-jar"), ("taskManager", "worker")):
+        container = containers(deployment, manager)[name]
+        variables = {part["name"]: part["valueFrom"]["secretKeyRef"] for part in container["env"]}
+        assert variables == {name: {"name": "shop-secrets", "key": name} for name in ("KAFKA_PASSWORD", "LAKE_KEY")}
+        mounted = {
+            part["mountPath"]: part["subPath"] for part in container["volumeMounts"] if part["name"] == "secrets"
+        }
+        assert mounted == {"/opt/millrace/job/certs/ca.pem": "ca.pem", "/run/secrets/registry": "registry"}
+    volumes = deployment["spec"]["taskManager"]["podTemplate"]["spec"]["volumes"]
+    (secret,) = (volume["secret"] for volume in volumes if volume["name"] == "secrets")
+    assert {item["key"] for item in secret["items"]} == {"ca.pem", "registry"}
+
+
+def test_no_value_of_a_secret_is_in_any_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("KAFKA_PASSWORD", "c4n4ry-s3cr3t")
+    monkeypatch.setenv("LAKE_KEY", "c4n4ry-s3cr3t")
+    (tmp_path / "pw").write_text("c4n4ry-s3cr3t")
+    folder = render(tmp_path, text=JOB.replace("/run/secrets/registry", "pw"))
+    assert not any("c4n4ry" in file.read_text() for file in folder.iterdir())
+
+
+def test_nothing_runs_as_root_or_may_become_it(tmp_path):
+    for mode in ("application", "session"):
+        found = documents(render(tmp_path, "--mode", mode))
+        deployment = found["FlinkDeployment"]
+        parts = [*containers(deployment, "jobManager").values(), *containers(deployment, "taskManager").values()]
+        parts += found["Job"]["spec"]["template"]["spec"]["containers"] if mode == "session" else []
+        for part in parts:
+            confined = part["securityContext"]
+            assert confined["runAsNonRoot"] and confined["runAsUser"] > 0
+            assert confined["allowPrivilegeEscalation"] is False
+
+
+def test_the_job_file_in_the_config_map_is_the_job(tmp_path):
+    folder = render(tmp_path)
+    text = documents(folder)["ConfigMap"]["data"]["job.yaml"]
+    (tmp_path / "again.yaml").write_text(text)
+    assert text == JOB
+    assert load_job(tmp_path / "again.yaml").source == load_job(tmp_path / "job.yaml").source
+
+
+def test_schemas_beside_the_job_file_are_mounted_where_it_looks(tmp_path):
+    (tmp_path / "contracts" / "old").mkdir(parents=True)
+    (tmp_path / "contracts" / "a.1.avsc").write_text('"string"')
+    (tmp_path / "contracts" / "old" / "b.2.avsc").write_text('"long"')
+    text = JOB[: JOB.index("  registry")] + "  schemas: ./contracts\n" + JOB[JOB.index("target") :]
+    folder = render(tmp_path, text=text)
+    _, schemas = yaml.safe_load_all((folder / "config.yaml").read_text())
+    assert schemas["data"] == {"a.1.avsc": '"string"', "old_b.2.avsc": '"long"'}
+    pod = documents(folder)["FlinkDeployment"]["spec"]["taskManager"]["podTemplate"]["spec"]
+    (volume,) = (part["configMap"] for part in pod["volumes"] if part["name"] == "schemas")
+    assert volume["name"] == schemas["metadata"]["name"]
+    assert {item["key"]: item["path"] for item in volume["items"]} == {
+        "a.1.avsc": "a.1.avsc",
+        "old_b.2.avsc": "old/b.2.avsc",
+    }
+    (mount,) = (part for part in pod["containers"][1]["volumeMounts"] if part["name"] == "schemas")
+    assert mount["mountPath"] == "/opt/millrace/job/contracts"
+
+
+def test_a_changed_job_file_changes_the_pods(tmp_path):
+    """The operator upgrades by a savepoint when the specification changes, not when a ConfigMap does."""
+    before = documents(render(tmp_path))["FlinkDeployment"]
+    same = documents(render(tmp_path))["FlinkDeployment"]
+    after = documents(render(tmp_path, text=JOB + "window: {every: 30s}\n"))["FlinkDeployment"]
+    assert before == same
+    for manager in ("jobManager", "taskManager"):
+        assert before["spec"][manager]["podTemplate"]["metadata"] != after["spec"][manager]["podTemplate"]["metadata"]
+
+
+def test_policy_and_monitor_pick_the_pods_that_flink_makes(tmp_path):
+    found = documents(render(tmp_path))
+    # Flink's native mode labels each pod so: app with the deployment's name, type with its own.
+    assert found["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == {"app": "shop"}
+    assert found["PodMonitor"]["spec"]["selector"]["matchLabels"] == {"app": "shop", "type": "flink-native-kubernetes"}
+    allowed = {rule["port"] for part in found["NetworkPolicy"]["spec"]["egress"] for rule in part.get("ports", ())}
+    assert allowed == {53, 443, 6443, 8085, 9093}
+    (endpoint,) = found["PodMonitor"]["spec"]["podMetricsEndpoints"]
+    for manager in ("jobManager", "taskManager"):
+        ports = containers(found["FlinkDeployment"], manager)["flink-main-container"]["ports"]
+        assert {"name": endpoint["port"], "containerPort": 9249} in ports
+    assert found["FlinkDeployment"]["spec"]["flinkConfiguration"]["metrics.reporter.prom.port"] == "9249"
+
+
+def test_files_of_the_other_form_go(tmp_path):
+    assert (render(tmp_path, "--mode", "session") / "submit.yaml").exists()
+    folder = render(tmp_path)
+    (folder / "mine.yaml").write_text("{}")
+    assert not (render(tmp_path) / "submit.yaml").exists()
+    assert (folder / "mine.yaml").exists()
+
+
+def test_the_answer_names_secrets_and_the_next_commands(tmp_path, capsys):
+    render(tmp_path, "--namespace", "data")
+    said = capsys.readouterr().out
+    assert "kubectl create secret generic -n data shop-secrets \\\n    --from-literal=KAFKA_PASSWORD=... " in said
+    assert "--from-file=registry=..." in said
+    assert f"kubectl apply --server-side -f {tmp_path}/k8s" in said
+    render(tmp_path, "--json")
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["files"] == sorted(str(file) for file in (tmp_path / "k8s").iterdir())
