@@ -17,6 +17,7 @@ from millrace.transforms.sources.broker import open_broker
 from millrace.transforms.sources.embedded import EmbeddedBroker
 from millrace.transforms.sources.settings import KafkaSettings
 
+from . import postgres
 from .workload import Workload, produce, write_contracts
 
 STEPS = ("fetch", "split", "decode", "block_to_changes", "compact", "merge")
@@ -37,7 +38,7 @@ class Bench:
         self._ends[workload.topic] = ends(self._servers, workload.topic, workload.partitions)
         tell("workload", topic=workload.topic, changes=workload.changes, keys=workload.keys, value_bytes=round(size, 1))
 
-    def measure(self, case: str, workload: Workload) -> dict[str, Any]:
+    def measure(self, case: str, workload: Workload, more: dict[str, Any] | None = None) -> dict[str, Any]:
         """Changes a second and a CPU-second, and the peak memory, of one case in its own process."""
         arguments = {
             "servers": self._servers,
@@ -47,6 +48,7 @@ class Bench:
             "ends": self._ends,
             "contracts": str(self._folder / "contracts"),
             "folder": str(self._folder / f"{case}-{workload.topic}"),
+            **(more or {}),
         }
         command = [sys.executable, "-m", "benchmarks.cases", case, json.dumps(arguments)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
@@ -108,6 +110,23 @@ def against_per_record(bench: Bench, workload: Workload) -> None:
         raise SystemExit("the two tables differ: the figures mean nothing")
 
 
+def into_postgres(bench: Bench, workload: Workload) -> None:
+    """Into a server of its own, beside `executemany`; the CPU of the server is not in the figures per CPU-second."""
+    with postgres.postgres() as server:
+        if server is None:
+            return
+        places = {topic: postgres.fresh_schema(server, f"ours_{topic}") for topic in ("warm", workload.topic)}
+        ours = bench.measure("kafka_to_postgres", workload, {"places": places})
+        postgres.fresh_schema(server, "theirs")
+        theirs = bench.measure("executemany", workload, {"dsn": server.role_dsn(), "schema": "theirs"})
+        same = postgres.same_rows(server, f"ours_{workload.topic}", "theirs")
+    tell("executemany_to_postgres", keys=workload.keys, **theirs)
+    ratio = round(ours["changes_per_second"] / theirs["changes_per_second"], 1)
+    tell("kafka_to_postgres", keys=workload.keys, **ours, ratio_to_executemany=ratio, same_table=same)
+    if not same:
+        raise SystemExit("the two tables differ: the figures mean nothing")
+
+
 def growth(bench: Bench, broker: EmbeddedBroker, unit: int, keys: int) -> None:
     """The same job over 1, 4 and 16 times the changes: rate and memory must stay."""
     found = []
@@ -127,7 +146,7 @@ def growth(bench: Bench, broker: EmbeddedBroker, unit: int, keys: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="a tenth of the changes")
-    parser.add_argument("--only", choices=("main", "steps", "growth"), help="one part of the figures")
+    parser.add_argument("--only", choices=("main", "postgres", "steps", "growth"), help="one part of the figures")
     options = parser.parse_args()
     unit = 200_000 if options.quick else 2_000_000
     few, many = Workload("few", unit, unit // 100), Workload("many", unit, unit // 2)
@@ -140,16 +159,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, EmbeddedBroker() as broker:
         bench = Bench(broker.bootstrap_servers, Path(folder))
         bench.fill(broker, Workload("warm", 4_000, 100))
-        if options.only != "growth":
+        if options.only not in ("growth", "postgres"):
             bench.fill(broker, few)
-        if options.only in (None, "main"):
+        if options.only in (None, "main", "postgres"):
             bench.fill(broker, many)
+        if options.only in (None, "main"):
             for workload in (few, many):
                 against_per_record(bench, workload)
             delta = bench.measure("kafka_to_delta", few)
             same = same_rows(bench.table("kafka_to_delta", few), bench.table("kafka_to_duckdb", few))
             tell("kafka_to_delta", keys=few.keys, **delta, same_table=same)
             tell("kafka_to_arrow", keys=few.keys, **bench.measure("kafka_to_arrow", few))
+        if options.only in (None, "postgres"):
+            into_postgres(bench, many)
         if options.only in (None, "steps"):
             for step in STEPS:
                 tell(f"step_{step}", **bench.measure(step, few))

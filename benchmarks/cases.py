@@ -30,23 +30,22 @@ from millrace.transforms.sinks import open_sink
 from millrace.transforms.sources.kafka import KafkaSettings
 from millrace.transforms.sources.partition import PartitionReader
 
-from . import per_record
+from . import per_record, postgres
 
 JOB = """job: bench
 source: {{type: kafka, bootstrap_servers: '{servers}', topics: [{topic}]}}
 format: {{type: debezium, schemas: {contracts}}}
 tables: [{{from: {topic}, to: orders}}]
-target: {{type: {target}, path: {path}}}
+target: {place}
 """
 
 
 def job_file(folder: Path, target: str, arguments: dict[str, Any], topic: str) -> Path:
     path = folder / ("out.duckdb" if target == "duckdb" else "lake")
+    place = arguments["places"][topic] if target == "postgres" else f"{{type: {target}, path: {path}}}"
     file = folder / f"{topic}.yaml"
     file.write_text(
-        JOB.format(
-            servers=arguments["servers"], topic=topic, contracts=arguments["contracts"], target=target, path=path
-        )
+        JOB.format(servers=arguments["servers"], topic=topic, contracts=arguments["contracts"], place=place)
     )
     return file
 
@@ -195,6 +194,8 @@ def merge_only(arguments: dict[str, Any]) -> Callable[[], int]:
 CASES: dict[str, Callable[[dict[str, Any]], Callable[[], int]]] = {
     "kafka_to_duckdb": lambda arguments: sync("duckdb", arguments),
     "kafka_to_delta": lambda arguments: sync("delta", arguments),
+    "kafka_to_postgres": lambda arguments: sync("postgres", arguments),
+    "executemany": lambda arguments: postgres.executemany(arguments, lambda: changes(arguments)),
     "per_record_beam": peer,
     "kafka_to_arrow": to_arrow,
     "fetch": fetch,
