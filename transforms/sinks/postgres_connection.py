@@ -25,6 +25,7 @@ __all__ = ["DataError", "PostgresError", "Server", "Session"]
 OLDEST: Final = 150_000
 BATCH_ROWS: Final = 65_536
 BATCH_BYTES: Final = 32 << 20
+CHUNK_BYTES: Final = 1 << 20
 DEFAULTS: Final[dict[str, Any]] = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -90,10 +91,11 @@ class Session:
         """How many rows the statement changed."""
         return self.con.execute(query.encode()).rowcount
 
-    def copy_in(self, target: str, data: bytes) -> None:
+    def copy_in(self, target: str, data: memoryview) -> None:
         """Rows of the binary format into `target`, a relation with its columns."""
         with self.con.cursor().copy(f"COPY {target} FROM STDIN (FORMAT binary)".encode()) as copy:
-            copy.write(data)
+            for first in range(0, len(data), CHUNK_BYTES):
+                copy.write(data[first : first + CHUNK_BYTES])
 
     def copy_out(self, query: str, columns: int) -> Iterator[list[Cells]]:
         """The cells of the query's columns, 65,536 rows or 32 MB at a time. Nothing else may run meanwhile."""
@@ -155,6 +157,8 @@ class Server:
             )
         except psycopg.OperationalError as error:
             raise self._refused(error) from error
+        # Under a stricter level, a commit that waited for another one would decide on what it saw before.
+        con.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         session = Session(con, self._schema)
         try:
             self._check(session)

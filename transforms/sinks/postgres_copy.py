@@ -40,7 +40,7 @@ class Cells:
     sizes: Numbers
 
 
-def encode(columns: Sequence[Cells]) -> bytes:
+def encode(columns: Sequence[Cells]) -> memoryview:
     """The rows, all of them at once, with the signature and the end of a COPY."""
     rows = len(columns[0].sizes)
     lengths = np.full(rows, 2, np.int64)
@@ -55,7 +55,7 @@ def encode(columns: Sequence[Cells]) -> bytes:
     for column in columns:
         _place(out, at, column.raw, column.starts, column.sizes)
     out[-2:] = np.frombuffer(TRAILER, np.uint8)
-    return out.tobytes()
+    return out.data
 
 
 @numba.njit(cache=True, nogil=True)

@@ -298,9 +298,12 @@ def test_a_scan_that_is_given_up_lets_go_of_its_connection(target, monkeypatch):
 # --- several writers
 
 
-def test_a_commit_waits_for_another_one_and_decides_on_top_of_it(target):
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
+def test_a_commit_waits_for_another_one_and_decides_on_top_of_it(target, isolation):
     target.apply(upsert(1, id=1, v="a"))
     other = Target("postgres", target.folder, job="other", topic="elsewhere")
+    default = server().role_dsn(options="-c default_transaction_isolation=" + isolation.replace(" ", "\\\\ "))
+    other.options = {"dsn": default}
     theirs = [other.stage(upsert(5, id=1, v="other"), upsert(2, id=2, v="other"))]
     done = []
     thread = threading.Thread(target=lambda: done.append(other.commit(theirs, Account("elsewhere", 0, 0, 2, read=2))))
