@@ -51,7 +51,7 @@ class PostgresSink:
                 session.run(postgres_apply.PLANNING)
                 accounts = self._apply(session, table, staged, commit)
         now = {part.uri for part in staged if part.rows}
-        self._remove(self._taken - now)
+        self._remove(self._taken - now, others=not self._taken)
         self._taken = now
         return accounts
 
@@ -138,11 +138,12 @@ class PostgresSink:
         finally:
             session.con.close()
 
-    def _remove(self, names: set[str]) -> None:
-        """Drop staged tables; where the server does not let us, they go after a day."""
-        if names and self._open is not None:
+    def _remove(self, names: set[str], others: bool) -> None:
+        """Drop staged tables, and what others left behind; where the server does not let us, they go after a day."""
+        if self._open is not None and (names or others):
             try:
                 postgres_staging.drop(self._open, names)
+                postgres_staging.drop(self._open, postgres_staging.left_behind(self._open) if others else ())
             except PostgresError:
                 return
         self._written -= names

@@ -324,6 +324,33 @@ def test_a_commit_waits_for_another_one_and_decides_on_top_of_it(target, isolati
     other.close()
 
 
+def test_new_tables_that_differ_in_case_only_are_refused_also_while_one_is_being_made(target):
+    opened(target)
+    other = opened(Target("postgres", target.folder, name="ORDERS"))
+    failures = []
+
+    def commit_the_other():
+        try:
+            other.apply(upsert(1, id=1, v="other"))
+        except TableError as error:
+            failures.append(str(error))
+
+    thread = threading.Thread(target=commit_the_other)
+
+    def begin_the_other():
+        thread.start()
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND usename = 'millrace'"
+        until(lambda: server().sql(waiting))
+
+    staged = [target.stage(upsert(1, id=1, v="a"))]
+    commit = meddling(target, begin_the_other, Account("orders", 0, 0, 1, read=1))
+    target.sink.commit(target.table(), staged, commit)
+    thread.join(60)
+    assert len(failures) == 1 and "differs in case only" in failures[0]
+    assert target.sink.tables() == ("orders",)
+    other.close()
+
+
 def test_writers_of_one_new_table_agree_on_it(target):
     others = [opened(Target("postgres", target.folder, job=f"job{number}")) for number in range(4)]
     failures, barrier = [], threading.Barrier(4)
@@ -396,8 +423,11 @@ def test_nothing_is_left_of_staged_rows(target):
     assert staged_tables(target) == []
 
 
-def test_what_killed_workers_left_goes_after_a_day_and_never_before(target):
+@pytest.mark.parametrize("when", ["at the first commit", "at the end"])
+def test_what_killed_workers_left_goes_after_a_day_and_never_before(target, when):
     target.apply(upsert(1, id=1, v="a"))
+    target.reopen()
+    opened(target)
     hour, now = 3600, int(time.time())
     young, old, busy = (f"_millrace_staged_{now - age * hour:x}_{uuid.uuid4().hex}" for age in (23, 25, 25))
     for name in (young, old, busy):
@@ -405,7 +435,10 @@ def test_what_killed_workers_left_goes_after_a_day_and_never_before(target):
         sql(target, f"ALTER TABLE {name} OWNER TO millrace")
     with psycopg.connect(server().dsn()) as commit:
         commit.execute(f'SELECT * FROM "{schema_of(target.folder)}"."{busy}"'.encode())
-        target.close()
+        if when == "at the end":
+            target.close()
+        else:
+            target.commit([], Account("orders", 0, 1, 1))
     assert {name for (name,) in staged_tables(target)} == {young, busy}
 
 
