@@ -19,6 +19,14 @@ PLACES = {
     "duckdb": lambda folder: {"path": str(folder / "warehouse.duckdb")},
     "files": lambda folder: {"path": str(folder / "logs")},
     "postgres": postgres_server.place,
+    "iceberg": lambda folder: {
+        "namespace": "shop",
+        "catalog": {
+            "type": "sql",
+            "uri": f"sqlite:///{folder / 'lake' / 'catalog.db'}",
+            "warehouse": f"file://{folder / 'lake'}",
+        },
+    },
 }
 MIRRORS = [kind for kind in sorted(SINKS) if Mode.MIRROR in modes_of(kind)]
 ROW = pa.schema([("id", pa.int64()), ("v", pa.string())])

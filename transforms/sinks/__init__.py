@@ -71,6 +71,7 @@ SINKS: Final[Mapping[str, str]] = {
     "duckdb": ".duckdb:DuckDBSink",
     "files": ".files:FilesSink",
     "postgres": ".postgres:PostgresSink",
+    "iceberg": ".iceberg.sink:IcebergSink",
 }
 
 

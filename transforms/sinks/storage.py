@@ -37,6 +37,17 @@
 
 What is beyond Postgres' range of dates and times, and a NUL in text, is kept as `postgres_columns` tells.
 
+| Arrow                                  | Iceberg                                              |
+|----------------------------------------|------------------------------------------------------|
+| int8 to int32, uint8, uint16, null     | int                                                  |
+| int64, uint32                          | long                                                 |
+| uint64                                 | decimal(20,0)                                        |
+| time32, time64[us]                     | time                                                 |
+| time64[ns], duration, timestamp[ns]    | long, in its own unit                                |
+| timestamp[s, ms, us], date64           | timestamp; with UTC, timestamptz                     |
+| float16; fixed_size_binary             | float; binary                                        |
+| all others                             | as in Delta Lake                                     |
+
 The stream's own type is kept beside the table, so `scan` gives back exactly what came in, and growth compares the
 stream's types, not the stored ones.
 """
@@ -112,6 +123,25 @@ def in_files(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_timestamp(kind):
         return pa.timestamp("ms" if kind.unit == "s" else kind.unit, kind.tz)
     return kind if kind.equals(POSITION_TYPE) else in_delta(kind)
+
+
+def in_iceberg(kind: pa.DataType) -> pa.DataType:
+    """The table of Iceberg above, as Arrow types."""
+    if pa.types.is_null(kind):
+        return pa.int32()
+    if pa.types.is_integer(kind) and kind.bit_width < 32 or kind.equals(pa.int32()):
+        return pa.int32()
+    if pa.types.is_unsigned_integer(kind):
+        return pa.int64() if kind.bit_width == 32 else pa.decimal128(20, 0)
+    if pa.types.is_duration(kind) or kind.equals(pa.time64("ns")):
+        return pa.int64()
+    if pa.types.is_time(kind):
+        return pa.time64("us")
+    if pa.types.is_timestamp(kind):
+        return pa.int64() if kind.unit == "ns" else pa.timestamp("us", None if kind.tz is None else "UTC")
+    if pa.types.is_date64(kind):
+        return MICROSECONDS
+    return _anywhere(kind)
 
 
 def _anywhere(kind: pa.DataType) -> pa.DataType:

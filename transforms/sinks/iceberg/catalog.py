@@ -1,0 +1,262 @@
+"""The catalog of an Iceberg target: opened from pyiceberg's own properties, its errors, and commits that are known.
+
+A commit succeeds only on top of the snapshot that it was decided on. Where its outcome is not known (a lost answer, a
+time-out), the table's snapshots are searched for the commit's id; no file is deleted, whatever the outcome.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import unquote
+
+import pyarrow.fs as pafs
+
+from ....schemas.errors import JobError, MillraceError, SinkError, TerminalSinkError, TransientSinkError
+from .library import (
+    DATABASE_ERRORS,
+    AuthorizationExpiredError,
+    BotoCoreError,
+    Catalog,
+    ClientError,
+    CommitFailedException,
+    CommitStateUnknownException,
+    DatabaseBusy,
+    DatabaseError,
+    ForbiddenError,
+    NamespaceAlreadyExistsError,
+    NoSuchNamespaceError,
+    NoSuchTableError,
+    NotInstalledError,
+    OAuthError,
+    PyArrowFileIO,
+    RESTError,
+    TableAlreadyExistsError,
+    TException,
+    UnauthorizedError,
+    ValidationError,
+    WaitingForLockException,
+    load_catalog,
+    load_file_io,
+)
+from .snapshots import COMMIT, Produced
+
+LOOKS: Final = (0.0, 0.5, 2.0, 5.0)
+REFUSED: Final = (UnauthorizedError, ForbiddenError, OAuthError, AuthorizationExpiredError)
+BROKEN: Final = (RESTError, OSError, *DATABASE_ERRORS, BotoCoreError, ClientError, TException, WaitingForLockException)
+NETWORK: Final = re.compile(r"NETWORK_CONNECTION|curlCode|[Tt]imed? ?out|SLOW_DOWN|INTERNAL_FAILURE|[Cc]onnection")
+SQLITE: Final = re.compile(r"sqlite(?:\+\w+)?:///")
+LASTING_CODES: Final = (
+    "AccessDenied",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "NoSuchBucket",
+    "UnrecognizedClient",
+)
+NAME: Final = "default"
+PROPERTIES: Final = {
+    "format-version": "2",
+    "write.delete.mode": "merge-on-read",
+    "write.update.mode": "merge-on-read",
+    "write.merge.mode": "merge-on-read",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+}
+
+
+class Conflict(Exception):
+    """Another writer has committed since the table was read: decide again on top of it."""
+
+
+class IcebergCatalog:
+    """The tables of one namespace. `properties` are pyiceberg's, with `name` for the catalog's own."""
+
+    def __init__(self, namespace: str, properties: Mapping[str, Any]) -> None:
+        given = {str(name): str(value) for name, value in properties.items()}
+        self.name = given.pop("name", NAME)
+        self.namespace = tuple(namespace.split("."))
+        self._properties = {"py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO", **given}
+        self.warehouse = given.get("warehouse", "")
+        self._lazy: Any = None
+
+    @property
+    def _catalog(self) -> Any:
+        if self._lazy is None:
+            try:
+                self._lazy = load_catalog(self.name, **self._properties)
+            except (ValueError, NotInstalledError, ImportError) as error:
+                raise JobError(f"target.catalog: {_line(error)}") from None
+        return self._lazy
+
+    @property
+    def place(self) -> str:
+        """The catalog and namespace in words, without user names and passwords."""
+        return f"{self.warehouse or self._properties.get('type', 'iceberg')}: {'.'.join(self.namespace)}"
+
+    @property
+    def local(self) -> str | None:
+        """The warehouse's folder, where it is a local one."""
+        path = self.warehouse.removeprefix("file://") if self.warehouse.startswith("file:///") else self.warehouse
+        return os.path.abspath(unquote(path)) if path and "://" not in path and not path.startswith("arn:") else None
+
+    @property
+    def _database(self) -> str | None:
+        uri = self._properties.get("uri", "")
+        return SQLITE.sub("", uri) if SQLITE.match(uri) else None
+
+    @property
+    def made(self) -> bool:
+        """Whether there is a catalog at all: False for a SQLite file that is not there yet."""
+        return self._database is None or os.path.exists(self._database)
+
+    def make_folders(self) -> None:
+        """Make the folders of a local warehouse and of a SQLite file; those above them must exist."""
+        folders = [self.local, os.path.dirname(os.path.abspath(self._database)) if self._database else None]
+        for folder in filter(None, folders):
+            if os.path.isdir(folder):
+                continue
+            if not os.path.isdir(os.path.dirname(folder)):
+                raise TerminalSinkError(
+                    f"{folder}: the folder above it does not exist; make it, or correct target.catalog"
+                )
+            os.mkdir(folder)
+
+    def file_system(self, location: str) -> tuple[pafs.FileSystem, str]:
+        """The file system of a location, and its path there."""
+        scheme, host, path = PyArrowFileIO.parse_location(location, self._properties)
+        return load_file_io(self._properties, location).fs_by_scheme(scheme, host), path
+
+    def names(self) -> list[str]:
+        """The tables of the namespace."""
+        if not self.made:
+            return []
+        try:
+            return [name[-1] for name in self._catalog.list_tables(self.namespace)]
+        except NoSuchNamespaceError:
+            return []
+
+    def load(self, name: str) -> Any:
+        """pyiceberg's table; None where there is none."""
+        if not self.made:
+            return None
+        try:
+            return self._catalog.load_table((*self.namespace, name))
+        except (NoSuchTableError, NoSuchNamespaceError):
+            return None
+
+    def create(self, name: str, schema: Any, properties: Mapping[str, str]) -> Any:
+        """An empty table; the one that is there where another writer was faster."""
+        self.make_folders()
+        try:
+            self._catalog.create_namespace(self.namespace)
+        except NamespaceAlreadyExistsError:
+            pass
+        location = None
+        if "://" in self.warehouse or self.local:
+            root = self.warehouse.rstrip("/") if "://" in self.warehouse else f"file://{self.local}"
+            location = "/".join([root, *self.namespace, name])
+        try:
+            return self._catalog.create_table(
+                (*self.namespace, name), schema, location=location, properties={**PROPERTIES, **properties}
+            )
+        except TableAlreadyExistsError:
+            return self.load(name)
+
+    def commit(self, table: Any, produced: Produced, commit: str) -> Any:
+        """Ask the catalog for it once; the table as it is then.
+
+        Raises Conflict where another commit came first, TransientSinkError where nobody knows what happened.
+        """
+        try:
+            self._catalog.commit_table(table, produced.requirements, produced.updates)
+        except (CommitFailedException, *BROKEN) as error:
+            if isinstance(error, REFUSED):
+                raise
+            return self._resolved(table, commit, error)
+        return self.load(table.name()[-1])
+
+    def _resolved(self, table: Any, commit: str, cause: Exception) -> Any:
+        for pause in LOOKS:
+            time.sleep(pause)
+            try:
+                found = self.load(table.name()[-1])
+            except BROKEN:
+                continue
+            if found is not None and holds(found, commit):
+                return found
+            if found is not None and isinstance(cause, CommitFailedException):
+                raise Conflict(_line(cause)) from cause
+            if found is not None and found.metadata.current_snapshot_id != table.metadata.current_snapshot_id:
+                raise Conflict(_line(cause)) from cause
+        if isinstance(cause, CommitStateUnknownException | OSError) or _passing(cause):
+            raise TransientSinkError(
+                f"{self.place}.{table.name()[-1]}: the catalog's answer to a commit was lost ({_line(cause)}), and the "
+                "commit is not in the table's history yet; nothing was deleted"
+            ) from cause
+        raise cause
+
+    def drop_connections(self) -> None:
+        """Let go of the catalog."""
+        if self._lazy is not None:
+            self._lazy.close()
+            self._lazy = None
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Errors of pyiceberg and of what is below it as Millrace's, with the place and without secrets."""
+        try:
+            yield
+        except MillraceError:
+            raise
+        except Conflict as error:
+            raise TransientSinkError(f"{self.place}: another writer was faster ({error})") from error
+        except REFUSED as error:
+            raise TerminalSinkError(f"{self.place}: the catalog refuses these credentials: {_line(error)}") from error
+        except BROKEN as error:
+            kind = TransientSinkError if _passing(error) else TerminalSinkError
+            raise kind(f"{self.place}: {_line(error)}") from error
+        except (ValidationError, NoSuchTableError, NotInstalledError) as error:
+            raise TerminalSinkError(f"{self.place}: {_line(error)}") from error
+
+
+def holds(table: Any, commit: str) -> bool:
+    """Whether a snapshot of the table, or its ledger, names this commit."""
+    named = (snapshot.summary and snapshot.summary.additional_properties.get(COMMIT) for snapshot in table.snapshots())
+    return commit in named or any(
+        name.startswith(f"{COMMIT}.") and value == commit for name, value in table.properties.items()
+    )
+
+
+def _passing(error: BaseException) -> bool:
+    """Whether another try may help."""
+    if isinstance(error, DatabaseError):
+        text = str(error.orig)
+        lasting = (
+            "unable to open",
+            "readonly",
+            "authentication failed",
+            "does not exist",
+            "no such table",
+            "disk is full",
+        )
+        return isinstance(error, DatabaseBusy) and not any(word in text for word in lasting)
+    if isinstance(error, ClientError):
+        return error.response.get("Error", {}).get("Code", "") not in LASTING_CODES
+    if isinstance(error, BotoCoreError | TException | WaitingForLockException | CommitStateUnknownException):
+        return True
+    if isinstance(error, RESTError):
+        return type(error).__name__ in ("ServerError", "ServiceUnavailableError", "TooManyRequestsError")
+    if isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.startswith("requests"):
+        return True
+    return isinstance(error, OSError) and error.errno is None and NETWORK.search(str(error)) is not None
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error; of a database's its own words, not the statement and its parameters."""
+    text = str(error.orig) if isinstance(error, DatabaseError) else str(error)
+    return (text.strip().splitlines() or [type(error).__name__])[0]
+
+
+__all__ = ["Catalog", "Conflict", "IcebergCatalog", "SinkError", "holds"]

@@ -1,0 +1,102 @@
+"""The ledger of an Iceberg table: properties that change in the same commit as the rows, and the snapshot's summary.
+
+`millrace.ledger.<job>` is JSON, `{topic: {"id": number, "partitions": {partition: [next, start]}}}`; it outlives the
+snapshots, which expire. `millrace.truncate` is the last TRUNCATE's position in hexadecimal. Each snapshot's summary has
+`millrace.job`, `millrace.commit` (an id) and `millrace.accounts` (JSON) of its own commit.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+from urllib.parse import quote
+
+from ....schemas.ledger import Account, Commit, Ledger, TopicPartition
+from .. import Staged
+from ..ledger import Entry, advanced
+from .snapshots import COMMIT
+
+LEDGER: Final = "millrace.ledger."
+TRUNCATE: Final = "millrace.truncate"
+JOB: Final = "millrace.job"
+ACCOUNTS: Final = "millrace.accounts"
+
+
+def read_ledger(properties: Mapping[str, str], job: str, partitions: Sequence[TopicPartition]) -> Ledger:
+    """The job's entries of these partitions."""
+    topics = _topics(properties, job)
+    held = {source: entry for source in partitions if (entry := _entry(topics, source)) is not None}
+    ids = {topic: topics[topic].get("id") for topic in {source.topic for source in partitions} if topic in topics}
+    return Ledger(
+        {source: entry[0] for source, entry in held.items()},
+        last_truncate(properties),
+        {topic: number for topic, number in ids.items() if number is not None},
+        {source: entry[1] for source, entry in held.items()},
+    )
+
+
+def last_truncate(properties: Mapping[str, str]) -> bytes | None:
+    """The newest TRUNCATE's position."""
+    return bytes.fromhex(properties[TRUNCATE]) if TRUNCATE in properties else None
+
+
+def ledger_properties(
+    properties: Mapping[str, str], table: str, commit: Commit, settled: Sequence[Account], truncate: bytes | None
+) -> dict[str, str]:
+    """The properties that this commit changes, and no others. Raises LedgerGapError."""
+    topics = _topics(properties, commit.job)
+    sources = [account.source for account in settled]
+    held = {source: entry for source in sources if (entry := _entry(topics, source)) is not None}
+    before = {
+        source: Entry(entry[0], Account(source.topic, source.partition, 0, 0), entry[1])
+        for source, entry in held.items()
+    }
+    for source, entry in advanced(table, commit, settled, before).items():
+        if entry.next is not None:
+            parts = topics.setdefault(source.topic, {}).setdefault("partitions", {})
+            parts[str(source.partition)] = [entry.next, entry.next if entry.start is None else entry.start]
+    for topic, number in commit.topic_ids.items():
+        topics.setdefault(topic, {})["id"] = number
+    name = LEDGER + quote(commit.job, safe="")
+    found = {name: json.dumps(topics, sort_keys=True)} if topics else {}
+    if truncate is not None:
+        found[TRUNCATE] = truncate.hex()
+    return {name: value for name, value in found.items() if properties.get(name) != value}
+
+
+def commit_id(commit: Commit, staged: Sequence[Staged]) -> str:
+    """The same for a commit that is repeated."""
+    parts = [commit.job, *sorted(part.uri for part in staged), *(repr(account) for account in commit.accounts)]
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
+
+
+def commit_properties(job: str, identity: str) -> dict[str, str]:
+    """The property that names the job's last commit when its snapshot has expired."""
+    return {f"{COMMIT}.{quote(job, safe='')}": identity}
+
+
+def summary(job: str, identity: str, settled: Sequence[Account]) -> dict[str, str]:
+    """What the snapshot says of its commit."""
+    told = [asdict(account) for account in settled if account.stop >= 0 or account.read]
+    return {JOB: job, COMMIT: identity, ACCOUNTS: json.dumps(told, ensure_ascii=False)}
+
+
+def recorded(table: Any, commit: Commit, identity: str) -> tuple[Account, ...] | None:
+    """The accounts of this commit, where a snapshot of the table has it already."""
+    for snapshot in reversed(table.snapshots()):
+        told = snapshot.summary.additional_properties if snapshot.summary else {}
+        if told.get(COMMIT) == identity:
+            found = {(one["topic"], one["partition"]): Account(**one) for one in json.loads(told[ACCOUNTS])}
+            return tuple(found.get((part.topic, part.partition), part) for part in commit.accounts)
+    return None
+
+
+def _topics(properties: Mapping[str, str], job: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(properties.get(LEDGER + quote(job, safe=""), "{}"))
+    return found
+
+
+def _entry(topics: Mapping[str, Any], source: TopicPartition) -> list[int] | None:
+    found: list[int] | None = topics.get(source.topic, {}).get("partitions", {}).get(str(source.partition))
+    return found

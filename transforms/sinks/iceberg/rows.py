@@ -1,0 +1,130 @@
+"""Rows of a delta: from the stream's types to the stored ones and back, filled, sorted, written."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ....schemas.change import POSITION, UNAVAILABLE
+from ....schemas.table import Table, conform
+from ..guard import Mask
+from ..storage import in_iceberg, stored
+from .columns import Shape
+from .files import Files, Numbers
+from .keyed import Found, KeyedTable
+from .partitions import split
+
+FILE_BYTES: Final = 512 << 20
+BATCH_ROWS: Final = 1 << 18
+
+
+def to_stored(columns: pa.Schema, rows: pa.Table, shape: Shape) -> pa.Table:
+    """The user's columns in the types that the table has, under their names; Millrace's, which follow, as they are."""
+    first = pa.schema([pa.field(field.name, stored(field.type, in_iceberg)) for field in columns])
+    rest = [pa.field(POSITION, pa.binary()) if f.name == POSITION else f for f in list(rows.schema)[len(columns) :]]
+    kinds = pa.schema([shape.stored.field(name) for name in columns.names])
+    batches = [conform(conform(b, pa.schema([*first, *rest])), pa.schema([*kinds, *rest])) for b in rows.to_batches()]
+    return pa.Table.from_batches(batches, schema=pa.schema([*kinds, *rest]))
+
+
+def from_stored(columns: pa.Schema, rows: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Batches of exactly these columns, in the stream's names and types; none where there is no row."""
+    for batch in rows.to_batches(max_chunksize=BATCH_ROWS):
+        yield conform(batch.rename_columns(columns.names), columns)
+
+
+def key_arrays(rows: pa.Table, table: Table) -> list[pa.Array]:
+    """The key columns, each in one piece."""
+    found = [rows.column(name).combine_chunks() for name in table.key]
+    return [one.chunk(0) if isinstance(one, pa.ChunkedArray) else one for one in found]
+
+
+def fill(table: KeyedTable, delta: pa.Table, found: Found, partial: Mask, floor: bytes | None) -> pa.Table:
+    """The delta with the unavailable values of the `partial` rows taken from the rows found; NULL at or below `floor`."""
+    assert table.shape is not None
+    masks = _unavailable(delta, partial, table.shape.table)
+    if not masks:
+        return delta
+    wanted = np.zeros(len(delta), np.bool_)
+    for mask in masks.values():
+        wanted |= mask
+    held = found.where(wanted[found.row])
+    columns = table.shape.table.columns.names
+    ids = [table.shape.ids[columns.index(name)] for name in masks]
+    values = table.values(held, [*ids, table.shape.position_id])
+    place = np.full(len(delta), -1)
+    place[held.row] = np.arange(len(held.row))
+    if floor is not None and len(held.row):
+        above = np.asarray(pc.greater(values.column(len(ids)), pa.scalar(floor, pa.binary())))
+        place[held.row[~above]] = -1
+    for number, (name, mask) in enumerate(masks.items()):
+        at = delta.schema.get_field_index(name)
+        field = delta.schema.field(at)
+        chunks = [*delta.column(at).chunks, *(chunk.cast(field.type) for chunk in values.column(number).chunks)]
+        take = pa.array(np.where(mask, len(delta) + place, np.arange(len(delta))), mask=mask & (place < 0))
+        delta = delta.set_column(at, field, pa.chunked_array(chunks, field.type).take(take))
+    return delta
+
+
+def _unavailable(delta: pa.Table, partial: Mask, table: Table) -> dict[str, Mask]:
+    """By column, the rows of `partial` that do not have its value."""
+    if not partial.any():
+        return {}
+    lists = delta.column(UNAVAILABLE).combine_chunks()
+    names, parents = pc.list_flatten(lists), np.asarray(pc.list_parent_indices(lists))
+    masks = {}
+    for name in pc.unique(names).to_pylist():
+        if name in table.columns.names and name not in table.key:
+            mask = np.zeros(len(delta), np.bool_)
+            mask[parents[np.asarray(pc.equal(names, name))]] = True
+            masks[name] = mask & partial
+    return masks
+
+
+def write(files: Files, shape: Shape, spec: Any, rows: pa.Table) -> list[tuple[Any, list[pa.Array]]]:
+    """Data files of these rows (stored types, the stream's names), sorted by key, with the key columns of each.
+
+    Files that were made stay where they are when one fails; they are in no snapshot.
+    """
+    key = shape.table.key
+    if key and len(rows) > 1:
+        order = pc.sort_indices(rows, [(name, "ascending") for name in key])
+        rows = rows.take(order)
+    made = []
+    for partition, mine in split(rows, shape, spec):
+        part = rows if mine is None else rows.take(pa.array(mine))
+        step = max(1, int(FILE_BYTES / max(1, part.nbytes / len(part))))
+        for start in range(0, len(part), step):
+            piece = part.slice(start, step)
+            made.append((files.write(_file(shape, piece), spec.spec_id, partition), key_arrays(piece, shape.table)))
+    return made
+
+
+def _file(shape: Shape, rows: pa.Table) -> pa.Table:
+    """The rows under the names and in the order of the table's schema."""
+    names = dict(zip(shape.ids, shape.table.columns.names, strict=True))
+    columns = [rows.column(names.get(field.field_id, field.name)) for field in shape.schema.fields]
+    target = shape.file
+    kinds = zip(columns, target, strict=True)
+    cast = [column if column.type.equals(field.type) else column.cast(field.type) for column, field in kinds]
+    return pa.Table.from_arrays(cast, schema=target)
+
+
+def read_all(table: KeyedTable, shape: Shape, names: Sequence[str]) -> Iterator[pa.Table]:
+    """The live rows of each data file, with these columns, of stored types and the stream's names."""
+    known = shape.table.columns.names
+    ids = [shape.position_id if name == POSITION else shape.ids[known.index(name)] for name in names]
+    fields, files = table.fields(ids), table.files
+    for file in table.layout.files.values():
+        yield without(files.read(file.path, fields), file.dead_rows(files)).rename_columns(list(names))
+
+
+def without(rows: pa.Table, dead: Numbers) -> pa.Table:
+    """The rows but these."""
+    if not len(dead):
+        return rows
+    alive = np.ones(len(rows), np.bool_)
+    alive[dead] = False
+    return rows.filter(pa.array(alive))

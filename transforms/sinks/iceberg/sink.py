@@ -1,0 +1,174 @@
+"""Apache Iceberg: tables of one namespace, in any catalog and any object store that pyiceberg opens."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+
+from ....schemas.change import POSITION, POSITION_TYPE, PREFIX
+from ....schemas.errors import JobError, TableError, TransientSinkError
+from ....schemas.ledger import Account, Commit, Ledger, TopicPartition
+from ....schemas.table import Table, check_name
+from .. import Staged
+from ..options import read_retention
+from ..staging import Staging
+from . import ledger as ledgers
+from .attempt import Attempt
+from .catalog import Conflict, IcebergCatalog
+from .columns import Shape
+from .growth import fit, opened, wanted
+from .keyed import KeyedTable
+from .names import catalog_name, table_name
+from .partitions import PartitionBy, check, terms
+from .rows import from_stored, read_all, to_stored
+from .snapshots import Change
+from .tombstones import Tombstones
+
+ATTEMPTS: Final = 8
+STAGING: Final = "_millrace_staging"
+
+
+class IcebergSink:
+    """Iceberg tables, format version 2, in the namespace `namespace`; `catalog` are pyiceberg's catalog properties.
+
+    A table has the stream's columns (types: see `storage`) and `_millrace_position`. A commit is one snapshot: data files
+    sorted by key, and position deletes of the rows that they replace. `partition_by` is for new tables (see `partitions`).
+    The ledger is in table properties of the same commit. Deletes are remembered for `tombstone_retention` in an Iceberg
+    table of their own, `_millrace_tombstones_<table>`, committed first: what a lost commit leaves there refuses only older
+    changes. `index_memory` bounds the index of keys that is kept between commits.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        catalog: Mapping[str, Any],
+        *,
+        partition_by: PartitionBy | None = None,
+        tombstone_retention: str = "7d",
+        index_memory: str = "512MB",
+    ) -> None:
+        if not isinstance(catalog, Mapping):
+            raise JobError("target.catalog: is a mapping of pyiceberg's catalog properties, as type, uri, warehouse")
+        if not all(str(namespace).split(".")):
+            raise JobError(f"target.namespace: {namespace!r} is not a name")
+        check(partition_by)
+        self._partition_by = partition_by
+        self._retention = read_retention(tombstone_retention)
+        self._memory = 512 << 20
+        self._catalog = IcebergCatalog(str(namespace), catalog)
+        self._open: dict[str, tuple[KeyedTable, Tombstones]] = {}
+        self._lazy_staging: Staging | None = None
+
+    def stage(self, table: Table, delta: pa.RecordBatch) -> Staged:
+        """Write the rows into an Arrow file in the warehouse's folder `_millrace_staging`. Raises TerminalSinkError."""
+        with self._catalog.errors():
+            return self._staging().put(table, delta)
+
+    def commit(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
+        """Apply rows, truncate and ledger in one snapshot; after another writer's commit, again on top of it."""
+        with self._catalog.errors():
+            for _ in range(ATTEMPTS):
+                try:
+                    accounts = self._attempt(table, staged, commit)
+                except Conflict:
+                    continue
+                self._staging().taken(staged)
+                return accounts
+        raise TransientSinkError(f"{self._catalog.place}.{table.name}: other writers were faster {ATTEMPTS} times")
+
+    def _attempt(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
+        target, graves = self._opened(table.name)
+        if not target.refresh():
+            check_name(table.name, self._tables())
+        shape, change = opened(target, table.name), Change()
+        identity = ledgers.commit_id(commit, staged)
+        done = ledgers.recorded(target.table, commit, identity) if staged else None
+        if done is not None:
+            return done
+        whole = wanted(target, table, [part.table for part in staged])
+        if whole is not None:
+            shape = fit(target, whole, terms(self._partition_by, table.name), change)
+        before = ledgers.last_truncate(target.table.properties)
+        floor = max(filter(None, (before, commit.truncate)), default=None)
+        attempt = Attempt(target, graves, shape, floor, floor if floor != before else None, change)
+        accounts = self._applied(attempt, staged, commit)
+        changed = ledgers.ledger_properties(target.table.properties, table.name, commit, accounts, attempt.fresh)
+        if not (changed or change.files or change.deletes or change.removed or change.shape):
+            return accounts
+        change.properties |= changed | ledgers.commit_properties(commit.job, identity)
+        change.summary = ledgers.summary(commit.job, identity, accounts)
+        target.commit(change, identity)
+        attempt.learn()
+        return accounts
+
+    def _applied(self, attempt: Attempt, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
+        shape = attempt.shape
+        rows = self._staging().read(staged, shape.table.columns) if staged and shape.ids else None
+        if rows is None or not len(rows):
+            accounts = commit.settle({}, {})
+        else:
+            accounts = attempt.apply(to_stored(shape.table.columns, rows, shape), commit)
+        attempt.write_deletes()
+        return accounts
+
+    def _opened(self, name: str) -> tuple[KeyedTable, Tombstones]:
+        if name not in self._open:
+            keyed = KeyedTable(self._catalog, catalog_name(name), self._memory)
+            graves = Tombstones(self._catalog, name, self._memory, self._retention)
+            self._open[name] = keyed, graves
+        return self._open[name]
+
+    def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
+        """The next offsets of these partitions; empty where there is no table yet."""
+        with self._catalog.errors():
+            target, _ = self._opened(table)
+            return ledgers.read_ledger(target.table.properties, job, partitions) if target.refresh() else Ledger()
+
+    def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows of the newest snapshot, of the stream's own types. Raises TableError."""
+        with self._catalog.errors():
+            target, _ = self._opened(table)
+            shape = target.shape if target.refresh() else None
+            if shape is None or not shape.ids:
+                raise TableError(f"{self._catalog.place} has no table {table!r} of Millrace")
+            fields = {field.name: field for field in [*shape.table.columns, pa.field(POSITION, POSITION_TYPE)]}
+            names = shape.table.columns.names if columns is None else list(columns)
+            missing = [name for name in names if name not in fields]
+            if missing:
+                raise TableError(f"{self._catalog.place}.{target.name}: there is no column {missing[0]!r}")
+            for rows in read_all(target, shape, names):
+                yield from from_stored(pa.schema([fields[name] for name in names]), rows)
+
+    def tables(self) -> tuple[str, ...]:
+        """The tables' names, sorted."""
+        with self._catalog.errors():
+            return self._tables()
+
+    def _tables(self) -> tuple[str, ...]:
+        names = [name for name in self._catalog.names() if not name.lower().startswith(PREFIX)]
+        return tuple(sorted(table_name(name) for name in names if self._is_ours(name)))
+
+    def _is_ours(self, name: str) -> bool:
+        target, _ = self._opened(table_name(name))
+        shape: Shape | None = target.shape if target.refresh() else None
+        return shape is not None and bool(shape.ids)
+
+    def describe(self, table: str) -> str:
+        """The table's name in the catalog."""
+        return f"Iceberg table {catalog_name(table)} in {self._catalog.place}"
+
+    def close(self) -> None:
+        """Remove staged rows, and let go of the catalog."""
+        if self._lazy_staging is not None:
+            self._lazy_staging.close()
+        self._catalog.drop_connections()
+
+    def _staging(self) -> Staging:
+        if self._lazy_staging is None:
+            self._catalog.make_folders()
+            root = self._catalog.warehouse if "://" in self._catalog.warehouse else self._catalog.local
+            if root is None:
+                raise JobError("target.catalog: needs `warehouse`, a folder or a URL where rows are staged")
+            files, path = self._catalog.file_system(root)
+            self._lazy_staging = Staging(files, f"{path.rstrip('/')}/{STAGING}")
+        return self._lazy_staging

@@ -1,0 +1,99 @@
+"""Positions of deleted rows: an Iceberg table of keys beside the table itself, kept for `tombstone_retention`."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ....schemas.change import POSITION
+from ....schemas.table import Table
+from ..guard import Mask, Match
+from .catalog import Conflict, IcebergCatalog
+from .columns import Shape
+from .growth import fit, opened
+from .keyed import KeyedTable
+from .names import catalog_name
+from .rows import write
+from .snapshots import Change
+
+PREFIX: Final = "_millrace_tombstones_"
+DELETED_AT: Final = pa.field("_millrace_deleted_at", pa.timestamp("us", "UTC"))
+ATTEMPTS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """What tombstones say of a delta: the match, and where the delta's position equals the tombstone's."""
+
+    match: Match
+    same: Mask
+
+
+NONE: Final = Buried(Match(np.empty(0, np.int64), np.empty(0, np.bool_)), np.empty(0, np.bool_))
+
+
+class Tombstones:
+    """Those of one table. They are written before the commit that deletes, and read after its base was."""
+
+    def __init__(self, catalog: IcebergCatalog, table: str, memory: int, retention: timedelta) -> None:
+        self.keyed = KeyedTable(catalog, PREFIX + catalog_name(table), memory)
+        self._name, self._retention = PREFIX + table, retention
+
+    def find(self, shape: Shape, delta: pa.Table, keys: list[pa.Array]) -> Buried:
+        """Compare the delta's positions with those of its keys' tombstones that are not too old."""
+        if not self.keyed.refresh():
+            return NONE
+        self._fit(shape)
+        found = self.keyed.find(keys)
+        if not len(found.row) or self.keyed.shape is None:
+            return NONE
+        held = self.keyed.values(found, [self.keyed.shape.position_id, self._deleted_at])
+        young = np.asarray(pc.greater_equal(held.column(1), self._limit()))
+        mine = delta.column(POSITION).combine_chunks().take(pa.array(found.row[young]))
+        theirs = held.column(0).combine_chunks().filter(pa.array(young))
+        newer, same = np.asarray(pc.greater(mine, theirs)), np.asarray(pc.equal(mine, theirs))
+        return Buried(Match(found.row[young], newer), same)
+
+    def bury(self, shape: Shape, deleted: pa.Table) -> None:
+        """Add tombstones of these rows, in a commit of their own; files of which all are too old are dropped."""
+        for _ in range(ATTEMPTS):
+            try:
+                self._bury(shape, deleted)
+            except Conflict:
+                continue
+            return
+        raise Conflict(f"tombstones of {shape.table.name}")
+
+    def _bury(self, shape: Shape, deleted: pa.Table) -> None:
+        opened(self.keyed, self._name, pa.schema([DELETED_AT]))
+        change = self._fit(shape)
+        mine = self.keyed.shape
+        assert mine is not None
+        rows = deleted.select([*mine.table.columns.names, POSITION])
+        rows = rows.append_column(DELETED_AT, pa.repeat(pa.scalar(datetime.now(UTC), DELETED_AT.type), len(rows)))
+        added = write(self.keyed.files, mine, self.keyed.table.spec(), rows)
+        change.files += [data for data, _ in added]
+        limit = self._limit().value
+        for file in self.keyed.layout.files.values():
+            upper = (file.data.upper_bounds or {}).get(self._deleted_at)
+            if upper is not None and int.from_bytes(upper, "little", signed=True) < limit:
+                self.keyed.drop(file, change)
+        self.keyed.commit(change, "")
+
+    def _fit(self, shape: Shape) -> Change:
+        """The key columns as the table has them by now."""
+        columns = pa.schema([shape.table.columns.field(name) for name in shape.table.key])
+        change = Change()
+        fit(self.keyed, Table(self._name, shape.table.key, columns), (), change)
+        return change
+
+    @property
+    def _deleted_at(self) -> int:
+        assert self.keyed.shape is not None
+        return next(f.field_id for f in self.keyed.shape.schema.fields if f.name == DELETED_AT.name)
+
+    def _limit(self) -> pa.Scalar:
+        return pa.scalar(datetime.now(UTC) - self._retention, DELETED_AT.type)
