@@ -14,6 +14,7 @@ from .columns import Shape
 from .files import Numbers
 from .growth import spec_of
 from .keyed import Found, KeyedTable
+from .layout import united
 from .rows import fill, key_arrays, write
 from .snapshots import Change
 from .tombstones import Buried, Tombstones
@@ -72,7 +73,7 @@ class Attempt:
             elif lower is None or lower <= self.fresh:
                 held = self.target.files.read(file.path, self.target.fields([number])).column(0)
                 below = np.flatnonzero(np.asarray(pc.less_equal(held, limit)))
-                fresh = np.setdiff1d(below, file.dead_rows(self.target.files))
+                fresh = below[~np.isin(below, file.dead_rows(self.target.files))]
                 self._kills.setdefault(file.number, []).append(fresh)
 
     def write_deletes(self) -> None:
@@ -81,7 +82,7 @@ class Attempt:
             self._truncate()
         numbers = self.target.layout.numbers
         for number, parts in self._kills.items():
-            self.target.kill(numbers[number], np.unique(np.concatenate(parts)), self.change)
+            self.target.kill(numbers[number], united(parts, numbers[number].rows), self.change)
 
     def learn(self) -> None:
         """After the commit: where rows stand now."""

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -128,6 +128,10 @@ class IcebergCatalog:
         scheme, host, path = PyArrowFileIO.parse_location(location, self._properties)
         return load_file_io(self._properties, location).fs_by_scheme(scheme, host), path
 
+    def file_system_path(self, location: str) -> str:
+        """A location as its file system names it."""
+        return str(PyArrowFileIO.parse_location(location, self._properties)[2])
+
     def names(self) -> list[str]:
         """The tables of the namespace."""
         if not self.made:
@@ -149,10 +153,8 @@ class IcebergCatalog:
     def create(self, name: str, schema: Any, properties: Mapping[str, str]) -> Any:
         """An empty table; the one that is there where another writer was faster."""
         self.make_folders()
-        try:
+        with suppress(NamespaceAlreadyExistsError):
             self._catalog.create_namespace(self.namespace)
-        except NamespaceAlreadyExistsError:
-            pass
         location = None
         if "://" in self.warehouse or self.local:
             root = self.warehouse.rstrip("/") if "://" in self.warehouse else f"file://{self.local}"

@@ -1,7 +1,7 @@
 """Columns of an Iceberg table: the stream's types and Iceberg's, by field id, and how they grow.
 
 The table property `millrace.table` holds the stream's side as JSON: `name`, `key`, `columns` (Arrow IPC in Base64) and
-`ids`, the field id of each column. Files are read by these ids: a column that was renamed in the catalog stays the same.
+`ids`, the field id of each column. Files are read by these ids: a column that is renamed in the catalog stays the same.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """Keys as numbers: equal keys have equal digests, and different keys different ones.
 
-A key of one whole number is its own digest. Any other key is hashed by SipHash-2-4 (Aumasson and Bernstein, 2012), twice
-with secrets of this process, to 128 bits: nobody who writes to the topics can choose two keys that meet.
+A key of one whole number is its own digest. Any other key is hashed by SipHash-2-4 (Aumasson and Bernstein, 2012),
+twice with secrets of this process, to 128 bits: nobody who writes to the topics can choose two keys that meet.
 """
 
 import os
@@ -34,7 +34,7 @@ class Digests:
 
 
 def digest(columns: Sequence[pa.Array]) -> Digests:
-    """One digest a row; `columns` are of stored types. Whole numbers of different widths and decimals of one scale meet."""
+    """One digest a row; `columns` are of stored types. Whole numbers of any width meet, and decimals of one scale."""
     if len(columns) == 1 and (whole := _whole(columns[0])) is not None:
         null = np.asarray(columns[0].is_null()).astype(np.uint8)
         return Digests(np.where(null, np.uint64(0), whole), null)

@@ -1,4 +1,4 @@
-"""Files of one Iceberg table: data files sorted by key, position deletes of one data file each; Parquet, by field id."""
+"""Files of one Iceberg table: data files by field id, and position deletes of one data file each; all Parquet."""
 
 import uuid
 from collections.abc import Sequence
@@ -62,9 +62,8 @@ class Files:
         return _entry(DataFileContent.DATA, path, (len(rows), size), (spec_id, partition), metrics)
 
     def write_deletes(self, data: Any, rows: Numbers) -> Any:
-        """One file of position deletes, of these rows of `data`; sorted."""
+        """One file of position deletes, of these rows of `data`, which are sorted."""
         path = self.locations.new_data_location(f"{uuid.uuid4().hex}-deletes.parquet")
-        rows = np.sort(rows)
         column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int8)), pa.array([data.file_path]))
         table = pa.table([column.cast(pa.string()), pa.array(rows)], schema=DELETES)
         size = self._put(path, table, ["file_path"])

@@ -18,7 +18,7 @@ Terms = Sequence[tuple[str, str]]
 
 
 def opened(target: KeyedTable, name: str, extra: pa.Schema | None = None) -> Shape:
-    """The newest state of the table of this name, made where there is none. Raises TerminalSinkError for another's table."""
+    """The newest state of the table, made where there is none. Raises TerminalSinkError for another's table."""
     if not target.refresh():
         empty = empty_shape(name, extra)
         target.catalog.create(target.name, empty.schema, empty.properties())
@@ -36,7 +36,7 @@ def opened(target: KeyedTable, name: str, extra: pa.Schema | None = None) -> Sha
 
 
 def wanted(target: KeyedTable, table: Table, parts: Sequence[Table]) -> Table | None:
-    """The table that holds what it has and all `parts`; None where nothing is wanted. Raises IncompatibleSchemaError."""
+    """The table that holds what it has and all `parts`; None for no columns. Raises IncompatibleSchemaError."""
     assert target.shape is not None
     old = target.shape.table
     if not (parts or len(table.columns)):
@@ -46,8 +46,8 @@ def wanted(target: KeyedTable, table: Table, parts: Sequence[Table]) -> Table | 
     check_columns(found)
     if target.shape.ids and old.key != table.key:
         raise IncompatibleSchemaError(
-            f"table {table.name}: its key in {target.catalog.place} is ({', '.join(old.key)}) and that of the stream is "
-            f"({', '.join(table.key)}); write to a new table, or set `key` in the job file"
+            f"table {table.name}: its key in {target.catalog.place} is ({', '.join(old.key)}) and that of the stream "
+            f"is ({', '.join(table.key)}); write to a new table, or set `key` in the job file"
         )
     return found
 

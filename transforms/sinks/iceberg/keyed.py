@@ -2,9 +2,10 @@
 
 Rows are found by key columns only. Keys of a data file are read when the file may hold one that is looked for (its
 bounds, its partition), and then stay in an index, which follows the commits made here; after another writer's commit
-the files that it changed are read again. Where the index would grow beyond its share of memory, keys are read each time.
+the files that it changed are read again. Where the index would outgrow its share of memory, keys are read each time.
 """
 
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,16 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ....schemas.change import POSITION
 from .bounds import decoded
 from .catalog import IcebergCatalog
 from .columns import Shape, read_shape
 from .digests import Digests, digest
 from .files import Files, Numbers
-from .layout import EMPTY, Layout, Live, Numbering, read_layout
+from .layout import Layout, Live, Numbering, read_layout, united
 from .partitions import internal, transformed
 from .row_index import ROW_BITS, RowIndex, places
-from .snapshots import Change, Producer
+from .snapshots import COMMIT, Change, Producer
 
 BYTES_A_ROW: Final = 40
 MERGED_DELETES: Final = 2
@@ -203,11 +203,11 @@ class KeyedTable:
         return newer
 
     def kill(self, file: Live, rows: Numbers, change: Change) -> None:
-        """Delete these rows of a file; older deletes that are not much larger are merged in, a file without rows goes."""
+        """Delete these rows of a file. Older deletes that are not much larger are merged in; an empty file goes."""
         if not len(rows):
             return
         if len(rows) + file.dead >= file.rows:
-            whole = np.unique(np.concatenate([rows, file.dead_rows(self.files)]))
+            whole = united([rows, file.dead_rows(self.files)], file.rows)
             if len(whole) == file.rows:
                 self.drop(file, change)
                 return
@@ -218,7 +218,10 @@ class KeyedTable:
             parts.append(part.of(file.path, self.files))
             merged += part.count
             change.removed.add(part.path)
-        change.deletes.append(self.files.write_deletes(file.data, np.unique(np.concatenate(parts))))
+        whole = united(parts, file.rows)
+        made = self.files.write_deletes(file.data, whole)
+        self.layout.written[made.file_path] = {file.path: whole}
+        change.deletes.append(made)
 
     def drop(self, file: Live, change: Change) -> None:
         """Remove a whole data file with the deletes that are its own."""
@@ -226,7 +229,13 @@ class KeyedTable:
         change.removed |= {part.path for part in file.deletes if part.target is not None}
 
     def commit(self, change: Change, commit: str) -> None:
-        """Commit on top of the layout that was read. Raises Conflict and whatever the catalog raises."""
+        """Commit on top of the layout that was read. Raises Conflict and whatever the catalog raises.
+
+        `commit` is an id that a snapshot's summary or a property has, so that a lost answer can be told from a failure;
+        where it is empty, one is made.
+        """
+        commit = commit or uuid.uuid4().hex
+        change.summary.setdefault(COMMIT, commit)
         producer = Producer(self.table, self.layout, self.numbering)
         produced = producer.produce(change)
         table = self.catalog.commit(self.table, produced, commit)
@@ -262,6 +271,3 @@ def _comparable(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_time64(column.type) or pa.types.is_timestamp(column.type):
         return column.cast(pa.int64())
     return column.cast(kind)
-
-
-__all__ = ["EMPTY", "POSITION", "Found", "KeyedTable"]

@@ -10,8 +10,15 @@ from ....schemas.errors import TerminalSinkError
 from .files import PATH_ID, Files, Numbers
 from .library import DataFileContent, FileFormat, ManifestContent, ManifestEntryStatus
 
-
 EMPTY: Final = np.empty(0, np.int64)
+
+
+def united(parts: Iterable[Numbers], rows: int) -> Numbers:
+    """The row numbers, below `rows`, that are in any of the parts; sorted, each once."""
+    mask = np.zeros(rows, np.bool_)
+    for part in parts:
+        mask[part] = True
+    return np.flatnonzero(mask)
 
 
 @dataclass(eq=False, slots=True)
@@ -66,19 +73,22 @@ class Live:
 
     def dead_rows(self, files: Files) -> Numbers:
         """The deleted rows, sorted, each once."""
-        parts = [part.of(self.path, files) for part in self.deletes]
-        return np.unique(np.concatenate(parts)) if parts else EMPTY
+        return united([part.of(self.path, files) for part in self.deletes], self.rows) if self.deletes else EMPTY
 
 
 @dataclass(slots=True)
 class Layout:
-    """Files by path, and by manifest the entries that are alive. `snapshot_id` is None before the first snapshot."""
+    """Files by path, and by manifest the entries that are alive. `snapshot_id` is None before the first snapshot.
+
+    `written` holds the rows of delete files that are about to be committed on top of it.
+    """
 
     snapshot_id: int | None = None
     files: dict[str, Live] = field(default_factory=dict)
     deletes: dict[str, Deletes] = field(default_factory=dict)
     manifests: dict[str, Any] = field(default_factory=dict)
     entries: dict[str, list[Any]] = field(default_factory=dict)
+    written: dict[str, dict[str, Numbers]] = field(default_factory=dict)
 
     @property
     def numbers(self) -> dict[int, Live]:
@@ -149,7 +159,7 @@ def _attach(layout: Layout, entry: Any, manifest: str, before: Layout, files: Fi
     lower, upper = ((bounds or {}).get(PATH_ID) for bounds in (data.lower_bounds, data.upper_bounds))
     target = lower.decode() if lower is not None and lower == upper else None
     known = before.deletes.get(data.file_path)
-    made = Deletes(entry, manifest, target, known.rows if known else None)
+    made = Deletes(entry, manifest, target, known.rows if known else before.written.pop(data.file_path, None))
     layout.deletes[data.file_path] = made
     for name in [target] if target is not None else _spanned(made, files):
         if name in layout.files:

@@ -14,6 +14,7 @@ from ..storage import in_iceberg, stored
 from .columns import Shape
 from .files import Files, Numbers
 from .keyed import Found, KeyedTable
+from .layout import Live
 from .partitions import split
 
 FILE_BYTES: Final = 512 << 20
@@ -42,7 +43,7 @@ def key_arrays(rows: pa.Table, table: Table) -> list[pa.Array]:
 
 
 def fill(table: KeyedTable, delta: pa.Table, found: Found, partial: Mask, floor: bytes | None) -> pa.Table:
-    """The delta with the unavailable values of the `partial` rows taken from the rows found; NULL at or below `floor`."""
+    """The delta with unavailable values of the `partial` rows taken from the rows found; NULL at or below `floor`."""
     assert table.shape is not None
     masks = _unavailable(delta, partial, table.shape.table)
     if not masks:
@@ -112,12 +113,18 @@ def _file(shape: Shape, rows: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(cast, schema=target)
 
 
-def read_all(table: KeyedTable, shape: Shape, names: Sequence[str]) -> Iterator[pa.Table]:
-    """The live rows of each data file, with these columns, of stored types and the stream's names."""
+def read_all(
+    table: KeyedTable, shape: Shape, names: Sequence[str], group: Sequence[Live] | None = None
+) -> Iterator[pa.Table]:
+    """The live rows of each data file, of these or all, with these columns: stored types, the stream's names.
+
+    Millrace's own columns go by their names in the table.
+    """
     known = shape.table.columns.names
-    ids = [shape.position_id if name == POSITION else shape.ids[known.index(name)] for name in names]
+    own = {field.name: field.field_id for field in shape.schema.fields if field.field_id not in shape.ids}
+    ids = [own[name] if name in own else shape.ids[known.index(name)] for name in names]
     fields, files = table.fields(ids), table.files
-    for file in table.layout.files.values():
+    for file in table.layout.files.values() if group is None else group:
         yield without(files.read(file.path, fields), file.dead_rows(files)).rename_columns(list(names))
 
 

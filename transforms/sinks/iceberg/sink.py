@@ -1,16 +1,18 @@
 """Apache Iceberg: tables of one namespace, in any catalog and any object store that pyiceberg opens."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
 
 from ....schemas.change import POSITION, POSITION_TYPE, PREFIX
-from ....schemas.errors import JobError, TableError, TransientSinkError
+from ....schemas.errors import JobError, SinkError, TableError, TransientSinkError
 from ....schemas.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.table import Table, check_name
 from .. import Staged
-from ..options import read_retention
+from ..options import read_retention, read_size
 from ..staging import Staging
 from . import ledger as ledgers
 from .attempt import Attempt
@@ -23,19 +25,23 @@ from .partitions import PartitionBy, check, terms
 from .rows import from_stored, read_all, to_stored
 from .snapshots import Change
 from .tombstones import Tombstones
+from .upkeep import Upkeep
 
+LOGGER: Final = logging.getLogger("millrace")
 ATTEMPTS: Final = 8
+SWEEP_EVERY: Final = 250
 STAGING: Final = "_millrace_staging"
 
 
 class IcebergSink:
     """Iceberg tables, format version 2, in the namespace `namespace`; `catalog` are pyiceberg's catalog properties.
 
-    A table has the stream's columns (types: see `storage`) and `_millrace_position`. A commit is one snapshot: data files
-    sorted by key, and position deletes of the rows that they replace. `partition_by` is for new tables (see `partitions`).
-    The ledger is in table properties of the same commit. Deletes are remembered for `tombstone_retention` in an Iceberg
-    table of their own, `_millrace_tombstones_<table>`, committed first: what a lost commit leaves there refuses only older
-    changes. `index_memory` bounds the index of keys that is kept between commits.
+    A table has the stream's columns (types: see `storage`) and `_millrace_position`. A commit is one snapshot: data
+    files sorted by key, and position deletes of the rows that they replace; the ledger is in table properties of the
+    same commit. `partition_by` is for new tables (see `partitions`). Deletes are remembered for `tombstone_retention`
+    in an Iceberg table of their own, `_millrace_tombstones_<table>`, committed first: what a lost commit leaves there
+    refuses only older changes. Maintenance is part of the commits (see `upkeep`); a snapshot of each while is kept for
+    `time_travel`. `index_memory` bounds the index of keys that is kept between commits.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class IcebergSink:
         *,
         partition_by: PartitionBy | None = None,
         tombstone_retention: str = "7d",
+        time_travel: str = "1d",
         index_memory: str = "512MB",
     ) -> None:
         if not isinstance(catalog, Mapping):
@@ -54,9 +61,11 @@ class IcebergSink:
         check(partition_by)
         self._partition_by = partition_by
         self._retention = read_retention(tombstone_retention)
-        self._memory = 512 << 20
+        self._upkeep = Upkeep(read_retention(time_travel, "time_travel"))
+        self._memory = read_size(index_memory, "index_memory")
         self._catalog = IcebergCatalog(str(namespace), catalog)
         self._open: dict[str, tuple[KeyedTable, Tombstones]] = {}
+        self._commits = Counter[str]()
         self._lazy_staging: Staging | None = None
 
     def stage(self, table: Table, delta: pa.RecordBatch) -> Staged:
@@ -73,6 +82,7 @@ class IcebergSink:
                 except Conflict:
                     continue
                 self._staging().taken(staged)
+                self._tend(table.name)
                 return accounts
         raise TransientSinkError(f"{self._catalog.place}.{table.name}: other writers were faster {ATTEMPTS} times")
 
@@ -97,6 +107,7 @@ class IcebergSink:
             return accounts
         change.properties |= changed | ledgers.commit_properties(commit.job, identity)
         change.summary = ledgers.summary(commit.job, identity, accounts)
+        change.expired = self._upkeep.expired(target.table)
         target.commit(change, identity)
         attempt.learn()
         return accounts
@@ -110,6 +121,37 @@ class IcebergSink:
             accounts = attempt.apply(to_stored(shape.table.columns, rows, shape), commit)
         attempt.write_deletes()
         return accounts
+
+    def _tend(self, name: str) -> None:
+        """What is due after a commit. The commit stands, whatever becomes of this."""
+        target, graves = self._opened(name)
+        self._commits[name] += 1
+        swept = self._commits[name] % SWEEP_EVERY == 0
+        try:
+            with self._catalog.errors():
+                for keyed, upkeep in ((target, self._upkeep), (graves.keyed, graves.tended(self._upkeep))):
+                    if keyed.table is not None and keyed.shape is not None:
+                        upkeep.step(keyed)
+                        if swept:
+                            upkeep.sweep(keyed)
+        except SinkError as error:
+            LOGGER.warning("table %s: its maintenance is put off: %s", name, error)
+
+    def maintain(self, table: str) -> dict[str, int]:
+        """Rewrite all small and worn files, merge manifests, expire snapshots and delete files that nothing needs.
+
+        What it did, by name. Raises TableError, TransientSinkError where other writers are always faster.
+        """
+        target, graves = self._opened(table)
+        found = Counter[str](rewritten=0, deleted=0)
+        with self._catalog.errors():
+            if not target.refresh() or target.shape is None:
+                raise TableError(f"{self._catalog.place} has no table {table!r} of Millrace")
+            for keyed, upkeep in ((target, self._upkeep), (graves.keyed, graves.tended(self._upkeep))):
+                if keyed.refresh():
+                    found["rewritten"] += upkeep.whole(keyed)
+                    found["deleted"] += upkeep.sweep(keyed)
+        return dict(found)
 
     def _opened(self, name: str) -> tuple[KeyedTable, Tombstones]:
         if name not in self._open:

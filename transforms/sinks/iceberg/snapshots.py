@@ -48,7 +48,8 @@ Group = tuple[Any, int]
 class Change:
     """What a snapshot does: files of rows and of deletes that it adds, paths that it removes, properties that it sets.
 
-    `shape` and `spec` are set where columns or partitions are new; `expired` are ids of snapshots to forget.
+    `shape` and `spec` are set where columns or partitions are new; `expired` are ids of snapshots to forget. With
+    `rewrite` no row changes; with `merge` all manifests are merged.
     """
 
     files: list[Any] = field(default_factory=list)
@@ -60,6 +61,7 @@ class Change:
     spec: Any = None
     expired: Sequence[int] = ()
     rewrite: bool = False
+    merge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class Producer:
         touched = {
             found.manifest for path in change.removed if (found := layout.files.get(path) or layout.deletes.get(path))
         }
+        touched |= set(kept) if change.merge else set()
         groups = {*added, *(_group(kept[path]) for path in touched)}
         made: dict[str, Any] = {}
         for group in sorted(groups, key=lambda one: (one[0].value, one[1])):

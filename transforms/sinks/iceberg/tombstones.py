@@ -18,6 +18,7 @@ from .keyed import KeyedTable
 from .names import catalog_name
 from .rows import write
 from .snapshots import Change
+from .upkeep import Upkeep
 
 PREFIX: Final = "_millrace_tombstones_"
 DELETED_AT: Final = pa.field("_millrace_deleted_at", pa.timestamp("us", "UTC"))
@@ -41,6 +42,10 @@ class Tombstones:
     def __init__(self, catalog: IcebergCatalog, table: str, memory: int, retention: timedelta) -> None:
         self.keyed = KeyedTable(catalog, PREFIX + catalog_name(table), memory)
         self._name, self._retention = PREFIX + table, retention
+
+    def tended(self, upkeep: Upkeep) -> Upkeep:
+        """The table's upkeep, by which rewritten files lose what is too old."""
+        return Upkeep(upkeep.time_travel, (DELETED_AT.name, self._limit()))
 
     def find(self, shape: Shape, delta: pa.Table, keys: list[pa.Array]) -> Buried:
         """Compare the delta's positions with those of its keys' tombstones that are not too old."""
