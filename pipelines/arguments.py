@@ -21,6 +21,7 @@ examples:
   millrace run job.yaml                until Ctrl-C
   millrace run job.yaml --runner PrismRunner    as a stream, one second behind
   millrace status job.yaml             how far is it, how far behind?
+  millrace compact job.yaml            maintenance of the target's tables
   millrace verify job.yaml             prove that the target equals the topics
   millrace render flink job.yaml -o k8s --storage s3://bucket/flink    for Kubernetes
   millrace dead-letters ls job.yaml    what could not be applied, and why
@@ -236,6 +237,7 @@ def _share(text: str) -> float:
 COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]] = {
     "demo": ("the whole story in a minute, with an embedded broker, ending in a proof", _demo),
     "run": ("keep the job's tables equal to its topics", _run),
+    "compact": ("rewrite small files of the target's tables and delete what nothing needs any more", _job_and_json),
     "verify": ("fold the topics up to the ledger's offsets and compare with the target, row by row", _job_and_json),
     "check": ("preflight: finds what would fail or lose data, and changes nothing", _job_and_json),
     "status": ("how far each topic is committed and how far behind, without a running job", _job_and_json),

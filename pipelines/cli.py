@@ -76,6 +76,15 @@ def _run(found: Namespace) -> int:
     return FAILED if summary.failed else GOOD
 
 
+def _compact(found: Namespace) -> int:
+    from .config import load_job
+    from .upkeep import maintain, upkeep_lines
+
+    done = maintain(load_job(found.job))
+    _answer(found, done, upkeep_lines(done))
+    return GOOD
+
+
 def _verify(found: Namespace) -> int:
     from .config import load_job
     from .verify import report_lines, verify_job
@@ -145,6 +154,7 @@ def _dead_letters(found: Namespace) -> int:
 ACTIONS: Final[dict[str, Callable[[Namespace], int]]] = {
     "demo": _demo,
     "run": _run,
+    "compact": _compact,
     "verify": _verify,
     "check": _check,
     "status": _status,

@@ -1,15 +1,20 @@
 """The job file's `target`: any sink of the registry, with the options that its constructor names."""
 
 import inspect
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from ..schemas.modes import Mode
+from ..schemas.secrets import Secret
 from ..transforms.sinks import SINKS, modes_of, sink_class
 from .entry import Entry
 from .job import Target
 
-PATHS: Final = ("path",)
+PATHS: Final = ("path", "staging")
+SQLITE: Final = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:)(.+)")
+WITH_PASSWORD: Final = re.compile(r"[\w+.-]+://[^/@]*:[^/]*@")
 
 
 def read_target(entry: Entry) -> Target:
@@ -35,7 +40,26 @@ def read_modes(entry: Entry, kind: str) -> tuple[Mode, ...]:
 
 def _option(entry: Entry) -> Any:
     value = entry.value()
+    if entry.path.rpartition(".")[2] == "catalog" and isinstance(value, dict):
+        return {name: _in_catalog(entry, name, value) for name in value}
     return located(entry, value) if entry.path.rpartition(".")[2] in PATHS and isinstance(value, str) else value
+
+
+def _in_catalog(entry: Entry, name: str, properties: Mapping[str, Any]) -> Any:
+    """A property of an Iceberg catalog: paths of SQLite files and of warehouses are relative to the job file.
+
+    A warehouse without a scheme is a path for a SQL catalog, or where it begins with a dot; for others it is a name.
+    """
+    value = properties[name]
+    if not isinstance(value, str):
+        return value
+    database = SQLITE.fullmatch(value) if name == "uri" else None
+    if database is not None:
+        return database[1] + located(entry, database[2])
+    if name == "uri" and WITH_PASSWORD.match(value):
+        return Secret(value)
+    path = value.startswith((".", "~")) or properties.get("type") == "sql"
+    return located(entry, value) if name == "warehouse" and path else value
 
 
 def located(entry: Entry, path: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -64,6 +64,17 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections. Staged rows that no commit took are removed."""
+
+
+@runtime_checkable
+class Maintained(Protocol):
+    """A sink whose tables need maintenance: it does some in its commits, and all of it when it is told."""
+
+    def maintain(self, table: str) -> Mapping[str, int]:
+        """Do all that is worth doing: what it did, by name (`rewritten` and `deleted` files).
+
+        No row changes, and nothing that a reader may be using is deleted. Raises TableError, SinkError.
+        """
 
 
 SINKS: Final[Mapping[str, str]] = {

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final
-from urllib.parse import unquote
 
 import pyarrow.fs as pafs
 
@@ -99,7 +98,18 @@ class IcebergCatalog:
     def local(self) -> str | None:
         """The warehouse's folder, where it is a local one."""
         path = self.warehouse.removeprefix("file://") if self.warehouse.startswith("file:///") else self.warehouse
-        return os.path.abspath(unquote(path)) if path and "://" not in path and not path.startswith("arn:") else None
+        return os.path.abspath(path) if path.startswith("/") or (path and "://" not in path and self._sql) else None
+
+    @property
+    def root(self) -> str | None:
+        """The warehouse as a URL; None where it is a name that the catalog knows."""
+        if "://" in self.warehouse and not self.local:
+            return self.warehouse.rstrip("/")
+        return f"file://{self.local}" if self.local else None
+
+    @property
+    def _sql(self) -> bool:
+        return self._properties.get("type", "") in ("sql", "in-memory")
 
     @property
     def _database(self) -> str | None:
@@ -109,7 +119,7 @@ class IcebergCatalog:
     @property
     def made(self) -> bool:
         """Whether there is a catalog at all: False for a SQLite file that is not there yet."""
-        return self._database is None or os.path.exists(self._database)
+        return not self._database or os.path.exists(self._database)
 
     def make_folders(self) -> None:
         """Make the folders of a local warehouse and of a SQLite file; those above them must exist."""
@@ -155,10 +165,7 @@ class IcebergCatalog:
         self.make_folders()
         with suppress(NamespaceAlreadyExistsError):
             self._catalog.create_namespace(self.namespace)
-        location = None
-        if "://" in self.warehouse or self.local:
-            root = self.warehouse.rstrip("/") if "://" in self.warehouse else f"file://{self.local}"
-            location = "/".join([root, *self.namespace, name])
+        location = "/".join([self.root, *self.namespace, name]) if self.root and self._sql else None
         try:
             return self._catalog.create_table(
                 (*self.namespace, name), schema, location=location, properties={**PROPERTIES, **properties}

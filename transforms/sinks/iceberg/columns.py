@@ -102,29 +102,32 @@ def empty_shape(name: str, extra: pa.Schema | None = None) -> Shape:
     return Shape(Table(name, (), pa.schema([])), (), Schema(*fields, schema_id=0))
 
 
-def grown(shape: Shape, table: Table, last_id: int) -> tuple[Shape, bool]:
+def grown(shape: Shape, table: Table, last: tuple[int, int]) -> tuple[Shape, bool]:
     """The shape with the columns of `table`, and whether the files have to be rewritten for it.
 
-    A new column, and a type that Iceberg promotes, need no rewriting. Any other new type is a new field id.
+    A new column, and a type that Iceberg promotes, need no rewriting. Any other new type is a new field id. `last` are
+    the largest field id and schema id ever given. A schema that is as it was keeps its id.
     """
-    fresh, ids, rewrite = count(last_id + 1), [], False
+    fresh, ids, rewrite = count(last[0] + 1), list[int](), False
     fields = {field.field_id: field for field in shape.schema.fields}
     known = dict(zip(shape.table.columns.names, shape.ids, strict=True))
     for field in table.columns:
         kind = stored(field.type, in_iceberg)
-        number = known.get(field.name)
-        old = None if number is None else shape.table.columns.field(field.name).type
+        number = known.get(field.name, 0)
+        old = shape.table.columns.field(field.name).type if number else None
         if old is not None and _kept(old, field.type):
             fields[number] = fields[number].model_copy(update={"field_type": _same_ids(fields[number], kind)})
         else:
-            rewrite |= number is not None
+            rewrite |= number > 0
             held = fields.pop(number, None)
-            number = next(fresh)
+            number = int(next(fresh))
             name = field.name if held is None else held.name
             fields[number] = NestedField(number, name, iceberg_type(kind, fresh), required=False)
         ids.append(number)
     order = [*ids, *(number for number in fields if number not in ids)]
-    schema = Schema(*(fields[number] for number in order), schema_id=shape.schema.schema_id + 1)
+    made = [fields[number] for number in order]
+    same = made == list(shape.schema.fields)
+    schema = shape.schema if same else Schema(*made, schema_id=last[1] + 1)
     return Shape(table, tuple(ids), schema), rewrite
 
 

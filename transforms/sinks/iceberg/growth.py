@@ -61,7 +61,9 @@ def fit(target: KeyedTable, table: Table, terms: Terms, change: Change) -> Shape
     old = target.shape
     if old.ids and old.table.columns.equals(table.columns):
         return old
-    shape, rewrite = grown(old, table, target.table.metadata.last_column_id)
+    metadata = target.table.metadata
+    last = metadata.last_column_id, max(schema.schema_id for schema in metadata.schemas)
+    shape, rewrite = grown(old, table, last)
     if rewrite and target.layout.files:
         _check_partitions(target, shape)
         _rewrite(target, shape)

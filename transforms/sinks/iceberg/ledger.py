@@ -52,10 +52,10 @@ def ledger_properties(
         source: Entry(entry[0], Account(source.topic, source.partition, 0, 0), entry[1])
         for source, entry in held.items()
     }
-    for source, entry in advanced(table, commit, settled, before).items():
-        if entry.next is not None:
+    for source, after in advanced(table, commit, settled, before).items():
+        if after.next is not None:
             parts = topics.setdefault(source.topic, {}).setdefault("partitions", {})
-            parts[str(source.partition)] = [entry.next, entry.next if entry.start is None else entry.start]
+            parts[str(source.partition)] = [after.next, after.next if after.start is None else after.start]
     for topic, number in commit.topic_ids.items():
         topics.setdefault(topic, {})["id"] = number
     name = LEDGER + quote(commit.job, safe="")

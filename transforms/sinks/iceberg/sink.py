@@ -41,7 +41,8 @@ class IcebergSink:
     same commit. `partition_by` is for new tables (see `partitions`). Deletes are remembered for `tombstone_retention`
     in an Iceberg table of their own, `_millrace_tombstones_<table>`, committed first: what a lost commit leaves there
     refuses only older changes. Maintenance is part of the commits (see `upkeep`); a snapshot of each while is kept for
-    `time_travel`. `index_memory` bounds the index of keys that is kept between commits.
+    `time_travel`. `index_memory` bounds the index of keys that is kept between commits. Rows are staged in `staging`, a
+    folder or a URL that every worker reaches; that is the warehouse unless it is named.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class IcebergSink:
         partition_by: PartitionBy | None = None,
         tombstone_retention: str = "7d",
         time_travel: str = "1d",
+        staging: str | None = None,
         index_memory: str = "512MB",
     ) -> None:
         if not isinstance(catalog, Mapping):
@@ -65,11 +67,12 @@ class IcebergSink:
         self._memory = read_size(index_memory, "index_memory")
         self._catalog = IcebergCatalog(str(namespace), catalog)
         self._open: dict[str, tuple[KeyedTable, Tombstones]] = {}
+        self._stage_in = staging
         self._commits = Counter[str]()
         self._lazy_staging: Staging | None = None
 
     def stage(self, table: Table, delta: pa.RecordBatch) -> Staged:
-        """Write the rows into an Arrow file in the warehouse's folder `_millrace_staging`. Raises TerminalSinkError."""
+        """Write the rows into an Arrow file in `_millrace_staging` below `staging`. Raises TerminalSinkError."""
         with self._catalog.errors():
             return self._staging().put(table, delta)
 
@@ -208,9 +211,11 @@ class IcebergSink:
     def _staging(self) -> Staging:
         if self._lazy_staging is None:
             self._catalog.make_folders()
-            root = self._catalog.warehouse if "://" in self._catalog.warehouse else self._catalog.local
+            root = self._stage_in or self._catalog.root
             if root is None:
-                raise JobError("target.catalog: needs `warehouse`, a folder or a URL where rows are staged")
+                raise JobError(
+                    "target.staging: is needed where the catalog has no `warehouse` that is a folder or a URL"
+                )
             files, path = self._catalog.file_system(root)
             self._lazy_staging = Staging(files, f"{path.rstrip('/')}/{STAGING}")
         return self._lazy_staging

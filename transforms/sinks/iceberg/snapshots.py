@@ -121,8 +121,9 @@ class Producer:
     def _updates(self, change: Change, snapshot: Any) -> tuple[Any, ...]:
         updates: list[Any] = []
         if change.shape is not None:
-            updates += [AddSchemaUpdate(schema=change.shape.schema), SetCurrentSchemaUpdate(schema_id=-1)]
             change.properties |= change.shape.properties()
+            if change.shape.schema.schema_id != self._metadata.current_schema_id:
+                updates += [AddSchemaUpdate(schema=change.shape.schema), SetCurrentSchemaUpdate(schema_id=-1)]
         if change.spec is not None:
             updates += [AddPartitionSpecUpdate(spec=change.spec), SetDefaultSpecUpdate(spec_id=-1)]
         if change.properties:
@@ -168,8 +169,8 @@ class Producer:
             manifest = self._write(group, (schema, specs[group[1]]), (added.get(group, []), stay, gone))
             made[manifest.manifest_path] = manifest
             entries[manifest.manifest_path] = [*added.get(group, []), *stay]
-        for found in added.values():
-            for entry in found:
+        for fresh in added.values():
+            for entry in fresh:
                 entry.sequence_number = entry.file_sequence_number = self._sequence
         return {**made, **kept}, entries
 

@@ -6,8 +6,8 @@ size. So a row is rewritten a number of times that grows with the logarithm of t
 files of each size to look at.
 
 Snapshots are expired by the commits too: the newest stay, and behind them one for each 64th of `time_travel`. No file
-is deleted by that. What no snapshot needs any more, and what failed commits left, is deleted when it is old: a file that
-a reader of an expired snapshot may be reading is younger.
+is deleted by that. What no snapshot needs any more, and what failed commits left, is deleted when it is old: a file
+that a reader of an expired snapshot may be reading is younger.
 """
 
 from collections.abc import Iterable, Sequence
