@@ -3,7 +3,7 @@
 `crash_driver.py FOLDER TARGET TOPIC steps` kills before each I/O step: a line of the sinks, the dead letters or the
 commit that calls something that opens, writes, commits or removes, as it is reached for the first time. `... times`
 kills after sixteenths of a run. A Postgres target's database, which the file `postgres` in the folder names, is copied
-for each kill; as that takes its time, only every second step is killed at.
+for each kill; as that takes its time, only every second step is killed at, and of Iceberg's many every fourth.
 
 Prints one JSON line a kill: {"killed": where, "rows": the table after the second run}.
 """
@@ -26,11 +26,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import postgres_server
 import psycopg
 from jobs import rows, run_once
+from pyiceberg.catalog import load_catalog
+
+from millrace.transforms.sinks.iceberg.names import catalog_name
 
 STEP = re.compile(
     r"\b(execute|run|run_each|changed|copy_in|rename|fsync|unlink|mkdir|commit|merge|connect|close|settle|put|taken|prune|truncate)\("
     r"|\b(write|open|delete|create|append|stage|save)\w*\("
 )
+STRIDES = {"postgres": 2, "iceberg": 4}
 WRITING = ("/transforms/sinks/", "/transforms/dead_letters.py", "/transforms/apply.py")
 KEPT = ("job.yaml", "contracts", "out.duckdb", "out.duckdb.wal", "out.duckdb.staging", "lake", "dead_letters")
 
@@ -99,6 +103,10 @@ def table(folder: Path, target: str, topic: str) -> list[Any]:
         with psycopg.connect(json.loads((folder / "postgres").read_text())["dsn"]) as con:
             found = con.execute(f'SELECT id, name, count FROM public."{topic}"'.encode()).fetchall()
         return sorted(found, key=repr)
+    if target == "iceberg":
+        catalog = load_catalog("default", type="sql", uri=f"sqlite:///{folder / 'lake' / 'catalog.db'}")
+        held = catalog.load_table(("shop", catalog_name(topic))).scan(selected_fields=("id", "name", "count"))
+        return sorted((tuple(row.values()) for row in held.to_arrow().to_pylist()), key=repr)
     from deltalake import DeltaTable
 
     found = DeltaTable(str(folder / "lake" / topic)).to_pyarrow_table().select(["id", "name", "count"])
@@ -126,7 +134,7 @@ def main() -> None:
     whole = time.monotonic() - started
     kills: list[dict[str, Any]] = [{"after": whole * part / 16} for part in range(1, 16)]
     if how == "steps":
-        numbers = range(1, len(lines) + 1, 2 if target == "postgres" else 1)
+        numbers = range(1, len(lines) + 1, STRIDES.get(target, 1))
         kills = [{"fatal": number} for number in numbers]
     for number, kill in enumerate(kills):
         folder = clone(source, source / f"kill{number}")

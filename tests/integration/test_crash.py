@@ -9,7 +9,12 @@ import postgres_server
 import pytest
 from jobs import event, key, send, write_job
 
-TARGETS = {"duckdb": "{type: duckdb, path: out.duckdb}", "delta": "{type: delta, path: lake}"}
+ICEBERG = "{type: sql, uri: 'sqlite:///lake/catalog.db', warehouse: ./lake}"
+TARGETS = {
+    "duckdb": "{type: duckdb, path: out.duckdb}",
+    "delta": "{type: delta, path: lake}",
+    "iceberg": f"{{type: iceberg, namespace: shop, catalog: {ICEBERG}}}",
+}
 
 
 def changes():
@@ -37,7 +42,11 @@ def kills(folder, target, topic, how):
 
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize(
-    ("target", "how"), [*((target, how) for target in TARGETS for how in ("steps", "times")), ("postgres", "steps")]
+    ("target", "how"),
+    [
+        *((target, how) for target in ("duckdb", "delta") for how in ("steps", "times")),
+        *((target, "steps") for target in ("postgres", "iceberg")),
+    ],
 )
 def test_kill_then_run_again_gives_the_oracles_table(target, how, embedded_broker, topic_name, tmp_path):
     topic = topic_name("crash")

@@ -1,6 +1,8 @@
 """Delta Lake: each table a folder, on a local disk or in any object store that deltalake opens."""
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -33,6 +35,7 @@ from .guard import Match, Verdict, chosen, judge
 from .options import read_retention
 from .staging import Staging
 
+LOGGER: Final = logging.getLogger("millrace")
 ATTEMPTS: Final = 5
 COMPACT_FILES: Final = 32
 TOMBSTONES: Final = "_millrace_tombstones"
@@ -58,6 +61,7 @@ class DeltaSink:
         path = unquote(path.removeprefix("file://")) if path.startswith("file:///") else path
         self._local = "://" not in path
         self._root = os.path.abspath(path) if self._local else path.rstrip("/")
+        self._commits = Counter[str]()
         self._lazy_staging: Staging | None = None
 
     def stage(self, table: Table, delta: pa.RecordBatch) -> Staged:
@@ -74,8 +78,29 @@ class DeltaSink:
                 except Conflict:
                     continue
                 self._staging().taken(staged)
+                self._tend(table.name)
                 return accounts
         raise TransientSinkError(f"{self._uri(table.name)}: other writers were faster {ATTEMPTS} times")
+
+    def _tend(self, table: str) -> None:
+        """Maintenance after each `COMPACT_FILES` commits. These stand, whatever becomes of it."""
+        self._commits[table] += 1
+        if self._commits[table] % COMPACT_FILES:
+            return
+        target = delta_lake.open_table(self._uri(table), self._options)
+        try:
+            if target is not None:
+                delta_lake.maintain(target)
+        except (Conflict, DeltaError, OSError) as error:
+            LOGGER.warning("table %s: its maintenance is put off: %s", table, _line(error))
+
+    def maintain(self, table: str) -> dict[str, int]:
+        """Merge small files and delete those that are older than the table's retention (a week) and not needed."""
+        with self._errors():
+            target = delta_lake.open_table(self._uri(table), self._options)
+            if target is None:
+                raise TableError(f"{self._root} has no table {table!r} of Millrace")
+            return delta_lake.maintain(target)
 
     def _attempt(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
         target, known = self._grown(table, staged)

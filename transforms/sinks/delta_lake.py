@@ -118,6 +118,13 @@ def merge(target: DeltaTable, key: Sequence[str], rows: pa.Table, entry: "Ledger
         record(target, entry)
 
 
+def maintain(target: DeltaTable) -> dict[str, int]:
+    """Merge small files, and delete those that no version of the table's retention needs; how many of each."""
+    merged = target.optimize.compact(commit_properties=_properties())
+    deleted = target.vacuum(dry_run=False, commit_properties=_properties())
+    return {"rewritten": int(merged["numFilesRemoved"]), "deleted": len(deleted)}
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """What a commit adds to the ledger: `transactions` by identifier, a TRUNCATE that is new, the accounts as JSON."""

@@ -46,7 +46,7 @@ LOOKS: Final = (0.0, 0.5, 2.0, 5.0)
 REFUSED: Final = (UnauthorizedError, ForbiddenError, OAuthError, AuthorizationExpiredError)
 BROKEN: Final = (RESTError, OSError, *DATABASE_ERRORS, BotoCoreError, ClientError, TException, WaitingForLockException)
 NETWORK: Final = re.compile(r"NETWORK_CONNECTION|curlCode|[Tt]imed? ?out|SLOW_DOWN|INTERNAL_FAILURE|[Cc]onnection")
-SQLITE: Final = re.compile(r"sqlite(?:\+\w+)?:///")
+SQLITE: Final = re.compile(r"sqlite(?:\+\w+)?:///(?!:memory:)")
 LASTING_CODES: Final = (
     "AccessDenied",
     "InvalidAccessKeyId",

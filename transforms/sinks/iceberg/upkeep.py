@@ -28,6 +28,7 @@ TARGET_BYTES: Final = 128 << 20
 SMALLEST: Final = 64 << 10
 FAN: Final = 8
 WORN: Final = 0.4
+WORN_ROWS: Final = 5_000
 KEPT: Final = 20
 SLOTS: Final = 64
 EXPIRED_AT_ONCE: Final = 8
@@ -123,7 +124,7 @@ def due(files: Iterable[Live]) -> list[Live]:
     for file in files:
         groups.setdefault((file.data.spec_id, repr(file.data.partition)), []).append(file)
     for group in groups.values():
-        worn = [file for file in group if file.dead > WORN * file.rows]
+        worn = [file for file in group if file.dead > max(WORN_ROWS, WORN * file.rows)]
         if worn:
             return _filled(worn)
         tiers: dict[int, list[Live]] = {}
