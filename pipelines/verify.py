@@ -39,7 +39,8 @@ def _proof(job: Job, sink: Sink, route: Route) -> Proof:
         truncate=route.on_truncate is OnTruncate.APPLY,
         framing=job.format.framing,
     )
-    return Proof(route.table, ledger.next, rules, ledger.start, route.key or (), mode=route.mode)
+    late = job.window.by == "event"
+    return Proof(route.table, ledger.next, rules, ledger.start, route.key or (), mode=route.mode, late=late)
 
 
 def report_lines(reports: Sequence[Report]) -> list[str]:

@@ -7,7 +7,8 @@ So each commit puts the line right around its own changes, and late ones find th
 A version's row is guarded by its end: `_millrace_position` is zero while the version is current, else the complement of
 the position that ended it. The later the news of an earlier end, the larger; a replay says nothing larger. A delete
 that ends a version leaves no row: the version's end is its position. One that ends none, because no version stands
-before it, is a row with `_millrace_deleted`, so that a late upsert finds its end.
+before it, is a row with `_millrace_deleted`, so that a late upsert finds its end; its guard is the position before it
+(zero where there is none), which late changes can only bring nearer. Once a version stands there, the row goes.
 """
 
 from collections import Counter
@@ -18,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .change import CHANGE_FIELDS, OP, POSITION, SOURCE, UNAVAILABLE, UNAVAILABLE_TYPE, UPSERT, names_by_row
+from .change import CHANGE_FIELDS, DELETE, OP, POSITION, SOURCE, UNAVAILABLE, UNAVAILABLE_TYPE, UPSERT, names_by_row
 from .key import number_keys
 from .modes import DELETED, IS_CURRENT, MODE_COLUMNS, MOMENT, VALID_FROM, VALID_TO, VERSION
 from .position import from_hexadecimal, pack_words, to_hexadecimal, unpack
@@ -168,8 +169,8 @@ def written(table: Table, rows: pa.RecordBatch, held: pa.Table, line: Line) -> W
     corrected = stored & line.upsert
     at, before = np.flatnonzero(corrected), unpack(held.column(POSITION).combine_chunks())
     corrected[at] = (guards[at] != before[line.held[at]]).any(axis=1)
-    lone = ~line.upsert & ~stored & ~after_version
-    chosen = np.flatnonzero(line.upsert & ~stored | corrected | lone)
+    moved = ~line.upsert & (stored == after_version)
+    chosen = np.flatnonzero(line.upsert & ~stored | corrected | moved)
     sources = np.asarray(rows.column(SOURCE))
     ended = mine & ~line.known & ~line.upsert & after_version
     return Written(
@@ -186,8 +187,10 @@ def _counted(sources: NDArray[np.int32]) -> Counter[int]:
 
 def _guards(line: Line) -> NDArray[np.uint64]:
     ended = line.upsert & (line.next >= 0)
+    behind = ~line.upsert & (line.before >= 0)
     guards = np.zeros_like(line.words)
     guards[ended] = ~line.words[line.next[ended]]
+    guards[behind] = line.words[line.before[behind]]
     return guards
 
 
@@ -204,6 +207,7 @@ def _batch(
     columns = {name: rows.column(name).take(taken) for name in values}
     for name in stream_key(table):
         columns[name] = _joined(rows, held, name).take(pa.array(line.keys[chosen]))
+    gone = ~upsert & (line.held[chosen] >= 0)
     kept, counts = upsert & ~told, (row >= 0) & ~line.known[chosen]
     sources = np.asarray(rows.column(SOURCE))
     columns |= {
@@ -212,7 +216,7 @@ def _batch(
         VALID_TO: _moments(np.where(upsert, ends, line.time[chosen])),
         IS_CURRENT: pa.array(upsert & (following < 0)),
         DELETED: pa.array(~upsert),
-        OP: pa.array(np.full(len(chosen), UPSERT, np.int8)),
+        OP: pa.array(np.where(gone, DELETE, UPSERT).astype(np.int8)),
         POSITION: pack_words(guards),
         SOURCE: pa.array(np.where(counts, sources[np.maximum(row, 0)], -1).astype(np.int32)),
         UNAVAILABLE: names_by_row(dict.fromkeys(values, kept) if kept.any() else {}, len(chosen)),

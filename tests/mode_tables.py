@@ -94,12 +94,15 @@ class Versions:
         return new
 
     def rows(self) -> list[tuple]:
-        """(id, v, version, from, to, current) of each version, sorted."""
+        """(id, v, version, from, to, current, deleted) of each version and of each delete behind none, sorted."""
         found = []
         for key, line in self.seen.items():
             ordered = sorted(line)
-            for at, end in zip(ordered, [*ordered[1:], None], strict=True):
+            for before, at, end in zip([None, *ordered[:-1]], ordered, [*ordered[1:], None], strict=True):
+                version = (position(at).hex(), moment(at))
                 if not line[at].op:
                     to = None if end is None else moment(end)
-                    found.append((key, line[at].row["v"], position(at).hex(), moment(at), to, end is None))
+                    found.append((key, line[at].row["v"], *version, to, end is None, False))
+                elif before is None or line[before].op:
+                    found.append((key, None, *version, moment(at), False, True))
         return sorted(found, key=repr)

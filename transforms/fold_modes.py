@@ -4,11 +4,15 @@ As `fold`, of which it shares the reading of messages; every event is kept, so t
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ..schemas import modes
+from ..schemas.change import POSITION
 from ..schemas.modes import Mode
 from .canonical import SECOND, Moment
 from .fold import Event, Fold, Key, Message, Position, Rules, plain_row
@@ -21,9 +25,23 @@ LATEST: Final = 253_402_300_799_999
 Row = dict[str, Any]
 
 
-def fold_of(mode: Mode, rules: Rules) -> Fold:
-    """An empty oracle for a table of this mode."""
+def fold_of(mode: Mode, rules: Rules, late: bool = False) -> Fold:
+    """An empty oracle for a table of this mode; `late`: changes may have been committed in another order."""
+    if mode is Mode.SOFT_DELETE:
+        return SoftFold(rules, marks_only=late)
     return _FOLDS[mode](rules)
+
+
+def marks_only(batches: Iterator[pa.RecordBatch], key: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Rows of a table of soft deletes, of the deleted ones only their key and marks: see `SoftFold`."""
+    kept = {*key, *modes.NAMES[Mode.SOFT_DELETE], POSITION}
+    for batch in batches:
+        live = pc.invert(batch.column(modes.DELETED).fill_null(False))
+        columns = [
+            column if name in kept else pc.if_else(live, column, pa.scalar(None, column.type))
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        ]
+        yield pa.RecordBatch.from_arrays(columns, schema=pa.schema([part.with_nullable(True) for part in batch.schema]))
 
 
 @dataclass(slots=True)
@@ -51,7 +69,13 @@ class _EveryEvent(Fold):
 
 @dataclass(slots=True)
 class SoftFold(_EveryEvent):
-    """A deleted row is the last one of its key, marked."""
+    """A deleted row is the last one of its key, marked.
+
+    With `marks_only` it is its key and the marks: an upsert that is committed behind a delete that follows it in the
+    source is refused there, so the row keeps the values that it had.
+    """
+
+    marks_only: bool = False
 
     def _row(self, events: list[Event]) -> Row | None:
         last = events[-1]
@@ -59,7 +83,7 @@ class SoftFold(_EveryEvent):
             marks = {modes.DELETED: False, modes.DELETED_AT: None}
             return {**(Fold._row(self, events) or {}), **marks}
         lived = next((at for at in range(len(events) - 1, -1, -1) if events[at].row is not None), None)
-        row = None if lived is None else Fold._row(self, events[: lived + 1])
+        row = None if lived is None or self.marks_only else Fold._row(self, events[: lived + 1])
         return {**(row or {}), modes.DELETED: True, modes.DELETED_AT: _moment(last.timestamp)}
 
     def rows(self) -> Iterator[tuple[Key, Position, Row | None]]:
@@ -163,7 +187,6 @@ class VersionFold(_EveryEvent):
 
 _FOLDS: Final[Mapping[Mode, type[Fold]]] = {
     Mode.MIRROR: Fold,
-    Mode.SOFT_DELETE: SoftFold,
     Mode.APPEND: LogFold,
     Mode.SCD2: VersionFold,
 }

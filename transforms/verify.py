@@ -17,7 +17,7 @@ from ..schemas.ledger import OffsetRange, TopicPartition
 from ..schemas.modes import Mode
 from .compare import Report, compare
 from .fold import Message, Rules
-from .fold_modes import fold_of
+from .fold_modes import fold_of, marks_only
 from .sinks import Sink
 from .sources.settings import KafkaSettings
 
@@ -31,7 +31,8 @@ RECORDS: Final = 10_000
 class Proof:
     """What to prove: that `table` holds what the messages from `starts` to `stops` fold to.
 
-    Both are the ledger's; a partition without a start is read from its beginning.
+    Both are the ledger's; a partition without a start is read from its beginning. `late`: windows may have been
+    committed in another order than the source's, as those by event time are.
     """
 
     table: str
@@ -41,6 +42,7 @@ class Proof:
     key: tuple[str, ...] = ()
     examples: int = 5
     mode: Mode = Mode.MIRROR
+    late: bool = False
 
 
 def verify(kafka: KafkaSettings, sink: Sink, proof: Proof) -> Report:
@@ -50,10 +52,16 @@ def verify(kafka: KafkaSettings, sink: Sink, proof: Proof) -> Report:
     partition begins. Raises SourceError, LostOffsetsError where a partition ends before its stop, RegistryError.
     """
     ranges = first_to(kafka, proof.stops, proof.starts)
-    fold = fold_of(proof.mode, proof.rules)
+    fold = fold_of(proof.mode, proof.rules, proof.late)
     for message in messages(kafka, ranges):
         fold.add(message)
-    report = compare(proof.table, fold, lambda columns: _scan(sink, proof.table, columns), proof.key, proof.examples)
+    key = fold.key_names(proof.key)
+
+    def scan(columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        batches = _scan(sink, proof.table, columns)
+        return marks_only(batches, key) if proof.late and proof.mode is Mode.SOFT_DELETE else batches
+
+    report = compare(proof.table, fold, scan, proof.key, proof.examples)
     report.offsets = {str(part.source): (part.first, part.stop) for part in ranges}
     return report
 
