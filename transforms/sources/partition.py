@@ -51,6 +51,14 @@ class PartitionReader:
         """Whether the blocks given reach `stop`."""
         return self._stop is not None and self.next >= self._stop
 
+    @property
+    def at_end(self) -> bool:
+        """Whether the last answer of the broker held nothing behind the blocks given; false where there was none."""
+        if self._pooled is None:
+            return False
+        end = self._pooled.consumer.highwater(self._pooled.partition)
+        return end is not None and self.next >= end
+
     def read(self, wait: float) -> Block | None:
         """The next block, or None where nothing came within about `wait` seconds.
 

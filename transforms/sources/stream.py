@@ -231,9 +231,10 @@ class StreamReader(UnboundedReader):
         self._block = block
 
     def _rest(self, source: TopicPartition) -> None:
-        place = self._places[source]
-        idle = _now() // 1000 - IDLE_MS
-        if self._settings.by_event and (place.reached is None or place.reached < idle):
+        if not (self._settings.by_event and self._readers[source].at_end):
+            return
+        place, idle = self._places[source], _now() // 1000 - IDLE_MS
+        if place.reached is None or place.reached < idle:
             self._places[source] = Place(place.next, idle)
 
     def get_current(self) -> Block:

@@ -1,0 +1,135 @@
+"""Latency of a job that streams: from a change's own time in Kafka to the commit that made it visible in the target.
+
+The target is a Delta table, whose log holds the time and the offsets of every commit; the topic holds the time of
+every message. So each message's latency is known, and nothing has to ask the table while it is written.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import confluent_kafka
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace.schemas.block import Block
+from millrace.schemas.ledger import TopicPartition
+from millrace.schemas.records import split
+from millrace.transforms.sources.partition import PartitionReader
+from millrace.transforms.sources.pool import POOL
+from millrace.transforms.sources.settings import KafkaSettings
+
+from .workload import Workload, _chunks
+
+WARM_SECONDS: Final = 15
+TICK_SECONDS: Final = 0.02
+JOB: Final = """job: stream
+source: {{type: kafka, bootstrap_servers: '{servers}', topics: [{topic}]}}
+format: {{type: debezium, schemas: {contracts}}}
+tables: [{{from: {topic}, to: orders}}]
+window: {{every: 1s}}
+target: {{type: delta, path: {path}}}
+"""
+
+
+def send_steadily(servers: str, workload: Workload, rate: int) -> None:
+    """Produce the workload's changes at `rate` a second, a few milliseconds' worth at a time."""
+    producer = confluent_kafka.Producer({"bootstrap.servers": servers, "linger.ms": 5, "compression.type": "lz4"})
+    started, sent = time.monotonic(), 0
+    for keys, values, partitions in _chunks(workload):
+        for key, value, partition in zip(keys, values, partitions, strict=True):
+            if sent >= rate * (time.monotonic() - started):
+                producer.poll(0)
+                time.sleep(TICK_SECONDS)
+            producer.produce(workload.topic, value=value, key=key, partition=partition)
+            sent += 1
+    producer.flush()
+
+
+def run_beside(servers: str, folder: Path, workload: Workload, rate: int, options: Sequence[str]) -> dict[str, Any]:
+    """`millrace run` beside a steady producer; the latencies, and what the runner's processes took."""
+    folder.mkdir(parents=True)
+    file = folder / "job.yaml"
+    contracts = folder.parent / "contracts"
+    file.write_text(JOB.format(servers=servers, topic=workload.topic, contracts=contracts, path=folder / "lake"))
+    command = [sys.executable, "-m", "millrace.pipelines", "run", str(file), "--json", *options]
+    with (folder / "err").open("w") as err:
+        job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True)
+        try:
+            send_steadily(servers, workload, rate)
+            time.sleep(3)
+            job.send_signal(signal.SIGTERM)
+            out, _ = job.communicate(timeout=180)
+        finally:
+            job.kill()
+    if job.returncode:
+        raise RuntimeError((folder / "err").read_text())
+    if json.loads(out)["lag"]:
+        raise RuntimeError(f"not everything was committed: {out}")
+    return latencies(servers, folder / "lake" / "orders", workload)
+
+
+def latencies(servers: str, table: Path, workload: Workload) -> dict[str, Any]:
+    """p50 and p99 in seconds over all messages behind the first `WARM_SECONDS`."""
+    commits = sorted((table / "_delta_log").glob("*.json"))
+    spans: list[tuple[int, int, int, int]] = []
+    for file in commits:
+        for line in file.read_text().splitlines():
+            info = json.loads(line).get("commitInfo", {})
+            for account in json.loads(info.get("millrace", "{}")).get("accounts", ()):
+                if account["stop"] > account["first"] >= 0:
+                    spans.append((account["partition"], account["first"], account["stop"], info["timestamp"]))
+    late = []
+    for number in range(workload.partitions):
+        stamps = timestamps(servers, TopicPartition(workload.topic, number))
+        for partition, first, stop, at in spans:
+            if partition == number:
+                late.append(np.stack([stamps[first:stop], at - stamps[first:stop]]))
+    all_late = np.concatenate(late, axis=1)
+    if all_late.shape[1] != workload.changes:
+        raise RuntimeError(f"{all_late.shape[1]} changes are in commits, {workload.changes} were sent")
+    steady = all_late[1][all_late[0] > all_late[0].min() + WARM_SECONDS * 1000]
+    return {
+        "p50_seconds": round(float(np.percentile(steady, 50)) / 1000, 2),
+        "p99_seconds": round(float(np.percentile(steady, 99)) / 1000, 2),
+        "commits": len(commits),
+    }
+
+
+def timestamps(servers: str, source: TopicPartition) -> NDArray[np.int64]:
+    """The time of each message of a partition, in milliseconds."""
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": servers, "group.id": "latency"})
+    _, end = consumer.get_watermark_offsets(confluent_kafka.TopicPartition(source.topic, source.partition))
+    consumer.close()
+    reader = PartitionReader(KafkaSettings(servers), source, 0, end)
+    found = []
+    while not reader.done:
+        block: Block | None = reader.read(1.0)
+        if block is not None:
+            found.append(split(block)[0].timestamp)
+    reader.close()
+    POOL.close()
+    return np.concatenate(found)
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    from millrace.transforms.sources.embedded import EmbeddedBroker
+
+    from .workload import write_contracts
+
+    rate, seconds = int(sys.argv[1]), int(sys.argv[2])
+    with tempfile.TemporaryDirectory(prefix="latency-") as place, EmbeddedBroker() as broker:
+        write_contracts(Path(place) / "contracts")
+        orders = Workload("orders", rate * seconds, 20_000)
+        broker.create_topic(orders.topic, orders.partitions)
+        try:
+            print(run_beside(broker.bootstrap_servers, Path(place) / "run", orders, rate, sys.argv[3:]))
+        finally:
+            print((Path(place) / "run" / "err").read_text()[-3000:])
