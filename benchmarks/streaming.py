@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from millrace.schemas.block import Block
 from millrace.schemas.ledger import TopicPartition
 from millrace.schemas.records import split
+from millrace.transforms.sources.broker import open_broker
 from millrace.transforms.sources.partition import PartitionReader
 from millrace.transforms.sources.pool import POOL
 from millrace.transforms.sources.settings import KafkaSettings
@@ -103,9 +104,8 @@ def latencies(servers: str, table: Path, workload: Workload) -> dict[str, Any]:
 
 def timestamps(servers: str, source: TopicPartition) -> NDArray[np.int64]:
     """The time of each message of a partition, in milliseconds."""
-    consumer = confluent_kafka.Consumer({"bootstrap.servers": servers, "group.id": "latency"})
-    _, end = consumer.get_watermark_offsets(confluent_kafka.TopicPartition(source.topic, source.partition))
-    consumer.close()
+    with open_broker(KafkaSettings(servers)) as broker:
+        _, end = broker.offsets([source])[source]
     reader = PartitionReader(KafkaSettings(servers), source, 0, end)
     found = []
     while not reader.done:

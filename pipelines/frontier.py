@@ -122,13 +122,16 @@ def _starts(
 
 
 def anchor(job: Job, sink: Sink, routes: Mapping[str, Route], frontier: Frontier) -> None:
-    """Write the first offsets of new tables, and their topics' ids: whatever comes later goes on from them."""
+    """Write the first offsets of new tables and partitions, and their topics' ids: whatever comes goes on from them."""
     for name, entry in by_table(routes).items():
-        if name in frontier.lost or sink.ledger(job.job, name, entry.sources).next:
+        if name in frontier.lost:
+            continue
+        known = sink.ledger(job.job, name, entry.sources).next
+        fresh = [source for source in entry.sources if source not in known]
+        if not fresh:
             continue
         accounts = tuple(
-            Account(source.topic, source.partition, frontier.next[source], frontier.next[source])
-            for source in entry.sources
+            Account(source.topic, source.partition, frontier.next[source], frontier.next[source]) for source in fresh
         )
         ids = {topic: frontier.topic_ids[topic] for topic in entry.topics if topic in frontier.topic_ids}
         sink.commit(Table(name, (), pa.schema([])), [], Commit(job.job, accounts, topic_ids=ids))

@@ -1,10 +1,11 @@
 """A job as one endless pipeline, for the runners that stream: Prism, Flink, Dataflow."""
 
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from ..schemas.errors import SourceError
 from ..transforms.apply import CommitSettings, Target
@@ -15,7 +16,7 @@ from ..transforms.sources.broker import open_broker
 from ..transforms.sources.stream import KafkaStream, StreamSettings
 from .frontier import LedgerBeginnings, by_table, routes_of
 from .job import Job
-from .sync import Sync, Windows, build
+from .sync import Sync, Windows, build_live
 
 
 def topics_of(job: Job) -> tuple[str, ...]:
@@ -30,7 +31,7 @@ def topics_of(job: Job) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def live_sync(job: Job, topics: Sequence[str], shards: int) -> Sync:
+def live_sync(job: Job, topics: Sequence[str]) -> Sync:
     """The steps' settings. Only a topic's first partition is named: the others are found where the job runs."""
     routes = routes_of(job, {topic: [0] for topic in topics})
     commits = CommitSettings(
@@ -39,7 +40,6 @@ def live_sync(job: Job, topics: Sequence[str], shards: int) -> Sync:
         target=Target(job.target.type, job.target.settings()),
         dead_letters=DeadLetterFiles(job.dead_letters, job.job, datetime.now(UTC)),
         limit=job.max_dead_letters,
-        live=True,
     )
     windows = Windows(
         every=job.window.every.total_seconds(),
@@ -47,7 +47,7 @@ def live_sync(job: Job, topics: Sequence[str], shards: int) -> Sync:
         lateness=job.window.allowed_lateness.total_seconds(),
     )
     format = Format(type=job.format.type, contracts=job.format.contracts(), framing=job.format.framing)
-    return Sync(routes=routes, format=format, commits=commits, windows=windows, shards=shards, bounded=False)
+    return Sync(routes=routes, format=format, commits=commits, windows=windows)
 
 
 def assemble(job: Job, options: PipelineOptions, topics: Sequence[str], post: str | None = None) -> beam.Pipeline:
@@ -63,9 +63,9 @@ def assemble(job: Job, options: PipelineOptions, topics: Sequence[str], post: st
         by_event,
         job.window.allowed_lateness.total_seconds(),
     )
-    sync = live_sync(job, topics, shards=max(1, options.view_as(FlinkRunnerOptions).parallelism or 1))
     pipeline = beam.Pipeline(options=options)
-    outcomes = build(pipeline, sync, KafkaStream(settings, LedgerBeginnings(job, tuple(topics))))
+    source = KafkaStream(settings, LedgerBeginnings(job, tuple(topics)))
+    outcomes = build_live(pipeline, live_sync(job, topics), source, uuid.uuid4().hex)
     if post is not None:
         _ = outcomes | "Post outcomes" >> beam.ParDo(Post(post))
     return pipeline

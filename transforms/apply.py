@@ -1,21 +1,19 @@
 """Stage deltas by shard, then one commit a table and window: rows, ledger and dead letters together."""
 
 import logging
-import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.metrics.metric import Metrics
 
 from ..schemas.change import SOURCE
 from ..schemas.decoding import Route
-from ..schemas.errors import LedgerGapError, MillraceError, TableError, TransientSinkError
+from ..schemas.errors import LedgerGapError, MillraceError, TransientSinkError
 from ..schemas.ledger import Account, Commit, covered
 from ..schemas.secrets import resolved
 from ..schemas.table import Table
@@ -28,10 +26,6 @@ from .sinks import Sink, Staged, open_sink
 
 LOGGER: Final = logging.getLogger("millrace")
 RETRIES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
-LIVE_PAUSES: Final = (5.0, 10.0, *(30.0 for _ in range(20)))
-GAP_SECONDS: Final = 30.0
-_TURNS: Final[dict[str, threading.Lock]] = defaultdict(threading.Lock)
-"""By table: a runner whose workers are threads of one process may hand over two windows of a table at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +43,11 @@ class Target:
 class Part:
     """What one shard of a table and window came to; `rows` counts the staged rows by source number.
 
-    While a job is live the rows travel in `delta` instead of `staged`: a savepoint then holds them, where a file would
-    have to outlive it. `late` are rows that the commit finishes.
+    `late` are rows that the commit finishes.
     """
 
     table: Table
-    staged: Staged | None = None
-    delta: pa.RecordBatch | None = None
+    staged: Staged
     rows: Mapping[int, int]
     superseded: Mapping[int, int]
     requests: pa.RecordBatch | None
@@ -89,19 +81,16 @@ class Covers(StrEnum):
 
 
 class Stage(beam.DoFn):
-    """((table, shard), changes of a window) to (table, Part or Failure); while the job is `live` nothing is staged."""
+    """((table, shard), changes of a window) to (table, Part or Failure)."""
 
-    def __init__(self, target: Target, live: bool = False) -> None:
+    def __init__(self, target: Target) -> None:
         self._target = target
-        self._live = live
-        self._sink: Sink | None = None
 
     def setup(self) -> None:
-        self._sink = None if self._live else self._target.open()
+        self._sink = self._target.open()
 
     def teardown(self) -> None:
-        if self._sink is not None:
-            self._sink.close()
+        self._sink.close()
 
     def process(self, element: tuple[tuple[str, int], Iterable[pa.RecordBatch]]) -> Iterator[tuple[str, Item]]:
         (name, _), batches = element[0], list(element[1])
@@ -111,8 +100,8 @@ class Stage(beam.DoFn):
             yield name, Failure(name, error)
 
 
-def stage(sink: Sink | None, name: str, batches: Sequence[pa.RecordBatch]) -> Part:
-    """Compact the changes of one shard and stage its delta, if there is a sink. Raises TableError, SinkError."""
+def stage(sink: Sink, name: str, batches: Sequence[pa.RecordBatch]) -> Part:
+    """Compact the changes of one shard and stage its delta. Raises TableError, SinkError."""
     done = compact(name, table_key(batches[0]), batches)
     rows, superseded = _counted(done.delta), Counter(done.superseded)
     for batch in batches:
@@ -122,8 +111,7 @@ def stage(sink: Sink | None, name: str, batches: Sequence[pa.RecordBatch]) -> Pa
     now, late = split(done.table, done.delta)
     return Part(
         table=done.table,
-        staged=None if sink is None else sink.stage(done.table, now),
-        delta=now if sink is None else None,
+        staged=sink.stage(done.table, now),
         rows={number: count for number, count in rows.items() if number >= 0},
         superseded=superseded,
         requests=done.requests,
@@ -139,10 +127,7 @@ def _counted(delta: pa.RecordBatch) -> Counter[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitSettings:
-    """What commits of a run share. `routes` by table; `dead` and `read` count what the run had before.
-
-    A `live` job waits long for a target that is away, then raises, so that the runner takes the window up again.
-    """
+    """What commits of a run share. `routes` by table; `dead` and `read` count what the run had before."""
 
     job: str
     routes: Mapping[str, Route]
@@ -153,19 +138,13 @@ class CommitSettings:
     read: int = 0
     topic_ids: Mapping[str, int] = field(default_factory=dict)
     covers: Covers = Covers.WHOLE
-    live: bool = False
 
 
 class Apply(beam.DoFn):
-    """(table, items of a window) to Outcome or Failure: one commit, or none of it.
-
-    A table that failed in a live job stays as it is: this worker commits nothing more of it, and where another one
-    tries, the ledger shows the gap.
-    """
+    """(table, items of a window) to Outcome or Failure: one commit, or none of it."""
 
     def __init__(self, settings: CommitSettings) -> None:
         self._settings = settings
-        self._stopped: dict[str, Failure] = {}
 
     def setup(self) -> None:
         self._sink = self._settings.target.open()
@@ -175,58 +154,14 @@ class Apply(beam.DoFn):
 
     def process(self, element: tuple[str, Iterable[Item]]) -> Iterator[Outcome | Failure]:
         name, items = element[0], list(element[1])
-        failed = self._stopped.get(name) or next((item for item in items if isinstance(item, Failure)), None)
+        failed = next((item for item in items if isinstance(item, Failure)), None)
         if failed is not None:
-            yield self._stop(failed)
+            yield failed
             return
         try:
-            done = self._committed(name, items)
+            yield commit(self._sink, self._settings, name, items)
         except MillraceError as error:
-            if self._settings.live and not isinstance(error, TableError):
-                raise
-            yield self._stop(Failure(name, error))
-            return
-        measure(done)
-        if self._settings.live and not done.copy:
-            self._settings = replace(
-                self._settings,
-                read=self._settings.read + sum(account.read for account in done.accounts),
-                dead=self._settings.dead + sum(account.dead for account in done.accounts),
-            )
-        yield done
-
-    def _committed(self, name: str, items: Sequence[Item]) -> Outcome:
-        pauses = list(LIVE_PAUSES if self._settings.live else ())
-        deadline = time.monotonic() + (GAP_SECONDS if self._settings.live else 0.0)
-        while True:
-            try:
-                with _TURNS[name]:
-                    return commit(self._sink, self._settings, name, items)
-            except LedgerGapError:
-                # A runner may hand over the windows of a table out of order, by a moment.
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.2)
-            except TransientSinkError as error:
-                if not pauses:
-                    raise
-                LOGGER.warning("table %s: %s; trying again in %.0f s", name, error, pauses[0])
-                time.sleep(pauses.pop(0))
-
-    def _stop(self, failed: Failure) -> Failure:
-        if self._settings.live and failed.table not in self._stopped:
-            self._stopped[failed.table] = failed
-            LOGGER.error("table %s stops here, the others go on: %s", failed.table, failed.error)
-        return failed
-
-
-def measure(done: Outcome) -> None:
-    """Beam metrics of a commit: counters by table, and how far each partition is committed."""
-    for account in done.accounts:
-        for what in ("read", "applied", "superseded", "filtered", "dead", "skipped"):
-            Metrics.counter("millrace", f"{done.table}.{what}").inc(getattr(account, what))
-        if account.stop >= 0:
-            Metrics.gauge("millrace", f"{account.source}.committed").set(account.stop)
+            yield Failure(name, error)
 
 
 def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item]) -> Outcome:
@@ -244,7 +179,7 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
     settings.dead_letters.write(letters)
     read = settings.read + sum(receipt.read for receipt in receipts)
     settings.limit.check(settings.dead + len(letters), read, letters)
-    staged = [part for part in (_staged(sink, part) for part in parts) if part.rows]
+    staged = [part.staged for part in parts if part.staged.rows]
     waiting = [(part.table, part.requests) for part in parts if part.requests is not None]
     late, unfilled = settled(sink, waiting, [part.departures for part in parts if part.departures is not None])
     done = finished(sink, [*late, *((part.table, part.late) for part in parts if part.late is not None)])
@@ -267,12 +202,6 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
     size = sum(receipt.size for receipt in receipts)
     made = _retried(sink, table, staged, order)
     return Outcome(table=name, accounts=made, unfilled=unfilled, size=size, copy=route.copy)
-
-
-def _staged(sink: Sink, part: Part) -> Staged:
-    if part.staged is not None:
-        return part.staged
-    return Staged(part.table, "", 0) if part.delta is None else sink.stage(part.table, part.delta)
 
 
 def _key(parts: Sequence[Part]) -> tuple[str, ...]:

@@ -1,9 +1,7 @@
 """Blocks to changes, sent to the shard of their key; counts and dead letters to the commit of their table."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from time import sleep
 from typing import Any, Final
 
 import apache_beam as beam
@@ -19,7 +17,7 @@ from ..schemas.contracts import Contracts
 from ..schemas.dead_letter import DeadLetter
 from ..schemas.debezium import DebeziumDecoder
 from ..schemas.decoding import BlockDecoder, Decoded, Route
-from ..schemas.errors import MillraceError, RegistryError
+from ..schemas.errors import MillraceError
 from ..schemas.framing import Framing
 from ..schemas.key import shard
 from ..schemas.ledger import OffsetRange
@@ -28,10 +26,7 @@ from ..schemas.shapes import shaped
 from ..schemas.upsert import UpsertDecoder
 from .gather import Gathering, marked, superseded_before, table_key
 
-LOGGER: Final = logging.getLogger("millrace")
 RECEIPTS: Final = "receipts"
-PAUSES: Final = (1.0, 2.0, 5.0, 10.0, *(30.0 for _ in range(20)))
-"""Seconds between tries of a registry that is away, while a job streams: ten minutes in all."""
 DECODERS: Final[Mapping[str, Callable[[Contracts, str, Route, Framing], BlockDecoder]]] = {
     "debezium": DebeziumDecoder,
     "upsert": UpsertDecoder,
@@ -45,6 +40,10 @@ class Format:
     type: str
     contracts: Contracts
     framing: Framing = Framing.AUTO
+
+    def decoder(self, topic: str, route: Route) -> BlockDecoder:
+        """A decoder of one topic's blocks."""
+        return DECODERS[self.type](self.contracts, topic, route, self.framing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,29 +72,15 @@ class Failure:
     error: MillraceError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """How changes are stamped: with the start of a window of `every` milliseconds.
-
-    `by_event`: the window of the change's own time; where the job is `live`, not before the stamp of its block, nor
-    after what its partition has reached. Otherwise the window of the block's time; a bounded pass is one window.
-    """
-
-    every: int
-    by_event: bool = False
-    live: bool = False
-
-
 class Decode(beam.DoFn):
     """Block to ((table, shard), changes), and (table, Receipt or Failure) as `RECEIPTS`.
 
-    Changes are stamped as `cut` says, or like their block without one; those of a bundle are gathered first (see
-    `gather`). While the job is live, a registry that is away is waited for; RegistryError is raised after ten minutes.
+    Changes bear the time stamp of their block; with `every` (milliseconds) they are cut by their own time, and
+    stamped with the start of their window. Those of a bundle are gathered first (see `gather`).
     """
 
-    def __init__(self, routes: Mapping[str, Route], format: Format, shards: int = 1, cut: Cut | None = None) -> None:
-        self._routes, self._format, self._shards, self._cut = dict(routes), format, shards, cut
-        self._live = cut is not None and cut.live
+    def __init__(self, routes: Mapping[str, Route], format: Format, shards: int = 1, every: int | None = None) -> None:
+        self._routes, self._format, self._shards, self._every = dict(routes), format, shards, every
         self._decoders: dict[str, BlockDecoder] = {}
 
     def start_bundle(self) -> None:
@@ -104,22 +89,17 @@ class Decode(beam.DoFn):
     def process(self, block: Block, time: Any = beam.DoFn.TimestampParam) -> Iterator[Any]:
         route = self._routes[block.topic]
         try:
-            done = self._decoded(block, route)
+            done = self._decoder(block.topic, route).decode(block)
         except MillraceError as error:
-            if self._live and isinstance(error, RegistryError):
-                raise
             for part in route.tables:
                 yield beam.pvalue.TaggedOutput(RECEIPTS, (part.table, Failure(part.table, error)))
             return
         for part in route.tables:
             mine = shaped(part.mode, done)
-            settled: Any = (part.table, receipt(mine, first=part is route))
-            if block.reached is not None:
-                settled = TimestampedValue(settled, block.reached / 1000)
-            yield beam.pvalue.TaggedOutput(RECEIPTS, settled)
+            yield beam.pvalue.TaggedOutput(RECEIPTS, (part.table, receipt(mine, first=part is route)))
             for changes in mine.changes:
-                for stamp, piece in stamped(changes, self._cut, float(time), block.reached):
-                    self._gathering.add(part.table, mine.key, stamp, piece)
+                for stamp, piece in by_window(changes, self._every):
+                    self._gathering.add(part.table, mine.key, float(time) if stamp is None else stamp, piece)
         for table, stamp, changes in self._gathering.full():
             for number, piece in by_shard(changes, self._shards):
                 yield TimestampedValue(((table, number), piece), stamp)
@@ -129,19 +109,9 @@ class Decode(beam.DoFn):
             for number, piece in by_shard(changes, self._shards):
                 yield WindowedValue(((table, number), piece), Timestamp.of(stamp), (GlobalWindow(),))
 
-    def _decoded(self, block: Block, route: Route) -> Decoded:
-        for pause in PAUSES if self._live else ():
-            try:
-                return self._decoder(block.topic, route).decode(block)
-            except RegistryError as error:
-                LOGGER.warning("%s; trying again in %.0f s", error, pause)
-                sleep(pause)
-        return self._decoder(block.topic, route).decode(block)
-
     def _decoder(self, topic: str, route: Route) -> BlockDecoder:
         if topic not in self._decoders:
-            decoder = DECODERS[self._format.type]
-            self._decoders[topic] = decoder(self._format.contracts, topic, route, self._format.framing)
+            self._decoders[topic] = self._format.decoder(topic, route)
         return self._decoders[topic]
 
 
@@ -160,21 +130,15 @@ def receipt(done: Decoded, first: bool = True) -> Receipt:
     )
 
 
-def stamped(
-    changes: pa.RecordBatch, cut: Cut | None, time: float, reached: int | None
-) -> Iterator[tuple[float, pa.RecordBatch]]:
-    """The changes by their time stamps, in seconds; `time` is that of their block, `reached` its partition's."""
-    if cut is None or not cut.by_event:
-        stamp = time if cut is None else (time * 1000 // cut.every) * cut.every / 1000
-        yield stamp, changes.drop_columns([TIME]) if TIME in changes.schema.names else changes
+def by_window(changes: pa.RecordBatch, every: int | None) -> Iterator[tuple[float | None, pa.RecordBatch]]:
+    """The changes cut by windows of `every` milliseconds of their own time, with each window's start in seconds."""
+    if every is None:
+        yield None, changes.drop_columns([TIME]) if TIME in changes.schema.names else changes
         return
-    windows = np.asarray(changes.column(TIME)) // cut.every
-    if cut.live and reached is not None:
-        last = reached // cut.every
-        windows = np.clip(windows, min(int(time * 1000 // cut.every), last), last)
+    windows = np.asarray(changes.column(TIME)) // every
     changes = changes.drop_columns([TIME])
     for window in np.unique(windows):
-        yield int(window) * cut.every / 1000, changes.take(pa.array(np.flatnonzero(windows == window)))
+        yield int(window) * every / 1000, changes.take(pa.array(np.flatnonzero(windows == window)))
 
 
 def by_shard(changes: pa.RecordBatch, shards: int) -> Iterator[tuple[int, pa.RecordBatch]]:

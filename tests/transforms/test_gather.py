@@ -11,7 +11,7 @@ from millrace.schemas.decoding import Marks, change_batch
 from millrace.schemas.position import pack
 from millrace.transforms import gather
 from millrace.transforms.compact import compact
-from millrace.transforms.decode import Cut, by_shard, stamped
+from millrace.transforms.decode import by_shard, by_window
 from millrace.transforms.gather import Gathering, superseded_before, table_key
 
 
@@ -73,21 +73,5 @@ def test_where_little_is_superseded_the_next_batches_are_not_compacted():
 
 def test_windows_by_event_time_cut_the_changes():
     changes = batch([1, 2, 3, 4], time=np.array([999, 1000, -1, 2500]))
-    cut = Cut(every=1000, by_event=True)
-    found = {start: part.column("id").to_pylist() for start, part in stamped(changes, cut, 7.0, None)}
+    found = {start: part.column("id").to_pylist() for start, part in by_window(changes, 1000)}
     assert found == {0.0: [1], 1.0: [2], -1.0: [3], 2.0: [4]}
-
-
-def test_a_live_stream_stamps_no_change_before_its_block_nor_after_what_its_partition_reached():
-    changes = batch([1, 2, 3, 4], time=np.array([500, 1999, 4100, 99_000]))
-    cut = Cut(every=1000, by_event=True, live=True)
-    found = {start: part.column("id").to_pylist() for start, part in stamped(changes, cut, 1.5, 4200)}
-    assert found == {1.0: [1, 2], 4.0: [3, 4]}
-
-
-def test_windows_by_arrival_stamp_all_changes_of_a_block_with_the_start_of_its_window():
-    changes = batch([1, 2])
-    assert [(start, len(part)) for start, part in stamped(changes, Cut(every=2000, live=True), 13.7, None)] == [
-        (12.0, 2)
-    ]
-    assert [(start, len(part)) for start, part in stamped(changes, None, 13.7, None)] == [(13.7, 2)]

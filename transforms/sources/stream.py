@@ -45,7 +45,7 @@ class Beginnings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """What all readers of a stream share. `lateness` in seconds, for `by_event`."""
+    """What all readers of a stream share. `lateness`: seconds that a quiet partition is waited for, by event time."""
 
     kafka: KafkaSettings
     topics: tuple[str, ...]
@@ -167,9 +167,9 @@ class StreamReader(UnboundedReader):
     """Reads its partitions in turn; the Beam side of their PartitionReaders.
 
     By arrival a block bears the time when it was read. By event time, a partition has *reached* the newest timestamp
-    that it gave, but never more than the clock (a producer whose clock runs ahead stops nobody), and `IDLE_MS` behind
-    the clock where nothing comes (a partition that is idle stops nothing). A block bears what its partition had
-    reached before it, less the allowed lateness: no change of it may be windowed earlier, so that none is too late.
+    that it gave, but never more than the clock (a producer whose clock runs ahead stops nobody); where it has nothing
+    more to give, it is the allowed lateness behind the clock, at least `IDLE_MS` (a partition that is idle stops
+    nothing). A block bears what its partition had reached before it.
     """
 
     def __init__(self, settings: StreamSettings, mark: StreamMark, growth: Growth | None) -> None:
@@ -177,6 +177,7 @@ class StreamReader(UnboundedReader):
         self._growth = growth
         self._places = dict(mark.places)
         self._arrived = mark.arrived
+        self._idle = max(IDLE_MS, round(settings.lateness * 1000))
         self._readers = {source: self._open(source, place.next) for source, place in self._places.items()}
         self._turn: list[TopicPartition] = sorted(self._readers)
         self._block: Block | None = None
@@ -221,7 +222,7 @@ class StreamReader(UnboundedReader):
         reached = place.reached
         self._stamp = Timestamp(micros=self._arrived)
         if self._settings.by_event:
-            self._stamp = _stamp(reached, self._settings.lateness)
+            self._stamp = _stamp(reached)
             time_there = newest(block.data)
             if time_there is not None:
                 seen = min(time_there, self._arrived // 1000)
@@ -233,7 +234,7 @@ class StreamReader(UnboundedReader):
     def _rest(self, source: TopicPartition) -> None:
         if not (self._settings.by_event and self._readers[source].at_end):
             return
-        place, idle = self._places[source], _now() // 1000 - IDLE_MS
+        place, idle = self._places[source], _now() // 1000 - self._idle
         if place.reached is None or place.reached < idle:
             self._places[source] = Place(place.next, idle)
 
@@ -251,8 +252,8 @@ class StreamReader(UnboundedReader):
         if not self._settings.by_event:
             return Timestamp(micros=self._arrived) if self._arrived else MIN_TIMESTAMP
         if not self._places:
-            return Timestamp(micros=self._arrived - IDLE_MS * 1000)
-        return _stamp(min((place.reached for place in self._places.values()), key=_known), 0.0)
+            return Timestamp(micros=self._arrived - self._idle * 1000)
+        return _stamp(min((place.reached for place in self._places.values()), key=_known))
 
     def get_checkpoint_mark(self) -> StreamMark:
         return StreamMark(dict(self._places), self._arrived)
@@ -271,5 +272,5 @@ def _known(reached: int | None) -> float:
     return -math.inf if reached is None else reached
 
 
-def _stamp(reached: int | None, lateness: float) -> Timestamp:
-    return MIN_TIMESTAMP if reached is None else Timestamp(micros=reached * 1000 - round(lateness * 1e6))
+def _stamp(reached: int | None) -> Timestamp:
+    return MIN_TIMESTAMP if reached is None else Timestamp(micros=reached * 1000)

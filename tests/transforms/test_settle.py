@@ -1,0 +1,246 @@
+"""Loads in any order, from any number of threads, end in the oracle's table, in one ledger without a hole."""
+
+import itertools
+import threading
+import time
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from millrace.schemas.decoding import Marks, Route, change_batch
+from millrace.schemas.errors import IncompatibleSchemaError, LedgerGapError, TransientSinkError
+from millrace.schemas.ledger import Account, Commit, OffsetRange, TopicPartition
+from millrace.schemas.position import pack
+from millrace.schemas.table import Table
+from millrace.transforms import settle as settling
+from millrace.transforms.apply import CommitSettings, Outcome, Target
+from millrace.transforms.batches import RecordBatchCoder
+from millrace.transforms.dead_letters import DeadLetterFiles
+from millrace.transforms.decode import Failure, Receipt
+from millrace.transforms.gather import marked
+from millrace.transforms.loads import Load
+from millrace.transforms.settle import Gate, Waiting, continuing, settle
+
+ROUTE = Route(table="orders", sources=(TopicPartition("t", 0),))
+
+
+def changes(partition, first, stop):
+    """Offset `n` writes n to the row n % 5 of its partition."""
+    numbers = np.arange(first, stop)
+    zeros = np.zeros(len(numbers), np.uint64)
+    columns = {"id": pa.array(numbers % 5 + 10 * partition), "v": pa.array(numbers)}
+    source = ROUTE.number("t", partition)
+    marks = Marks(op=np.zeros(len(numbers), np.int8), position=pack(zeros, zeros, numbers), source=source)
+    return marked(change_batch(columns, marks), ("id",), {})
+
+
+def load_of(*spans):
+    receipts, batches = [], []
+    for partition, first, stop in spans:
+        span = OffsetRange("t", partition, first, stop)
+        counts = {"read": stop - first, "changes": stop - first, "size": 1}
+        receipts.append(Receipt(span=span, **counts, filtered=0, dead=0, truncates=0, truncate=None, letters=()))
+        batches.append(RecordBatchCoder().encode(changes(partition, first, stop)))
+    return Load(tuple(receipts), tuple(batches))
+
+
+def anchored(settings_):
+    """The sink, with a ledger that begins at 0, as a stream's beginning writes it."""
+    sink = settings_.target.open()
+    accounts = tuple(Account("t", partition, 0, 0) for partition in range(2))
+    sink.commit(Table("orders", (), pa.schema([])), [], Commit("j", accounts))
+    return sink
+
+
+def job(folder):
+    target = Target("duckdb", {"path": str(folder / "out.duckdb")})
+    letters = DeadLetterFiles(folder / "dead", "j", datetime.now(UTC))
+    return CommitSettings(job="j", routes={"orders": ROUTE}, target=target, dead_letters=letters)
+
+
+def table_of(sink):
+    return sorted((row["id"], row["v"]) for batch in sink.scan("orders") for row in batch.to_pylist())
+
+
+def oracle(ends):
+    rows = {}
+    for partition, end in enumerate(ends):
+        for offset in range(end):
+            rows[offset % 5 + 10 * partition] = offset
+    return sorted(rows.items())
+
+
+@st.composite
+def histories(draw):
+    """Ends of two partitions; their offsets cut into spans, shuffled into loads, dealt to threads."""
+    ends = draw(st.tuples(st.integers(1, 60), st.integers(0, 60)))
+    spans = []
+    for partition, end in enumerate(ends):
+        cuts = sorted({0, end, *draw(st.lists(st.integers(0, end), max_size=8))})
+        spans += [(partition, first, stop) for first, stop in itertools.pairwise(cuts)]
+    spans = draw(st.permutations(spans))
+    loads: list[list[tuple[int, int, int]]] = [[]]
+    for span in spans:
+        if draw(st.booleans()):
+            loads.append([])
+        loads[-1].append(span)
+    bundles = [[] for _ in range(draw(st.integers(1, 3)))]
+    for load in loads:
+        draw(st.sampled_from(bundles)).append(load)
+    return ends, [[load_of(*load) for load in bundle if load] for bundle in bundles]
+
+
+@given(histories())
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_order_and_any_threads_end_in_the_oracles_table(tmp_path, history):
+    ends, bundles = history
+    folder = tmp_path / uuid.uuid4().hex
+    folder.mkdir()
+    settings_, gate = job(folder), Gate()
+    sinks = [anchored(settings_), *(settings_.target.open() for _ in bundles[1:])]
+    found: list[Outcome] = []
+    threads = [
+        threading.Thread(
+            target=lambda sink=sink, loads=loads: found.extend(settle(sink, settings_, "orders", gate, loads))
+        )
+        for sink, loads in zip(sinks, bundles, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert table_of(sinks[0]) == oracle(ends)
+    partitions = [TopicPartition("t", 0), TopicPartition("t", 1)]
+    ledger = sinks[0].ledger("j", "orders", partitions).next
+    assert [ledger.get(source, 0) for source in partitions] == list(ends)
+    accounts = [account for outcome in found for account in outcome.accounts]
+    assert sum(account.read for account in accounts) == sum(ends)
+    assert not any(account.balance for account in accounts)
+    for sink in sinks:
+        sink.close()
+
+
+def test_a_replayed_load_changes_nothing(tmp_path):
+    settings_ = job(tmp_path)
+    sink = settings_.target.open()
+    settle(sink, settings_, "orders", Gate(), [load_of((0, 0, 30)), load_of((0, 30, 40))])
+    (again,) = settle(sink, settings_, "orders", Gate(), [load_of((0, 10, 40))])
+    assert again.accounts[0].applied == 0
+    (later,) = settle(sink, settings_, "orders", Gate(), [load_of((0, 35, 50))])
+    assert later.accounts[0].stop == 50
+    assert table_of(sink) == oracle((50,))
+    sink.close()
+
+
+def test_a_gap_behind_the_ledger_is_refused_with_the_offsets_and_stops_the_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(settling, "GAP_SECONDS", 0.5)
+    settings_, gate = job(tmp_path), Gate()
+    sink = settings_.target.open()
+    settle(sink, settings_, "orders", gate, [load_of((0, 0, 10))])
+    (failure,) = settle(sink, settings_, "orders", gate, [load_of((0, 12, 20))])
+    assert isinstance(failure, Failure) and isinstance(failure.error, LedgerGapError)
+    assert "the ledger of t[0] stands at 10, but what the runner brings begins at 12" in str(failure.error)
+    (after,) = settle(sink, settings_, "orders", gate, [load_of((0, 10, 12))])
+    assert after.error is failure.error
+    assert table_of(sink) == oracle((10,))
+    sink.close()
+
+
+def test_a_hole_inside_one_bundle_waits_for_another_thread(tmp_path):
+    settings_, gate = job(tmp_path), Gate()
+    one, two = settings_.target.open(), settings_.target.open()
+    settle(one, settings_, "orders", gate, [load_of((0, 0, 10))])
+    first = threading.Thread(target=settle, args=(one, settings_, "orders", gate, [load_of((0, 10, 20), (0, 30, 40))]))
+    first.start()
+    deadline = time.monotonic() + 20
+    while not gate.waiting:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert table_of(two) == oracle((10,))
+    settle(two, settings_, "orders", gate, [load_of((0, 20, 30))])
+    first.join(30)
+    assert not first.is_alive()
+    assert table_of(two) == oracle((40,))
+    one.close()
+    two.close()
+
+
+def test_a_table_put_back_is_noticed(tmp_path, monkeypatch):
+    """The gate remembers how far it came; where the ledger says less, the ledger is right."""
+    monkeypatch.setattr(settling, "GAP_SECONDS", 0.5)
+    settings_, gate = job(tmp_path), Gate()
+    sink = settings_.target.open()
+    settle(sink, settings_, "orders", gate, [load_of((0, 0, 10))])
+    sink.close()
+    (tmp_path / "out.duckdb").unlink()
+    sink = settings_.target.open()
+    sink.commit(Table("orders", (), pa.schema([])), [], Commit("j", (Account("t", 0, 0, 4),)))
+    (failure,) = settle(sink, settings_, "orders", gate, [load_of((0, 10, 20))])
+    assert "stands at 4, but what the runner brings begins at 10" in str(failure.error)
+    sink.close()
+
+
+class Away:
+    """A target that refuses the first commits, as one does that is being restarted."""
+
+    def __init__(self, sink, times):
+        self._sink, self.times = sink, times
+
+    def __getattr__(self, name):
+        return getattr(self._sink, name)
+
+    def commit(self, table, staged, order):
+        self.times -= 1
+        if self.times >= 0:
+            raise TransientSinkError("the server is being restarted")
+        return self._sink.commit(table, staged, order)
+
+
+def test_a_target_that_is_away_is_waited_for_and_then_given_back_to_the_runner(tmp_path, monkeypatch):
+    monkeypatch.setattr(settling, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr("millrace.transforms.apply.RETRIES", ())
+    settings_ = job(tmp_path)
+    sink = Away(settings_.target.open(), 2)
+    (outcome,) = settle(sink, settings_, "orders", Gate(), [load_of((0, 0, 10))])
+    assert outcome.accounts[0].applied == 5
+    sink.times = 3
+    gate = Gate()
+    with pytest.raises(TransientSinkError):
+        settle(sink, settings_, "orders", gate, [load_of((0, 10, 20))])
+    assert (gate.waiting, gate.stopped) == ([], None)
+    settle(sink, settings_, "orders", gate, [load_of((0, 10, 20))])
+    assert table_of(sink) == oracle((20,))
+    sink.close()
+
+
+def test_a_table_that_cannot_be_decoded_stops_and_loses_nothing(tmp_path):
+    settings_, gate = job(tmp_path), Gate()
+    sink = settings_.target.open()
+    settle(sink, settings_, "orders", gate, [load_of((0, 0, 10))])
+    broken = replace(load_of((0, 10, 20)), failure=Failure("orders", IncompatibleSchemaError("no")))
+    assert settle(sink, settings_, "orders", gate, [broken]) == [broken.failure]
+    assert settle(sink, settings_, "orders", gate, [load_of((0, 20, 30))]) == [broken.failure]
+    assert sink.ledger("j", "orders", [TopicPartition("t", 0)]).next == {TopicPartition("t", 0): 10}
+    sink.close()
+
+
+@given(histories(), st.integers(0, 20))
+def test_what_continues_is_closed_and_as_large_as_can_be(history, known):
+    waiting = [Waiting(load) for bundle in history[1] for load in bundle]
+    following = {TopicPartition("t", 0): known, TopicPartition("t", 1): known}
+    kept = continuing(waiting, following)
+    covered = {
+        (span.source, offset) for one in kept for span in one.load.spans for offset in range(span.first, span.stop)
+    }
+    for one in kept:
+        for span in one.load.spans:
+            assert all((span.source, offset) in covered for offset in range(following[span.source], span.first))
+    for left in (one for one in waiting if one not in kept):
+        assert left not in continuing([*kept, left], following)
