@@ -30,7 +30,7 @@ from .delta_columns import (
     to_delta,
 )
 from .delta_lake import Conflict, DeltaError, DeltaTable, LedgerEntry
-from .delta_rows import fill, find, lookup
+from .delta_rows import fill, find, lookup, prunable
 from .guard import Match, Verdict, chosen, judge
 from .options import read_retention
 from .staging import Staging
@@ -323,7 +323,8 @@ def _write(
     if table is not None and (not new or entry.truncate is not None):
         if rows is None:
             rows = delta_schema(table).append(POSITION_FIELD).append(pa.field(OP, pa.int8())).empty_table()
-        delta_lake.merge(target, _key(table), rows, entry)
+        pruned = entry.truncate is None and prunable(rows, _key(table))
+        delta_lake.merge(target, _key(table), rows, entry, pruned)
         return
     inserts = None if rows is None else rows.filter(pc.equal(rows.column(OP), UPSERT)).drop_columns([OP])
     if inserts is not None and len(inserts):

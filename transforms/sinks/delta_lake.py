@@ -95,8 +95,11 @@ def record(target: DeltaTable, entry: "LedgerEntry") -> None:
     target.create_write_transaction([], "append", target.schema(), commit_properties=_properties(entry))
 
 
-def merge(target: DeltaTable, key: Sequence[str], rows: pa.Table, entry: "LedgerEntry") -> None:
+def merge(target: DeltaTable, key: Sequence[str], rows: pa.Table, entry: "LedgerEntry", pruned: bool) -> None:
     """Insert, replace and delete by key (`_millrace_op` says which), and remove what the entry's TRUNCATE covers.
+
+    `pruned`: files are left out by the smallest and largest key of the rows (deltalake looks at the source only where
+    it is not streamed).
 
     deltalake commits nothing where no file changes: then the ledger has a commit of its own.
     """
@@ -105,7 +108,7 @@ def merge(target: DeltaTable, key: Sequence[str], rows: pa.Table, entry: "Ledger
     )
     upsert, hidden = f's."{OP}" = {UPSERT}', [OP]
     merger = (
-        target.merge(rows, same, source_alias="s", target_alias="t", commit_properties=_properties(entry))
+        target.merge(rows, same, "s", "t", streamed_exec=not pruned, commit_properties=_properties(entry))
         .when_matched_delete(f's."{OP}" <> {UPSERT}')
         .when_matched_update_all(upsert, except_cols=hidden)
         .when_not_matched_insert_all(upsert, except_cols=hidden)

@@ -1,7 +1,8 @@
-"""What a Delta table holds of a delta's keys, by one pass over its key and position columns."""
+"""What a Delta table holds of a delta's keys, by one pass over the key and position columns of the files near them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,24 @@ from .guard import Mask, Match, chosen, partial_rows
 from .key_index import KeyIndex, Numbers
 
 BATCH_ROWS = 1 << 20
+
+
+def prunable(delta: pa.Table, key: Sequence[str]) -> bool:
+    """Whether files can be left out by the smallest and largest value of each key column.
+
+    By MERGE for whole numbers and dates without NULLs only; `near` can do more.
+    """
+    kinds = (pa.types.is_signed_integer, pa.types.is_date32)
+    return len(delta) > 0 and all(
+        any(is_kind(delta.schema.field(name).type) for is_kind in kinds) and not delta.column(name).null_count
+        for name in key
+    )
+
+
+def near(delta: pa.Table, key: Sequence[str]) -> Any:
+    """A filter that every row of the delta's keys passes, or None; a data set leaves out files and row groups by it."""
+    found = [where for name in key if (where := _range(delta.column(name), pc.field(name))) is not None]
+    return reduce(lambda left, right: left & right, found) if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +50,7 @@ def find(dataset: Any, key: Sequence[str], delta: pa.Table) -> Found:
     rows: list[Numbers] = [np.empty(0, np.int64)]
     newer: list[Mask] = [np.empty(0, np.bool_)]
     same: list[Mask] = [np.empty(0, np.bool_)]
-    for batch in dataset.to_batches(columns=[*key, POSITION], batch_size=BATCH_ROWS):
+    for batch in dataset.to_batches(columns=[*key, POSITION], filter=near(delta, key), batch_size=BATCH_ROWS):
         row, there = index.find([batch.column(name) for name in key])
         if len(row):
             mine, held = positions.take(pa.array(row)), batch.column(POSITION).take(pa.array(there))
@@ -80,7 +99,8 @@ def _held(
     index = KeyIndex([rows.column(name) for name in key])
     place = np.full(len(rows), -1)
     parts, count = [], 0
-    for batch in dataset.to_batches(columns=[*key, *names, POSITION], batch_size=BATCH_ROWS):
+    columns = [*key, *names, POSITION]
+    for batch in dataset.to_batches(columns=columns, filter=near(rows, key), batch_size=BATCH_ROWS):
         if floor is not None:
             batch = batch.filter(pc.greater(batch.column(POSITION), pa.scalar(floor, pa.binary())))
         row, there = index.find([batch.column(name) for name in key])

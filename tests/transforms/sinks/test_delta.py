@@ -107,6 +107,36 @@ def test_the_rows_and_the_ledger_are_one_commit(target):
     assert (account["read"], account["applied"], account["first"], account["stop"]) == (2, 2, 1, 3)
 
 
+@pytest.mark.parametrize("kind", [pa.int64(), pa.date32(), pa.string(), pa.timestamp("us")], ids=str)
+def test_files_far_from_the_keys_are_not_read_and_not_written(target, kind):
+    target.schema = pa.schema([("id", kind), ("v", pa.string())])
+
+    def key(number: int):
+        if kind == pa.string():
+            return f"{number:09}"
+        return pa.array([number], pa.int32() if kind == pa.date32() else pa.int64()).cast(kind)[0].as_py()
+
+    for first in (0, 100, 200):
+        target.apply(*(upsert(1, id=key(first + n), v="old") for n in range(100)))
+    before = set(opened(target).file_uris())
+    assert len(before) == 3
+    assert target.apply(upsert(2, id=key(250), v="new"), upsert(0, id=key(299), v="late"), delete(2, id=key(260))) == (
+        2,
+        1,
+    )
+    if kind in (pa.int64(), pa.date32()):
+        assert len(before & set(opened(target).file_uris())) == 2
+    held = {row["id"]: row["v"] for row in target.read().to_pylist()}
+    assert len(held) == 299 and held[key(250)] == "new" and held[key(299)] == held[key(0)] == "old"
+
+
+def test_a_truncate_reaches_files_far_from_the_keys_of_its_commit(target):
+    for first in (0, 100):
+        target.apply(*(upsert(5 + first, id=first + n, v="old") for n in range(10)))
+    target.apply(upsert(200, id=105, v="new"), truncate=position(50))
+    assert [row[0] for row in target.rows()] == [*range(100, 110)]
+
+
 def test_many_deletes_do_not_leave_many_small_files(target):
     for at in range(1, 41):
         target.apply(delete(at, id=at))
