@@ -18,6 +18,7 @@ from millrace.transforms.sources.embedded import EmbeddedBroker
 from millrace.transforms.sources.settings import KafkaSettings
 
 from . import postgres
+from .lakes import delta_growth, same_as_log
 from .workload import Workload, produce, write_contracts
 
 STEPS = ("fetch", "split", "decode", "block_to_changes", "compact", "merge")
@@ -63,6 +64,10 @@ class Bench:
         """The case's table as something that DuckDB can select from."""
         folder = self._folder / f"{case}-{workload.topic}"
         return str(folder / "lake" / "orders") if case == "kafka_to_delta" else str(folder / "out.duckdb")
+
+    def log(self, workload: Workload) -> Path:
+        """The folder of the case's change log."""
+        return self._folder / f"kafka_to_parquet-{workload.topic}" / "log" / "orders"
 
 
 def ends(servers: str, topic: str, partitions: int) -> list[int]:
@@ -146,7 +151,8 @@ def growth(bench: Bench, broker: EmbeddedBroker, unit: int, keys: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="a tenth of the changes")
-    parser.add_argument("--only", choices=("main", "postgres", "steps", "growth"), help="one part of the figures")
+    parts = ("main", "postgres", "steps", "growth", "delta_growth")
+    parser.add_argument("--only", choices=parts, help="one part of the figures")
     options = parser.parse_args()
     unit = 200_000 if options.quick else 2_000_000
     few, many = Workload("few", unit, unit // 100), Workload("many", unit, unit // 2)
@@ -159,7 +165,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, EmbeddedBroker() as broker:
         bench = Bench(broker.bootstrap_servers, Path(folder))
         bench.fill(broker, Workload("warm", 4_000, 100))
-        if options.only not in ("growth", "postgres"):
+        if options.only not in ("growth", "delta_growth", "postgres"):
             bench.fill(broker, few)
         if options.only in (None, "main", "postgres"):
             bench.fill(broker, many)
@@ -169,6 +175,9 @@ def main() -> None:
             delta = bench.measure("kafka_to_delta", few)
             same = same_rows(bench.table("kafka_to_delta", few), bench.table("kafka_to_duckdb", few))
             tell("kafka_to_delta", keys=few.keys, **delta, same_table=same)
+            log = bench.measure("kafka_to_parquet", few)
+            same = same_as_log(bench.log(few), bench.table("kafka_to_duckdb", few), COLUMNS)
+            tell("kafka_to_parquet", keys=few.keys, **log, same_table=same)
             tell("kafka_to_arrow", keys=few.keys, **bench.measure("kafka_to_arrow", few))
         if options.only in (None, "postgres"):
             into_postgres(bench, many)
@@ -177,6 +186,8 @@ def main() -> None:
                 tell(f"step_{step}", **bench.measure(step, few))
         if options.only in (None, "growth"):
             growth(bench, broker, unit, unit // 2)
+        if options.only in (None, "delta_growth"):
+            delta_growth(tell, tuple(unit // 2 * times for times in (1, 4, 16)))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ target: {place}
 
 
 def job_file(folder: Path, target: str, arguments: dict[str, Any], topic: str) -> Path:
-    path = folder / ("out.duckdb" if target == "duckdb" else "lake")
+    path = folder / {"delta": "lake", "files": "log"}.get(target, "out.duckdb")
     place = arguments["places"][topic] if target == "postgres" else f"{{type: {target}, path: {path}}}"
     file = folder / f"{topic}.yaml"
     file.write_text(
@@ -196,6 +196,7 @@ CASES: dict[str, Callable[[dict[str, Any]], Callable[[], int]]] = {
     "kafka_to_delta": lambda arguments: sync("delta", arguments),
     "kafka_to_postgres": lambda arguments: sync("postgres", arguments),
     "executemany": lambda arguments: postgres.executemany(arguments, lambda: changes(arguments)),
+    "kafka_to_parquet": lambda arguments: sync("files", arguments),
     "per_record_beam": peer,
     "kafka_to_arrow": to_arrow,
     "fetch": fetch,

@@ -12,7 +12,9 @@ from typing import Final, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...schemas.change import POSITION
 from ...schemas.errors import TerminalSinkError
+from ...schemas.modes import OFFSET
 from ...schemas.table import conform
 from .storage import in_files, stored_schema
 
@@ -46,8 +48,9 @@ class Parquet:
     ending = "parquet"
 
     def write(self, rows: pa.Table, metadata: Mapping[str, str]) -> pa.Buffer:
-        out = pa.BufferOutputStream()
-        pq.write_table(rows.replace_schema_metadata(dict(metadata)), out, compression="snappy")
+        out, repeating = pa.BufferOutputStream(), [name for name in rows.column_names if name not in (POSITION, OFFSET)]
+        named = rows.replace_schema_metadata(dict(metadata))
+        pq.write_table(named, out, compression="snappy", use_dictionary=repeating)
         return out.getvalue()
 
     def read(self, data: pa.Buffer) -> tuple[pa.Table, Mapping[str, str]]:

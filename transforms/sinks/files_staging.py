@@ -26,11 +26,13 @@ class StagedRows:
 
     def put(self, table: Table, delta: pa.RecordBatch) -> Staged:
         """Write one object."""
-        name, out = staging_name("arrow"), pa.BufferOutputStream()
-        with pa.ipc.new_file(out, delta.schema) as writer:
-            writer.write_batch(delta)
+        name, room = staging_name("arrow"), pa.allocate_buffer(_size(delta))
+        with pa.FixedSizeBufferWriter(room) as out:
+            with pa.ipc.new_file(out, delta.schema) as writer:
+                writer.write_batch(delta)
+            end = out.tell()
         self._written.add(name)
-        self.store.create(name, out.getvalue())
+        self.store.create(name, room.slice(0, end))
         return Staged(table, name, delta.num_rows)
 
     def read(self, staged: Sequence[Staged], columns: pa.Schema) -> pa.Table:
@@ -67,3 +69,8 @@ class StagedRows:
             for name in names:
                 self.store.delete(name)
         self._written -= names
+
+
+def _size(delta: pa.RecordBatch) -> int:
+    """Room for the batch as a file: the batch, and its schema before and behind it."""
+    return int(pa.ipc.get_record_batch_size(delta)) + 2 * len(delta.schema.serialize()) + (1 << 12)

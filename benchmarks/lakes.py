@@ -1,0 +1,85 @@
+"""Figures of lakes: a change log in Parquet, and how a Delta table's commits grow with the table."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from millrace.schemas.change import CHANGE_FIELDS, UPSERT
+from millrace.schemas.ledger import Account, Commit
+from millrace.schemas.position import pack
+from millrace.schemas.table import Table
+from millrace.transforms.sinks import Sink, open_sink
+
+CHANGES = 50_000
+FILL = 500_000
+COLUMNS = pa.schema([("id", pa.int64()), ("customer", pa.string()), ("quantity", pa.int32()), ("amount", pa.float64())])
+NEWEST = """SELECT {columns} FROM (SELECT * FROM read_parquet('{log}/*/*.parquet', union_by_name = true)
+QUALIFY row_number() OVER (PARTITION BY id ORDER BY _millrace_position DESC) = 1) WHERE _millrace_change <> 'delete'"""
+
+Tell = Callable[..., None]
+
+
+def same_as_log(log: Path, table: str, columns: str) -> bool:
+    """Whether the newest change of each key in the log is what the table in the DuckDB file holds."""
+    with duckdb.connect() as db:
+        db.execute(f"ATTACH '{table}' AS held (READ_ONLY)")
+        newest, rows = NEWEST.format(columns=columns, log=log), f"SELECT {columns} FROM held.orders"
+        pairs = ((newest, rows), (rows, newest))
+        return all(db.execute(f"SELECT count(*) FROM ({a} EXCEPT ALL {b})").fetchall() == [(0,)] for a, b in pairs)
+
+
+def delta_growth(tell: Tell, sizes: tuple[int, ...]) -> None:
+    """The time of a commit of 50,000 changes while the table grows: of the newest keys, then of random ones."""
+    found: dict[str, list[float]] = {}
+    for size in sizes:
+        for keys in ("newest", "random"):
+            with tempfile.TemporaryDirectory(prefix="bench-delta-") as folder:
+                seconds, cpu, files = _commit_time(Path(folder), size, keys)
+            found.setdefault(keys, []).append(seconds)
+            tell("delta_growth", rows=size, keys=keys, seconds=seconds, cpu_seconds=cpu, files=files)
+    for keys, seconds in found.items():
+        tell("delta_growth_ratio", keys=keys, table=sizes[-1] // sizes[0], time=round(seconds[-1] / seconds[0], 1))
+
+
+def _commit_time(folder: Path, size: int, keys: str) -> tuple[float, float, int]:
+    """(seconds, CPU seconds, files of the table) of the second commit on a table of `size` rows."""
+    sink = open_sink("delta", {"path": str(folder / "lake")})
+    dice, table, at = np.random.default_rng(1), Table("orders", ("id",), COLUMNS), 1
+    for ids in _filling(size):
+        _commit(sink, table, ids, at)
+        at += 1
+    for _ in range(2):
+        ids = np.arange(size - CHANGES, size) if keys == "newest" else dice.choice(size, CHANGES, replace=False)
+        clock, cpu = time.perf_counter(), time.process_time()
+        _commit(sink, table, ids, at)
+        taken = round(time.perf_counter() - clock, 2), round(time.process_time() - cpu, 2)
+        at += 1
+    sink.close()
+    return (*taken, len(DeltaTable(str(folder / "lake" / "orders")).file_uris()))
+
+
+def _filling(size: int) -> Iterator[Any]:
+    return (np.arange(first, min(first + FILL, size)) for first in range(0, size, FILL))
+
+
+def _commit(sink: Sink, table: Table, ids: Any, at: int) -> None:
+    count = len(ids)
+    numbers = np.full(count, at, np.uint64)
+    columns = [
+        pa.array(ids),
+        pa.array(ids % 1_000).cast(pa.string()),
+        pa.array((ids % 90).astype(np.int32)),
+        pa.array(ids * 1.25 + at),
+        pa.array(np.full(count, UPSERT, np.int8)),
+        pack(numbers, numbers, np.arange(count)),
+        pa.array(np.zeros(count, np.int32)),
+    ]
+    delta = pa.RecordBatch.from_arrays(columns, schema=pa.schema([*COLUMNS, *CHANGE_FIELDS]))
+    sink.commit(table, [sink.stage(table, delta)], Commit("bench", (Account("orders", 0, -1, -1, read=count),)))
