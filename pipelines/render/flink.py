@@ -31,6 +31,16 @@ CHECKPOINT_SECONDS: Final = 10
 STATE_CACHE_MB: Final = 128
 SLOTS: Final = 1
 """Of a TaskManager: each has one Python worker beside it, so the parallelism is the number of TaskManagers."""
+WAIT: Final = """\
+import sys, time, urllib.request
+while True:
+    try:
+        urllib.request.urlopen(f"http://{sys.argv[1]}/overview", timeout=5)
+        break
+    except OSError as error:
+        print(f"Flink does not answer at {sys.argv[1]}: {error}")
+        time.sleep(2)
+"""
 KUBERNETES_API: Final = 6443
 COMMON_PORTS: Final = (443, KUBERNETES_API)
 
@@ -94,8 +104,13 @@ def run_arguments(job: Belongings, settings: FlinkSettings) -> list[str]:
     }
     arguments += [f"--{name}={value}" for name, value in options.items()]
     if settings.mode == "session":
-        return [*arguments, "--detach", f"--flink_master={job.name}-rest:{parts.REST_PORT}", "--flink_submit_uber_jar"]
+        return [*arguments, "--detach", f"--flink_master={_rest(job)}", "--flink_submit_uber_jar"]
     return [*arguments, f"--output_executable_path={JAR}"]
+
+
+def _rest(job: Belongings) -> str:
+    """Where Flink's REST API answers: the service that the operator's clusters have."""
+    return f"{job.name}-rest:{parts.REST_PORT}"
 
 
 def _deployment(job: Belongings, settings: FlinkSettings) -> Data:
@@ -141,7 +156,7 @@ def _configuration(job: Belongings, settings: FlinkSettings) -> Mapping[str, str
         "pipeline.max-parallelism": "128",
         "execution.checkpointing.interval": f"{CHECKPOINT_SECONDS}s",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
-        "execution.checkpointing.timeout": "10min",
+        "execution.checkpointing.timeout": "3min",
         "execution.checkpointing.tolerable-failed-checkpoints": "10",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "state.backend.type": "rocksdb",
@@ -236,9 +251,10 @@ def _pod_spec(containers: list[Data], volumes: list[Data]) -> Data:
 
 
 def _submitter(job: Belongings, settings: FlinkSettings) -> Data:
-    """Submits once: a second try while the first job runs would read every topic twice."""
+    """Waits for the cluster, then submits once: a second try while the first job runs would read every topic twice."""
     container = _millrace(job, settings, run_arguments(job, settings), parts.resources("500m", "1Gi", "2Gi"))
-    pod = _pod_spec([{**container, "name": "submit"}], parts.volumes(job))
+    wait = {**container, "name": "wait", "command": ["python", "-c", WAIT], "args": [_rest(job)]}
+    pod = {**_pod_spec([{**container, "name": "submit"}], parts.volumes(job)), "initContainers": [wait]}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

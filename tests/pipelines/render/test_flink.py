@@ -1,6 +1,9 @@
 """Files for the Flink operator: valid, consistent with what the command takes, and without a secret."""
 
 import json
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from apache_beam.options.pipeline_options import (
     PortableOptions,
     WorkerOptions,
 )
+from brokers import free_ports
 from go_programs import KUBECONFORM, missing
 from kubernetes_schemas import OURS, complaints, write_schemas
 
@@ -243,6 +247,32 @@ def test_policy_and_monitor_pick_the_pods_that_flink_makes(tmp_path):
         ports = containers(found["FlinkDeployment"], manager)["flink-main-container"]["ports"]
         assert {"name": endpoint["port"], "containerPort": 9249} in ports
     assert found["FlinkDeployment"]["spec"]["flinkConfiguration"]["metrics.reporter.prom.port"] == "9249"
+
+
+def test_the_submitter_waits_for_the_cluster(tmp_path):
+    """Both are applied at once, and a submission that finds no cluster is not tried again."""
+    (pod,) = [documents(render(tmp_path, "--mode", "session"))["Job"]["spec"]["template"]["spec"]]
+    (wait,), (submit,) = pod["initContainers"], pod["containers"]
+    assert f"--flink_master={wait['args'][0]}" in submit["args"]
+    (port,) = free_ports(1)
+    python, *words = wait["command"]
+    assert python == "python"
+    process = subprocess.Popen([sys.executable, *words, f"127.0.0.1:{port}"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("Flink does not answer at 127.0.0.1")
+    with HTTPServer(("127.0.0.1", port), Overview) as server:
+        server.timeout = 60
+        server.handle_request()
+    assert process.wait(60) == 0
+    process.stdout.close()
+
+
+class Overview(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/overview" else 404)
+        self.end_headers()
+
+    def log_message(self, *words):
+        pass
 
 
 def test_files_of_the_other_form_go(tmp_path):
