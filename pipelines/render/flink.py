@@ -103,6 +103,8 @@ def run_arguments(job: Belongings, settings: FlinkSettings) -> list[str]:
         "checkpointing_interval": CHECKPOINT_SECONDS * 1000,
     }
     arguments += [f"--{name}={value}" for name, value in options.items()]
+    # Without it a checkpoint's watermark passes what bundles still give, and windows drop that as late.
+    arguments += ["--finish_bundle_before_checkpointing"]
     if settings.mode == "session":
         return [*arguments, "--detach", f"--flink_master={_rest(job)}", "--flink_submit_uber_jar"]
     return [*arguments, f"--output_executable_path={JAR}"]

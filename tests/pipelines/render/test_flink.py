@@ -149,9 +149,11 @@ def test_the_arguments_are_options_of_beam(tmp_path, mode):
     assert job_file in {mount["mountPath"] for mount in container["volumeMounts"]}
     parsed = PipelineOptions([word for word in options if word != "--detach"])
     given = parsed.get_all_options(retain_unknown_options=True)
-    # Only the job server knows this one; Beam's Python passes it on.
-    assert set(given) - set(PipelineOptions([]).get_all_options()) == {"checkpointing_interval"}
+    # Only the job server knows these; Beam's Python passes them on.
+    passed_on = {"checkpointing_interval", "finish_bundle_before_checkpointing"}
+    assert set(given) - set(PipelineOptions([]).get_all_options()) == passed_on
     assert given["checkpointing_interval"] == "10000"
+    assert given["finish_bundle_before_checkpointing"] is True
     flink, portable = parsed.view_as(FlinkRunnerOptions), parsed.view_as(PortableOptions)
     assert (flink.parallelism, flink.flink_version) == (2, "1.19")
     assert flink.flink_job_server_jar == "/opt/millrace/runners/flink-1.19.jar"
