@@ -18,7 +18,7 @@ from millrace.schemas.shapes import shaped
 from millrace.transforms.apply import CommitSettings, Outcome, commit, stage
 from millrace.transforms.apply import Target as Place
 from millrace.transforms.dead_letters import DeadLetterFiles
-from millrace.transforms.decode import by_shard, receipt, stamped
+from millrace.transforms.decode import by_shard, by_window, receipt
 from millrace.transforms.gather import marked
 
 
@@ -47,7 +47,7 @@ class ModeTable:
         mine = shaped(self.mode, done)
         pieces: dict[int, list[pa.RecordBatch]] = defaultdict(list)
         for batch in mine.changes:
-            for _, cut in stamped(batch, None, 0.0, None):
+            for _, cut in by_window(batch, None):
                 for number, piece in by_shard(marked(cut, mine.key, {}), self.shards):
                     pieces[number].append(piece)
         parts = [stage(self.target.sink, self.target.name, batches) for batches in pieces.values()]

@@ -10,7 +10,8 @@ import pytest
 from millrace.pipelines.arguments import COMMANDS, parse
 from millrace.pipelines.config import load_job
 from millrace.schemas.errors import JobError
-from millrace.transforms.sinks import SINKS, sink_class
+from millrace.schemas.modes import Mode
+from millrace.transforms.sinks import SINKS, modes_of, sink_class
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -114,3 +115,8 @@ def test_make_targets_exist():
 def test_modules_that_can_be_run_exist():
     for module in re.findall(r"python -m millrace\.([\w.]+)", README):
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+
+
+def test_the_targets_that_keep_every_mode_are_named():
+    line = README.partition("keep tables in every mode: ")[2].partition(";")[0]
+    assert set(re.findall(r"`(\w+)`", line)) == {kind for kind in SINKS if set(modes_of(kind)) == set(Mode)}

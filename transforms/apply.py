@@ -256,7 +256,7 @@ def accounts(
                 applied=done.applied.get(number, 0),
                 superseded=superseded[number],
                 filtered=sum(receipt.filtered for receipt in mine),
-                dead=sum(receipt.dead for receipt in mine),
+                dead=sum(len(receipt.letters) for receipt in mine),
             )
         )
     return tuple(settled)

@@ -50,7 +50,7 @@ class Format:
 class Receipt:
     """What one block came to, for the accounts of its table's commit: `changes` of `size` bytes went to the shuffle.
 
-    Of several tables that one topic fills, the first one's commit writes the dead `letters`.
+    Each of several tables that one topic fills writes the dead `letters` before its commit: reading gives them once.
     """
 
     span: OffsetRange
@@ -60,7 +60,6 @@ class Receipt:
     filtered: int
     truncates: int
     truncate: bytes | None
-    dead: int
     letters: tuple[DeadLetter, ...]
 
 
@@ -96,7 +95,7 @@ class Decode(beam.DoFn):
             return
         for part in route.tables:
             mine = shaped(part.mode, done)
-            yield beam.pvalue.TaggedOutput(RECEIPTS, (part.table, receipt(mine, first=part is route)))
+            yield beam.pvalue.TaggedOutput(RECEIPTS, (part.table, receipt(mine)))
             for changes in mine.changes:
                 for stamp, piece in by_window(changes, self._every):
                     self._gathering.add(part.table, mine.key, float(time) if stamp is None else stamp, piece)
@@ -115,8 +114,8 @@ class Decode(beam.DoFn):
         return self._decoders[topic]
 
 
-def receipt(done: Decoded, first: bool = True) -> Receipt:
-    """The receipt of a decoded block; changes with source -1 are not counted. Not the `first`: without its letters."""
+def receipt(done: Decoded) -> Receipt:
+    """The receipt of a decoded block; changes with source -1 are not counted."""
     return Receipt(
         span=OffsetRange(done.topic, done.partition, done.first, done.stop),
         read=done.read,
@@ -125,8 +124,7 @@ def receipt(done: Decoded, first: bool = True) -> Receipt:
         filtered=done.filtered,
         truncates=done.truncates,
         truncate=done.truncate,
-        dead=len(done.letters),
-        letters=tuple(done.letters) if first else (),
+        letters=tuple(done.letters),
     )
 
 

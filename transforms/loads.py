@@ -99,7 +99,7 @@ class DecodeLoads(beam.DoFn):
             return
         for part in route.tables:
             mine = shaped(part.mode, done)
-            self._filling[part.table, stamp].receipts.append(receipt(mine, first=part is route))
+            self._filling[part.table, stamp].receipts.append(receipt(mine))
             for changes in mine.changes:
                 self._gathering.add(part.table, mine.key, stamp, _untimed(changes))
 

@@ -323,6 +323,11 @@ MISTAKES = [
         "19:26: target.mode[2]: 'mirror' stands twice in the list",
     ),
     (
+        "type: duckdb",
+        "type: files\n  mode: [append, mirror]",
+        "19:18: target.mode[1]: a target of type files has no mode mirror, only append",
+    ),
+    (
         "on_truncate: fail",
         "on_truncate: apply\n    mode: [mirror, soft_delete]",
         "15:18: tables[0].on_truncate: a table with mode: soft_delete keeps what was deleted, and a TRUNCATE does not "

@@ -9,6 +9,7 @@ from jobs import event, key, rows, run_once, send, wire, write_job
 from millrace.pipelines.config import load_job
 from millrace.pipelines.verify import verify_job
 from millrace.schemas.errors import JobError
+from millrace.transforms.dead_letters import listing
 
 LOG = "id, name, _millrace_change, _millrace_topic, _millrace_partition, _millrace_offset, _millrace_not_sent"
 TRUNCATE = wire(2, {"before": None, "after": None, "source": {"sequence": '["15","15"]', "lsn": 15}, "op": "t"})
@@ -192,3 +193,27 @@ def test_a_crash_between_two_commits_is_settled_by_each_ledger(embedded_broker, 
         if name == table + ahead:
             assert one.applied == 1
     assert proved(file) == {table: 2, f"{table}_history": 19, f"{table}_changes": 20}
+
+
+@pytest.mark.parametrize("stopped", ["", "_changes"])
+def test_a_table_that_stops_leaves_the_read_to_the_other(embedded_broker, topic, tmp_path, stopped):
+    servers, table = embedded_broker.bootstrap_servers, table_of(topic)
+    with duckdb.connect(str(tmp_path / "out.duckdb")) as db:
+        db.execute(f'CREATE TABLE "{table}{stopped}" (id INTEGER)')
+    file = job(tmp_path, embedded_broker, topic, "[mirror, append]")
+    send(servers, topic, [(n % 2, key(n), event("c", n, "a", n, 10 + n)) for n in range(4)])
+    send(servers, topic, [(0, key(9), b"\0poison")])
+    for applied in (4, 0):
+        summary = run_once(file)
+        other = table if stopped else f"{table}_changes"
+        assert "Millrace did not make" in (summary.tables[table + stopped].error or "")
+        going = summary.tables[other]
+        assert (going.error, going.read, going.applied, going.superseded, going.dead) == (
+            None,
+            5,
+            applied,
+            4 - applied,
+            1,
+        )
+    assert len(rows(tmp_path, other, "id")) == 4
+    assert [letter["place"] for letter in listing(tmp_path / "dead_letters")] == [f"{topic}[0]@2"]
