@@ -104,6 +104,15 @@ def test_several_key_columns_with_nulls(target):
     assert len(new) == 8 and {key for key, value in new.items() if value == "new"} == {(1, "y"), (None, "x")}
 
 
+def test_all_rows_may_have_one_value_in_a_part_of_the_key(target):
+    target.key, target.schema = ("k", "id"), pa.schema([("id", pa.int64()), ("k", pa.string()), ("v", pa.string())])
+    target.apply(*(upsert(1, id=n, k="same", v="a") for n in range(9)))
+    changes = [upsert(2, id=1, k="same", v="b"), upsert(2, id=9, k="same", v="c"), upsert(2, id=1, k="other", v="d")]
+    assert target.apply(*changes) == (3, 0)
+    assert target.apply(upsert(3, id=1, k="same", v="e"), upsert(1, id=9, k="same", v="late")) == (1, 1)
+    assert len(target.rows()) == 11
+
+
 def test_an_empty_string_is_not_null(target):
     target.key, target.schema = ("k",), pa.schema([("k", pa.string()), ("v", pa.string())])
     target.apply(upsert(1, k="", v=""), upsert(1, k=None, v=None), upsert(1, k=" ", v=" "))

@@ -114,7 +114,7 @@ def _held(
 def lookup(dataset: Any, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> Iterator[pa.RecordBatch]:
     """The rows (columns as stored) with one of these keys, as the stream has them, and a position of at most `upto`.
 
-    Only the first key column prunes files, by the range of its values: numbers, texts, dates and times.
+    Only the first key column prunes files, by the range of its values: whole numbers, dates and times.
     """
     stored = pa.Table.from_batches([to_delta(keys.schema, batch) for batch in keys.to_batches()])
     index, names = KeyIndex(stored.columns), stored.column_names
@@ -129,9 +129,12 @@ def lookup(dataset: Any, keys: pa.Table, columns: Sequence[str], upto: bytes | N
 
 
 def _range(values: pa.ChunkedArray, column: Any) -> Any:
-    """Where `column` is between the least and the greatest of `values`; None where that tells nothing."""
+    """Where `column` is between the least and the greatest of `values`; None where that tells nothing.
+
+    Not of texts: deltalake gives a file of one text as a string_view, which Arrow's data sets cannot compare.
+    """
     kind = values.type
-    ordered = pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_date(kind)
+    ordered = pa.types.is_integer(kind) or pa.types.is_date(kind)
     if not (ordered or pa.types.is_timestamp(kind)) or values.null_count or not len(values):
         return None
     ends = pc.min_max(values)
