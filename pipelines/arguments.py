@@ -12,6 +12,8 @@ from ..schemas.errors import JobError
 from .entry import guess, nearest
 
 RUNNERS: Final = ("DirectRunner", "PrismRunner", "FlinkRunner", "DataflowRunner")
+STREAMING: Final = ("run", "check")
+"""The commands that take a runner, and behind it options of Beam."""
 
 EXAMPLES: Final = """\
 examples:
@@ -67,7 +69,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if found.command is None:
         parser.error(f"missing: a command, {' | '.join(commands)}")
     found.beam = []
-    if extra and found.command == "run" and found.runner != RUNNERS[0] and extra[0].startswith("-"):
+    if extra and found.command in STREAMING and found.runner != RUNNERS[0] and extra[0].startswith("-"):
         found.beam = extra
     elif extra:
         _refuse(extra[0], commands[found.command], found.command)
@@ -79,7 +81,7 @@ def _refuse(word: str, parser: Parser, command: str) -> NoReturn:
     near = guess(name, list(_options(parser)))
     if not word.startswith("-"):
         parser.error(f"{word!r} is one word too many")
-    if command == "run" and not near:
+    if command in STREAMING and not near:
         parser.error(f"{name} is not an option here; options of Beam come with other runners than DirectRunner")
     parser.error(f"unknown option {name}{near}")
 
@@ -114,9 +116,19 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 def _run(parser: argparse.ArgumentParser) -> None:
     _job(parser)
     parser.add_argument("--once", action="store_true", help="read to the end offsets found at the start, then stop")
-    parser.add_argument("--runner", choices=RUNNERS, default=RUNNERS[0], metavar="RUNNER", help=f"({RUNNERS[0]})")
+    _runner(parser)
     parser.add_argument("--detach", action="store_true", help="submit to Flink or Dataflow, then leave it to them")
     _json(parser)
+
+
+def _check(parser: argparse.ArgumentParser) -> None:
+    _job(parser)
+    _runner(parser)
+    _json(parser)
+
+
+def _runner(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runner", choices=RUNNERS, default=RUNNERS[0], metavar="RUNNER", help=f"({RUNNERS[0]})")
 
 
 def _job(parser: argparse.ArgumentParser) -> None:
@@ -239,7 +251,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "run": ("keep the job's tables equal to its topics", _run),
     "compact": ("rewrite small files of the target's tables and delete what nothing needs any more", _job_and_json),
     "verify": ("fold the topics up to the ledger's offsets and compare with the target, row by row", _job_and_json),
-    "check": ("preflight: finds what would fail or lose data, and changes nothing", _job_and_json),
+    "check": ("preflight: finds what would fail or lose data, and changes nothing", _check),
     "status": ("how far each topic is committed and how far behind, without a running job", _job_and_json),
     "produce": ("send a made-up stream of orders to a topic", _produce),
     "render": ("write the files that run a job on Kubernetes (Flink) or Dataflow", _render),

@@ -1,8 +1,8 @@
 """`millrace check`: preflight; finds what would fail or lose data before a run does."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final, TypeVar, cast
 
 import numpy as np
@@ -20,12 +20,10 @@ from ..transforms.decode import DECODERS
 from ..transforms.sinks import Sink, open_sink
 from ..transforms.sources.broker import Broker, open_broker
 from ..transforms.sources.partition import PartitionReader
+from .findings import FAIL, OK, WARN, Finding
 from .frontier import find_frontier, find_routes
 from .job import Job
 
-OK: Final = "ok"
-WARN: Final = "warn"
-FAIL: Final = "fail"
 TOPICS_READ: Final = 20
 PATIENCE_SECONDS: Final = 20.0
 
@@ -33,19 +31,6 @@ PROBE: Final = Table("millrace check", ("id",), pa.schema([pa.field("id", pa.int
 
 _T = TypeVar("_T")
 Ranges = dict[TopicPartition, tuple[int, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`level` is ok, warn or fail; `what` was looked at, `found` what was seen, `fix` what to do about it."""
-
-    level: str
-    what: str
-    found: str
-    fix: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        return {"level": self.level, "what": self.what, "found": self.found, "fix": self.fix}
 
 
 def check(job: Job) -> list[Finding]:
@@ -201,14 +186,3 @@ def _decoded(job: Job, topic: str, route: Route, block: Block) -> Finding:
     )
     bad = len(done.letters) * 2 > done.read
     return Finding(FAIL if bad else WARN, topic, found, "" if bad else "they go to the dead letters")
-
-
-def finding_lines(findings: Sequence[Finding]) -> list[str]:
-    """A line a finding, in columns, and a closing one."""
-    width = max(len(finding.what) for finding in findings)
-    lines = [
-        f"{finding.level:<4}  {finding.what:<{width}}  {finding.found}{f'; {finding.fix}' if finding.fix else ''}"
-        for finding in findings
-    ]
-    failed = sum(finding.level == FAIL for finding in findings)
-    return [*lines, f"{failed} of {len(findings)} checks failed" if failed else "ready to run"]

@@ -95,10 +95,15 @@ def _verify(found: Namespace) -> int:
 
 
 def _check(found: Namespace) -> int:
-    from .check import FAIL, check, finding_lines
+    from .check import check
     from .config import load_job
+    from .findings import FAIL, finding_lines
 
     findings = check(load_job(found.job))
+    if found.runner != RUNNERS[0]:
+        from .runners import runner_findings
+
+        findings += runner_findings(found.runner, found.beam)
     _answer(found, [finding.to_json() for finding in findings], finding_lines(findings))
     return FAILED if any(finding.level == FAIL for finding in findings) else GOOD
 

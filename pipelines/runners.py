@@ -1,6 +1,5 @@
 """The runners that stream, each with the options that it needs here."""
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,6 +7,10 @@ from typing import Any, Final
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
 from ..schemas.errors import JobError
+from .beam_options import read_options
+from .findings import FAIL, OK, Finding
+from .flink import findings as flink_findings
+from .flink import flink_options
 from .job import Job
 from .prism import find_prism
 
@@ -34,19 +37,32 @@ def open_runner(name: str, job: Job, arguments: Sequence[str]) -> Runner:
     return RUNNERS[name](job, arguments)
 
 
+def runner_findings(name: str, arguments: Sequence[str]) -> list[Finding]:
+    """What a preflight says of a runner and its options."""
+    if name == "FlinkRunner":
+        return flink_findings(arguments)
+    given = read_options(name, arguments, {})
+    found = [Finding(FAIL, "options", complaint) for complaint in given.unknown]
+    if name == "PrismRunner":
+        try:
+            found.append(Finding(OK, "prism", find_prism(given.values.get("prism_location"))))
+        except JobError as error:
+            found.append(Finding(FAIL, "prism", str(error)))
+    return found
+
+
 def _prism(job: Job, arguments: Sequence[str]) -> Runner:
-    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
-    parser.add_argument("--prism_location")
-    found, rest = parser.parse_known_args(list(arguments))
-    location = find_prism(found.prism_location)
+    given = read_options("PrismRunner", arguments, {})
+    if given.unknown:
+        raise JobError(f"--runner PrismRunner: {'; '.join(given.unknown)}")
+    location = find_prism(given.values.get("prism_location"))
     own = ["--runner=PrismRunner", f"--prism_location={location}", f"--environment_type={LOOPBACK}", "--streaming"]
     # In this form Prism's log stays at the level of the program's own: its errors arrive as exceptions.
-    return Runner("Prism", PipelineOptions(["--prism_log_kind=text", *rest, *own]), here=True)
+    return Runner("Prism", PipelineOptions(["--prism_log_kind=text", *arguments, *own]), here=True)
 
 
 def _flink(job: Job, arguments: Sequence[str]) -> Runner:
-    own = ["--runner=FlinkRunner", "--streaming", f"--job_name={job.job}"]
-    options = PipelineOptions([*own, *arguments])
+    options = PipelineOptions(flink_options(job.job, arguments))
     return Runner("Flink", options, here=options.view_as(PortableOptions).environment_type == LOOPBACK)
 
 

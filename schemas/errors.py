@@ -6,6 +6,7 @@ MillraceError
 ├── SourceError                 the topic or the broker
 │   └── LostOffsetsError        offsets deleted by retention, truncated, or of another topic
 ├── RegistryError               the schema registry does not answer
+├── RunnerError                 the cluster that runs the job does not answer, or refuses
 ├── UnknownSchemaError          the registry knows no such schema: a dead letter, not a failure
 ├── SchemaError                 a schema that cannot be decoded: a dead letter, not a failure
 ├── TableError                  one table stops, the others go on
@@ -45,6 +46,10 @@ class LostOffsetsError(SourceError):
 
 class RegistryError(MillraceError):
     """The schema registry cannot be reached, or refuses us."""
+
+
+class RunnerError(MillraceError):
+    """The cluster that runs the job cannot be reached, or refuses what we ask."""
 
 
 class UnknownSchemaError(MillraceError):

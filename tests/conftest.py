@@ -1,12 +1,15 @@
 """Fixtures that several test folders share: brokers, and topics of one's own in them."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from brokers import KafkaBroker, missing
+from flink_cluster import FlinkCluster
 from hypothesis import settings
 from object_stores import S3, Gcs, gcs_server, hdfs_server, missing_for_gcs, missing_for_hdfs, s3_server
+from parts import beam_flink_jar, missing_go, missing_java, prism
 
 from millrace.transforms.sources.embedded import EmbeddedBroker
 from millrace.transforms.sources.pool import POOL
@@ -59,6 +62,34 @@ def hdfs() -> Iterator[str]:
         pytest.skip(reason)
     with hdfs_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def flink_cluster() -> Iterator[FlinkCluster]:
+    """Flink 1.19: two TaskManagers of two slots, a pool of Python workers; a test that kills one starts another."""
+    reason = missing_java("Flink")
+    if reason is not None:
+        pytest.skip(reason)
+    with FlinkCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def flink_jar() -> Path:
+    """Beam's job server for Flink 1.19, for --flink_job_server_jar."""
+    reason = missing_java("Beam's Flink runner")
+    if reason is not None:
+        pytest.skip(reason)
+    return beam_flink_jar()
+
+
+@pytest.fixture(scope="session")
+def prism_binary() -> Path:
+    """Prism, for --prism_location."""
+    reason = missing_go()
+    if reason is not None:
+        pytest.skip(reason)
+    return prism()
 
 
 @pytest.fixture
