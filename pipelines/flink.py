@@ -9,7 +9,7 @@ from apache_beam.options.pipeline_options import FlinkRunnerOptions
 from ..schemas.errors import JobError, RunnerError
 from .beam_options import Given, read_options
 from .findings import FAIL, OK, WARN, Finding
-from .flink_checks import CHECKS, INSIDE, LOOPBACK, Cluster, Look
+from .flink_checks import CHECKS, LOOPBACK, Cluster, Look, is_inside, is_packed
 from .flink_jar import FlinkJar, minor, read_jar
 from .flink_rest import FlinkRest
 
@@ -81,8 +81,8 @@ def findings(arguments: Sequence[str]) -> list[Finding]:
 
 def rest_of(arguments: Sequence[str]) -> FlinkRest | None:
     """The cluster that the options name, or None for one inside the job server."""
-    master = read_options(RUNNER, arguments, OWN).values.get("flink_master", "[auto]")
-    return None if master in INSIDE else FlinkRest(master)
+    given = read_options(RUNNER, arguments, OWN)
+    return None if is_inside(given) or is_packed(given) else FlinkRest(given.values["flink_master"])
 
 
 def _look(arguments: Sequence[str]) -> tuple[Look, list[Finding]]:
@@ -104,11 +104,12 @@ def _jar(given: Given) -> FlinkJar | None:
 
 
 def _cluster(given: Given) -> tuple[Cluster | None, list[Finding]]:
-    master = given.values.get("flink_master", "[auto]")
-    if master in INSIDE:
+    if is_packed(given):
+        return None, [Finding(OK, "output_executable_path", str(given.values["output_executable_path"]))]
+    if is_inside(given):
         found = "Flink runs inside the job server and ends with it; the next run goes on from the target's ledger"
         return None, [Finding(WARN, "flink_master", found, "name a cluster with --flink_master=HOST:PORT")]
-    rest = FlinkRest(master)
+    rest = FlinkRest(given.values["flink_master"])
     try:
         cluster = Cluster(rest.version(), rest.slots(), rest.settings())
     except RunnerError as error:
@@ -128,6 +129,6 @@ def _set(given: Given, cluster: Cluster | None, jar: FlinkJar | None) -> dict[st
         wanted["flink_version"] = jar.flink
     if cluster is not None and cluster.slots.most > 1:
         wanted["sdk_worker_parallelism"] = cluster.slots.most
-    if cluster is None and given.values.get("flink_master", "[auto]") in INSIDE:
+    if is_inside(given):
         wanted["environment_type"] = LOOPBACK
     return {name: value for name, value in wanted.items() if name not in given.values}

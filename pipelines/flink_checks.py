@@ -15,7 +15,7 @@ from .flink_rest import Slots
 
 LOOPBACK: Final = "LOOPBACK"
 INSIDE: Final = ("[local]", "[auto]", "[collection]")
-"""Masters that are no cluster: Flink then runs inside the job server."""
+"""Masters that are no cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,26 @@ class Look:
         return self.given.values.get(name, self.set.get(name, otherwise))
 
     @property
-    def inside(self) -> bool:
-        return self.get("flink_master", "[auto]") in INSIDE
-
-    @property
     def uber(self) -> bool:
         return bool(self.get("flink_submit_uber_jar", False))
+
+    @property
+    def packed(self) -> bool:
+        return is_packed(self.given)
+
+    @property
+    def inside(self) -> bool:
+        return is_inside(self.given)
+
+
+def is_packed(given: Given) -> bool:
+    """Whether the job is written into a jar, and run by some cluster later."""
+    return bool(given.values.get("output_executable_path"))
+
+
+def is_inside(given: Given) -> bool:
+    """Whether Flink runs inside the job server."""
+    return not is_packed(given) and given.values.get("flink_master", "[auto]") in INSIDE
 
 
 def _versions(look: Look) -> Iterator[Finding]:
@@ -114,9 +128,9 @@ def _state(look: Look) -> Iterator[Finding]:
     if look.get("state_backend") and not look.get("state_backend_storage_path"):
         fix = "set --state_backend_storage_path to a folder that all share"
         yield Finding(FAIL, "state_backend", f"{look.get('state_backend')} without a place to store it", fix)
-    if look.get("savepoint_path") and (look.uber or look.inside):
-        where = "with --flink_submit_uber_jar" if look.uber else "where Flink runs inside the job server"
-        yield Finding(FAIL, "savepoint_path", f"Beam ignores it {where}", "submit through the job server to a cluster")
+    if look.get("savepoint_path") and (look.uber or look.inside or look.packed):
+        found = "Beam ignores it, but where a job server submits to a cluster"
+        yield Finding(FAIL, "savepoint_path", found, "a job jar takes Flink's own execution.savepoint.path")
     if look.get("allow_non_restored_state", False):
         yield Finding(WARN, "allow_non_restored_state", "state of steps that are gone is dropped; the ledger holds")
 
@@ -150,6 +164,8 @@ def _workers(look: Look) -> Iterator[Finding]:
             "run worker pools beside the TaskManagers: --environment_type=EXTERNAL --environment_config=localhost:50000"
         )
         yield Finding(FAIL, what, found, fix)
+    elif kind == LOOPBACK and look.packed:
+        yield Finding(FAIL, what, "LOOPBACK: the workers would be threads of this process, which ends", "say EXTERNAL")
     elif kind == LOOPBACK and not look.inside:
         found = "LOOPBACK: the workers are threads of this process, and TaskManagers must reach this machine"
         yield Finding(WARN, what, found, "EXTERNAL is for real use")

@@ -147,6 +147,15 @@ def test_without_a_cluster_flink_runs_inside_the_job_server_and_the_workers_here
     assert options.view_as(PortableOptions).environment_type == "LOOPBACK"
 
 
+def test_a_job_jar_is_for_a_cluster_of_later():
+    packed = ["--output_executable_path=job.jar", "--flink_version=1.19"]
+    assert levels([*packed, *WORKERS]) == {}
+    assert "--environment_type=LOOPBACK" not in flink_options("shop", [*packed, *WORKERS])
+    assert levels(packed)["environment_type"][0] == FAIL
+    assert levels([*packed, "--environment_type=LOOPBACK"])["environment_type"][0] == FAIL
+    assert levels([*packed, *WORKERS, "--savepoint_path=s3://b/sp"])["savepoint_path"][0] == FAIL
+
+
 def test_a_value_of_a_wrong_kind_is_one_sentence(good):
     with pytest.raises(JobError, match=r"^--runner FlinkRunner: argument --parallelism: invalid int value: 'many'$"):
         flink_options("shop", [*good, "--parallelism=many"])
