@@ -14,6 +14,8 @@ ROOMS = {
     "kafka": {"transforms/sources", "transforms/verify.py", "pipelines/produce.py"},
     "requests": {"transforms/registry.py", "transforms/sinks/stores/gcs.py"},
     "duckdb": {"transforms/sinks/duckdb.py"},
+    "google": {"transforms/sinks/bigquery"},
+    "grpc": {"transforms/sinks/bigquery"},
     "deltalake": {"transforms/sinks/delta"},
     "psycopg": {"transforms/sinks/postgres_connection.py"},
     "boto3": {"transforms/sinks/stores/s3.py"},

@@ -7,6 +7,7 @@ import pytest
 from targets import delete, upsert
 
 from millrace.schemas.errors import IncompatibleSchemaError, MillraceError, TableError
+from millrace.transforms.sinks.promises import Promise
 
 ODD_NAMES = [
     "select", "order", "a b", 'x"; DROP TABLE t;--', "it's", "a.b", "a`b", "a,b;{}()=", "😀", "ä", "tab\there", "~41",
@@ -56,7 +57,12 @@ def values(kind: pa.DataType, items: list) -> pa.Array:
 def test_a_column_grows_where_no_value_is_lost(target, old, new, before, after):
     first, second = values(old, before).to_pylist(), values(new, after).to_pylist()
     target.apply(*(upsert(1, id=n, v=value) for n, value in enumerate(first)), schema=columns(v=old))
-    target.apply(*(upsert(1, id=n, v=value) for n, value in enumerate(second, 10)), schema=columns(v=new))
+    try:
+        target.apply(*(upsert(1, id=n, v=value) for n, value in enumerate(second, 10)), schema=columns(v=new))
+    except IncompatibleSchemaError as error:
+        assert Promise.REWRITES in target.exceptions and "stores in another way" in str(error)
+        assert (target.next, target.read()["v"].type) == (len(first), old)
+        return
     target.apply(*(upsert(2, id=n, v=value) for n, value in enumerate(first, 20)), schema=columns(v=old))
     found = target.read()
     assert found.schema.field("v").type == new
@@ -131,12 +137,12 @@ def test_any_column_name_works(target):
     target.key = ("a.b", 'x"; DROP TABLE t;--')
     target.schema = pa.schema([(name, pa.string()) for name in ODD_NAMES])
     row = {name: name for name in ODD_NAMES}
-    assert target.apply(upsert(1, **row), upsert(1, **{**row, "a.b": None})) == (2, 0)
+    assert target.apply(upsert(1, **row), upsert(1, **{**row, "a.b": "other"})) == (2, 0)
     assert target.apply(upsert(2, ["a`b", "it's", "😀"], **{**row, "a`b": None, "it's": "x", "select": "new"})) == (
         1,
         0,
     )
-    assert target.apply(delete(2, **{**row, "a.b": None})) == (1, 0)
+    assert target.apply(delete(2, **{**row, "a.b": "other"})) == (1, 0)
     assert target.read().to_pylist() == [{**row, "select": "new"}]
     assert target.read(["a,b;{}()=", "select"]).to_pylist() == [{"a,b;{}()=": "a,b;{}()=", "select": "new"}]
 
@@ -151,7 +157,7 @@ def test_any_table_name_works(target, name):
     assert target.sink.tables() == (name,)
     assert target.sink.describe(name)
     target.close()
-    assert len(list(target.folder.iterdir())) == 1
+    assert len(list(target.folder.iterdir())) <= 1
 
 
 def test_two_hundred_columns(target):
@@ -164,7 +170,8 @@ def test_two_hundred_columns(target):
 
 
 def test_a_value_that_does_not_fit_the_grown_type_is_refused(target):
-    target.apply(upsert(1, id=1, v=2**40), schema=columns(v=pa.timestamp("s")))
-    with pytest.raises(MillraceError, match="does not fit"):
+    target.apply(upsert(1, id=1, v=2**34), schema=columns(v=pa.timestamp("s")))
+    told = "stores in another way" if Promise.REWRITES in target.exceptions else "does not fit"
+    with pytest.raises(MillraceError, match=told):
         target.apply(upsert(1, id=2, v=1), schema=columns(v=pa.timestamp("ns")))
     assert target.read().schema.field("v").type == pa.timestamp("s")

@@ -78,6 +78,7 @@ class Maintained(Protocol):
 
 
 SINKS: Final[Mapping[str, str]] = {
+    "bigquery": ".bigquery:BigQuerySink",
     "delta": ".delta:DeltaSink",
     "duckdb": ".duckdb:DuckDBSink",
     "files": ".files:FilesSink",

@@ -48,6 +48,27 @@ What is beyond Postgres' range of dates and times, and a NUL in text, is kept as
 | float16; fixed_size_binary             | float; binary                                        |
 | all others                             | as in Delta Lake                                     |
 
+| Arrow                                     | BigQuery                                                            |
+|-------------------------------------------|---------------------------------------------------------------------|
+| int8 to int64, uint8 to uint32            | INTEGER                                                             |
+| uint64                                    | NUMERIC                                                             |
+| float16 to float64                        | FLOAT                                                               |
+| decimal, 29 digits before and 9 behind    | NUMERIC                                                             |
+| decimal, 38 digits before and 38 behind   | BIGNUMERIC                                                          |
+| decimal with more than that               | STRING, all digits                                                  |
+| string, binary, bool                      | STRING, BYTES, BOOLEAN                                              |
+| fixed_size_binary                         | BYTES                                                               |
+| date32                                    | DATE, years 1 to 9999                                               |
+| time32, time64[us]                        | TIME                                                                |
+| time64[ns], duration                      | INTEGER, in its own unit                                            |
+| timestamp[s, ms, us]                      | DATETIME, years 1 to 9999                                           |
+| timestamp[s, ms, us], UTC                 | TIMESTAMP, years 1 to 9999                                          |
+| timestamp[ns], with or without UTC        | INTEGER, nanoseconds                                                |
+| struct                                    | RECORD of these                                                     |
+| list                                      | RECORD with `list`, repeated, of `element`: arrays hold no NULL     |
+| map                                       | RECORD with `key_value`, repeated, of `key` and `value`             |
+| null                                      | no column until it has a type; INTEGER inside others                |
+
 The stream's own type is kept beside the table, so `scan` gives back exactly what came in, and growth compares the
 stream's types, not the stored ones.
 """
@@ -133,6 +154,21 @@ def in_iceberg(kind: pa.DataType) -> pa.DataType:
         return pa.int32()
     if pa.types.is_unsigned_integer(kind):
         return pa.int64() if kind.bit_width == 32 else pa.decimal128(20, 0)
+    return _in_microseconds(kind)
+
+
+def in_bigquery(kind: pa.DataType) -> pa.DataType:
+    """The table of BigQuery above, in the types in which it sends rows."""
+    if pa.types.is_null(kind) or pa.types.is_integer(kind):
+        return pa.decimal128(38, 9) if kind == pa.uint64() else pa.int64()
+    if pa.types.is_floating(kind):
+        return pa.float64()
+    if pa.types.is_decimal(kind):
+        return _numeric(kind)
+    return _in_microseconds(kind)
+
+
+def _in_microseconds(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_duration(kind) or kind.equals(pa.time64("ns")):
         return pa.int64()
     if pa.types.is_time(kind):
@@ -142,6 +178,13 @@ def in_iceberg(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_date64(kind):
         return MICROSECONDS
     return _anywhere(kind)
+
+
+def _numeric(kind: pa.DataType) -> pa.DataType:
+    before = kind.precision - kind.scale
+    if before <= 29 and 0 <= kind.scale <= 9:
+        return pa.decimal128(38, 9)
+    return pa.decimal256(76, 38) if before <= 38 and 0 <= kind.scale <= 38 else pa.string()
 
 
 def _anywhere(kind: pa.DataType) -> pa.DataType:

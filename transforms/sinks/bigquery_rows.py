@@ -1,0 +1,187 @@
+"""Rows to and from a BigQuery table: changes with their sequence numbers, and what the table holds of some keys."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...schemas.change import DELETE, OP, POSITION, POSITION_TYPE, UNAVAILABLE
+from ...schemas.errors import IncompatibleSchemaError, TableError
+from ...schemas.table import Table
+from .bigquery_client import REQUEST_BYTES, Dataset, bigquery
+from .bigquery_columns import bigquery_name, columns_in_bigquery, from_bigquery, message, to_bigquery
+from .bigquery_encoding import Rows, RowTooLargeError, encode
+from .guard import Mask, chosen, partial_rows
+from .key_index import KeyIndex, Numbers
+
+CHANGE_TYPE: Final = "_CHANGE_TYPE"
+CHANGE_SEQUENCE_NUMBER: Final = "_CHANGE_SEQUENCE_NUMBER"
+KEYS_IN_A_QUERY: Final = 10_000
+BYTES_IN_A_QUERY: Final = 1 << 20
+DIGITS: Final = np.frombuffer(b"0123456789ABCDEF", np.uint8)
+POSITION_BYTES: Final = pa.field(POSITION, pa.binary())
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Rows of one table as BigQuery stores them, one row a key, and the sequence number of each; None: all upserts."""
+
+    rows: pa.RecordBatch
+    sequence: pa.Array
+    deletes: pa.Array | None = None
+
+
+def sequence_numbers(positions: pa.Array) -> pa.Array:
+    """Positions as BigQuery compares them: three sections of 16 hexadecimal digits, joined by `/`."""
+    raw = np.frombuffer(positions.buffers()[1], np.uint8, 24 * len(positions), positions.offset * 24)
+    halves = np.stack([raw >> 4, raw & 15], axis=1)
+    text = np.full((len(positions), 3, 17), ord("/"), np.uint8)
+    text[:, :, :16] = DIGITS[halves].reshape(-1, 3, 16)
+    text = np.ascontiguousarray(text.reshape(-1, 51)[:, :50])
+    ends = np.arange(0, 50 * len(positions) + 1, 50, dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), len(positions), [None, pa.py_buffer(ends), pa.py_buffer(text)])
+
+
+def write(dataset: Dataset, table: str, *parts: Changes) -> None:
+    """Send changes and wait until all are acknowledged. Raises SinkError, TableError for a row that is too large."""
+    parts = tuple(part for part in parts if part.rows.num_rows)
+    if not parts:
+        return
+    batches = [_with_pseudo_columns(part) for part in parts]
+
+    def rows() -> Iterator[Rows]:
+        return chain.from_iterable(encode(batch, REQUEST_BYTES) for batch in batches)
+
+    try:
+        dataset.append(table, message("Row", batches[0].schema), rows)
+    except RowTooLargeError as error:
+        raise TableError(
+            f"table {table}: a row of {error.size:,} bytes is more than the {REQUEST_BYTES:,} that go into one "
+            "request to BigQuery; leave its large column out at the source"
+        ) from None
+
+
+def _with_pseudo_columns(changes: Changes) -> pa.RecordBatch:
+    count = changes.rows.num_rows
+    deletes = pa.repeat(False, count) if changes.deletes is None else changes.deletes
+    kinds = pc.if_else(deletes, "DELETE", "UPSERT")
+    rows = changes.rows.append_column(CHANGE_TYPE, kinds)
+    return rows.append_column(CHANGE_SEQUENCE_NUMBER, changes.sequence)
+
+
+def changes(table: Table, delta: pa.Table) -> list[Changes]:
+    """The delta as BigQuery takes it. Raises IncompatibleSchemaError."""
+    found = []
+    for batch in delta.to_batches():
+        rows = to_bigquery(batch, table.columns)
+        rows = rows.append_column(POSITION_BYTES, batch.column(POSITION).cast(pa.binary()))
+        deletes = pc.equal(batch.column(OP), DELETE)
+        found.append(Changes(rows, sequence_numbers(batch.column(POSITION)), deletes))
+    return found
+
+
+def check_keys(table: Table, delta: pa.Table) -> None:
+    """Refuse keys that hold NULL: BigQuery does not say which row they are. Raises IncompatibleSchemaError."""
+    for name in table.key:
+        if delta.column(name).null_count:
+            raise IncompatibleSchemaError(
+                f"table {table.name}: the key column {name!r} holds NULL, which no primary key of BigQuery may; set "
+                "another `key` in the job file"
+            )
+
+
+def truncated(dataset: Dataset, name: str, table: Table, floor: bytes) -> None:
+    """Delete the rows up to this position, each by its key and with the TRUNCATE's own sequence number.
+
+    So a row that a newer change writes meanwhile stays. Raises SinkError.
+    """
+    keys = pa.schema([table.columns.field(part) for part in table.key])
+    sql = f"SELECT {_list(keys.names)} FROM {dataset.sql(name)} WHERE `{POSITION}` <= @floor"
+    stored, position = columns_in_bigquery(keys), pa.array([floor], POSITION_TYPE)
+    number = sequence_numbers(position)[0]
+    for batch in dataset.query(sql, [bigquery.ScalarQueryParameter("floor", "BYTES", floor)]):
+        rows = batch.select(stored.names).cast(stored)
+        count = rows.num_rows
+        write(dataset, name, Changes(rows, pa.repeat(number, count), pa.repeat(True, count)))
+
+
+def filled(dataset: Dataset, name: str, table: Table, delta: pa.Table, floor: bytes | None) -> pa.Table:
+    """The delta with unavailable values taken from the table's rows; NULL where there is none above `floor`.
+
+    BigQuery replaces rows as a whole. Raises SinkError.
+    """
+    partial = partial_rows(delta)
+    if not partial.any():
+        return delta
+    rows = chosen(delta, partial).combine_chunks()
+    masks = _unavailable(rows, table.key)
+    held, place = _held(dataset, name, table, rows, list(masks), floor)
+    for column, mask in masks.items():
+        number = np.where(mask, len(rows) + place, np.arange(len(rows)))
+        chunks = [*rows.column(column).chunks, *held.column(column).chunks]
+        values = pa.chunked_array(chunks).take(pa.array(number, mask=mask & (place < 0)))
+        rows = rows.set_column(rows.schema.get_field_index(column), rows.schema.field(column), values)
+    return pa.concat_tables([delta.filter(pa.array(~partial)), rows])
+
+
+def _unavailable(rows: pa.Table, key: Sequence[str]) -> dict[str, Mask]:
+    """By column, the rows that do not have its value."""
+    lists = rows.column(UNAVAILABLE).combine_chunks()
+    names = pc.list_flatten(lists)
+    parents = np.asarray(pc.list_parent_indices(lists))
+    masks = {}
+    for name in pc.unique(names).to_pylist():
+        if name in rows.column_names and name not in key:
+            masks[name] = np.zeros(len(rows), np.bool_)
+            masks[name][parents[np.asarray(pc.equal(names, name))]] = True
+    return masks
+
+
+def _held(
+    dataset: Dataset, name: str, table: Table, rows: pa.Table, columns: list[str], floor: bytes | None
+) -> tuple[pa.Table, Numbers]:
+    """The table's rows of these keys, and the place among them of each of `rows`, -1 where there is none."""
+    index = KeyIndex([rows.column(part) for part in table.key])
+    place, parts, count = np.full(len(rows), -1), [], 0
+    schema = pa.schema([table.columns.field(part) for part in [*table.key, *columns]])
+    wanted = pa.schema([*schema, pa.field(POSITION, POSITION_TYPE)])
+    conditions, parameters = _conditions(table, rows)
+    for batch in select(dataset, name, wanted, conditions, parameters):
+        if floor is not None:
+            batch = batch.filter(pc.greater(batch.column(POSITION).cast(pa.binary()), pa.scalar(floor, pa.binary())))
+        row, there = index.find([batch.column(part) for part in table.key])
+        place[row] = count + np.arange(len(row))
+        parts.append(batch.select(columns).take(pa.array(there)))
+        count += len(row)
+    return pa.Table.from_batches(parts, schema=pa.schema([schema.field(part) for part in columns])), place
+
+
+def select(
+    dataset: Dataset, name: str, columns: pa.Schema, conditions: str = "", parameters: Sequence[object] = ()
+) -> Iterator[pa.RecordBatch]:
+    """These columns of a table's rows, in the stream's types. Raises SinkError."""
+    stored = [field.name for field in columns if not pa.types.is_null(field.type)]
+    sql = f"SELECT {_list(stored)} FROM {dataset.sql(name)}{conditions}"
+    for batch in dataset.query(sql, parameters):
+        yield from_bigquery(batch, columns)
+
+
+def _conditions(table: Table, rows: pa.Table) -> tuple[str, list[object]]:
+    """What leaves out most rows of other keys: the values of the key columns that are numbers, texts or bytes."""
+    found, parameters = [], []
+    for number, part in enumerate(table.key):
+        kind = columns_in_bigquery(pa.schema([table.columns.field(part)])).field(0).type
+        name = {pa.int64(): "INT64", pa.string(): "STRING", pa.binary(): "BYTES"}.get(kind)
+        values = rows.column(part).cast(kind).unique() if name is not None else None
+        if values is not None and len(values) <= KEYS_IN_A_QUERY and values.nbytes <= BYTES_IN_A_QUERY:
+            found.append(f"`{bigquery_name(part)}` IN UNNEST(@k{number})")
+            parameters.append(bigquery.ArrayQueryParameter(f"k{number}", name, values.to_pylist()))
+    return (f" WHERE {' AND '.join(found)}" if found else ""), parameters
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(f"`{bigquery_name(name)}`" for name in names)
