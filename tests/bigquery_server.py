@@ -31,6 +31,7 @@ HTTP = {
     "INVALID_ARGUMENT": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "NOT_FOUND": 404, "ALREADY_EXISTS": 409,
     "FAILED_PRECONDITION": 412, "RESOURCE_EXHAUSTED": 429, "UNAVAILABLE": 503,
 }  # fmt: skip
+REASONS = {"RESOURCE_EXHAUSTED": "rateLimitExceeded", "UNAVAILABLE": "backendError"}
 PATHS = [
     ("GET", r"projects/([^/]+)/datasets/([^/]+)", "dataset"),
     ("POST", r"projects/([^/]+)/datasets/([^/]+)/tables", "insert"),
@@ -105,7 +106,7 @@ class BigQueryServer:
         with self._lock:
             fault = self.fault(what)
             if fault is not None:
-                raise Refused(fault, "put in by a test", "rateLimitExceeded" if fault == "RESOURCE_EXHAUSTED" else "")
+                raise Refused(fault, "put in by a test", REASONS.get(fault, "invalid"))
             return getattr(self, f"_{what}")(parts, body, etag)
 
     def _dataset(self, parts: list[str], body: dict[str, Any], etag: str | None) -> dict[str, Any]:
@@ -168,18 +169,29 @@ class BigQueryServer:
         stream, descriptor, version = "", None, 0
         try:
             for size, request in requests:
-                rows = request.proto_rows
                 if request.write_stream:
-                    stream, descriptor = request.write_stream, rows.writer_schema.proto_descriptor
-                with self._lock:
-                    answer, version = self._appended(stream, descriptor, (size, request), version)
-                if answer is None:
+                    stream, descriptor = request.write_stream, request.proto_rows.writer_schema.proto_descriptor
+                fault = self.fault("append")
+                if fault in grpc.StatusCode.__members__:
+                    raise Refused(fault, "put in by a test")
+                if fault == "closed":
                     return
+                with self._lock:
+                    table = self._append_table(stream, descriptor, (size, request))
+                    version = version or table.version
+                    answer = _answered(table, descriptor, (stream, request), fault)
+                if callable(fault):
+                    fault()
+                if fault == "lost":
+                    raise Refused("UNAVAILABLE", "the connection broke after the rows were applied")
+                if table.version != version and "error" not in answer:
+                    fields = [types.TableFieldSchema(name=part.name) for part in table.columns]
+                    answer.updated_schema, version = types.TableSchema(fields=fields), table.version
                 yield answer
         except Refused as refused:
             context.abort(grpc.StatusCode[refused.code], str(refused))
 
-    def _appended(self, stream: str, descriptor: Any, sent: tuple[int, Any], version: int) -> tuple[Any, int]:
+    def _append_table(self, stream: str, descriptor: Any, sent: tuple[int, Any]) -> Table:
         size, request = sent
         self.requests.append(size)
         place = STREAM.fullmatch(stream)
@@ -187,39 +199,7 @@ class BigQueryServer:
             raise Refused("INVALID_ARGUMENT", "the first request names a default stream and the writer's schema")
         if size > REQUEST_BYTES:
             raise Refused("INVALID_ARGUMENT", f"AppendRows request of {size} bytes is too large")
-        table = self.table(*place.groups())
-        fault = self.fault("append")
-        if fault in grpc.StatusCode.__members__:
-            raise Refused(fault, "put in by a test")
-        if fault == "closed":
-            return None, version
-        answer = types.AppendRowsResponse(write_stream=stream)
-        try:
-            if fault == "fields":
-                raise ExtraFieldsError("put in by a test")
-            if fault == "row":
-                raise RowsRefused({0: "put in by a test"})
-            table.apply(descriptor, list(request.proto_rows.rows.serialized_rows))
-        except ExtraFieldsError as error:
-            answer.error = _status("INVALID_ARGUMENT", str(error), stream)
-            return answer, version
-        except RowsRefused as error:
-            answer.error = _status("INVALID_ARGUMENT", str(error))
-            code = types.RowError.RowErrorCode.FIELDS_ERROR
-            answer.row_errors = [
-                types.RowError(index=number, code=code, message=text) for number, text in error.rows.items()
-            ]
-            return answer, version
-        before = version or table.version
-        if callable(fault):
-            fault()
-        if fault == "lost":
-            raise Refused("UNAVAILABLE", "the connection broke after the rows were applied")
-        answer.append_result = types.AppendRowsResponse.AppendResult()
-        if table.version != before:
-            fields = [types.TableFieldSchema(name=part.name) for part in table.columns]
-            answer.updated_schema = types.TableSchema(fields=fields)
-        return answer, table.version
+        return self.table(*place.groups())
 
     def session(self, request: types.CreateReadSessionRequest, context: grpc.ServicerContext) -> types.ReadSession:
         """Of the result of a query only: a table that takes changes cannot be read directly while they are merged."""
@@ -245,6 +225,28 @@ class BigQueryServer:
                 context.abort(grpc.StatusCode[fault], "put in by a test")
             sent = types.ArrowRecordBatch(serialized_record_batch=batch.serialize().to_pybytes())
             yield types.ReadRowsResponse(arrow_record_batch=sent, row_count=batch.num_rows)
+
+
+def _answered(table: Table, descriptor: Any, sent: tuple[str, Any], fault: Any) -> types.AppendRowsResponse:
+    """Apply one request; what went wrong with its rows stands in the answer, and the connection goes on."""
+    stream, request = sent
+    answer = types.AppendRowsResponse(write_stream=stream)
+    try:
+        if fault == "fields":
+            raise ExtraFieldsError("put in by a test")
+        if fault == "row":
+            raise RowsRefused({0: "put in by a test"})
+        table.apply(descriptor, list(request.proto_rows.rows.serialized_rows))
+        answer.append_result = types.AppendRowsResponse.AppendResult()
+    except ExtraFieldsError as error:
+        answer.error = _status("INVALID_ARGUMENT", str(error), stream)
+    except RowsRefused as error:
+        answer.error = _status("INVALID_ARGUMENT", str(error))
+        code = types.RowError.RowErrorCode.FIELDS_ERROR
+        answer.row_errors = [
+            types.RowError(index=number, code=code, message=text) for number, text in error.rows.items()
+        ]
+    return answer
 
 
 def _status(code: str, message: str, stream: str | None = None) -> status_pb2.Status:
@@ -306,7 +308,7 @@ def _handler(server: BigQueryServer) -> type[BaseHTTPRequestHandler]:
                 errors = [{"reason": refused.reason, "message": str(refused)}]
                 return self._send(code, {"error": {"code": code, "message": str(refused), "errors": errors}})
 
-        do_GET = do_POST = do_PATCH = _serve  # noqa: N815
+        do_GET = do_POST = do_PATCH = _serve
 
         def _send(self, code: int, answer: dict[str, Any]) -> None:
             data = json.dumps(answer).encode()

@@ -173,12 +173,12 @@ class Table:
         """Changes of one request: all or none."""
         self.appended += 1
         known = self.written()
-        writer = _writer(descriptor, known)
-        kind = _message_class(descriptor)
+        writer = writer_columns(descriptor, known)
+        kind = message_class(descriptor)
         made, bad = {}, {}
         for number, data in enumerate(serialized):
             try:
-                change = _change(kind, data, writer)
+                change = read_change(kind, data, writer)
                 key = tuple(change.values.get(part) for part in self.key)
                 if None in key:
                     raise ValueError("a column of the primary key is NULL")
@@ -223,7 +223,7 @@ def _array(values: list[Any], column: Column) -> pa.Array:
     return pa.array(values, column.arrow)
 
 
-def _writer(descriptor: descriptor_pb2.DescriptorProto, known: tuple[Column, ...]) -> dict[str, Column]:
+def writer_columns(descriptor: descriptor_pb2.DescriptorProto, known: tuple[Column, ...]) -> dict[str, Column]:
     """The columns that a writer's message fills, by its fields."""
     there = {part.name.lower(): part for part in known}
     nested = {part.name: part for part in descriptor.nested_type}
@@ -241,12 +241,12 @@ def _writer(descriptor: descriptor_pb2.DescriptorProto, known: tuple[Column, ...
                 "INVALID_ARGUMENT", f"The proto field mismatched with BigQuery field at {part.name}: {column.kind}"
             )
         if column.fields:
-            _writer(nested[part.type_name.rpartition(".")[2]], column.fields)
+            writer_columns(nested[part.type_name.rpartition(".")[2]], column.fields)
         found[part.name] = column
     return found
 
 
-def _message_class(descriptor: descriptor_pb2.DescriptorProto) -> Any:
+def message_class(descriptor: descriptor_pb2.DescriptorProto) -> Any:
     file = descriptor_pb2.FileDescriptorProto(name="row.proto", package="row", syntax="proto2")
     file.message_type.add().CopyFrom(descriptor)
     pool = descriptor_pool.DescriptorPool()
@@ -254,7 +254,7 @@ def _message_class(descriptor: descriptor_pb2.DescriptorProto) -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"row.{descriptor.name}"))
 
 
-def _change(kind: Any, data: bytes, writer: dict[str, Column]) -> Row:
+def read_change(kind: Any, data: bytes, writer: dict[str, Column]) -> Row:
     found = kind()
     try:
         if found.ParseFromString(data) != len(data):

@@ -121,7 +121,7 @@ def delta(schema: pa.Schema, changes: Iterable[Change]) -> pa.RecordBatch:
 
 
 class AnyCounts(tuple[int, int]):
-    """(applied, superseded) of a target that does not know which changes were refused: some superseded count as applied."""
+    """(applied, superseded) of a target that does not know what was refused: that counts as applied too."""
 
     __hash__ = tuple.__hash__
 

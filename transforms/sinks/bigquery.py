@@ -5,9 +5,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from ...schemas.change import POSITION, POSITION_TYPE, SOURCE
@@ -43,8 +41,8 @@ class BigQuerySink:
     """
 
     EXCEPT: Final[Mapping[Promise, str]] = {
-        Promise.ATOMIC: "rows first, the ledger after them: a reader may see a part of a commit, and what a crash repeats "
-        "changes nothing",
+        Promise.ATOMIC: "rows first, the ledger after them: readers may see a part of a commit; what a crash between "
+        "them repeats changes nothing",
         Promise.COUNTS: "BigQuery compares positions itself and does not say which changes it refused: they count as "
         "applied",
         Promise.TIES: "the one that comes later stays: it is the same change, read again",

@@ -1,9 +1,10 @@
 """What Millrace knows of its tables in a data set, in two tables of its own that take changes as the others do.
 
-    _millrace_tables    by job and table: key (JSON) and columns (the stream's schema as Arrow IPC) as this job had them,
-                        NULL before the first row; the newest TRUNCATE's position; a version, which is the sequence number
-    _millrace_ledger    by job, table, topic and partition: next (offset, and the sequence number), start, first and stop
-                        of the last commit, its time, and the sums of all accounts
+    _millrace_tables    by job and table: key (JSON) and columns (the stream's schema as Arrow IPC) as this job had
+                        them, NULL before the first row; the newest TRUNCATE's position; a version, which is the
+                        sequence number
+    _millrace_ledger    by job, table, topic and partition: next (offset, and the sequence number), start, first and
+                        stop of the last commit, its time, and the sums of all accounts
 
 A row is replaced as a whole, and an older one never replaces a newer: a writer that was thought dead cannot take the
 ledger back. Each job writes rows of its own; a table is what all jobs' rows say together.
@@ -30,14 +31,11 @@ TEXT: Final = pa.string()
 NUMBER: Final = pa.int64()
 COUNTS: Final = ("first", "stop", "read", "applied", "superseded", "filtered", "dead", "skipped")
 TABLES_SCHEMA: Final = pa.schema(
-    [("job", TEXT), ("table_name", TEXT), ("key", TEXT), ("columns", pa.binary()), ("truncate", pa.binary())]
-    + [("version", NUMBER)]
+    {"job": TEXT, "table_name": TEXT, "key": TEXT, "columns": pa.binary(), "truncate": pa.binary(), "version": NUMBER}
 )
-LEDGER_SCHEMA: Final = pa.schema(
-    [("job", TEXT), ("table_name", TEXT), ("topic", TEXT), ("partition", NUMBER), ("next", NUMBER), ("start", NUMBER)]
-    + [(name, NUMBER) for name in COUNTS]
-    + [("topic_id", NUMBER), ("committed_at", pa.timestamp("us", "UTC"))]
-)
+PLACE_SCHEMA: Final = {"job": TEXT, "table_name": TEXT, "topic": TEXT, "partition": NUMBER}
+COUNTS_SCHEMA: Final = dict.fromkeys(("next", "start", *COUNTS, "topic_id"), NUMBER)
+LEDGER_SCHEMA: Final = pa.schema({**PLACE_SCHEMA, **COUNTS_SCHEMA, "committed_at": pa.timestamp("us", "UTC")})
 KEYS: Final = {
     TABLES: ("job", "table_name"),
     LEDGER: ("job", "table_name", "topic", "partition"),
@@ -86,16 +84,17 @@ class Catalog:
     def save(self, job: str, name: str, before: Known, table: Table | None, floor: bytes | None) -> None:
         """Keep the job's view of a table where it differs from what was known before. Raises SinkError."""
         old = before.rows.get(job)
+        version = 1 + (old["version"] if old else 0)
         row = {
             "job": job,
             "table_name": name,
             "key": None if table is None else json.dumps(table.key),
             "columns": None if table is None else table.columns.serialize().to_pybytes(),
             "truncate": floor,
-            "version": 1 + (old["version"] if old else 0),
+            "version": version,
         }
         if old is None or any(old[part] != row[part] for part in ("key", "columns", "truncate")):
-            self._write(TABLES, TABLES_SCHEMA, [row], [row["version"]])
+            self._write(TABLES, TABLES_SCHEMA, [row], [version])
 
     def offsets(self, job: str, name: str) -> Offsets:
         """The job's ledger of a table. Raises SinkError."""

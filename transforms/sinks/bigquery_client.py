@@ -208,7 +208,8 @@ class Dataset:
             client = BigQueryWriteClient(transport=BigQueryWriteGrpcTransport(channel=self._insecure))
         self._opened.append(client.transport)
         answer = types.AppendRowsResponse.deserialize
-        return client.transport.grpc_channel.stream_stream(METHOD, _raw, answer)
+        transport: Any = client.transport
+        return transport.grpc_channel.stream_stream(METHOD, _raw, answer)
 
     @cached_property
     def _insecure(self) -> grpc.Channel:

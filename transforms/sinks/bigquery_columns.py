@@ -1,8 +1,8 @@
 """Columns of a BigQuery table: their names and types there, as REST describes them and as protobuf messages.
 
-Names are letters, digits and underscores: any other character is written as `_xHEX_`, the hexadecimal number of its
-code point, and so is the first character of a name that begins with a digit or with a word that BigQuery keeps to
-itself. Lists and maps are nested as BigQuery itself nests those of a Parquet file, since its arrays hold no NULL.
+Names are letters, digits and underscores (a table's also hyphens): any other character is written as `_xHEX_`, the
+hexadecimal number of its code point, and so is the first character of a column that begins with a digit or with a word
+that BigQuery keeps to itself. Lists and maps are nested as BigQuery itself nests those of a Parquet file, since its arrays hold no NULL.
 """
 
 import re
@@ -21,7 +21,10 @@ from .storage import in_bigquery, stored
 
 KEY_COLUMNS: Final = 16
 NAME_CHARACTERS: Final = {"column": 300, "table": 1024}
-ODD: Final = re.compile(r"[^A-Za-z0-9_]|_(?=[xX][0-9A-Fa-f]+(?:_|\W|$))", re.ASCII)
+ODD: Final = {
+    "column": re.compile(r"[^A-Za-z0-9_]|_(?=[xX][0-9A-Fa-f]+(?:_|\W|$))", re.ASCII),
+    "table": re.compile(r"[^A-Za-z0-9_-]|_(?=[xX][0-9A-Fa-f]+(?:_|\W|$))", re.ASCII),
+}
 KEPT: Final = re.compile(
     r"\d|_TABLE_|_FILE_|_PARTITION|_ROW_TIMESTAMP|__ROOT__|_COLIDENTIFIER|_CHANGE_|_field_", re.ASCII | re.IGNORECASE
 )
@@ -51,8 +54,8 @@ CLUSTERED: Final = KEY_TYPES - {"BYTES"}
 
 def bigquery_name(name: str, what: str = "column") -> str:
     """A column's or table's name in BigQuery. Raises IncompatibleSchemaError where it gets too long."""
-    escaped = ODD.sub(_escaped, name)
-    if KEPT.match(escaped):
+    escaped = ODD[what].sub(_escaped, name)
+    if what == "column" and KEPT.match(escaped):
         escaped = _escaped(re.match(".", escaped)) + escaped[1:]
     if len(escaped) > NAME_CHARACTERS[what]:
         raise IncompatibleSchemaError(
@@ -200,8 +203,8 @@ def check_table(table: Table) -> None:
         kind = stored(table.columns.field(name).type, in_bigquery)
         if pa.types.is_nested(kind) or _NAMES[kind][0] not in KEY_TYPES:
             raise IncompatibleSchemaError(
-                f"table {table.name}: the key column {name!r} is {table.columns.field(name).type}, which no primary key "
-                "of BigQuery may be; set another `key` in the job file"
+                f"table {table.name}: the key column {name!r} is {table.columns.field(name).type}, which no primary "
+                "key of BigQuery may be; set another `key` in the job file"
             )
 
 

@@ -55,7 +55,7 @@ def encode(columns: pa.RecordBatch, limit: int) -> Iterator[Rows]:
 
 
 def _parts(rows: pa.Array, limit: int, first: int) -> Iterator[Rows]:
-    offsets, data = _offsets(rows), memoryview(rows.buffers()[2])
+    offsets, data = _offsets(rows), memoryview(rows.buffers()[2]).cast("B")
     start = 0
     while start < len(rows):
         stop = int(np.searchsorted(offsets, offsets[start] + limit, "right")) - 1

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
@@ -74,9 +74,9 @@ def _with_pseudo_columns(changes: Changes) -> pa.RecordBatch:
 
 
 def changes(table: Table, delta: pa.Table) -> list[Changes]:
-    """The delta as BigQuery takes it. Raises IncompatibleSchemaError."""
+    """The delta as BigQuery takes it, in as few requests as hold it. Raises IncompatibleSchemaError."""
     found = []
-    for batch in delta.to_batches():
+    for batch in delta.combine_chunks().to_batches():
         rows = to_bigquery(batch, table.columns)
         rows = rows.append_column(POSITION_BYTES, batch.column(POSITION).cast(pa.binary()))
         deletes = pc.equal(batch.column(OP), DELETE)
@@ -100,10 +100,10 @@ def truncated(dataset: Dataset, name: str, table: Table, floor: bytes) -> None:
     So a row that a newer change writes meanwhile stays. Raises SinkError.
     """
     keys = pa.schema([table.columns.field(part) for part in table.key])
-    sql = f"SELECT {_list(keys.names)} FROM {dataset.sql(name)} WHERE `{POSITION}` <= @floor"
+    sql, place = f"SELECT {_list(keys.names)} FROM {dataset.sql(name)} WHERE `{POSITION}` <= @floor", cast(Any, floor)
     stored, position = columns_in_bigquery(keys), pa.array([floor], POSITION_TYPE)
     number = sequence_numbers(position)[0]
-    for batch in dataset.query(sql, [bigquery.ScalarQueryParameter("floor", "BYTES", floor)]):
+    for batch in dataset.query(sql, [bigquery.ScalarQueryParameter("floor", "BYTES", place)]):
         rows = batch.select(stored.names).cast(stored)
         count = rows.num_rows
         write(dataset, name, Changes(rows, pa.repeat(number, count), pa.repeat(True, count)))
@@ -161,16 +161,16 @@ def _held(
 
 
 def select(
-    dataset: Dataset, name: str, columns: pa.Schema, conditions: str = "", parameters: Sequence[object] = ()
+    dataset: Dataset, name: str, columns: pa.Schema, conditions: str = "", parameters: Sequence[Any] = ()
 ) -> Iterator[pa.RecordBatch]:
     """These columns of a table's rows, in the stream's types. Raises SinkError."""
     stored = [field.name for field in columns if not pa.types.is_null(field.type)]
-    sql = f"SELECT {_list(stored)} FROM {dataset.sql(name)}{conditions}"
+    sql = f"SELECT {_list(stored or [POSITION])} FROM {dataset.sql(name)}{conditions}"
     for batch in dataset.query(sql, parameters):
         yield from_bigquery(batch, columns)
 
 
-def _conditions(table: Table, rows: pa.Table) -> tuple[str, list[object]]:
+def _conditions(table: Table, rows: pa.Table) -> tuple[str, list[Any]]:
     """What leaves out most rows of other keys: the values of the key columns that are numbers, texts or bytes."""
     found, parameters = [], []
     for number, part in enumerate(table.key):
