@@ -59,3 +59,13 @@ def same(left: pa.Array, right: pa.Array) -> bool:
     if not pa.types.is_floating(left.type):
         return left.equals(right)
     return [repr(value) for value in left.to_pylist()] == [repr(value) for value in right.to_pylist()]
+
+
+def of_years_1_to_9999(values: pa.Array) -> pa.Array:
+    """The same values, those of other years moved to the nearest moment of these."""
+    if not pa.types.is_timestamp(values.type) or values.type.unit == "ns":
+        return values
+    unit = {"s": 1, "ms": 1000, "us": 1_000_000}[values.type.unit]
+    first, last = -62_135_596_800 * unit, 253_402_300_800 * unit - 1
+    numbers = [None if value is None else min(max(value, first), last) for value in values.cast(pa.int64()).to_pylist()]
+    return pa.array(numbers, pa.int64()).cast(values.type)

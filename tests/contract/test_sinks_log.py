@@ -5,12 +5,13 @@ from datetime import date
 import pyarrow as pa
 import pytest
 from logs import LogTarget, log_delta, log_schema, logged, places
-from values import VALUES, same
+from values import VALUES, of_years_1_to_9999, same
 
 from millrace.schemas.errors import AccountingError, IncompatibleSchemaError, LedgerGapError, TableError
 from millrace.schemas.ledger import Account, Ledger, TopicPartition
 from millrace.schemas.modes import Mode
 from millrace.transforms.sinks import SINKS, modes_of
+from millrace.transforms.sinks.promises import Promise
 
 PLACE_NAMES = [
     *(kind for kind in sorted(SINKS) if kind != "files"),
@@ -47,14 +48,14 @@ def test_a_range_that_comes_again_adds_nothing(log):
     changes = [logged(offset, id=offset) for offset in range(5)]
     log.log(*changes)
     settled = log.log(*changes, first=0, stop=5)
-    assert (settled.applied, settled.superseded) == (0, 5)
+    assert log.counts(settled) == (0, 5)
     assert (log.offsets(), log.next) == ([0, 1, 2, 3, 4], 5)
 
 
 def test_a_range_with_other_borders_is_trimmed(log):
     log.log(*(logged(offset, id=offset) for offset in range(5)))
     settled = log.log(*(logged(offset, id=offset) for offset in range(2, 9)), first=2)
-    assert (settled.applied, settled.superseded) == (4, 3)
+    assert log.counts(settled) == (4, 3)
     assert (log.offsets(), log.next) == ([*range(9)], 9)
 
 
@@ -144,17 +145,19 @@ def test_a_type_that_would_lose_values_is_refused_and_changes_nothing(log):
 
 
 def test_all_types_come_back_as_they_went_in(log):
-    fields = [pa.field(f"c{number}", values.type) for number, values in enumerate(VALUES)]
-    log.schema, count = log_schema(*fields), max(map(len, VALUES))
+    moved = of_years_1_to_9999 if Promise.YEARS in log.exceptions else lambda values: values
+    columns = [moved(values) for values in VALUES]
+    fields = [pa.field(f"c{number}", values.type) for number, values in enumerate(columns)]
+    log.schema, count = log_schema(*fields), max(map(len, columns))
     table = log.put(*(logged(offset) for offset in range(count))).table
     rows = log_delta(log.schema, [logged(offset) for offset in range(count)])
-    for number, values in enumerate(VALUES):
+    for number, values in enumerate(columns):
         padded = pa.concat_arrays([values, pa.nulls(count - len(values), values.type)])
         rows = rows.set_column(number, fields[number], padded)
     log.commit([log.sink.stage(table, rows)], Account("orders", 0, 0, count, read=count))
     log.reopen()
     found = log.read().sort_by("_millrace_offset").combine_chunks()
-    for number, values in enumerate(VALUES):
+    for number, values in enumerate(columns):
         assert found.schema.field(f"c{number}").type == values.type
         assert same(found[f"c{number}"].chunk(0).slice(0, len(values)), values), values.type
 

@@ -6,22 +6,12 @@ from datetime import date
 import pyarrow as pa
 import pytest
 from targets import delete, delta, upsert
-from values import VALUES, same
+from values import VALUES, of_years_1_to_9999, same
 
 from millrace.schemas.change import row_schema
 from millrace.schemas.errors import IncompatibleSchemaError
 from millrace.schemas.ledger import Account, Commit
 from millrace.transforms.sinks.promises import Promise
-
-
-def of_years_1_to_9999(values: pa.Array) -> pa.Array:
-    """The same values, those of other years moved to the nearest moment of these."""
-    if not pa.types.is_timestamp(values.type) or values.type.unit == "ns":
-        return values
-    unit = {"s": 1, "ms": 1000, "us": 1_000_000}[values.type.unit]
-    first, last = -62_135_596_800 * unit, 253_402_300_800 * unit - 1
-    numbers = [None if value is None else min(max(value, first), last) for value in values.cast(pa.int64()).to_pylist()]
-    return pa.array(numbers, pa.int64()).cast(values.type)
 
 
 def rows_of(values: pa.Array, key: str = "id") -> pa.RecordBatch:

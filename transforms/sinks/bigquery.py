@@ -17,9 +17,11 @@ from .bigquery_catalog import Catalog, Known, Offsets
 from .bigquery_client import Dataset, Emulator
 from .bigquery_columns import bigquery_name, check_growth, check_table
 from .bigquery_rows import changes, check_keys, filled, select, truncated, write
-from .bigquery_tables import ensure
+from .bigquery_tables import check_fresh, ensure
 from .guard import NOTHING, Verdict, chosen, judge, partial_rows
+from .key_index import KeyIndex
 from .ledger import advanced
+from .lookup import matching
 from .options import read_retention
 from .promises import Promise
 from .staging import Staging
@@ -35,9 +37,9 @@ class BigQuerySink:
     the key as its primary key, and is sorted by it. BigQuery keeps the change with the largest sequence number of each
     key, which is the position: so rows go first and the ledger after them (`bigquery_catalog`), and what a crash
     between them repeats changes nothing. `max_staleness` above zero lets BigQuery answer queries with older rows, which
-    is cheaper; partial rows and TRUNCATE, which need the newest, then stop the table. `staging` is a folder, or a URL
-    that pyarrow opens, which all workers reach; without it, a temporary folder of this machine. `emulator` names a
-    server of your own (`bigquery_client.Emulator`).
+    is cheaper; what needs the newest then stops the table: partial rows, TRUNCATE, `verify`, the modes that look back.
+    `staging` is a folder, or a URL that pyarrow opens, which all workers reach; without it, a temporary folder of this
+    machine. `emulator` names a server of your own (`bigquery_client.Emulator`).
     """
 
     EXCEPT: Final[Mapping[Promise, str]] = {
@@ -117,7 +119,8 @@ class BigQuerySink:
         """Bring the table to the wanted columns, then what is known of it, then the rows into it."""
         name = bigquery_name(table.name, "table")
         partial = delta is not None and bool(partial_rows(delta).any())
-        self._check_fresh(table.name, partial, commit.truncate is not None)
+        if partial or commit.truncate is not None:
+            check_fresh(self._dataset, name, "a row without its large values" if partial else "a TRUNCATE")
         rows = [] if delta is None else changes(table, delta)
         ensure(self._dataset, name, known.table, table, self._staleness)
         self._catalog.save(commit.job, table.name, known, table, floor)
@@ -126,14 +129,6 @@ class BigQuerySink:
         if partial:
             rows = changes(table, filled(self._dataset, name, table, delta, floor))
         write(self._dataset, name, *rows)
-
-    def _check_fresh(self, table: str, partial: bool, truncate: bool) -> None:
-        if self._staleness and (partial or truncate):
-            what = "a row without its large, unchanged values" if partial else "a TRUNCATE"
-            raise TableError(
-                f"table {table}: {what} needs the newest rows of the table, which max_staleness keeps back; set "
-                "target.max_staleness: 0s and the option max_staleness of the table to NULL"
-            )
 
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
         """The next offsets of these partitions; empty where there is no table yet."""
@@ -151,8 +146,8 @@ class BigQuerySink:
         )
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows by one query, of the stream's own types, as old as `max_staleness` allows. Raises TableError."""
-        known = self._catalog.known(table).table
+        """The rows by one query, of the stream's own types. Raises TableError, also where older rows may be shown."""
+        known, name = self._catalog.known(table).table, bigquery_name(table, "table")
         if known is None:
             raise TableError(f"BigQuery {self._dataset} has no table {table!r} of Millrace")
         fields = {field.name: field for field in [*known.columns, pa.field(POSITION, POSITION_TYPE)]}
@@ -161,7 +156,23 @@ class BigQuerySink:
         if missing:
             raise TableError(f"BigQuery {self._dataset}: table {table!r} has no column {missing[0]!r}")
         schema = pa.schema([fields[name] for name in wanted])
-        yield from select(self._dataset, bigquery_name(table, "table"), schema)
+        check_fresh(self._dataset, name, "a scan")
+        yield from select(self._dataset, name, schema)
+
+    def columns(self, table: str) -> pa.Schema | None:
+        """The table's columns in the stream's types; None where there is no table."""
+        known = self._catalog.known(table).table
+        return None if known is None else known.columns
+
+    def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
+        """The rows of these keys, by a query that leaves out most others. Raises TableError, SinkError."""
+        name, held = bigquery_name(table, "table"), self.columns(table)
+        types = {field.name: field for field in [*(held or []), pa.field(POSITION, POSITION_TYPE)]}
+        wanted = pa.schema([types[part] for part in dict.fromkeys([*columns, *keys.column_names, POSITION])])
+        check_fresh(self._dataset, name, "a look at rows that are there")
+        index = KeyIndex(keys.columns)
+        found = [matching(batch, index, keys.schema, upto) for batch in select(self._dataset, name, wanted, keys)]
+        return pa.Table.from_batches(found, schema=wanted).select(list(columns))
 
     def tables(self) -> tuple[str, ...]:
         """The tables' names, sorted."""

@@ -2,7 +2,8 @@
 
 Names are letters, digits and underscores (a table's also hyphens): any other character is written as `_xHEX_`, the
 hexadecimal number of its code point, and so is the first character of a column that begins with a digit or with a word
-that BigQuery keeps to itself. Lists and maps are nested as BigQuery itself nests those of a Parquet file, since its arrays hold no NULL.
+that BigQuery keeps to itself. Lists and maps are nested as BigQuery itself nests those of a Parquet file, since its
+arrays hold no NULL.
 """
 
 import re

@@ -17,6 +17,8 @@ from .bigquery_columns import bigquery_name, columns_in_bigquery, from_bigquery,
 from .bigquery_encoding import Rows, RowTooLargeError, encode
 from .guard import Mask, chosen, partial_rows
 from .key_index import KeyIndex, Numbers
+from .storage import in_bigquery
+from .storage import stored as stored_type
 
 CHANGE_TYPE: Final = "_CHANGE_TYPE"
 CHANGE_SEQUENCE_NUMBER: Final = "_CHANGE_SEQUENCE_NUMBER"
@@ -149,8 +151,7 @@ def _held(
     place, parts, count = np.full(len(rows), -1), [], 0
     schema = pa.schema([table.columns.field(part) for part in [*table.key, *columns]])
     wanted = pa.schema([*schema, pa.field(POSITION, POSITION_TYPE)])
-    conditions, parameters = _conditions(table, rows)
-    for batch in select(dataset, name, wanted, conditions, parameters):
+    for batch in select(dataset, name, wanted, rows.select(list(table.key))):
         if floor is not None:
             batch = batch.filter(pc.greater(batch.column(POSITION).cast(pa.binary()), pa.scalar(floor, pa.binary())))
         row, there = index.find([batch.column(part) for part in table.key])
@@ -160,25 +161,29 @@ def _held(
     return pa.Table.from_batches(parts, schema=pa.schema([schema.field(part) for part in columns])), place
 
 
-def select(
-    dataset: Dataset, name: str, columns: pa.Schema, conditions: str = "", parameters: Sequence[Any] = ()
-) -> Iterator[pa.RecordBatch]:
-    """These columns of a table's rows, in the stream's types. Raises SinkError."""
+def select(dataset: Dataset, name: str, columns: pa.Schema, keys: pa.Table | None = None) -> Iterator[pa.RecordBatch]:
+    """These columns of a table's rows, in the stream's types; with `keys`, all rows that have them, and others.
+
+    Raises SinkError.
+    """
     stored = [field.name for field in columns if not pa.types.is_null(field.type)]
+    conditions, parameters = ("", []) if keys is None else _conditions(keys)
     sql = f"SELECT {_list(stored or [POSITION])} FROM {dataset.sql(name)}{conditions}"
     for batch in dataset.query(sql, parameters):
         yield from_bigquery(batch, columns)
 
 
-def _conditions(table: Table, rows: pa.Table) -> tuple[str, list[Any]]:
-    """What leaves out most rows of other keys: the values of the key columns that are numbers, texts or bytes."""
+def _conditions(keys: pa.Table) -> tuple[str, list[Any]]:
+    """What leaves out most rows of other keys: the values of the columns that are numbers, texts or bytes."""
     found, parameters = [], []
-    for number, part in enumerate(table.key):
-        kind = columns_in_bigquery(pa.schema([table.columns.field(part)])).field(0).type
+    for number, field in enumerate(keys.schema):
+        kind = stored_type(field.type, in_bigquery)
         name = {pa.int64(): "INT64", pa.string(): "STRING", pa.binary(): "BYTES"}.get(kind)
-        values = rows.column(part).cast(kind).unique() if name is not None else None
-        if values is not None and len(values) <= KEYS_IN_A_QUERY and values.nbytes <= BYTES_IN_A_QUERY:
-            found.append(f"`{bigquery_name(part)}` IN UNNEST(@k{number})")
+        values = keys.column(number).unique()
+        small = len(values) <= KEYS_IN_A_QUERY and values.nbytes <= BYTES_IN_A_QUERY
+        if name is not None and small and not values.null_count:
+            values = values.cast(kind)
+            found.append(f"`{bigquery_name(field.name)}` IN UNNEST(@k{number})")
             parameters.append(bigquery.ArrayQueryParameter(f"k{number}", name, values.to_pylist()))
     return (f" WHERE {' AND '.join(found)}" if found else ""), parameters
 

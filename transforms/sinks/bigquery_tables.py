@@ -1,11 +1,12 @@
 """Make a BigQuery table, or let it grow by new columns; look that it is still as Millrace left it."""
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from ...schemas.change import POSITION
-from ...schemas.errors import TerminalSinkError
+from ...schemas.errors import TableError, TerminalSinkError
 from ...schemas.table import Table
 from .bigquery_client import LABEL, Dataset, bigquery
 from .bigquery_columns import bigquery_name, clustering, columns_in_bigquery, schema_fields
@@ -37,6 +38,16 @@ def ensure(dataset: Dataset, name: str, old: Table | None, new: Table, staleness
     merged = _merged(found.schema, wanted)
     if merged is not None:
         dataset.widen(found, merged)
+
+
+def check_fresh(dataset: Dataset, name: str, what: str) -> None:
+    """Refuse `what` where queries may answer with older rows. Raises TableError."""
+    found = dataset.get(name)
+    if found is not None and re.search(r"[1-9]", found.max_staleness or ""):
+        raise TableError(
+            f"BigQuery {dataset}: {what} needs the newest rows of table {name}, which max_staleness may keep back; set "
+            f"it to NULL: ALTER TABLE {dataset.sql(name)} SET OPTIONS (max_staleness = NULL)"
+        )
 
 
 def _wanted(table: Table) -> list[Field]:

@@ -332,16 +332,22 @@ def test_columns_that_others_added_stop_the_table(target):
         target.apply(upsert(2, id=1, v="b"))
 
 
-@pytest.mark.parametrize("what", ["partial row", "truncate"])
+@pytest.mark.parametrize("what", ["partial row", "truncate", "scan", "lookup"])
 def test_what_needs_the_newest_rows_is_refused_where_bigquery_may_show_older_ones(target, what):
     target.options = {"max_staleness": "15m"}
     target.apply(upsert(1, id=1, v="a"))
-    with pytest.raises(TableError, match="needs the newest rows of the table, which max_staleness keeps back"):
+    with pytest.raises(TableError, match=r"needs the newest rows of table orders, which max_staleness may keep back"):
         if what == "truncate":
             target.apply(upsert(5, id=1, v="b"), truncate=position(3))
-        else:
+        elif what == "partial row":
             target.apply(upsert(5, ["v"], id=1))
-    assert (target.rows(), target.next) == ([(1, "a")], 1)
+        elif what == "scan":
+            target.read()
+        else:
+            target.sink.lookup("orders", pa.table({"id": [1]}), ["v"], None)
+    assert target.apply(upsert(2, id=1, v="b")) == (1, 0)
+    tables(target)["orders"].resource["maxStaleness"] = None
+    assert (target.rows(), target.next) == ([(1, "b")], 2)
 
 
 @pytest.mark.parametrize("name", ["a b", "a_x20_b", "_x20ä", "_x20_xE4_", "1a", "_x31_a", "ä", "a\tb", "Ä", "_TABLE_x"])
