@@ -12,6 +12,7 @@ from millrace.pipelines.config import load_job
 from millrace.schemas.errors import JobError
 from millrace.schemas.modes import Mode
 from millrace.transforms.sinks import SINKS, modes_of, sink_class
+from millrace.transforms.sinks.promises import exceptions_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -94,6 +95,12 @@ def test_targets_and_their_options():
         assert set(re.findall(r"(?<!\()`(\w+)`", options)) == set(parameters)
         for name, default in re.findall(r"`(\w+)` \(`([^`]+)`\)", options):
             assert parameters[name].default == default
+
+
+def test_what_a_target_cannot_promise_is_shown():
+    shown = {(code(target)[0], promise): instead for target, promise, instead in rows("target")}
+    declared = {(kind, str(promise)): text for kind in SINKS for promise, text in exceptions_of(kind).items()}
+    assert shown == declared
 
 
 def test_links_lead_somewhere():

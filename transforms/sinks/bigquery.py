@@ -48,7 +48,7 @@ class BigQuerySink:
         Promise.COUNTS: "BigQuery compares positions itself and does not say which changes it refused: they count as "
         "applied",
         Promise.TIES: "the one that comes later stays: it is the same change, read again",
-        Promise.RETENTION: "BigQuery remembers deletes itself, for a time that is not documented",
+        Promise.RETENTION: "BigQuery remembers deletes itself; for how long is not for Millrace to set",
         Promise.NULL_KEYS: "the table stops",
         Promise.ANY_KEY: "no floats and no times of day in a key, and at most 16 columns: the table stops",
         Promise.REWRITES: "the table stops, and says what to do",
