@@ -157,7 +157,7 @@ class Target:
     @property
     def shown(self) -> str:
         """How errors name the target's place."""
-        return SHOWN.get(self.kind, str)(self.folder)
+        return SHOWN.get(self.kind, lambda folder: "/".join(folder.parts[-2:]))(self.folder)
 
     def reopen(self) -> None:
         """As a new process would find it."""
