@@ -182,7 +182,7 @@ def cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return array.cast(kind)
     array = array.take(pa.array(range(len(array)), pa.int64())) if array.offset else array
     if pa.types.is_struct(kind):
-        parts = {field.name: array.field(number) for number, field in enumerate(array.type)}
+        parts = dict(zip((field.name for field in array.type), array.flatten(), strict=True))
         children = [
             cast(parts[field.name], field.type) if field.name in parts else pa.nulls(len(array), field.type)
             for field in kind

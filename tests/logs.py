@@ -110,6 +110,7 @@ def places(folder: Path, fixture: Callable[[str], Any]) -> dict[str, Callable[[]
 
     files = {
         "local": lambda: {"path": str(folder / "logs")},
+        "avro": lambda: {"path": str(folder / "logs"), "format": "avro"},
         "s3": s3,
         "gcs": gcs,
         "hdfs": lambda: {"path": f"{fixture('hdfs')}/{uuid4().hex}/log"},

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.error import URLError
+from urllib.error import HTTPError
 
 from brokers import COPY, TIED_TO_STDIN, free_ports
 
@@ -134,11 +134,23 @@ class Gcs:
 
 
 @contextmanager
-def s3_server() -> Iterator[S3]:
-    """moto in an environment of its own: what it depends on is a lot."""
+def s3_server(**settings: str) -> Iterator[S3]:
+    """moto in an environment of its own (what it depends on is a lot); `settings` are variables that it reads."""
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
-    command = [str(_moto()), "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [
+        "env",
+        *(f"{name}={text}" for name, text in settings.items()),
+        str(_moto()),
+        "-W",
+        "ignore",
+        "-m",
+        "moto.server",
+        "-H",
+        "127.0.0.1",
+        "-p",
+        str(port),
+    ]
     with Server("moto", command, lambda _: _answers(url)):
         yield S3(url)
 
@@ -183,7 +195,9 @@ def missing_for_hdfs() -> str | None:
 def _answers(url: str) -> bool:
     try:
         urllib.request.urlopen(url, timeout=2).close()
-    except (URLError, OSError):
+    except HTTPError:
+        return True
+    except OSError:
         return False
     return True
 

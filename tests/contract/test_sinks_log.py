@@ -15,7 +15,7 @@ from millrace.transforms.sinks.promises import Promise
 
 PLACE_NAMES = [
     *(kind for kind in sorted(SINKS) if kind != "files"),
-    *(f"files-{n}" for n in ("local", "s3", "gcs", "hdfs")),
+    *(f"files-{n}" for n in ("local", "avro", "s3", "gcs", "hdfs")),
 ]
 
 

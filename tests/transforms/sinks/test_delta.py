@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from targets import Target, delete, delta, position, upsert
 
-from millrace.schemas.errors import MissingExtraError, TerminalSinkError, TransientSinkError
+from millrace.schemas.errors import MillraceError, MissingExtraError, TerminalSinkError, TransientSinkError
 from millrace.schemas.ledger import Account, Commit
 from millrace.transforms.sinks import delta_lake
 from millrace.transforms.sinks.delta_columns import column_name, folder_name, table_name
@@ -128,6 +128,29 @@ def test_files_far_from_the_keys_are_not_read_and_not_written(target, kind):
         assert len(before & set(opened(target).file_uris())) == 2
     held = {row["id"]: row["v"] for row in target.read().to_pylist()}
     assert len(held) == 299 and held[key(250)] == "new" and held[key(299)] == held[key(0)] == "old"
+
+
+def test_a_full_disk_is_named_and_the_next_commit_after_it_goes_through(tmp_path):
+    mount = tmp_path / "small"
+    mount.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(mount)]).returncode:
+        pytest.skip("a small tmpfs can be mounted by root only")
+    try:
+        target = Target("delta", mount)
+        target.apply(upsert(1, id=1, v="a"))
+        filler = mount / "filler"
+        filler.write_bytes(bytes(1_800_000))
+        big = [upsert(2, id=key, v=os.urandom(20_000).hex()) for key in range(20)]
+        with pytest.raises(MillraceError, match="No space left on device"):
+            target.apply(*big)
+        assert (target.rows(), target.next) == ([(1, "a")], 1)
+        filler.unlink()
+        target.reopen()
+        assert target.apply(*big) == (20, 0)
+        assert len(target.rows()) == 20
+        target.close()
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
 
 
 def test_a_truncate_reaches_files_far_from_the_keys_of_its_commit(target):

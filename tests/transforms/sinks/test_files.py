@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from brokers import free_ports
 from logs import DAY, NOON, LogTarget, log_schema, logged, places
+from object_stores import s3_server
 from targets import Target, upsert
 
 from millrace.schemas.errors import JobError, MillraceError, TableError, TerminalSinkError
@@ -310,6 +311,36 @@ class TestBadPlaces:
             missing.reopen()
             missing.log(*range_of(0, 1))
             assert missing.offsets() == [0, 1]
+
+    def test_credentials_that_are_not_there(self, tmp_path, monkeypatch):
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "GOOGLE_APPLICATION_CREDENTIALS"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+        key = tmp_path / "key.json"
+        key.write_text('{"private_key": "s3cr3t-canary", "type": "service_account"}')
+        for options, message in (
+            (
+                {"path": "s3://bucket/log", "storage_options": {"aws_region": "us-east-1"}},
+                "s3://bucket/log: .*credentials",
+            ),
+            ({"path": "gs://bucket/log", "storage_options": {"service_account_file": str(key)}}, "gs://bucket/log: "),
+            ({"path": "gs://bucket/log", "storage_options": {"service_account_file": "/no/such"}}, "/no/such"),
+        ):
+            with pytest.raises(TerminalSinkError, match=message) as caught:
+                LogTarget("files", tmp_path, options).log(*range_of(0))
+            assert "canary" not in str(caught.value)
+
+    def test_credentials_that_are_refused(self, tmp_path):
+        with s3_server(INITIAL_NO_AUTH_ACTION_COUNT="0") as server:
+            options = {"aws_endpoint_url": server.endpoint, "aws_access_key_id": "AKIAWRONG", "aws_region": "us-east-1"}
+            options["aws_secret_access_key"] = "s3cr3t-canary"
+            log = LogTarget("files", tmp_path, {"path": "s3://bucket/log", "storage_options": options})
+            with pytest.raises(
+                TerminalSinkError, match="check the credentials and their rights on the bucket"
+            ) as caught:
+                log.log(*range_of(0))
+            assert "canary" not in str(caught.value)
 
     def test_a_folder_that_cannot_be_written(self, tmp_path):
         folder = tmp_path / "logs"
