@@ -323,7 +323,7 @@ def _write(
     if table is not None and (not new or entry.truncate is not None):
         if rows is None:
             rows = delta_schema(table).append(POSITION_FIELD).append(pa.field(OP, pa.int8())).empty_table()
-        pruned = entry.truncate is None and prunable(rows, _key(table))
+        pruned = prunable(rows, _key(table))
         delta_lake.merge(target, _key(table), rows, entry, pruned)
         return
     inserts = None if rows is None else rows.filter(pc.equal(rows.column(OP), UPSERT)).drop_columns([OP])

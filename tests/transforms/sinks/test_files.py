@@ -139,6 +139,29 @@ def test_a_writer_that_was_thought_dead_between_two_of_its_files(log):
     assert log.next == 4
 
 
+def test_a_name_that_another_writer_took_for_fewer_changes_and_died(log):
+    """Its file holds the first of ours: the rest go into a file of their own."""
+    log.log(*range_of(0))
+    mine, killed = again(log), again(log)
+    create, done = type(mine.sink._store).create, []
+
+    def die_at_the_ledger(name: str, data) -> bool:
+        if name.endswith(".json"):
+            raise Killed
+        return create(killed.sink._store, name, data)
+
+    def slow(name: str, data) -> bool:
+        if name.endswith(".parquet") and not done:
+            done.append(name)
+            with pytest.raises(Killed):
+                killed.log(*range_of(1))
+        return create(mine.sink._store, name, data)
+
+    killed.sink._store.create, mine.sink._store.create = die_at_the_ledger, slow
+    assert mine.log(*range_of(1, 2, 3)).applied == 3
+    assert listed_offsets(log) == log.offsets() == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("files_written", [0, 1, 2])
 def test_a_commit_that_was_killed_leaves_nothing_out_and_doubles_nothing(log, files_written):
     log.log(*range_of(0))
