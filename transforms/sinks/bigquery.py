@@ -127,7 +127,7 @@ class BigQuerySink:
         if commit.truncate is not None and floor is not None:
             truncated(self._dataset, name, table, floor)
         if partial:
-            rows = changes(table, filled(self._dataset, name, table, delta, floor))
+            rows = changes(table, filled(self._dataset, name, table, delta))
         write(self._dataset, name, *rows)
 
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:

@@ -73,7 +73,7 @@ def message(columns: Sequence[pa.Array]) -> pa.Array:
 def _field(column: pa.Array, number: int) -> pa.Array:
     kind = column.type
     if pa.types.is_nested(kind):
-        inner = message(column.flatten()) if pa.types.is_struct(kind) else _repeated(_unsliced(column))
+        inner = message(column.flatten()) if pa.types.is_struct(kind) else _repeated(column)
         return _sized(inner, number, _valid(column))
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         return _sized(column, number, _valid(column))
@@ -86,16 +86,14 @@ def _field(column: pa.Array, number: int) -> pa.Array:
 
 
 def _repeated(column: pa.Array) -> pa.Array:
-    """Messages whose field 1, repeated, is a message of each element: of `element`, or of a map's `key` and `value`."""
+    """Messages whose field 1, repeated, is a message of each element: of `element`, or of a map's `key` and `value`.
+
+    What stands behind a NULL is there too: `_sized` leaves it out.
+    """
     parts = [column.keys, column.items] if pa.types.is_map(column.type) else [column.values]
     elements = _sized(message(parts), 1)
     ends = _offsets(elements)[np.asarray(column.offsets)]
     return pa.Array.from_buffers(pa.binary(), len(column), [None, pa.py_buffer(ends), elements.buffers()[2]])
-
-
-def _unsliced(column: pa.Array) -> pa.Array:
-    """The same lists, from the first value on, with none behind a NULL."""
-    return column.take(pa.array(np.arange(len(column)))) if column.offset or column.null_count else column
 
 
 def _integers(column: pa.Array) -> Numbers:

@@ -111,8 +111,8 @@ def truncated(dataset: Dataset, name: str, table: Table, floor: bytes) -> None:
         write(dataset, name, Changes(rows, pa.repeat(number, count), pa.repeat(True, count)))
 
 
-def filled(dataset: Dataset, name: str, table: Table, delta: pa.Table, floor: bytes | None) -> pa.Table:
-    """The delta with unavailable values taken from the table's rows; NULL where there is none above `floor`.
+def filled(dataset: Dataset, name: str, table: Table, delta: pa.Table) -> pa.Table:
+    """The delta with unavailable values taken from the table's rows, after a TRUNCATE; NULL where there is none.
 
     BigQuery replaces rows as a whole. Raises SinkError.
     """
@@ -121,7 +121,7 @@ def filled(dataset: Dataset, name: str, table: Table, delta: pa.Table, floor: by
         return delta
     rows = chosen(delta, partial).combine_chunks()
     masks = _unavailable(rows, table.key)
-    held, place = _held(dataset, name, table, rows, list(masks), floor)
+    held, place = _held(dataset, name, table, rows, list(masks))
     for column, mask in masks.items():
         number = np.where(mask, len(rows) + place, np.arange(len(rows)))
         chunks = [*rows.column(column).chunks, *held.column(column).chunks]
@@ -143,17 +143,12 @@ def _unavailable(rows: pa.Table, key: Sequence[str]) -> dict[str, Mask]:
     return masks
 
 
-def _held(
-    dataset: Dataset, name: str, table: Table, rows: pa.Table, columns: list[str], floor: bytes | None
-) -> tuple[pa.Table, Numbers]:
+def _held(dataset: Dataset, name: str, table: Table, rows: pa.Table, columns: list[str]) -> tuple[pa.Table, Numbers]:
     """The table's rows of these keys, and the place among them of each of `rows`, -1 where there is none."""
     index = KeyIndex([rows.column(part) for part in table.key])
     place, parts, count = np.full(len(rows), -1), [], 0
     schema = pa.schema([table.columns.field(part) for part in [*table.key, *columns]])
-    wanted = pa.schema([*schema, pa.field(POSITION, POSITION_TYPE)])
-    for batch in select(dataset, name, wanted, rows.select(list(table.key))):
-        if floor is not None:
-            batch = batch.filter(pc.greater(batch.column(POSITION).cast(pa.binary()), pa.scalar(floor, pa.binary())))
+    for batch in select(dataset, name, schema, rows.select(list(table.key))):
         row, there = index.find([batch.column(part) for part in table.key])
         place[row] = count + np.arange(len(row))
         parts.append(batch.select(columns).take(pa.array(there)))

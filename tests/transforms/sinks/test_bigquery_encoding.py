@@ -147,6 +147,17 @@ def test_a_row_that_no_request_can_hold_is_named():
     assert (caught.value.row, caught.value.size) == (1, 5000 + 3 + 3)
 
 
+def test_what_stands_behind_a_null_is_not_sent():
+    mask, values = pa.array([False, True, False]), pa.array([1, 2, 3, 4])
+    lists = pa.ListArray.from_arrays(pa.array([0, 1, 3, 4], pa.int32()), values, mask=mask)
+    maps = pa.MapArray.from_arrays(pa.array([0, 1, 3, 4], pa.int32()), values, values, mask=mask)
+    structs = pa.StructArray.from_arrays([pa.array([1, 2, 3])], ["a"], mask=mask)
+    batch = pa.record_batch({"l": lists, "m": maps, "s": structs})
+    assert [len(row["l"]["list"]) if row["l"] else None for row in decoded(batch)] == [1, None, 1]
+    last = {"l": {"list": [{"element": 4}]}, "m": {"key_value": [{"key": 4, "value": 4}]}, "s": {"a": 3}}
+    assert decoded(batch.slice(1)) == [{"l": None, "m": None, "s": None}, last]
+
+
 def test_columns_that_are_always_null_are_left_out():
     schema = pa.schema([("a", pa.null()), ("b", pa.int64())])
     assert columns_in_bigquery(schema).names == ["b"]
