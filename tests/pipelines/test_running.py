@@ -1,58 +1,11 @@
 """`millrace run` without --once: window after window, a broker that goes away and comes back, SIGTERM."""
 
 import re
-import signal
-import subprocess
-import sys
-import time
 
 from jobs import event, key, rows, send, write_job
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
-
-
-def until(check, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if check():
-            return True
-        time.sleep(0.2)
-    return False
-
-
-class Running:
-    """`millrace run` as a process; what it says goes to files, so that a test can wait for it."""
-
-    def __init__(self, file):
-        self._out, self._err = file.with_suffix(".out"), file.with_suffix(".err")
-        with self._out.open("w") as out, self._err.open("w") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "millrace.pipelines", "run", file], stdout=out, stderr=err
-            )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *raised):
-        self.process.kill()
-        self.process.wait()
-
-    def says(self, text, seconds=90):
-        """Whether it says this on stderr before it ends."""
-        assert until(lambda: text in self.err or self.process.poll() is not None, seconds), self.err
-        return text in self.err
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(90)
-
-    @property
-    def out(self):
-        return self._out.read_text()
-
-    @property
-    def err(self):
-        return self._err.read_text()
+from running import Running
 
 
 def test_it_goes_on_until_sigterm_and_commits_before_it_ends(embedded_broker, topic_name, tmp_path):
