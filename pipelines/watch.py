@@ -135,6 +135,9 @@ def _take(watch: Watch) -> None:
             watch.summary.passes += 1
             for account in item.accounts:
                 if account.stop >= 0:
+                    if account.source not in watch.next:
+                        # A new partition counts from where it begins.
+                        watch.progress.update({account.source: account.first}, watch.end)
                     watch.next[account.source] = max(account.stop, watch.next.get(account.source, 0))
         elif table.error is None:
             table.error = str(item.error)

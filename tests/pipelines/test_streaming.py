@@ -234,7 +234,7 @@ def test_a_registry_that_is_away_is_waited_for(embedded_broker, topic_name, tmp_
     file = write_job(tmp_path, servers, [topic], more="window: {every: 300ms}\n")
     with RegistryServer() as registry:
         registry.add(1, KEY).add(2, ENVELOPE).faults.extend(Fault(status=503) for _ in range(10_000))
-        url = f"{{url: '{registry.url}', timeout: 1, give_up_after: 2}}"
+        url = f"{{url: '{registry.url}', timeout: 1s, give_up_after: 2s}}"
         file.write_text(file.read_text().replace("schemas: ./contracts", f"registry: {url}"))
         with streamed(file, prism) as run:
             send(servers, topic, [(0, key(1), event("c", 1, "a", 1, 1))])
