@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 COMPILED := $(VENV)/.compiled
 LOOPS := $(wildcard schemas/*.py schemas/avro/*.py transforms/compact.py transforms/sinks/postgres_*.py)
 
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test check flink bench clean
 
 help:  ## the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -42,6 +42,9 @@ check: $(INSTALLED)  ## ruff, mypy strict, layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_layers.py
+
+flink: install  ## a Flink cluster on this machine until Ctrl-C, and the command that runs a job on it (Java 17, Maven)
+	@$(BIN)/python tests/flink_cluster.py
 
 bench: install  ## each figure of the README, one JSON line a figure
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions
 
-from ..schemas.errors import JobError
+from ..schemas.errors import JobError, RunnerError
 from .beam_options import read_options
 from .findings import FAIL, OK, Finding
 from .flink import findings as flink_findings
 from .flink import flink_options
+from .flink_rest import FlinkRest
 from .job import Job
 from .prism import find_prism
 
@@ -21,13 +22,18 @@ LOOPBACK: Final = "LOOPBACK"
 class Runner:
     """A runner by name, with Beam's options for this job. `here`: the workers are threads of this process.
 
-    `end` stops a job whose workers are elsewhere, losing nothing that a new start would not read again.
+    `end` stops a job whose workers are elsewhere, losing nothing that a new start would not read again, and says how.
     """
 
     name: str
     options: PipelineOptions
     here: bool
-    end: Callable[[Any], None] = lambda result: result.cancel()
+    end: Callable[[Any], str] = lambda result: _cancelled(result)
+
+
+def _cancelled(result: Any) -> str:
+    result.cancel()
+    return "cancelled; what was read and not committed is read again by the next start"
 
 
 def open_runner(name: str, job: Job, arguments: Sequence[str]) -> Runner:
@@ -63,7 +69,21 @@ def _prism(job: Job, arguments: Sequence[str]) -> Runner:
 
 def _flink(job: Job, arguments: Sequence[str]) -> Runner:
     options = PipelineOptions(flink_options(job.job, arguments))
-    return Runner("Flink", options, here=options.view_as(PortableOptions).environment_type == LOOPBACK)
+    master = options.view_as(FlinkRunnerOptions).flink_master
+    here = options.view_as(PortableOptions).environment_type == LOOPBACK
+    return Runner("Flink", options, here, lambda result: _ended(FlinkRest(master), job.job, result))
+
+
+def _ended(flink: FlinkRest, name: str, result: Any) -> str:
+    """Stop the Flink job of this name with a savepoint; where there can be none, cancel it."""
+    found = flink.job(name)
+    if found is None or not found.live:
+        return _cancelled(result)
+    try:
+        place = flink.stop_with_savepoint(found.id)
+    except RunnerError as error:
+        return f"{error}; {_cancelled(result)}"
+    return f"stopped with a savepoint: {place} (go on from it with --savepoint_path, or without it from the ledger)"
 
 
 def _dataflow(job: Job, arguments: Sequence[str]) -> Runner:

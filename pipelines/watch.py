@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Final
 
+from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.runners.runner import PipelineState
 
 from ..schemas.errors import LostOffsetsError, MillraceError, SourceError
@@ -28,7 +29,7 @@ from .run import PASSING, PAUSES, stopping
 from .runners import Runner
 from .status import Standing, standings
 from .stream import assemble, topics_of
-from .summary import Summary
+from .summary import COUNTS, Summary
 
 LOOK_SECONDS: Final = 0.5
 ASK_SECONDS: Final = 5.0
@@ -93,7 +94,7 @@ def _streamed(watch: Watch) -> bool:
             _look(watch)
             grown = watch.runner.here and _grown(watch, topics)
         if not watch.runner.here and result.state not in ENDED:
-            watch.runner.end(result)
+            watch.progress.note(watch.runner.end(result))
         _settle(watch, result)
     return grown and not watch.stop.is_set()
 
@@ -170,8 +171,18 @@ def _settle(watch: Watch, result: Any) -> None:
         raise told(watch.runner.name, error) from None
     finally:
         _take(watch)
+    if not watch.runner.here:
+        _count(watch, result)
     if result.state == PipelineState.FAILED:
         raise MillraceError(f"{watch.runner.name} ended the job without saying why; its own log tells")
+
+
+def _count(watch: Watch, result: Any) -> None:
+    """The counts that the workers left in Beam's metrics, as far as the runner brings them."""
+    for counter in result.metrics().query(MetricsFilter().with_namespace("millrace"))["counters"]:
+        table, _, what = counter.key.metric.name.rpartition(".")
+        if what in COUNTS:
+            setattr(watch.summary.table(table), what, counter.committed or counter.attempted or 0)
 
 
 def _close(watch: Watch) -> None:

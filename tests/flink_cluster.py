@@ -1,8 +1,12 @@
-"""A real Flink cluster for tests: a JobManager with ZooKeeper for its recovery, TaskManagers, Python workers."""
+"""A real Flink cluster on this machine: a JobManager with ZooKeeper for its recovery, TaskManagers, Python workers.
+
+For tests; and as a program (`make flink`) for a person, until Ctrl-C.
+"""
 
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import urllib.request
@@ -12,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from brokers import free_ports
-from parts import flink_lib
+from parts import beam_flink_jar, flink_lib, missing_java
 from processes import Program, until
 
 ROOT = Path(__file__).parents[1]
@@ -188,3 +192,29 @@ class WorkerPool(Program):
             "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}",
         }
         super().__init__(command, log, env)
+
+
+def main() -> int:
+    """Start a cluster, say how to run a job on it, and wait for Ctrl-C."""
+    reason = missing_java("Flink")
+    if reason is not None:
+        print(f"error: {reason}", file=sys.stderr)
+        return 1
+    print("fetching Flink and Beam's runner for it (250 MB, once), then starting them ...", flush=True)
+    jar = beam_flink_jar()
+    with FlinkCluster() as cluster:
+        print(f"Flink 1.19 at {cluster.url}, two TaskManagers of two slots. In another terminal, with your job file:\n")
+        print("millrace run JOB --runner FlinkRunner \\")
+        print(f"  --flink_master={cluster.url} --flink_job_server_jar={jar} \\")
+        print(f"  --environment_type=EXTERNAL --environment_config={cluster.workers.address} --parallelism=2\n")
+        print("Ctrl-C ends the cluster.", flush=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

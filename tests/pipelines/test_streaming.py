@@ -6,7 +6,6 @@ import signal
 import time
 
 import pytest
-from go_programs import PRISM, built, missing
 from jobs import ENVELOPE, KEY, event, key, rows, send, wire, write_job
 from kafka import KafkaAdminClient
 from kafka.admin import NewPartitions, NewTopic
@@ -17,11 +16,8 @@ from millrace.pipelines.cli import main
 
 
 @pytest.fixture(scope="session")
-def prism():
-    reason = missing(PRISM)
-    if reason is not None:
-        pytest.skip(reason)
-    return f"--prism_location={built(PRISM)}"
+def prism(prism_binary):
+    return f"--prism_location={prism_binary}"
 
 
 def streamed(file, prism):
