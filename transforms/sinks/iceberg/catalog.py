@@ -25,6 +25,7 @@ from .library import (
     DatabaseBusy,
     DatabaseError,
     ForbiddenError,
+    IcebergTable,
     NamespaceAlreadyExistsError,
     NoSuchNamespaceError,
     NoSuchTableError,
@@ -179,12 +180,12 @@ class IcebergCatalog:
         Raises Conflict where another commit came first, TransientSinkError where nobody knows what happened.
         """
         try:
-            self._catalog.commit_table(table, produced.requirements, produced.updates)
+            done = self._catalog.commit_table(table, produced.requirements, produced.updates)
         except (CommitFailedException, *BROKEN) as error:
             if isinstance(error, REFUSED):
                 raise
             return self._resolved(table, commit, error)
-        return self.load(table.name()[-1])
+        return IcebergTable(table.name(), done.metadata, done.metadata_location, table.io, self._catalog)
 
     def _resolved(self, table: Any, commit: str, cause: Exception) -> Any:
         for pause in LOOKS:

@@ -19,7 +19,7 @@ Terms = Sequence[tuple[str, str]]
 
 def opened(target: KeyedTable, name: str, extra: pa.Schema | None = None) -> Shape:
     """The newest state of the table, made where there is none. Raises TerminalSinkError for another's table."""
-    if not target.refresh():
+    if not target.known():
         empty = empty_shape(name, extra)
         target.catalog.create(target.name, empty.schema, empty.properties())
         target.refresh()

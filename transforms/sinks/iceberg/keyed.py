@@ -53,6 +53,7 @@ class KeyedTable:
     def __init__(self, catalog: IcebergCatalog, name: str, memory: int) -> None:
         self.catalog, self.name, self._memory = catalog, name, memory
         self.table: Any = None
+        self.recent = False
         self.shape: Shape | None = None
         self.layout = Layout()
         self.numbering = Numbering()
@@ -65,8 +66,16 @@ class KeyedTable:
 
     def refresh(self) -> bool:
         """Read the newest snapshot; whether there is a table. Raises TerminalSinkError for one that others changed."""
+        self.recent = False
         self._take(self.catalog.load(self.name))
         return self.table is not None
+
+    def known(self) -> bool:
+        """As `refresh`, but a snapshot that was committed here just now is taken for the newest.
+
+        Where it is not, the next commit ends in a Conflict.
+        """
+        return self.recent or self.refresh()
 
     def _take(self, table: Any) -> None:
         if table is None or (self.table is not None and table.metadata.table_uuid != self.table.metadata.table_uuid):
@@ -244,6 +253,7 @@ class KeyedTable:
         if table.metadata.current_snapshot_id == produced.layout.snapshot_id:
             self.layout = produced.layout
         self._take(table)
+        self.recent = True
 
     def learn(self, added: Sequence[tuple[Any, Sequence[pa.Array]]], dead: Found) -> None:
         """After a commit: rows found that it deleted, and the key columns of the files that it added."""

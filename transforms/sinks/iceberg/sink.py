@@ -79,10 +79,18 @@ class IcebergSink:
     def commit(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
         """Apply rows, truncate and ledger in one snapshot; after another writer's commit, again on top of it."""
         with self._catalog.errors():
+            known = self._opened(table.name)
             for _ in range(ATTEMPTS):
+                recent = known[0].recent
                 try:
                     accounts = self._attempt(table, staged, commit)
                 except Conflict:
+                    self._look_again(*known)
+                    continue
+                except (TableError, SinkError, OSError):
+                    self._look_again(*known)
+                    if not recent:
+                        raise
                     continue
                 self._staging().taken(staged)
                 self._tend(table.name)
@@ -91,7 +99,7 @@ class IcebergSink:
 
     def _attempt(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
         target, graves = self._opened(table.name)
-        if not target.refresh():
+        if not target.known():
             check_name(table.name, self._tables())
         shape, change = opened(target, table.name), Change()
         identity = ledgers.commit_id(commit, staged)
@@ -114,6 +122,10 @@ class IcebergSink:
         target.commit(change, identity)
         attempt.learn()
         return accounts
+
+    @staticmethod
+    def _look_again(target: KeyedTable, graves: Tombstones) -> None:
+        target.recent = graves.keyed.recent = False
 
     def _applied(self, attempt: Attempt, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
         shape = attempt.shape

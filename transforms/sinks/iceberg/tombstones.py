@@ -37,7 +37,10 @@ NONE: Final = Buried(Match(np.empty(0, np.int64), np.empty(0, np.bool_)), np.emp
 
 
 class Tombstones:
-    """Those of one table. They are written before the commit that deletes, and read after its base was."""
+    """Those of one table. They are written before the commit that deletes, and read after its base was.
+
+    So a writer that does not see a tombstone of another loses the race for the table itself, and looks again.
+    """
 
     def __init__(self, catalog: IcebergCatalog, table: str, memory: int, retention: timedelta) -> None:
         self.keyed = KeyedTable(catalog, PREFIX + catalog_name(table), memory)
@@ -49,7 +52,7 @@ class Tombstones:
 
     def find(self, shape: Shape, delta: pa.Table, keys: list[pa.Array]) -> Buried:
         """Compare the delta's positions with those of its keys' tombstones that are not too old."""
-        if not self.keyed.refresh():
+        if not self.keyed.known():
             return NONE
         self._fit(shape)
         found = self.keyed.find(keys)
@@ -68,6 +71,7 @@ class Tombstones:
             try:
                 self._bury(shape, deleted)
             except Conflict:
+                self.keyed.recent = False
                 continue
             return
         raise Conflict(f"tombstones of {shape.table.name}")
