@@ -88,7 +88,7 @@ def rest_catalog(warehouse: Path) -> Iterator[str]:
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     environment = {"CATALOG_WAREHOUSE": f"file://{warehouse}", "CATALOG_URI": f"jdbc:sqlite:file:{warehouse}/rest.db"}
-    settings = [f"{name}={value}" for name, value in {**environment, "REST_PORT": str(port)}.items()]
+    settings = [f"{name}={value}" for name, value in {**environment, "CATALOG_REST_PORT": str(port)}.items()]
     options = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     command = ["env", *settings, "java", *options, "-jar", str(_open_api())]
     with Server("iceberg-rest", command, lambda _: _answers(f"{url}/v1/config")):

@@ -1,7 +1,8 @@
 """Files of one Iceberg table: data files by field id, and position deletes of one data file each; all Parquet."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -92,8 +93,7 @@ class Files:
 
     def read(self, path: str, fields: Sequence[pa.Field]) -> pa.Table:
         """These columns (of `Shape.file`) of a data file, in the types of the fields; NULL where the file lacks one."""
-        with self.io.new_input(path).open() as stream:
-            file = pq.ParquetFile(stream)
+        with _opened(self.io, path) as file:
             held = {
                 _id(field): (number, field.name) for number, field in enumerate(file.schema_arrow) if _has_id(field)
             }
@@ -113,11 +113,21 @@ class Files:
 
     def read_deletes(self, path: str) -> dict[str, Numbers]:
         """The deleted rows by data file."""
-        with self.io.new_input(path).open() as stream:
-            table = pq.read_table(stream, columns=["file_path", "pos"])
+        with _opened(self.io, path) as file:
+            table = file.read(columns=["file_path", "pos"])
         names = table.column("file_path").combine_chunks().dictionary_encode()
         codes, rows = np.asarray(names.indices), np.asarray(table.column("pos"))
         return {name: rows[codes == code] for code, name in enumerate(names.dictionary.to_pylist())}
+
+
+@contextmanager
+def _opened(io: Any, path: str) -> Iterator[pq.ParquetFile]:
+    """A Parquet file to read. Raises TerminalSinkError for one that is not whole."""
+    with io.new_input(path).open() as stream:
+        try:
+            yield pq.ParquetFile(stream)
+        except (pa.ArrowInvalid, EOFError) as error:
+            raise TerminalSinkError(f"{path} cannot be read: {error}") from error
 
 
 def _has_id(field: pa.Field) -> bool:
