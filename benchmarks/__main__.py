@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from millrace.schemas.ledger import TopicPartition
 from millrace.transforms.sources.broker import open_broker
 from millrace.transforms.sources.embedded import EmbeddedBroker
 from millrace.transforms.sources.settings import KafkaSettings
 
-from . import postgres
-from .lakes import delta_growth, same_as_log
+from . import iceberg, postgres
+from .lakes import lake_growth, same_as_log
 from .workload import Workload, produce, write_contracts
 
 STEPS = ("fetch", "split", "decode", "block_to_changes", "compact", "merge")
@@ -65,6 +66,10 @@ class Bench:
         folder = self._folder / f"{case}-{workload.topic}"
         return str(folder / "lake" / "orders") if case == "kafka_to_delta" else str(folder / "out.duckdb")
 
+    def lake(self, case: str, workload: Workload) -> Path:
+        """The folder of the case's Iceberg warehouse."""
+        return self._folder / f"{case}-{workload.topic}" / "lake"
+
     def log(self, workload: Workload) -> Path:
         """The folder of the case's change log."""
         return self._folder / f"kafka_to_parquet-{workload.topic}" / "log" / "orders"
@@ -77,11 +82,13 @@ def ends(servers: str, topic: str, partitions: int) -> list[int]:
     return [found[part][1] for part in parts]
 
 
-def same_rows(left: str, right: str) -> bool:
+def same_rows(left: str | pa.Table, right: str) -> bool:
     """Whether two tables hold the same rows; a folder is a Delta table."""
     with duckdb.connect() as db:
         for name, path in (("a", left), ("b", right)):
-            if Path(path).is_dir():
+            if isinstance(path, pa.Table):
+                db.register(name, path)
+            elif Path(path).is_dir():
                 from deltalake import DeltaTable
 
                 db.register(name, DeltaTable(path).to_pyarrow_table())
@@ -132,6 +139,19 @@ def into_postgres(bench: Bench, workload: Workload) -> None:
         raise SystemExit("the two tables differ: the figures mean nothing")
 
 
+def into_iceberg(bench: Bench, workload: Workload, keys: int) -> None:
+    """Into a table of `keys` rows, beside pyiceberg's upsert of the first rows of the same deltas into one like it."""
+    ours = bench.measure("kafka_to_iceberg", workload, {"keys": keys})
+    theirs = bench.measure("pyiceberg_upsert", workload, {"keys": keys})
+    rows = iceberg.changed_rows(bench.lake("kafka_to_iceberg", workload), COLUMNS)
+    same = same_rows(rows, bench.table("kafka_to_duckdb", workload))
+    tell("pyiceberg_upsert", keys=keys, **theirs)
+    ratio = round(ours["changes_per_second"] / theirs["changes_per_second"], 1)
+    tell("kafka_to_iceberg", keys=keys, **ours, ratio_to_pyiceberg_upsert=ratio, same_table=same)
+    if not same:
+        raise SystemExit("the two tables differ: the figures mean nothing")
+
+
 def growth(bench: Bench, broker: EmbeddedBroker, unit: int, keys: int) -> None:
     """The same job over 1, 4 and 16 times the changes: rate and memory must stay."""
     found = []
@@ -151,7 +171,7 @@ def growth(bench: Bench, broker: EmbeddedBroker, unit: int, keys: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="a tenth of the changes")
-    parts = ("main", "postgres", "steps", "growth", "delta_growth")
+    parts = ("main", "postgres", "steps", "growth", "delta_growth", "iceberg_growth")
     parser.add_argument("--only", choices=parts, help="one part of the figures")
     options = parser.parse_args()
     unit = 200_000 if options.quick else 2_000_000
@@ -165,7 +185,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, EmbeddedBroker() as broker:
         bench = Bench(broker.bootstrap_servers, Path(folder))
         bench.fill(broker, Workload("warm", 4_000, 100))
-        if options.only not in ("growth", "delta_growth", "postgres"):
+        if options.only not in ("growth", "delta_growth", "iceberg_growth", "postgres"):
             bench.fill(broker, few)
         if options.only in (None, "main", "postgres"):
             bench.fill(broker, many)
@@ -179,6 +199,8 @@ def main() -> None:
             same = same_as_log(bench.log(few), bench.table("kafka_to_duckdb", few), COLUMNS)
             tell("kafka_to_parquet", keys=few.keys, **log, same_table=same)
             tell("kafka_to_arrow", keys=few.keys, **bench.measure("kafka_to_arrow", few))
+        if options.only in (None, "main"):
+            into_iceberg(bench, many, unit)
         if options.only in (None, "postgres"):
             into_postgres(bench, many)
         if options.only in (None, "steps"):
@@ -186,8 +208,9 @@ def main() -> None:
                 tell(f"step_{step}", **bench.measure(step, few))
         if options.only in (None, "growth"):
             growth(bench, broker, unit, unit // 2)
-        if options.only in (None, "delta_growth"):
-            delta_growth(tell, tuple(unit // 2 * times for times in (1, 4, 16)))
+        for kind in ("delta", "iceberg"):
+            if options.only in (None, f"{kind}_growth"):
+                lake_growth(kind, tell, tuple(unit // 2 * times for times in (1, 4, 16)))
 
 
 if __name__ == "__main__":

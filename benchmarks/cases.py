@@ -4,6 +4,7 @@ Times exclude imports and compiled kernels being loaded (a small run comes first
 the last commit.
 """
 
+import itertools
 import json
 import resource
 import shutil
@@ -19,6 +20,7 @@ from millrace.pipelines.config import load_job
 from millrace.pipelines.progress import Progress
 from millrace.pipelines.run import run
 from millrace.schemas.block import Block
+from millrace.schemas.change import row_schema
 from millrace.schemas.contracts import FolderContracts
 from millrace.schemas.debezium import DebeziumDecoder
 from millrace.schemas.decoding import Route
@@ -30,7 +32,7 @@ from millrace.transforms.sinks import open_sink
 from millrace.transforms.sources.kafka import KafkaSettings
 from millrace.transforms.sources.partition import PartitionReader
 
-from . import per_record, postgres
+from . import iceberg, per_record, postgres
 
 JOB = """job: bench
 source: {{type: kafka, bootstrap_servers: '{servers}', topics: [{topic}]}}
@@ -43,6 +45,7 @@ target: {place}
 def job_file(folder: Path, target: str, arguments: dict[str, Any], topic: str) -> Path:
     path = folder / {"delta": "lake", "files": "log"}.get(target, "out.duckdb")
     place = arguments["places"][topic] if target == "postgres" else f"{{type: {target}, path: {path}}}"
+    place = iceberg.place(folder / "lake") if target == "iceberg" else place
     file = folder / f"{topic}.yaml"
     file.write_text(
         JOB.format(servers=arguments["servers"], topic=topic, contracts=arguments["contracts"], place=place)
@@ -64,6 +67,15 @@ def sync(target: str, arguments: dict[str, Any]) -> Callable[[], int]:
             raise RuntimeError(str(summary))
         return summary.total("read")
 
+    return measured
+
+
+def into_iceberg(arguments: dict[str, Any]) -> Callable[[], int]:
+    """`millrace run --once` into a table of `keys` rows, in commits of 200,000 changes."""
+    iceberg.commits_of(iceberg.COMMIT)
+    columns = row_schema(next(part for part in changes(arguments, 1)).schema)
+    measured = sync("iceberg", arguments)
+    iceberg.fill(Path(arguments["folder"]) / "lake", columns, arguments["keys"])
     return measured
 
 
@@ -153,9 +165,11 @@ def envelope_only(arguments: dict[str, Any]) -> Callable[[], int]:
     return lambda: sum(part.num_rows for block in held for part in reader.decode(block).changes)
 
 
-def changes(arguments: dict[str, Any]) -> list[pa.RecordBatch]:
+def changes(arguments: dict[str, Any], most: int | None = None) -> list[pa.RecordBatch]:
+    """The changes of all blocks, or of the first ones."""
     reader = decoder(arguments, arguments["topic"])
-    return [part for block in blocks(arguments, arguments["topic"]) for part in reader.decode(block).changes]
+    held = itertools.islice(blocks(arguments, arguments["topic"]), most)
+    return [part for block in held for part in reader.decode(block).changes]
 
 
 def compact_only(arguments: dict[str, Any]) -> Callable[[], int]:
@@ -196,6 +210,10 @@ CASES: dict[str, Callable[[dict[str, Any]], Callable[[], int]]] = {
     "kafka_to_delta": lambda arguments: sync("delta", arguments),
     "kafka_to_postgres": lambda arguments: sync("postgres", arguments),
     "executemany": lambda arguments: postgres.executemany(arguments, lambda: changes(arguments)),
+    "kafka_to_iceberg": into_iceberg,
+    "pyiceberg_upsert": lambda arguments: iceberg.pyiceberg_upsert(
+        Path(arguments["folder"]) / "lake", changes(arguments), arguments["keys"]
+    ),
     "kafka_to_parquet": lambda arguments: sync("files", arguments),
     "per_record_beam": peer,
     "kafka_to_arrow": to_arrow,

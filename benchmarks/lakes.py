@@ -1,4 +1,4 @@
-"""Figures of lakes: a change log in Parquet, and how a Delta table's commits grow with the table."""
+"""Figures of lakes: a change log in Parquet, and how a lake table's commits grow with the table."""
 
 import tempfile
 import time
@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable
+from pyiceberg.catalog import load_catalog
 
 from millrace.schemas.change import CHANGE_FIELDS, UPSERT
 from millrace.schemas.ledger import Account, Commit
@@ -35,22 +36,24 @@ def same_as_log(log: Path, table: str, columns: str) -> bool:
         return all(db.execute(f"SELECT count(*) FROM ({a} EXCEPT ALL {b})").fetchall() == [(0,)] for a, b in pairs)
 
 
-def delta_growth(tell: Tell, sizes: tuple[int, ...]) -> None:
+def lake_growth(kind: str, tell: Tell, sizes: tuple[int, ...]) -> None:
     """The time of a commit of 50,000 changes while the table grows: of the newest keys, then of random ones."""
     found: dict[str, list[float]] = {}
     for size in sizes:
         for keys in ("newest", "random"):
-            with tempfile.TemporaryDirectory(prefix="bench-delta-") as folder:
-                seconds, cpu, files = _commit_time(Path(folder), size, keys)
+            with tempfile.TemporaryDirectory(prefix="bench-lake-") as folder:
+                seconds, cpu, files = _commit_time(kind, Path(folder), size, keys)
             found.setdefault(keys, []).append(seconds)
-            tell("delta_growth", rows=size, keys=keys, seconds=seconds, cpu_seconds=cpu, files=files)
+            tell(f"{kind}_growth", rows=size, keys=keys, seconds=seconds, cpu_seconds=cpu, files=files)
     for keys, seconds in found.items():
-        tell("delta_growth_ratio", keys=keys, table=sizes[-1] // sizes[0], time=round(seconds[-1] / seconds[0], 1))
+        tell(f"{kind}_growth_ratio", keys=keys, table=sizes[-1] // sizes[0], time=round(seconds[-1] / seconds[0], 1))
 
 
-def _commit_time(folder: Path, size: int, keys: str) -> tuple[float, float, int]:
-    """(seconds, CPU seconds, files of the table) of the second commit on a table of `size` rows."""
-    sink = open_sink("delta", {"path": str(folder / "lake")})
+def _commit_time(kind: str, folder: Path, size: int, keys: str) -> tuple[float, float, int]:
+    """(seconds, CPU seconds, data files of the table) of the second commit on a table of `size` rows."""
+    catalog = {"type": "sql", "uri": f"sqlite:///{folder}/lake/c.db", "warehouse": str(folder / "lake")}
+    options: dict[str, Any] = {"namespace": "shop", "catalog": catalog} if kind == "iceberg" else {}
+    sink = open_sink(kind, options or {"path": str(folder / "lake")})
     dice, table, at = np.random.default_rng(1), Table("orders", ("id",), COLUMNS), 1
     for ids in _filling(size):
         _commit(sink, table, ids, at)
@@ -62,6 +65,9 @@ def _commit_time(folder: Path, size: int, keys: str) -> tuple[float, float, int]
         taken = round(time.perf_counter() - clock, 2), round(time.process_time() - cpu, 2)
         at += 1
     sink.close()
+    if kind == "iceberg":
+        files = load_catalog("default", **catalog).load_table("shop.orders").inspect.data_files().num_rows
+        return (*taken, files)
     return (*taken, len(DeltaTable(str(folder / "lake" / "orders")).file_uris()))
 
 

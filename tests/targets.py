@@ -20,6 +20,7 @@ from millrace.schemas.ledger import Account, Commit, Ledger, TopicPartition
 from millrace.schemas.modes import Mode
 from millrace.schemas.table import Table
 from millrace.transforms.sinks import SINKS, Sink, Staged, modes_of, open_sink
+from millrace.transforms.sinks.iceberg import shelf
 from millrace.transforms.sinks.promises import Promise, exceptions_of
 
 
@@ -162,6 +163,7 @@ class Target:
     def reopen(self) -> None:
         """As a new process would find it."""
         self.close()
+        shelf.clear()
         self._sink = None
 
     def close(self) -> None:

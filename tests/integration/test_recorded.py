@@ -21,6 +21,7 @@ from millrace.transforms.sinks import open_sink
 TARGETS = {
     "duckdb": "{type: duckdb, path: out.duckdb}",
     "delta": "{type: delta, path: lake}",
+    "iceberg": "{type: iceberg, namespace: shop, catalog: {type: sql, uri: 'sqlite:///lake.db', warehouse: lake}}",
     "postgres": "{{type: postgres, dsn: \"{dsn}\", schema: '{schema}'}}",
 }
 TABLES = ("orders", "order_items", "carts")

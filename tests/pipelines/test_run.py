@@ -165,7 +165,10 @@ def test_a_topic_created_anew_is_not_taken_for_the_old_one(embedded_broker, topi
     assert rows(tmp_path, table) == [(1, "a", 1)]
 
 
-@pytest.mark.parametrize("target", ["{type: duckdb, path: out.duckdb}", "{type: delta, path: lake}"])
+ICEBERG = "{type: iceberg, namespace: shop, catalog: {type: sql, uri: 'sqlite:///c.db', warehouse: ./lake}}"
+
+
+@pytest.mark.parametrize("target", ["{type: duckdb, path: out.duckdb}", "{type: delta, path: lake}", ICEBERG])
 def test_a_table_begun_in_the_middle_is_proved_from_there(target, embedded_broker, topic, tmp_path):
     servers = embedded_broker.bootstrap_servers
     send(servers, topic, [(0, key(n), event("c", n, "a", n, 10 + n)) for n in range(4)])

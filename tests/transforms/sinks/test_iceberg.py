@@ -15,6 +15,7 @@ from millrace.schemas.errors import JobError, MissingExtraError, TerminalSinkErr
 from millrace.schemas.ledger import Account, Commit
 from millrace.transforms.sinks import open_sink
 from millrace.transforms.sinks.iceberg import catalog as catalogs
+from millrace.transforms.sinks.iceberg.keyed import KeyedTable
 from millrace.transforms.sinks.iceberg.library import CommitFailedException, CommitStateUnknownException
 
 
@@ -367,3 +368,22 @@ def test_without_pyiceberg_the_error_names_the_extra():
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert f"{MissingExtraError.__name__}: target.type: iceberg needs an extra" in done.stderr
     assert "pip install 'millrace[iceberg]'" in done.stderr
+
+
+def test_sinks_of_one_process_hand_on_the_index_of_keys(target, monkeypatch):
+    """A pass opens a sink of its own: it must not read the keys of the whole table again."""
+    target.apply(*(upsert(1, id=n, v="a") for n in range(50)))
+    target.close()
+    read = []
+    real = KeyedTable._keys
+    monkeypatch.setattr(KeyedTable, "_keys", lambda self, file: (read.append(file.path), real(self, file))[1])
+    second = Target("iceberg", target.folder)
+    assert second.apply(upsert(2, id=1, v="b"), upsert(0, id=2, v="late")) == (1, 1)
+    assert read == []
+    third = Target("iceberg", target.folder, job="other", topic="elsewhere")
+    assert third.apply(upsert(3, id=1, v="c")) == (1, 0)
+    assert len(read) == 2
+    assert second.apply(upsert(4, id=1, v="d"), delete(4, id=3)) == (2, 0)
+    assert len(second.rows()) == 49
+    for other in (second, third):
+        other.close()

@@ -1,5 +1,6 @@
 """Apache Iceberg: tables of one namespace, in any catalog and any object store that pyiceberg opens."""
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from .. import Staged
 from ..options import read_retention, read_size
 from ..staging import Staging
 from . import ledger as ledgers
+from . import shelf
 from .attempt import Attempt
 from .catalog import Conflict, IcebergCatalog
 from .columns import Shape
@@ -68,6 +70,8 @@ class IcebergSink:
         self._catalog = IcebergCatalog(str(namespace), catalog)
         self._open: dict[str, tuple[KeyedTable, Tombstones]] = {}
         self._stage_in = staging
+        options = (self._retention, self._memory, sorted((str(k), str(v)) for k, v in catalog.items()))
+        self._place = (hashlib.sha256(repr(options).encode()).hexdigest(), str(namespace))
         self._commits = Counter[str]()
         self._lazy_staging: Staging | None = None
 
@@ -87,9 +91,9 @@ class IcebergSink:
                 except Conflict:
                     self._look_again(*known)
                     continue
-                except (TableError, SinkError, OSError):
+                except (TableError, SinkError, OSError) as error:
                     self._look_again(*known)
-                    if not recent:
+                    if not recent or isinstance(error, TransientSinkError):
                         raise
                     continue
                 self._staging().taken(staged)
@@ -170,9 +174,10 @@ class IcebergSink:
 
     def _opened(self, name: str) -> tuple[KeyedTable, Tombstones]:
         if name not in self._open:
+            found = shelf.take((*self._place, name), self._catalog)
             keyed = KeyedTable(self._catalog, catalog_name(name), self._memory)
             graves = Tombstones(self._catalog, name, self._memory, self._retention)
-            self._open[name] = keyed, graves
+            self._open[name] = found or (keyed, graves)
         return self._open[name]
 
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
@@ -215,7 +220,10 @@ class IcebergSink:
         return f"Iceberg table {catalog_name(table)} in {self._catalog.place}"
 
     def close(self) -> None:
-        """Remove staged rows, and let go of the catalog."""
+        """Remove staged rows, and let go of the catalog; what is known of keys is left to the next sink."""
+        for name, kept in self._open.items():
+            shelf.put((*self._place, name), kept)
+        self._open = {}
         if self._lazy_staging is not None:
             self._lazy_staging.close()
         self._catalog.drop_connections()
