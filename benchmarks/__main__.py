@@ -19,7 +19,9 @@ from millrace.transforms.sources.embedded import EmbeddedBroker
 from millrace.transforms.sources.settings import KafkaSettings
 
 from . import iceberg, postgres
+from .flink import FlinkCluster, options, prism, soak, throughput
 from .lakes import lake_growth, same_as_log
+from .streaming import run_beside
 from .workload import Workload, produce, write_contracts
 
 STEPS = ("fetch", "split", "decode", "block_to_changes", "compact", "merge")
@@ -30,26 +32,26 @@ class Bench:
     """The broker, its topics, and measurements in processes of their own."""
 
     def __init__(self, servers: str, folder: Path) -> None:
-        self._servers, self._folder = servers, folder
+        self.servers, self.folder = servers, folder
         self._ends: dict[str, list[int]] = {}
         write_contracts(folder / "contracts")
 
     def fill(self, broker: EmbeddedBroker, workload: Workload) -> None:
         broker.create_topic(workload.topic, workload.partitions)
-        size = produce(self._servers, workload)
-        self._ends[workload.topic] = ends(self._servers, workload.topic, workload.partitions)
+        size = produce(self.servers, workload)
+        self._ends[workload.topic] = ends(self.servers, workload.topic, workload.partitions)
         tell("workload", topic=workload.topic, changes=workload.changes, keys=workload.keys, value_bytes=round(size, 1))
 
     def measure(self, case: str, workload: Workload, more: dict[str, Any] | None = None) -> dict[str, Any]:
         """Changes a second and a CPU-second, and the peak memory, of one case in its own process."""
         arguments = {
-            "servers": self._servers,
+            "servers": self.servers,
             "topic": workload.topic,
             "warm": "warm",
             "changes": workload.changes,
             "ends": self._ends,
-            "contracts": str(self._folder / "contracts"),
-            "folder": str(self._folder / f"{case}-{workload.topic}"),
+            "contracts": str(self.folder / "contracts"),
+            "folder": str(self.folder / f"{case}-{workload.topic}"),
             **(more or {}),
         }
         command = [sys.executable, "-m", "benchmarks.cases", case, json.dumps(arguments)]
@@ -63,16 +65,16 @@ class Bench:
 
     def table(self, case: str, workload: Workload) -> str:
         """The case's table as something that DuckDB can select from."""
-        folder = self._folder / f"{case}-{workload.topic}"
+        folder = self.folder / f"{case}-{workload.topic}"
         return str(folder / "lake" / "orders") if case == "kafka_to_delta" else str(folder / "out.duckdb")
 
     def lake(self, case: str, workload: Workload) -> Path:
         """The folder of the case's Iceberg warehouse."""
-        return self._folder / f"{case}-{workload.topic}" / "lake"
+        return self.folder / f"{case}-{workload.topic}" / "lake"
 
     def log(self, workload: Workload) -> Path:
         """The folder of the case's change log."""
-        return self._folder / f"kafka_to_parquet-{workload.topic}" / "log" / "orders"
+        return self.folder / f"kafka_to_parquet-{workload.topic}" / "log" / "orders"
 
 
 def ends(servers: str, topic: str, partitions: int) -> list[int]:
@@ -168,13 +170,44 @@ def growth(bench: Bench, broker: EmbeddedBroker, unit: int, keys: int) -> None:
     )
 
 
+def streaming(bench: Bench, broker: EmbeddedBroker, full: Workload, seconds: int) -> None:
+    """Latency on each runner at two rates, and how fast Flink drains a topic that is full, beside passes here."""
+    with FlinkCluster() as cluster:
+        runners = {
+            "DirectRunner": [],
+            "PrismRunner": ["--runner=PrismRunner", f"--prism_location={prism()}"],
+            "FlinkRunner": options(cluster, 2),
+        }
+        for rate in (5_000, 20_000):
+            for name, words in runners.items():
+                workload = Workload(f"{name}-{rate}", rate * seconds, 20_000)
+                broker.create_topic(workload.topic, workload.partitions)
+                found = run_beside(bench.servers, bench.folder / workload.topic, workload, rate, words)
+                tell("stream_latency", runner=name, changes_per_second=rate, **found)
+        direct = bench.measure("kafka_to_delta", full)
+        for parallelism in (1, 2):
+            folder = bench.folder / f"flink-{parallelism}"
+            found = throughput(bench.servers, folder, full, cluster, parallelism)
+            same = same_rows(str(folder / "lake" / "orders"), bench.table("kafka_to_delta", full))
+            tell("flink_throughput", **found, direct_runner=direct["changes_per_second"], same_table=same)
+
+
+def soaking(bench: Bench, broker: EmbeddedBroker, seconds: int, rate: int = 10_000) -> None:
+    """Half an hour of a steady stream on Flink: memory and handles must stay."""
+    workload = Workload("soak", rate * seconds, 20_000)
+    broker.create_topic(workload.topic, workload.partitions)
+    with FlinkCluster() as cluster:
+        for found in soak(bench.servers, bench.folder / "soak", workload, cluster, rate):
+            tell("flink_soak", changes_per_second=rate, **found)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="a tenth of the changes")
-    parts = ("main", "postgres", "steps", "growth", "delta_growth", "iceberg_growth")
+    parts = ("main", "postgres", "steps", "growth", "delta_growth", "iceberg_growth", "streaming", "soak")
     parser.add_argument("--only", choices=parts, help="one part of the figures")
-    options = parser.parse_args()
-    unit = 200_000 if options.quick else 2_000_000
+    chosen = parser.parse_args()
+    unit = 200_000 if chosen.quick else 2_000_000
     few, many = Workload("few", unit, unit // 100), Workload("many", unit, unit // 2)
     tell(
         "machine",
@@ -185,11 +218,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, EmbeddedBroker() as broker:
         bench = Bench(broker.bootstrap_servers, Path(folder))
         bench.fill(broker, Workload("warm", 4_000, 100))
-        if options.only not in ("growth", "delta_growth", "iceberg_growth", "postgres"):
+        if chosen.only in (None, "main", "postgres", "steps", "streaming"):
             bench.fill(broker, few)
-        if options.only in (None, "main", "postgres"):
+        if chosen.only in (None, "main", "postgres"):
             bench.fill(broker, many)
-        if options.only in (None, "main"):
+        if chosen.only in (None, "main"):
             for workload in (few, many):
                 against_per_record(bench, workload)
             delta = bench.measure("kafka_to_delta", few)
@@ -199,18 +232,22 @@ def main() -> None:
             same = same_as_log(bench.log(few), bench.table("kafka_to_duckdb", few), COLUMNS)
             tell("kafka_to_parquet", keys=few.keys, **log, same_table=same)
             tell("kafka_to_arrow", keys=few.keys, **bench.measure("kafka_to_arrow", few))
-        if options.only in (None, "main"):
+        if chosen.only in (None, "main"):
             into_iceberg(bench, many, unit)
-        if options.only in (None, "postgres"):
+        if chosen.only in (None, "postgres"):
             into_postgres(bench, many)
-        if options.only in (None, "steps"):
+        if chosen.only in (None, "steps"):
             for step in STEPS:
                 tell(f"step_{step}", **bench.measure(step, few))
-        if options.only in (None, "growth"):
+        if chosen.only in (None, "growth"):
             growth(bench, broker, unit, unit // 2)
         for kind in ("delta", "iceberg"):
-            if options.only in (None, f"{kind}_growth"):
+            if chosen.only in (None, f"{kind}_growth"):
                 lake_growth(kind, tell, tuple(unit // 2 * times for times in (1, 4, 16)))
+        if chosen.only in (None, "streaming"):
+            streaming(bench, broker, few, seconds=20 if chosen.quick else 120)
+        if chosen.only == "soak":
+            soaking(bench, broker, seconds=180 if chosen.quick else 1_800)
 
 
 if __name__ == "__main__":

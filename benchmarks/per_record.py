@@ -44,10 +44,10 @@ class Decode(beam.DoFn):  # type: ignore[misc]
     """Confluent wire format by fastavro, position from the source block."""
 
     def __init__(self, contracts: str) -> None:
-        self._folder = contracts
+        self.folder = contracts
 
     def setup(self) -> None:
-        files = {int(path.suffixes[-2][1:]): path for path in Path(self._folder).glob("*.avsc")}
+        files = {int(path.suffixes[-2][1:]): path for path in Path(self.folder).glob("*.avsc")}
         self._schemas = {number: fastavro.parse_schema(json.loads(path.read_text())) for number, path in files.items()}
 
     def process(self, message: tuple[bytes, bytes, int]) -> Iterator[tuple[int, Change]]:

@@ -25,9 +25,11 @@ from millrace.transforms.sources.partition import PartitionReader
 from millrace.transforms.sources.pool import POOL
 from millrace.transforms.sources.settings import KafkaSettings
 
-from .workload import Workload, _chunks
+from .workload import Workload, chunks
 
-WARM_SECONDS: Final = 15
+WARM_SECONDS: Final = 5
+FIRST: Final = 100
+START_SECONDS: Final = 240.0
 TICK_SECONDS: Final = 0.02
 JOB: Final = """job: stream
 source: {{type: kafka, bootstrap_servers: '{servers}', topics: [{topic}]}}
@@ -38,18 +40,30 @@ target: {{type: delta, path: {path}}}
 """
 
 
-def send_steadily(servers: str, workload: Workload, rate: int) -> None:
-    """Produce the workload's changes at `rate` a second, a few milliseconds' worth at a time."""
+def send_steadily(servers: str, workload: Workload, rate: int, table: Path) -> None:
+    """Produce the workload's changes at `rate` a second, once the first few are committed to the Delta table."""
     producer = confluent_kafka.Producer({"bootstrap.servers": servers, "linger.ms": 5, "compression.type": "lz4"})
     started, sent = time.monotonic(), 0
-    for keys, values, partitions in _chunks(workload):
+    for keys, values, partitions in chunks(workload):
         for key, value, partition in zip(keys, values, partitions, strict=True):
-            if sent >= rate * (time.monotonic() - started):
+            if sent == FIRST:
+                producer.flush()
+                _wait_for_commit(table)
+                started = time.monotonic()
+            if sent > FIRST and sent - FIRST >= rate * (time.monotonic() - started):
                 producer.poll(0)
                 time.sleep(TICK_SECONDS)
             producer.produce(workload.topic, value=value, key=key, partition=partition)
             sent += 1
     producer.flush()
+
+
+def _wait_for_commit(table: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not (table.exists() and commits(table)):
+        if time.monotonic() > deadline:
+            raise RuntimeError("the job has not committed anything")
+        time.sleep(0.1)
 
 
 def run_beside(servers: str, folder: Path, workload: Workload, rate: int, options: Sequence[str]) -> dict[str, Any]:
@@ -62,7 +76,7 @@ def run_beside(servers: str, folder: Path, workload: Workload, rate: int, option
     with (folder / "err").open("w") as err:
         job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True)
         try:
-            send_steadily(servers, workload, rate)
+            send_steadily(servers, workload, rate, folder / "lake" / "orders")
             time.sleep(3)
             job.send_signal(signal.SIGTERM)
             out, _ = job.communicate(timeout=180)
@@ -75,16 +89,21 @@ def run_beside(servers: str, folder: Path, workload: Workload, rate: int, option
     return latencies(servers, folder / "lake" / "orders", workload)
 
 
-def latencies(servers: str, table: Path, workload: Workload) -> dict[str, Any]:
-    """p50 and p99 in seconds over all messages behind the first `WARM_SECONDS`."""
-    commits = sorted((table / "_delta_log").glob("*.json"))
-    spans: list[tuple[int, int, int, int]] = []
-    for file in commits:
+def commits(table: Path) -> list[tuple[int, int, int, int]]:
+    """(partition, first, stop, time in milliseconds) of all that the commits of a Delta table covered."""
+    spans = []
+    for file in sorted((table / "_delta_log").glob("*.json")):
         for line in file.read_text().splitlines():
             info = json.loads(line).get("commitInfo", {})
             for account in json.loads(info.get("millrace", "{}")).get("accounts", ()):
                 if account["stop"] > account["first"] >= 0:
                     spans.append((account["partition"], account["first"], account["stop"], info["timestamp"]))
+    return spans
+
+
+def latencies(servers: str, table: Path, workload: Workload) -> dict[str, Any]:
+    """p50 and p99 in seconds over all messages behind the first `FIRST`, and `WARM_SECONDS` more."""
+    spans = commits(table)
     late = []
     for number in range(workload.partitions):
         stamps = timestamps(servers, TopicPartition(workload.topic, number))
@@ -94,11 +113,12 @@ def latencies(servers: str, table: Path, workload: Workload) -> dict[str, Any]:
     all_late = np.concatenate(late, axis=1)
     if all_late.shape[1] != workload.changes:
         raise RuntimeError(f"{all_late.shape[1]} changes are in commits, {workload.changes} were sent")
-    steady = all_late[1][all_late[0] > all_late[0].min() + WARM_SECONDS * 1000]
+    begun = np.sort(all_late[0])[FIRST]
+    steady = all_late[1][all_late[0] > begun + WARM_SECONDS * 1000]
     return {
         "p50_seconds": round(float(np.percentile(steady, 50)) / 1000, 2),
         "p99_seconds": round(float(np.percentile(steady, 99)) / 1000, 2),
-        "commits": len(commits),
+        "commits": len({at for *_, at in spans}),
     }
 
 
@@ -115,21 +135,3 @@ def timestamps(servers: str, source: TopicPartition) -> NDArray[np.int64]:
     reader.close()
     POOL.close()
     return np.concatenate(found)
-
-
-if __name__ == "__main__":
-    import tempfile
-
-    from millrace.transforms.sources.embedded import EmbeddedBroker
-
-    from .workload import write_contracts
-
-    rate, seconds = int(sys.argv[1]), int(sys.argv[2])
-    with tempfile.TemporaryDirectory(prefix="latency-") as place, EmbeddedBroker() as broker:
-        write_contracts(Path(place) / "contracts")
-        orders = Workload("orders", rate * seconds, 20_000)
-        broker.create_topic(orders.topic, orders.partitions)
-        try:
-            print(run_beside(broker.bootstrap_servers, Path(place) / "run", orders, rate, sys.argv[3:]))
-        finally:
-            print((Path(place) / "run" / "err").read_text()[-3000:])

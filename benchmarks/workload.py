@@ -97,7 +97,7 @@ def produce(bootstrap_servers: str, workload: Workload) -> float:
         }
     )
     total = 0
-    for keys, values, partitions in _chunks(workload):
+    for keys, values, partitions in chunks(workload):
         for key, value, partition in zip(keys, values, partitions, strict=True):
             producer.produce(workload.topic, value=value, key=key, partition=partition)
         total += sum(map(len, values))
@@ -107,7 +107,7 @@ def produce(bootstrap_servers: str, workload: Workload) -> float:
     return total / workload.changes
 
 
-def _chunks(workload: Workload) -> Iterator[tuple[list[bytes], list[bytes], list[int]]]:
+def chunks(workload: Workload) -> Iterator[tuple[list[bytes], list[bytes], list[int]]]:
     dice = np.random.default_rng(workload.seed)
     for first in range(0, workload.changes, CHUNK):
         count = min(CHUNK, workload.changes - first)
@@ -128,7 +128,7 @@ def _chunks(workload: Workload) -> Iterator[tuple[list[bytes], list[bytes], list
 
 def sample(workload: Workload, count: int) -> list[tuple[bytes, bytes]]:
     """Some (key, value) pairs, for the test that fastavro reads them."""
-    keys, values, _ = next(_chunks(workload))
+    keys, values, _ = next(chunks(workload))
     return random.Random(1).sample(list(zip(keys, values, strict=True)), count)
 
 

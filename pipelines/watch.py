@@ -93,9 +93,10 @@ def _streamed(watch: Watch) -> bool:
         while result.state not in ENDED and not grown and not watch.stop.wait(LOOK_SECONDS):
             _look(watch)
             grown = watch.runner.here and _grown(watch, topics)
-        if not watch.runner.here and result.state not in ENDED:
+        asked = result.state not in ENDED
+        if not watch.runner.here and asked:
             watch.progress.note(watch.runner.end(result))
-        _settle(watch, result)
+        _settle(watch, result, asked)
     return grown and not watch.stop.is_set()
 
 
@@ -161,14 +162,15 @@ def _grown(watch: Watch, topics: Sequence[str]) -> bool:
     return bool(fresh)
 
 
-def _settle(watch: Watch, result: Any) -> None:
-    """Wait until the pipeline has ended, and raise what ended it, if that was not asked for."""
+def _settle(watch: Watch, result: Any, asked: bool) -> None:
+    """Wait until the pipeline has ended, and raise what ended it, if that was not `asked` for."""
     if watch.runner.here:
         DRAIN.set()
     try:
         result.wait_until_finish(duration=round(DRAIN_SECONDS * 1000))
     except RuntimeError as error:
-        raise told(watch.runner.name, error) from None
+        if not (asked and result.state == PipelineState.CANCELLED):
+            raise told(watch.runner.name, error) from None
     finally:
         _take(watch)
     if not watch.runner.here:
