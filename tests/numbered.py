@@ -93,15 +93,15 @@ class Write(beam.DoFn):
         os.replace(part, Path(self.folder) / part.name[1:])
 
 
-def submit(folder, options):
-    """Start the pipeline; it never ends by itself. What comes late is dropped, as everywhere in Beam by default."""
+def submit(folder, options, lateness=0):
+    """Start the pipeline; it never ends by itself. What comes later than `lateness` seconds is dropped."""
     pipeline = beam.Pipeline(options=PipelineOptions(["--streaming", *options]))
     numbers = ReadFromUnboundedSource(Numbers(time.time()), poll_interval=0.1, max_read_time_seconds=0.5)
     _ = (
         pipeline
         | "Numbers" >> numbers
         | "Spread" >> beam.Reshuffle()
-        | "Seconds" >> beam.WindowInto(FixedWindows(1))
+        | "Seconds" >> beam.WindowInto(FixedWindows(1), allowed_lateness=lateness)
         | "Key" >> beam.Map(lambda number: (0, number)).with_output_types(tuple[int, int])
         | "Group" >> beam.GroupByKey()
         | "Write" >> beam.ParDo(Write(str(folder)))

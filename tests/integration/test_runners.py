@@ -24,8 +24,9 @@ def come(folder, more=ENOUGH, seconds=240):
 
 @pytest.mark.timeout(900)
 def test_prism_streams(prism_binary, tmp_path):
+    """It takes one split's watermark for that of all: what another one brings is late, and must not be dropped."""
     options = ["--runner=PrismRunner", f"--prism_location={prism_binary}", "--environment_type=LOOPBACK"]
-    result = submit(tmp_path, options)
+    result = submit(tmp_path, options, lateness=600)
     assert come(tmp_path)
     result.cancel()
     assert holes(tmp_path) == []
