@@ -16,6 +16,9 @@ TARGETS = {
     "iceberg": f"{{type: iceberg, namespace: shop, catalog: {ICEBERG}}}",
 }
 
+# Of the targets that are not in it, every second step is taken.
+FEWEST = {("duckdb", "steps"): 20, ("delta", "steps"): 20}
+
 
 def changes():
     """Two stretches of changes of 12 keys over two partitions, with dead letters, and the rows in the end."""
@@ -60,6 +63,6 @@ def test_kill_then_run_again_gives_the_oracles_table(target, how, embedded_broke
     subprocess.run(once, check=True, capture_output=True, timeout=120)
     send(servers, topic, second)
     found = kills(tmp_path, target, topic, how)
-    assert sum(kill["killed"] is not None for kill in found) > (20 if how == "steps" else 5)
+    assert sum(kill["killed"] is not None for kill in found) > FEWEST.get((target, how), 10 if how == "steps" else 5)
     for kill in found:
         assert kill["rows"] == expected, f"after a kill at {kill['killed']}"

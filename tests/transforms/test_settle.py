@@ -45,7 +45,7 @@ def load_of(*spans):
     for partition, first, stop in spans:
         span = OffsetRange("t", partition, first, stop)
         counts = {"read": stop - first, "changes": stop - first, "size": 1}
-        receipts.append(Receipt(span=span, **counts, filtered=0, dead=0, truncates=0, truncate=None, letters=()))
+        receipts.append(Receipt(span=span, **counts, filtered=0, truncates=0, truncate=None, letters=()))
         batches.append(RecordBatchCoder().encode(changes(partition, first, stop)))
     return Load(tuple(receipts), tuple(batches))
 

@@ -18,7 +18,7 @@ from .fetch import open_consumer, position
 from .settings import KafkaSettings
 
 IDLE_SECONDS: Final = 60.0
-IDLE_CONSUMERS: Final = 16
+IDLE_CONSUMERS: Final = 256
 
 
 @dataclass(slots=True, eq=False)

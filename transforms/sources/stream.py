@@ -256,6 +256,12 @@ class StreamReader(UnboundedReader):
         return _stamp(min((place.reached for place in self._places.values()), key=_known))
 
     def get_checkpoint_mark(self) -> StreamMark:
+        """Where to go on; hands the consumers back to the pool, as the end of a bundle does.
+
+        Flink gives the next bundle a reader of its own, and lets this one lie with its consumers for a minute: each
+        bundle would open new ones, which have nothing to give before it ends.
+        """
+        self.close()
         return StreamMark(dict(self._places), self._arrived)
 
     def close(self) -> None:

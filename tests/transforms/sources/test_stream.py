@@ -110,6 +110,25 @@ def test_a_reader_from_a_mark_goes_on_behind_it_with_the_same_consumer(embedded_
     assert POOL.created - before <= 1
 
 
+def test_a_reader_that_lies_idle_behind_its_mark_holds_no_consumer(embedded_broker, topic_name):
+    """So Flink leaves them, until a minute has passed."""
+    topic = topic_name()
+    embedded_broker.create_topic(topic, 1)
+    (part, _) = stream(embedded_broker, topic, {TopicPartition(topic, 0): 0}).split(20)
+    mark, before, idle = None, POOL.created, []
+    for number in range(20):
+        send(embedded_broker, topic, [(0, b"%d" % number, None)])
+        idle.append(part.create_reader(None, mark))
+        assert values(idle[-1], 1) == [b"%d" % number]
+        mark = idle[-1].get_checkpoint_mark()
+    assert POOL.created - before <= 1
+    send(embedded_broker, topic, [(0, b"20", None)])
+    assert values(idle[-1], 1) == [b"20"]
+    assert POOL.created - before <= 1
+    for reader in idle:
+        reader.close()
+
+
 places = st.dictionaries(
     st.builds(TopicPartition, st.text(max_size=9), st.integers(0, 2**31 - 1)),
     st.builds(Place, st.integers(0, 2**63 - 1), st.none() | st.integers(-(2**62), 2**62)),
