@@ -40,6 +40,8 @@ _PAYLOADS: Final = (_BYTES, _read_only(np.int64), _read_only(np.int64))
 _RAW: Final = (_made(np.uint8), _BYTES)
 _LIMBS: Final = (_NUMBERS, np.frombuffer(bytes(32), np.uint64).reshape(2, 2))
 
+_LOWS: Final = (np.uint8, np.uint64)
+
 KERNELS: Final[tuple[tuple[str, Sequence[tuple[Any, ...]]], ...]] = (
     ("schemas.avro.kernel:walk", [(*_PAYLOADS, _CELLS, _STATE, _made(np.int32), _PLACES)]),
     (
@@ -62,6 +64,20 @@ KERNELS: Final[tuple[tuple[str, Sequence[tuple[Any, ...]]], ...]] = (
     (
         "transforms.sinks.postgres_numeric:_write",
         [(limbs, 1, _made(np.bool_), _made(np.uint8), _PLACES) for limbs in _LIMBS],
+    ),
+    (
+        "transforms.sinks.iceberg.digests:_mix",
+        [(_BYTES, _read_only(np.int64), _made(np.bool_), _read_only(np.uint64), *[_made(np.uint64)] * 2)],
+    ),
+    *(
+        (
+            f"transforms.sinks.iceberg.row_index:{name}",
+            [
+                (_made(np.uint64), _made(low), *places, _made(np.uint64), _made(low), _PLACES, np.uint64(1))
+                for low in _LOWS
+            ],
+        )
+        for name, places in (("_insert", (_PLACES,)), ("_find", ()))
     ),
     ("schemas.avro.text:gather", [(_BYTES, _PLACES, _PLACES, _made(np.int32), _made(np.uint8))]),
     ("schemas.avro.text:uuid_texts", [(_BYTES, _PLACES, _PLACES, _made(np.uint8))]),

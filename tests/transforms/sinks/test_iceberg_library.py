@@ -139,6 +139,16 @@ def test_different_keys_have_different_digests(left, right):
     assert (keys[0].high[0], keys[0].low[0]) != (keys[1].high[0], keys[1].low[0])
 
 
+def test_rows_that_are_forgotten_take_no_room_in_the_index():
+    index, memory = RowIndex(), 2_000 * 30
+    for turn in range(20):
+        assert index.fits(1_000, memory)
+        index.add(digest([pa.array(np.arange(1_000) + turn * 1_000)]), np.arange(1_000) + (turn << 32))
+        assert index.fits(1_000, memory) and not index.fits(1_001, memory)
+        assert index.size <= memory
+        index.forget([turn])
+
+
 def test_the_index_finds_what_a_dictionary_finds():
     dice, index, held = np.random.default_rng(3), RowIndex(), {}
     for turn in range(60):

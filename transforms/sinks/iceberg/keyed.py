@@ -24,7 +24,6 @@ from .partitions import internal, transformed
 from .row_index import ROW_BITS, RowIndex, places
 from .snapshots import COMMIT, Change, Producer
 
-BYTES_A_ROW: Final = 40
 MERGED_DELETES: Final = 2
 
 
@@ -105,7 +104,7 @@ class KeyedTable:
         streamed = []
         if files:
             for file in self._candidates(files, keys):
-                if self._index.size + file.rows * BYTES_A_ROW > self._memory:
+                if not self._index.fits(file.rows, self._memory):
                     streamed.append(file)
                     continue
                 found, at = self._keys(file)
@@ -260,7 +259,7 @@ class KeyedTable:
         self._index.remove(dead.slot[dead.slot >= 0])
         for data, keys in added:
             file = self.layout.files.get(data.file_path)
-            if file is None or file.deletes or self._index.size + file.rows * BYTES_A_ROW > self._memory:
+            if file is None or file.deletes or not self._index.fits(file.rows, self._memory):
                 continue
             self._index.add(digest(keys), places(file.number, np.arange(file.rows)))
             self._indexed.add(file.number)

@@ -1,7 +1,7 @@
 """Where the live row of each key stands: an open-addressing table from digests to places, kept between commits.
 
 A place is `file << 32 | row`: the file's number in its layout, and the row in the file. 17 bytes a slot where keys are
-whole numbers, 24 for any other; a slot in three to two is in use.
+whole numbers, 24 for any other; `BYTES_A_ROW` a row is what it may come to.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,9 @@ Numbers = NDArray[np.int64]
 FREE: Final = -1
 DEAD: Final = -2
 ROW_BITS: Final = 32
-FULLEST: Final = 0.65
+FULLEST: Final = 0.7
+ROOM: Final = 1.2
+BYTES_A_ROW: Final = 30
 ODD: Final = np.uint64(int(SECRET[0]) | 1)
 
 
@@ -31,7 +33,7 @@ class RowIndex:
     """Several rows of one key may be in it: `find` gives all of them."""
 
     def __init__(self, rows: int = 0) -> None:
-        self._used = 0
+        self._used = self._dead = 0
         self._allot(max(64, int(rows / FULLEST) + 1), np.dtype(np.uint8))
 
     def _allot(self, slots: int, low: np.dtype[Any]) -> None:
@@ -44,16 +46,22 @@ class RowIndex:
         """Bytes in memory."""
         return self._high.nbytes + self._low.nbytes + self._place.nbytes
 
+    def fits(self, rows: int, memory: int) -> bool:
+        """Whether so many rows more stay below `memory` bytes."""
+        return (self._used - self._dead + rows) * BYTES_A_ROW <= memory
+
     def add(self, keys: Digests, where: Numbers) -> None:
         """Add rows that are not in it."""
         if self._used + len(keys) > FULLEST * len(self._high) or self._low.dtype != keys.low.dtype:
             self._grow(len(keys), keys.low.dtype)
-        self._used += _insert(keys.high, keys.low, where, self._high, self._low, self._place, ODD)
+        taken = _insert(keys.high, keys.low, where, self._high, self._low, self._place, ODD)
+        self._used, self._dead = self._used + taken, self._dead - (len(keys) - taken)
 
     def _grow(self, more: int, low: np.dtype[Any]) -> None:
         live = self._place >= 0
         high, held, place = self._high[live], self._low[live], self._place[live]
-        self._allot(max(64, int(1.5 * (len(high) + more) / FULLEST) + 1), low)
+        self._allot(max(64, int(ROOM * (len(high) + more) / FULLEST) + 1), low)
+        self._dead = 0
         self._used = _insert(high, held.astype(low), place, self._high, self._low, self._place, ODD)
 
     def find(self, keys: Digests) -> tuple[Numbers, Numbers]:
@@ -70,11 +78,13 @@ class RowIndex:
     def remove(self, slots: Numbers) -> None:
         """Forget the rows in these slots, which no `add` has moved since they were found."""
         self._place[slots] = DEAD
+        self._dead += len(slots)
 
     def forget(self, files: Iterable[int]) -> None:
         """Forget all rows of these files."""
         gone = np.isin(self._place >> ROW_BITS, np.fromiter(files, np.int64)) & (self._place >= 0)
         self._place[gone] = DEAD
+        self._dead += int(gone.sum())
 
 
 @numba.njit(cache=True, nogil=True)
