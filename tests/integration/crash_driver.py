@@ -3,7 +3,7 @@
 `crash_driver.py FOLDER TARGET TOPIC steps` kills before each I/O step: a line of the sinks, the dead letters or the
 commit that calls something that opens, writes, commits or removes, as it is reached for the first time. `... times`
 kills after sixteenths of a run. A Postgres target's database, which the file `postgres` in the folder names, is copied
-for each kill; as that takes its time, only every second step is killed at, and of Iceberg's many every fourth.
+for each kill; as that takes its time, only every second step is killed at, and of Iceberg's many every third.
 
 Prints one JSON line a kill: {"killed": where, "rows": the table after the second run}.
 """
@@ -34,7 +34,7 @@ STEP = re.compile(
     r"\b(execute|run|run_each|changed|copy_in|rename|fsync|unlink|mkdir|commit|merge|connect|close|settle|put|taken|prune|truncate)\("
     r"|\b(write|open|delete|create|append|stage|save)\w*\("
 )
-STRIDES = {"postgres": 2, "iceberg": 4}
+STRIDES = {"postgres": 2, "iceberg": 3}
 WRITING = ("/transforms/sinks/", "/transforms/dead_letters.py", "/transforms/apply.py")
 KEPT = ("job.yaml", "contracts", "out.duckdb", "out.duckdb.wal", "out.duckdb.staging", "lake", "dead_letters")
 

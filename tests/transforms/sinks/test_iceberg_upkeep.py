@@ -96,6 +96,17 @@ def test_compaction_leaves_one_file_a_partition_and_one_manifest(tmp_path):
     target.close()
 
 
+def test_manifests_are_merged_where_files_are_not(tmp_path):
+    target = Target("iceberg", tmp_path, {"partition_by": ["v"]})
+    for at in range(1, 41):
+        target.apply(upsert(at, id=at, v=f"p{at % 10}"))
+    table = opened(target)
+    assert len(live_files(table)[0]) == 40
+    assert len(table.current_snapshot().manifests(table.io)) <= 7
+    assert len(target.rows()) == 40
+    target.close()
+
+
 def test_maintenance_that_loses_against_another_writer_is_put_off(target, monkeypatch):
     for at in range(1, 8):
         target.apply(*(upsert(at, id=at * 100 + n, v="a") for n in range(20)))
