@@ -83,6 +83,21 @@ def test_the_rest_catalog_of_the_java_implementation(rest, tmp_path):
 
 @pytest.mark.java
 @pytest.mark.timeout(300)
+def test_snapshots_expire_in_the_rest_catalog_and_the_ledger_stays(rest, tmp_path):
+    url, folder = rest
+    options = {"namespace": "old", "catalog": {"type": "rest", "uri": url}, "staging": f"file://{folder}"}
+    target = Placed("iceberg", tmp_path, {**options, "time_travel": "0s"})
+    for at in range(1, 36):
+        target.apply(upsert(at, id=at % 3, v=str(at)), delete(at, id=9))
+    catalog = load_catalog("default", type="rest", uri=url)
+    assert len(catalog.load_table(("old", "orders")).snapshots()) <= 30
+    target.reopen()
+    assert (target.rows(), target.next) == ([(0, "33"), (1, "34"), (2, "35")], 70)
+    target.close()
+
+
+@pytest.mark.java
+@pytest.mark.timeout(300)
 def test_two_writers_through_the_rest_catalog(rest, tmp_path):
     url, folder = rest
     options = {"namespace": "two", "catalog": {"type": "rest", "uri": url}, "staging": f"file://{folder}"}
