@@ -16,7 +16,7 @@ class Elapsed(AfterProcessingTime):
     """Beam's trigger with a delay in parts of a second, which its own can say to no runner."""
 
     def __init__(self, delay: float) -> None:
-        super().__init__(delay)
+        super().__init__(delay)  # type: ignore[no-untyped-call]
 
     def to_runner_api(self, context: Any) -> beam_runner_api_pb2.Trigger:
         """The trigger in milliseconds."""
