@@ -8,7 +8,6 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.io.unbounded_source import ReadFromUnboundedSource, UnboundedSource
 from apache_beam.pvalue import PCollection
-from apache_beam.transforms.trigger import AccumulationMode, Repeatedly
 from apache_beam.transforms.window import FixedWindows, GlobalWindows
 
 from ..schemas.block import Block
@@ -19,12 +18,12 @@ from ..transforms.decode import RECEIPTS, Decode, Failure, Format
 from ..transforms.loads import DecodeLoads, Load
 from ..transforms.settle import CommitLoads
 from ..transforms.sources.kafka import KafkaSource
-from ..transforms.windows import Cut, Elapsed
+from ..transforms.windows import Cut
 
 Shard = tuple[str, int]
 
 POLL_SECONDS: Final = 0.1
-BUNDLE_SECONDS: Final = 0.1
+BUNDLE_SECONDS: Final = 0.5
 LATENESS_SECONDS: Final = 600.0
 
 __all__ = ["RecordBatchCoder", "Sync", "Windows", "build", "build_live"]
@@ -40,20 +39,6 @@ class Windows:
     every: float = 10.0
     by_event: bool = False
     lateness: float = 0.0
-
-    def live(self) -> beam.WindowInto:
-        """By event time as `fixed`. By arrival panes of `every` seconds, cut by the clock of the runner.
-
-        Those have no need of a watermark, and nothing is late to them. On Flink a watermark leaves a source that is
-        busy at checkpoints only (runner 2.62: its next bundle has begun before it is looked at).
-        """
-        if self.by_event:
-            return beam.WindowInto(FixedWindows(self.every), allowed_lateness=LATENESS_SECONDS)
-        return beam.WindowInto(
-            GlobalWindows(),
-            trigger=Repeatedly(Elapsed(self.every)),
-            accumulation_mode=AccumulationMode.DISCARDING,
-        )
 
     def fixed(self) -> beam.WindowInto:
         return beam.WindowInto(FixedWindows(self.every), allowed_lateness=self.lateness)
@@ -86,7 +71,7 @@ def build_live(
         | "Read blocks" >> read
         | "Spread blocks" >> beam.Reshuffle().with_output_types(Block)
         | "Decode" >> beam.ParDo(DecodeLoads(sync.routes, sync.format, cut)).with_output_types(tuple[str, Load])
-        | "Window" >> sync.windows.live()
+        | "Window" >> beam.WindowInto(FixedWindows(sync.windows.every), allowed_lateness=LATENESS_SECONDS)
         | "Group by table" >> beam.GroupByKey()
         | "Commit" >> beam.ParDo(CommitLoads(sync.commits, run)).with_output_types(Outcome | Failure)
     )

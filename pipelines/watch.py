@@ -12,7 +12,7 @@ from typing import Any, Final
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.runners.runner import PipelineState
 
-from ..schemas.errors import LostOffsetsError, MillraceError, SourceError
+from ..schemas.errors import LedgerGapError, LostOffsetsError, MillraceError, SourceError
 from ..schemas.ledger import TopicPartition
 from ..transforms.apply import Outcome, Target
 from ..transforms.outcomes import collect
@@ -50,6 +50,7 @@ class Watch:
     next: dict[TopicPartition, int] = field(default_factory=dict)
     end: dict[TopicPartition, int] = field(default_factory=dict)
     asked: float = 0.0
+    gap: bool = False
 
 
 def run_stream(job: Job, runner: Runner, progress: Progress) -> Summary:
@@ -89,15 +90,15 @@ def _streamed(watch: Watch) -> bool:
     with _draining():
         pipeline = assemble(watch.job, watch.runner.options, topics, watch.post if watch.runner.here else None)
         result = pipeline.run()
-        grown = False
-        while result.state not in ENDED and not grown and not watch.stop.wait(LOOK_SECONDS):
+        again = watch.gap = False
+        while result.state not in ENDED and not again and not watch.stop.wait(LOOK_SECONDS):
             _look(watch)
-            grown = watch.runner.here and _grown(watch, topics)
+            again = watch.gap or (watch.runner.here and _grown(watch, topics))
         asked = result.state not in ENDED
         if not watch.runner.here and asked:
             watch.progress.note(watch.runner.end(result))
         _settle(watch, result, asked)
-    return grown and not watch.stop.is_set()
+    return again and not watch.stop.is_set()
 
 
 @contextmanager
@@ -141,6 +142,11 @@ def _take(watch: Watch) -> None:
                         # A new partition counts from where it begins.
                         watch.progress.update({account.source: account.first}, watch.end)
                     watch.next[account.source] = max(account.stop, watch.next.get(account.source, 0))
+        elif isinstance(item.error, LedgerGapError):
+            # What is missing in between, the runner has lost: the topic still has it.
+            if not watch.gap:
+                watch.progress.note(f"table {item.table}: the runner left offsets out; going on again from the ledger")
+            watch.gap = True
         elif table.error is None:
             table.error = str(item.error)
             watch.progress.note(f"table {item.table} stops here: {item.error}")
