@@ -6,29 +6,66 @@ As a program (`python -m millrace.pipelines.launch`) it is what a Flex Template'
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Final
 
-from apache_beam.options.pipeline_options import PortableOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PortableOptions
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from ..schemas.errors import JobError, MillraceError
+from ..schemas.errors import JobError, MillraceError, RunnerError
 from .config import load_job
+from .failures import told
+from .flink import RUNNER as FLINK
+from .flink import rest_of
+from .flink_rest import POLL_SECONDS, FlinkRest
 from .google_secrets import fetch
 from .job import Job
 from .render.parameters import PARAMETERS
 from .runners import open_runner
 from .stream import assemble, topics_of
 
+TAKE_SECONDS: Final = 300.0
+
 
 def hand_over(job: Job, name: str, arguments: Sequence[str]) -> None:
-    """Build the job's pipeline and give it to the runner, which keeps it; a jar is waited for.
+    """Build the job's pipeline and give it to the runner, which keeps it; returns when it has it.
 
-    Asks the broker for topics only where the job has a pattern. Raises JobError, SourceError.
+    Asks the broker for topics only where the job has a pattern. Raises JobError, SourceError, RunnerError, and
+    MillraceError for what the runner says against the job.
     """
     runner = open_runner(name, job, arguments)
+    packed = runner.options.view_as(PortableOptions).output_executable_path
+    cluster = rest_of(arguments) if name == FLINK and not packed else None
+    if name == FLINK and not packed and cluster is None:
+        raise JobError("--detach: without a cluster Flink would end with this process; name one with --flink_master")
+    named = runner.options.view_as(GoogleCloudOptions).job_name
+    known = {held.id for held in cluster.jobs(named)} if cluster is not None else set()
     result = assemble(job, runner.options, topics_of(job)).run()
-    if runner.options.view_as(PortableOptions).output_executable_path:
+    if packed:
         result.wait_until_finish()
+    elif cluster is not None:
+        _await_job(cluster, named, known, result)
+
+
+def _await_job(cluster: FlinkRest, name: str, known: Collection[str], result: PipelineResult) -> None:
+    """Until the cluster has the job: a job server answers before that, and ends with this process."""
+    deadline = time.monotonic() + TAKE_SECONDS
+    while all(job.id in known for job in cluster.jobs(name)):
+        if result.state == PipelineState.FAILED:
+            raise _refusal(result)
+        if time.monotonic() > deadline:
+            raise RunnerError(f"Flink has not taken job {name} within {TAKE_SECONDS:.0f} s; its own log tells why")
+        time.sleep(POLL_SECONDS)
+
+
+def _refusal(result: PipelineResult) -> MillraceError:
+    try:
+        result.wait_until_finish(duration=1000)
+    except RuntimeError as error:
+        return told("Flink", error)
+    return RunnerError("Flink refused the job without saying why; its own log tells")
 
 
 def template_options(words: Sequence[str]) -> tuple[Path, list[str]]:
