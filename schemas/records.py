@@ -4,7 +4,8 @@ Format: Kafka protocol, "Record Batch" (message format v2).
 """
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import google_crc32c
@@ -127,6 +128,31 @@ def split(block: Block) -> tuple[Records, list[DeadLetter]]:
             least = batch.base_offset + batch.last_delta + 1
     data = whole if plain else np.frombuffer(b"".join(contents), np.uint8)
     return columns.records(block, data), letters
+
+
+def parts(block: Block, starts: Sequence[int]) -> list[Block]:
+    """The block cut at these offsets, the first of which is its own: `split` gives of the parts what it gives of it.
+
+    A batch that reaches over an end is in both parts. One that is corrupt, whose header may say anything, is in one.
+    """
+    stops = [*starts[1:], block.stop]
+    found: list[list[bytes]] = [[] for _ in starts]
+    least = 0
+    for start, stop in _bounds(block.data):
+        try:
+            batch = _check(block, start, stop, least)
+            low, high = batch.base_offset, batch.base_offset + batch.last_delta
+            least = high + 1
+        except _BatchError as error:
+            # Behind the good one before it: what is out of order here must not be in order there.
+            low = high = min(max(_letter(block, start, stop, error).offset, least - 1), block.stop - 1)
+        for part, first, end in zip(found, starts, stops, strict=True):
+            if low < end and high >= first:
+                part.append(block.data[start:stop])
+    return [
+        replace(block, first=first, stop=stop, data=b"".join(part))
+        for part, first, stop in zip(found, starts, stops, strict=True)
+    ]
 
 
 def _bounds(data: bytes) -> list[tuple[int, int]]:

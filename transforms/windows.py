@@ -1,12 +1,12 @@
 """Blocks cut by windows: each piece lies in one, and the pieces of a partition come to them in the order of offsets."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..schemas.block import Block
-from ..schemas.records import split
+from ..schemas.records import parts, split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +33,9 @@ class Cut:
         windows = reached // self.every
         edges = np.flatnonzero(np.diff(windows)) + 1
         starts = [block.first, *records.offset[edges].tolist()]
-        stops = [*starts[1:], block.stop]
         found = [*windows[edges - 1].tolist(), block.reached // self.every]
-        for window, first, stop in zip(found, starts, stops, strict=True):
-            yield window * self.every / 1000, replace(block, first=first, stop=stop)
+        for window, piece in zip(found, parts(block, starts), strict=True):
+            yield window * self.every / 1000, piece
 
     def _start(self, time: int) -> float:
         return time // self.every * self.every / 1000
