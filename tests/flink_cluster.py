@@ -63,6 +63,7 @@ state.checkpoints.dir: file://{folder}/checkpoints
 state.savepoints.dir: file://{folder}/savepoints
 io.tmp.dirs: {folder}/tmp
 classloader.check-leaked-classloader: false
+metrics.fetcher.update-interval: 300
 """
 LOGGING = """
 rootLogger.level = INFO

@@ -1,7 +1,6 @@
 """Loads to commits, in the order of the target's ledger, whatever the order in which a runner brings them."""
 
 import logging
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import apache_beam as beam
+from apache_beam.coders import PickleCoder
 from apache_beam.metrics.metric import Metrics
-from apache_beam.utils.timestamp import MIN_TIMESTAMP
-from apache_beam.utils.windowed_value import WindowedValue
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
 
-from ..schemas.errors import LedgerGapError, MillraceError, TableError, TransientSinkError
+from ..schemas.errors import LedgerGapError, TableError, TransientSinkError
 from ..schemas.ledger import TopicPartition
 from .apply import CommitSettings, Item, Outcome, commit, stage
 from .decode import Failure
@@ -23,41 +23,43 @@ from .sinks import Sink
 LOGGER: Final = logging.getLogger("millrace")
 GAP_SECONDS: Final = 30.0
 ASK_SECONDS: Final = 1.0
-
-
-@dataclass(slots=True, eq=False)
-class Waiting:
-    """A load that a bundle has brought: `done` when it is in the target, or `failed`."""
-
-    load: Load
-    done: bool = False
-    failed: Exception | None = None
+AGAIN_SECONDS: Final = 1.0
 
 
 @dataclass(slots=True, eq=False)
 class Gate:
-    """The loads of one table that this process holds; one thread at a time commits, for itself and for the others."""
+    """What this process knows of one table of a pipeline; the runner lets one bundle of a table run at a time."""
 
-    waiting: list[Waiting] = field(default_factory=list)
     next: dict[TopicPartition, int] = field(default_factory=dict)
     asked: float = 0.0
     read: int = 0
     dead: int = 0
     stopped: Failure | None = None
-    turn: threading.Condition = field(default_factory=threading.Condition)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A load that waits for the offsets before it; `since` in seconds since the epoch."""
+
+    since: float
+    load: Load
 
 
 _GATES: Final[dict[tuple[str, str], Gate]] = defaultdict(Gate)
+HELD: Final = beam.DoFn.StateParam(BagStateSpec("held", PickleCoder()))
+AGAIN: Final = TimerSpec("again", TimeDomain.REAL_TIME)
+AGAIN_AT: Final = beam.DoFn.TimerParam(AGAIN)
 
 
 class CommitLoads(beam.DoFn):
-    """(table, loads of a pane) to Outcome or Failure: at the end of each bundle one commit a table, or a few.
+    """(table, loads of a pane) to Outcome or Failure: one commit a pane, in the order of the ledger.
 
-    A bundle ends when all its loads are in the target. One whose offsets do not continue the ledger waits for those
-    between, which another thread may bring; after `GAP_SECONDS` the gap is the table's failure, with the offsets named.
-    A failed table stays as it is, and the others go on. A target that is away is waited for, then TransientSinkError is
-    raised, so that the runner brings the bundle again: what is in the target already is refused by its guard.
-    `run` names the pipeline, so that two in one process do not meet.
+    Runners bring loads in any order: those whose offsets do not continue the ledger are held in the runner's state, and
+    tried with the next pane or a second later. A bundle must not wait for them: a runner brings a table's panes one
+    after the other. After `GAP_SECONDS` the gap is the table's failure, with the offsets named; a failed table stays as
+    it is, and the others go on. A target that is away is waited for, then TransientSinkError is raised, so that the
+    runner brings the bundle again: what is in the target already is refused by its guard. Needs the global window,
+    since state is kept by window. `run` names the pipeline, so that two in one process do not meet.
     """
 
     def __init__(self, settings: CommitSettings, run: str) -> None:
@@ -70,61 +72,77 @@ class CommitLoads(beam.DoFn):
     def teardown(self) -> None:
         self._sink.close()
 
-    def start_bundle(self) -> None:
-        self._brought: dict[str, list[Load]] = defaultdict(list)
+    def process(
+        self,
+        element: tuple[str, Iterable[Load]],
+        held: Any = HELD,
+        again: Any = AGAIN_AT,
+    ) -> Iterator[Outcome | Failure]:
+        now = time.time()
+        yield from self._settle(element[0], [Held(now, load) for load in element[1]], held, again)
 
-    def process(self, element: tuple[str, Iterable[Load]], window: Any = beam.DoFn.WindowParam) -> None:
-        self._window = window
-        self._brought[element[0]] += element[1]
+    @on_timer(AGAIN)
+    def try_again(
+        self,
+        table: Any = beam.DoFn.KeyParam,
+        held: Any = HELD,
+        again: Any = AGAIN_AT,
+    ) -> Iterator[Outcome | Failure]:
+        yield from self._settle(table, [], held, again)
 
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        for table, loads in self._brought.items():
-            gate = _GATES[self._run, table]
-            for outcome in settle(self._sink, self._settings, table, gate, loads):
-                yield WindowedValue(outcome, MIN_TIMESTAMP, (self._window,))
+    def _settle(self, table: str, fresh: Sequence[Held], held: Any, again: Any) -> Iterator[Outcome | Failure]:
+        before = list(held.read())
+        gate = _GATES[self._run, table]
+        found, left = settle(self._sink, self._settings, table, gate, [*before, *fresh])
+        if before:
+            held.clear()
+        for part in left:
+            held.add(part)
+        if left:
+            again.set(time.time() + AGAIN_SECONDS)
+        yield from found
 
 
 def settle(
-    sink: Sink, settings: CommitSettings, table: str, gate: Gate, loads: Sequence[Load]
-) -> list[Outcome | Failure]:
-    """Bring the loads into the table; what this thread committed, loads of other threads among it."""
-    mine = [Waiting(load) for load in loads]
-    found: list[Outcome | Failure] = []
-    deadline = time.monotonic() + GAP_SECONDS
-    with gate.turn:
-        gate.waiting += mine
-        try:
-            while not all(waiting.done for waiting in mine):
-                failed = next((waiting.failed for waiting in mine if waiting.failed), None)
-                if failed is not None:
-                    raise failed
-                ready = _ready(sink, settings, table, gate)
-                if ready:
-                    found += _committed(sink, settings, table, gate, ready)
-                    gate.turn.notify_all()
-                elif time.monotonic() >= deadline:
-                    _stop(gate, Failure(table, _gap(table, settings, gate, mine)))
-                else:
-                    gate.turn.wait(0.2)
-        finally:
-            gate.waiting = [waiting for waiting in gate.waiting if waiting not in mine]
-    return found
+    sink: Sink, settings: CommitSettings, table: str, gate: Gate, loads: Sequence[Held]
+) -> tuple[list[Outcome | Failure], list[Held]]:
+    """Bring the loads that continue the ledger into the table: what was committed, and the loads that are left.
+
+    Nothing is left where the table has stopped. Raises SinkError; nothing of the loads is committed then.
+    """
+    found, ready = _attempt(sink, settings, table, gate, loads)
+    if not (ready or gate.next):
+        found, ready = _attempt(sink, settings, table, gate, loads)
+    left = [part for part in loads if part not in ready]
+    if left and time.time() - min(part.since for part in left) >= GAP_SECONDS:
+        return [*found, _stop(gate, Failure(table, _gap(table, settings, gate, left)))], []
+    return found, left
 
 
-def _ready(sink: Sink, settings: CommitSettings, table: str, gate: Gate) -> list[Waiting]:
-    """The waiting loads whose offsets continue the ledger, one another's among them; all, where the table stopped."""
-    open_loads = [waiting for waiting in gate.waiting if not (waiting.done or waiting.failed)]
-    if gate.stopped or any(waiting.load.failure for waiting in open_loads):
-        return open_loads
-    sources = {span.source for waiting in open_loads for span in waiting.load.spans}
+def _attempt(
+    sink: Sink, settings: CommitSettings, table: str, gate: Gate, loads: Sequence[Held]
+) -> tuple[list[Outcome | Failure], Sequence[Held]]:
+    """One commit, and the loads that are done by it."""
+    ready = _ready(sink, settings, table, gate, loads)
+    if not ready:
+        return [], []
+    found = _committed(sink, settings, table, gate, ready)
+    return found, ready if found else []
+
+
+def _ready(sink: Sink, settings: CommitSettings, table: str, gate: Gate, loads: Sequence[Held]) -> list[Held]:
+    """The loads whose offsets continue the ledger, one another's among them; all, where the table stopped."""
+    if gate.stopped or any(part.load.failure for part in loads):
+        return list(loads)
+    sources = {span.source for part in loads for span in part.load.spans}
     if not sources <= set(gate.next) or time.monotonic() - gate.asked > ASK_SECONDS:
         gate.asked = time.monotonic()
         known = sink.ledger(settings.job, table, sorted(sources | set(settings.routes[table].sources))).next
         gate.next.update(known)
-    return continuing(open_loads, gate.next)
+    return continuing(loads, gate.next)
 
 
-def continuing(loads: Sequence[Waiting], following: Mapping[TopicPartition, int]) -> list[Waiting]:
+def continuing(loads: Sequence[Held], following: Mapping[TopicPartition, int]) -> list[Held]:
     """The largest set of loads whose offsets, joined, leave no hole behind the next offsets that are known.
 
     A partition without a known offset begins at the smallest one that a load has.
@@ -132,7 +150,7 @@ def continuing(loads: Sequence[Waiting], following: Mapping[TopicPartition, int]
     kept = list(loads)
     while True:
         reach: dict[TopicPartition, int] = {}
-        for span in sorted(span for waiting in kept for span in waiting.load.spans):
+        for span in sorted(span for part in kept for span in part.load.spans):
             at = reach.setdefault(span.source, following.get(span.source, span.first))
             if span.first <= at:
                 reach[span.source] = max(at, span.stop)
@@ -143,30 +161,23 @@ def continuing(loads: Sequence[Waiting], following: Mapping[TopicPartition, int]
 
 
 def _committed(
-    sink: Sink, settings: CommitSettings, table: str, gate: Gate, ready: Sequence[Waiting]
+    sink: Sink, settings: CommitSettings, table: str, gate: Gate, ready: Sequence[Held]
 ) -> list[Outcome | Failure]:
-    """One commit of these loads; they are done then, also where the table fails by it. Raises SinkError."""
-    failure = gate.stopped or next((waiting.load.failure for waiting in ready if waiting.load.failure), None)
-    outcome: Outcome | None = None
-    try:
-        if failure is None:
+    """One commit of these loads, or the failure of the table; nothing where the gate does not know the ledger.
+
+    That is somebody else's commit, or a table put back: the gate forgets what it knows. Raises SinkError.
+    """
+    failure = gate.stopped or next((part.load.failure for part in ready if part.load.failure), None)
+    if failure is None:
+        try:
             outcome = _patiently(sink, replace(settings, read=gate.read, dead=gate.dead), table, ready)
-    except LedgerGapError:
-        # Somebody else's commit, or a table put back: the ledger is asked again, and the loads wait.
-        gate.asked, gate.next = 0.0, {}
-        gate.turn.wait(0.2)
-        return []
-    except TableError as error:
-        failure = Failure(table, error)
-    except MillraceError as error:
-        for waiting in ready:
-            waiting.failed = error
-        gate.turn.notify_all()
-        raise
-    for waiting in ready:
-        waiting.done = True
-    if outcome is None:
-        return [_stop(gate, failure)] if failure is not None else []
+        except LedgerGapError:
+            gate.asked, gate.next = 0.0, {}
+            return []
+        except TableError as error:
+            failure = Failure(table, error)
+    if failure is not None:
+        return [_stop(gate, failure)]
     for account in outcome.accounts:
         gate.read, gate.dead = gate.read + account.read, gate.dead + account.dead
         if account.stop >= 0:
@@ -175,11 +186,11 @@ def _committed(
     return [outcome]
 
 
-def _patiently(sink: Sink, settings: CommitSettings, table: str, ready: Sequence[Waiting]) -> Outcome:
-    batches = [batch for waiting in ready for batch in waiting.load.batches()]
+def _patiently(sink: Sink, settings: CommitSettings, table: str, ready: Sequence[Held]) -> Outcome:
+    batches = [batch for held in ready for batch in held.load.batches()]
     for pause in (*PAUSES, None):
         try:
-            items: list[Item] = [part for waiting in ready for part in waiting.load.receipts]
+            items: list[Item] = [part for held in ready for part in held.load.receipts]
             if batches:
                 items.append(stage(sink, table, batches))
             return commit(sink, settings, table, items)
@@ -191,8 +202,8 @@ def _patiently(sink: Sink, settings: CommitSettings, table: str, ready: Sequence
     raise AssertionError("the last try returns or raises")
 
 
-def _gap(table: str, settings: CommitSettings, gate: Gate, mine: Sequence[Waiting]) -> LedgerGapError:
-    spans = sorted(span for waiting in mine for span in waiting.load.spans)
+def _gap(table: str, settings: CommitSettings, gate: Gate, left: Sequence[Held]) -> LedgerGapError:
+    spans = sorted(span for part in left for span in part.load.spans)
     first = next((span for span in spans if gate.next.get(span.source, span.first) < span.first), spans[0])
     return LedgerGapError(
         f"table {table}, job {settings.job}: the ledger of {first.source} stands at {gate.next.get(first.source)}, but "

@@ -2,11 +2,27 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.transforms.trigger import AfterProcessingTime
 
 from ..schemas.block import Block
 from ..schemas.records import parts, split
+
+
+class Elapsed(AfterProcessingTime):
+    """Beam's trigger with a delay in parts of a second, which its own can say to no runner."""
+
+    def __init__(self, delay: float) -> None:
+        AfterProcessingTime.__init__(self, delay)
+
+    def to_runner_api(self, context: Any) -> beam_runner_api_pb2.Trigger:
+        """The trigger in milliseconds."""
+        found = AfterProcessingTime(0).to_runner_api(context)
+        found.after_processing_time.timestamp_transforms[0].delay.delay_millis = round(self.delay * 1000)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,6 @@
-"""Loads in any order, from any number of threads, end in the oracle's table, in one ledger without a hole."""
+"""Loads in any order, in any panes, end in the oracle's table, in one ledger without a hole."""
 
 import itertools
-import threading
 import time
 import uuid
 from dataclasses import replace
@@ -19,13 +18,13 @@ from millrace.schemas.ledger import Account, Commit, OffsetRange, TopicPartition
 from millrace.schemas.position import pack
 from millrace.schemas.table import Table
 from millrace.transforms import settle as settling
-from millrace.transforms.apply import CommitSettings, Outcome, Target
+from millrace.transforms.apply import CommitSettings, Target
 from millrace.transforms.batches import RecordBatchCoder
 from millrace.transforms.dead_letters import DeadLetterFiles
 from millrace.transforms.decode import Failure, Receipt
 from millrace.transforms.gather import marked
 from millrace.transforms.loads import Load
-from millrace.transforms.settle import Gate, Waiting, continuing, settle
+from millrace.transforms.settle import GAP_SECONDS, CommitLoads, Gate, Held, continuing, settle
 
 ROUTE = Route(table="orders", sources=(TopicPartition("t", 0),))
 
@@ -78,7 +77,7 @@ def oracle(ends):
 
 @st.composite
 def histories(draw):
-    """Ends of two partitions; their offsets cut into spans, shuffled into loads, dealt to threads."""
+    """Ends of two partitions; their offsets cut into spans, shuffled into loads, dealt to panes."""
     ends = draw(st.tuples(st.integers(1, 60), st.integers(0, 60)))
     spans = []
     for partition, end in enumerate(ends):
@@ -90,99 +89,137 @@ def histories(draw):
         if draw(st.booleans()):
             loads.append([])
         loads[-1].append(span)
-    bundles = [[] for _ in range(draw(st.integers(1, 3)))]
+    panes = [[] for _ in range(draw(st.integers(1, 3)))]
     for load in loads:
-        draw(st.sampled_from(bundles)).append(load)
-    return ends, [[load_of(*load) for load in bundle if load] for bundle in bundles]
+        draw(st.sampled_from(panes)).append(load)
+    return ends, [[load_of(*load) for load in pane if load] for pane in panes]
+
+
+def held(*loads, since=None):
+    return [Held(time.time() if since is None else since, load) for load in loads]
+
+
+def settled(sink, settings_, gate, *loads):
+    """What these loads come to; none may be left."""
+    found, left = settle(sink, settings_, "orders", gate, held(*loads))
+    assert left == []
+    return found
 
 
 @given(histories())
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_order_and_any_threads_end_in_the_oracles_table(tmp_path, history):
-    ends, bundles = history
+def test_any_order_and_any_panes_end_in_the_oracles_table(tmp_path, history):
+    ends, panes = history
     folder = tmp_path / uuid.uuid4().hex
     folder.mkdir()
-    settings_, gate = job(folder), Gate()
-    sinks = [anchored(settings_), *(settings_.target.open() for _ in bundles[1:])]
-    found: list[Outcome] = []
-    threads = [
-        threading.Thread(
-            target=lambda sink=sink, loads=loads: found.extend(settle(sink, settings_, "orders", gate, loads))
-        )
-        for sink, loads in zip(sinks, bundles, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads)
-    assert table_of(sinks[0]) == oracle(ends)
+    settings_ = job(folder)
+    sink, gate, found, left = anchored(settings_), Gate(), [], []
+    for number, loads in enumerate(panes):
+        # Half of the panes reach a process that knows nothing of those before.
+        gate = Gate() if number % 2 == 0 else gate
+        outcomes, left = settle(sink, settings_, "orders", gate, [*left, *held(*loads)])
+        found += outcomes
+    assert left == []
+    assert table_of(sink) == oracle(ends)
     partitions = [TopicPartition("t", 0), TopicPartition("t", 1)]
-    ledger = sinks[0].ledger("j", "orders", partitions).next
+    ledger = sink.ledger("j", "orders", partitions).next
     assert [ledger.get(source, 0) for source in partitions] == list(ends)
     accounts = [account for outcome in found for account in outcome.accounts]
     assert sum(account.read for account in accounts) == sum(ends)
     assert not any(account.balance for account in accounts)
-    for sink in sinks:
-        sink.close()
+    sink.close()
 
 
 def test_a_replayed_load_changes_nothing(tmp_path):
     settings_ = job(tmp_path)
     sink = settings_.target.open()
-    settle(sink, settings_, "orders", Gate(), [load_of((0, 0, 30)), load_of((0, 30, 40))])
-    (again,) = settle(sink, settings_, "orders", Gate(), [load_of((0, 10, 40))])
+    settled(sink, settings_, Gate(), load_of((0, 0, 30)), load_of((0, 30, 40)))
+    (again,) = settled(sink, settings_, Gate(), load_of((0, 10, 40)))
     assert again.accounts[0].applied == 0
-    (later,) = settle(sink, settings_, "orders", Gate(), [load_of((0, 35, 50))])
+    (later,) = settled(sink, settings_, Gate(), load_of((0, 35, 50)))
     assert later.accounts[0].stop == 50
     assert table_of(sink) == oracle((50,))
     sink.close()
 
 
-def test_a_gap_behind_the_ledger_is_refused_with_the_offsets_and_stops_the_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(settling, "GAP_SECONDS", 0.5)
+def test_a_gap_behind_the_ledger_is_refused_with_the_offsets_and_stops_the_table(tmp_path):
     settings_, gate = job(tmp_path), Gate()
     sink = settings_.target.open()
-    settle(sink, settings_, "orders", gate, [load_of((0, 0, 10))])
-    (failure,) = settle(sink, settings_, "orders", gate, [load_of((0, 12, 20))])
+    settled(sink, settings_, gate, load_of((0, 0, 10)))
+    (failure,), _ = settle(sink, settings_, "orders", gate, held(load_of((0, 12, 20)), since=time.time() - GAP_SECONDS))
     assert isinstance(failure, Failure) and isinstance(failure.error, LedgerGapError)
     assert "the ledger of t[0] stands at 10, but what the runner brings begins at 12" in str(failure.error)
-    (after,) = settle(sink, settings_, "orders", gate, [load_of((0, 10, 12))])
+    (after,) = settled(sink, settings_, gate, load_of((0, 10, 12)))
     assert after.error is failure.error
     assert table_of(sink) == oracle((10,))
     sink.close()
 
 
-def test_a_hole_inside_one_bundle_waits_for_another_thread(tmp_path):
-    settings_, gate = job(tmp_path), Gate()
-    one, two = settings_.target.open(), settings_.target.open()
-    settle(one, settings_, "orders", gate, [load_of((0, 0, 10))])
-    first = threading.Thread(target=settle, args=(one, settings_, "orders", gate, [load_of((0, 10, 20), (0, 30, 40))]))
-    first.start()
-    deadline = time.monotonic() + 20
-    while not gate.waiting:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert table_of(two) == oracle((10,))
-    settle(two, settings_, "orders", gate, [load_of((0, 20, 30))])
-    first.join(30)
-    assert not first.is_alive()
-    assert table_of(two) == oracle((40,))
-    one.close()
-    two.close()
-
-
-def test_a_table_put_back_is_noticed(tmp_path, monkeypatch):
-    """The gate remembers how far it came; where the ledger says less, the ledger is right."""
-    monkeypatch.setattr(settling, "GAP_SECONDS", 0.5)
+def test_what_does_not_continue_the_ledger_is_held_for_those_between(tmp_path):
     settings_, gate = job(tmp_path), Gate()
     sink = settings_.target.open()
-    settle(sink, settings_, "orders", gate, [load_of((0, 0, 10))])
+    settled(sink, settings_, gate, load_of((0, 0, 10)))
+    later = load_of((0, 30, 40))
+    found, left = settle(sink, settings_, "orders", gate, held(load_of((0, 10, 20)), later))
+    assert [part.load for part in left] == [later]
+    assert found[0].accounts[0].stop == 20
+    found, left = settle(sink, settings_, "orders", gate, left)
+    assert (found, [part.load for part in left]) == ([], [later])
+    (outcome,) = settled(sink, settings_, gate, *[part.load for part in left], load_of((0, 20, 30)))
+    assert outcome.accounts[0].stop == 40
+    assert table_of(sink) == oracle((40,))
+    sink.close()
+
+
+class State:
+    """A runner's bag and timer of one key."""
+
+    def __init__(self):
+        self.bag, self.due = [], None
+
+    def read(self):
+        return list(self.bag)
+
+    def add(self, part):
+        self.bag.append(part)
+
+    def clear(self):
+        self.bag.clear()
+
+    def set(self, when):
+        self.due = when
+
+
+def test_held_loads_are_in_the_runners_state_until_they_are_committed(tmp_path):
+    """So a worker may die with none of them lost."""
+    state = State()
+
+    def worker():
+        found = CommitLoads(job(tmp_path), uuid.uuid4().hex)
+        found.setup()
+        return found
+
+    first, second = worker(), worker()
+    assert list(first.process(("orders", [load_of((0, 0, 10)), load_of((0, 20, 30))]), state, state))
+    assert len(state.bag) == 1 and state.due > time.time()
+    first.teardown()
+    assert list(second.try_again("orders", state, state)) == []
+    assert len(state.bag) == 1
+    (outcome,) = second.process(("orders", [load_of((0, 10, 20))]), state, state)
+    assert (state.bag, outcome.accounts[0].stop) == ([], 30)
+    second.teardown()
+
+
+def test_a_table_put_back_is_noticed(tmp_path):
+    """The gate remembers how far it came; where the ledger says less, the ledger is right."""
+    settings_, gate = job(tmp_path), Gate()
+    sink = settings_.target.open()
+    settled(sink, settings_, gate, load_of((0, 0, 10)))
     sink.close()
     (tmp_path / "out.duckdb").unlink()
     sink = settings_.target.open()
     sink.commit(Table("orders", (), pa.schema([])), [], Commit("j", (Account("t", 0, 0, 4),)))
-    (failure,) = settle(sink, settings_, "orders", gate, [load_of((0, 10, 20))])
+    (failure,), _ = settle(sink, settings_, "orders", gate, held(load_of((0, 10, 20)), since=time.time() - GAP_SECONDS))
     assert "stands at 4, but what the runner brings begins at 10" in str(failure.error)
     sink.close()
 
@@ -208,14 +245,14 @@ def test_a_target_that_is_away_is_waited_for_and_then_given_back_to_the_runner(t
     monkeypatch.setattr("millrace.transforms.apply.RETRIES", ())
     settings_ = job(tmp_path)
     sink = Away(settings_.target.open(), 2)
-    (outcome,) = settle(sink, settings_, "orders", Gate(), [load_of((0, 0, 10))])
+    (outcome,) = settled(sink, settings_, Gate(), load_of((0, 0, 10)))
     assert outcome.accounts[0].applied == 5
     sink.times = 3
     gate = Gate()
     with pytest.raises(TransientSinkError):
-        settle(sink, settings_, "orders", gate, [load_of((0, 10, 20))])
-    assert (gate.waiting, gate.stopped) == ([], None)
-    settle(sink, settings_, "orders", gate, [load_of((0, 10, 20))])
+        settled(sink, settings_, gate, load_of((0, 10, 20)))
+    assert gate.stopped is None
+    settled(sink, settings_, gate, load_of((0, 10, 20)))
     assert table_of(sink) == oracle((20,))
     sink.close()
 
@@ -223,17 +260,17 @@ def test_a_target_that_is_away_is_waited_for_and_then_given_back_to_the_runner(t
 def test_a_table_that_cannot_be_decoded_stops_and_loses_nothing(tmp_path):
     settings_, gate = job(tmp_path), Gate()
     sink = settings_.target.open()
-    settle(sink, settings_, "orders", gate, [load_of((0, 0, 10))])
+    settled(sink, settings_, gate, load_of((0, 0, 10)))
     broken = replace(load_of((0, 10, 20)), failure=Failure("orders", IncompatibleSchemaError("no")))
-    assert settle(sink, settings_, "orders", gate, [broken]) == [broken.failure]
-    assert settle(sink, settings_, "orders", gate, [load_of((0, 20, 30))]) == [broken.failure]
+    assert settled(sink, settings_, gate, broken) == [broken.failure]
+    assert settled(sink, settings_, gate, load_of((0, 20, 30))) == [broken.failure]
     assert sink.ledger("j", "orders", [TopicPartition("t", 0)]).next == {TopicPartition("t", 0): 10}
     sink.close()
 
 
 @given(histories(), st.integers(0, 20))
 def test_what_continues_is_closed_and_as_large_as_can_be(history, known):
-    waiting = [Waiting(load) for bundle in history[1] for load in bundle]
+    waiting = [Held(0.0, load) for pane in history[1] for load in pane]
     following = {TopicPartition("t", 0): known, TopicPartition("t", 1): known}
     kept = continuing(waiting, following)
     covered = {
