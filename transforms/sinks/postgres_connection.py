@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -160,11 +160,10 @@ class Server:
         # Under a stricter level, a commit that waited for another one would decide on what it saw before.
         con.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         session = Session(con, self._schema)
-        try:
+        with ExitStack() as undo:
+            undo.callback(con.close)
             self._check(session)
-        except BaseException:
-            con.close()
-            raise
+            undo.pop_all()
         return session
 
     def _check(self, session: Session) -> None:
