@@ -7,7 +7,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from .change import PREFIX
+from .change import POSITION, POSITION_TYPE, PREFIX
 from .errors import IncompatibleSchemaError, TableError
 from .modes import MODE_COLUMNS, mode_of
 
@@ -148,6 +148,20 @@ def _struct(old: pa.DataType, new: pa.DataType) -> pa.DataType | None:
             return None
         fields[field.name] = pa.field(field.name, kind)
     return pa.struct([field.with_nullable(True) for field in fields.values()])
+
+
+def selected(place: str, table: Table, names: Sequence[str] | None) -> pa.Schema:
+    """The named columns, among them `_millrace_position` where it is named; without names, all that the table has.
+
+    `place` begins the TableError that is raised where there is no such column.
+    """
+    if names is None:
+        return table.columns
+    fields = {field.name: field for field in [*table.columns, pa.field(POSITION, POSITION_TYPE)]}
+    missing = [name for name in names if name not in fields]
+    if missing:
+        raise TableError(f"{place}: table {table.name!r} has no column {missing[0]!r}")
+    return pa.schema([fields[name] for name in names])
 
 
 def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -8,10 +8,10 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from ...schemas.change import POSITION, POSITION_TYPE, SOURCE
+from ...schemas.change import POSITION, SOURCE
 from ...schemas.errors import IncompatibleSchemaError, JobError, TableError, TerminalSinkError
 from ...schemas.ledger import Account, Commit, Ledger, TopicPartition
-from ...schemas.table import Table, check_columns, check_name, unify
+from ...schemas.table import Table, check_columns, check_name, selected, unify
 from . import Staged
 from .bigquery_catalog import Catalog, Known, Offsets
 from .bigquery_client import Dataset, Emulator
@@ -147,15 +147,7 @@ class BigQuerySink:
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows by one query, of the stream's own types. Raises TableError, also where older rows may be shown."""
-        known, name = self._catalog.known(table).table, bigquery_name(table, "table")
-        if known is None:
-            raise TableError(f"BigQuery {self._dataset} has no table {table!r} of Millrace")
-        fields = {field.name: field for field in [*known.columns, pa.field(POSITION, POSITION_TYPE)]}
-        wanted = known.columns.names if columns is None else list(columns)
-        missing = [name for name in wanted if name not in fields]
-        if missing:
-            raise TableError(f"BigQuery {self._dataset}: table {table!r} has no column {missing[0]!r}")
-        schema = pa.schema([fields[name] for name in wanted])
+        schema, name = self._selected(table, columns), bigquery_name(table, "table")
         check_fresh(self._dataset, name, "a scan")
         yield from select(self._dataset, name, schema)
 
@@ -166,13 +158,18 @@ class BigQuerySink:
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by a query that leaves out most others. Raises TableError, SinkError."""
-        name, held = bigquery_name(table, "table"), self.columns(table)
-        types = {field.name: field for field in [*(held or []), pa.field(POSITION, POSITION_TYPE)]}
-        wanted = pa.schema([types[part] for part in dict.fromkeys([*columns, *keys.column_names, POSITION])])
+        name = bigquery_name(table, "table")
+        wanted = self._selected(table, list(dict.fromkeys([*columns, *keys.column_names, POSITION])))
         check_fresh(self._dataset, name, "a look at rows that are there")
         index = KeyIndex(keys.columns)
         found = [matching(batch, index, keys.schema, upto) for batch in select(self._dataset, name, wanted, keys)]
         return pa.Table.from_batches(found, schema=wanted).select(list(columns))
+
+    def _selected(self, table: str, columns: Sequence[str] | None) -> pa.Schema:
+        known = self._catalog.known(table).table
+        if known is None:
+            raise TableError(f"BigQuery {self._dataset} has no table {table!r} of Millrace")
+        return selected(f"BigQuery {self._dataset}", known, columns)
 
     def tables(self) -> tuple[str, ...]:
         """The tables' names, sorted."""

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
-from ...schemas.change import OP, POSITION, POSITION_TYPE, PREFIX, SOURCE, UPSERT
+from ...schemas.change import OP, POSITION, PREFIX, SOURCE, UPSERT
 from ...schemas.errors import IncompatibleSchemaError, TableError, TerminalSinkError, TransientSinkError
 from ...schemas.ledger import Account, Commit, Ledger, TopicPartition
-from ...schemas.table import Table, check_columns, check_name, conform, unify
+from ...schemas.table import Table, check_columns, check_name, conform, selected, unify
 from . import Staged, delta_lake
 from .delta_columns import (
     POSITION_FIELD,
@@ -197,13 +197,9 @@ class DeltaSink:
         """The rows of the newest version, of the stream's own types. Raises TableError."""
         with self._errors():
             target, known = self._there(table)
-            fields = {field.name: field for field in [*known.columns, pa.field(POSITION, POSITION_TYPE)]}
-            wanted = known.columns.names if columns is None else list(columns)
-            missing = [name for name in wanted if name not in fields]
-            if missing:
-                raise TableError(f"{self._uri(table)}: there is no column {missing[0]!r}")
-            batches = target.to_pyarrow_dataset().to_batches(columns=[column_name(name) for name in wanted])
-            yield from from_delta(pa.schema([fields[name] for name in wanted]), batches)
+            schema = selected(self._root, known, columns)
+            batches = target.to_pyarrow_dataset().to_batches(columns=[column_name(name) for name in schema.names])
+            yield from from_delta(schema, batches)
 
     def columns(self, table: str) -> pa.Schema | None:
         """The table's columns, of the stream's own types."""
@@ -216,8 +212,7 @@ class DeltaSink:
         """The rows of these keys, by one pass over the files whose statistics allow them."""
         with self._errors():
             target, known = self._there(table)
-            fields = {field.name: field for field in [*known.columns, pa.field(POSITION, POSITION_TYPE)]}
-            schema = pa.schema([fields[name] for name in columns])
+            schema = selected(self._root, known, columns)
             batches = lookup(target.to_pyarrow_dataset(), keys, [column_name(name) for name in columns], upto)
             return pa.Table.from_batches(from_delta(schema, batches), schema)
 

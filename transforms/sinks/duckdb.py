@@ -11,10 +11,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from ...schemas.change import POSITION, POSITION_TYPE
 from ...schemas.errors import JobError, TableError, TerminalSinkError, TransientSinkError
 from ...schemas.ledger import Account, Commit, Ledger, TopicPartition
-from ...schemas.table import Table, conform
+from ...schemas.table import Table, conform, selected
 from . import Staged, duckdb_apply, duckdb_catalog
 from .duckdb_catalog import BATCH_ROWS, Connection, quote, quoted
 from .ledger import Entry, advanced
@@ -119,15 +118,10 @@ class DuckDBSink:
             known = None if con is None else duckdb_catalog.held(con, table)[0]
             if con is None or known is None:
                 raise TableError(f"{self._path} has no table {table!r} of Millrace")
-            fields = {field.name: field for field in [*known.columns, pa.field(POSITION, POSITION_TYPE)]}
-            wanted = known.columns.names if columns is None else list(columns)
-            missing = [name for name in wanted if name not in fields]
-            if missing:
-                raise TableError(f"{self._path}: table {table!r} has no column {missing[0]!r}")
-            schema = pa.schema([fields[name] for name in wanted])
+            schema = selected(self._path, known, columns)
             cursor = con.cursor()
             try:
-                reader = cursor.sql(f"SELECT {quoted(wanted)} FROM {quote(table)}").to_arrow_reader(BATCH_ROWS)
+                reader = cursor.sql(f"SELECT {quoted(schema.names)} FROM {quote(table)}").to_arrow_reader(BATCH_ROWS)
                 for batch in reader:
                     yield conform(batch, schema)
             finally:
@@ -145,7 +139,7 @@ class DuckDBSink:
             known = None if con is None else duckdb_catalog.held(con, table)[0]
             if con is None or known is None:
                 raise TableError(f"{self._path} has no table {table!r} of Millrace")
-            return duckdb_apply.find(con, known, keys, columns, upto)
+            return duckdb_apply.find(con, known, keys, selected(self._path, known, columns), upto)
 
     def tables(self) -> tuple[str, ...]:
         """The tables' names, sorted."""

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...schemas.change import POSITION, POSITION_TYPE, UNAVAILABLE
+from ...schemas.change import POSITION, UNAVAILABLE
 from ...schemas.table import Table, conform
 from . import guard
 from .duckdb_catalog import DELETED_AT, Connection, quote, quoted, stored_columns, tombstones
@@ -62,16 +62,13 @@ def _equal(names: Sequence[str], rows: pa.Table) -> str:
     )
 
 
-def find(con: Connection, table: Table, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
-    """The rows with these keys and a position of at most `upto`, of the stream's own types."""
-    schema = pa.schema(
-        [pa.field(POSITION, POSITION_TYPE) if n == POSITION else table.columns.field(n) for n in columns]
-    )
+def find(con: Connection, table: Table, keys: pa.Table, schema: pa.Schema, upto: bytes | None) -> pa.Table:
+    """The columns `schema` of the rows with these keys and a position of at most `upto`."""
     stored = stored_schema(keys.schema, in_duckdb)
     con.register("_millrace_keys", pa.Table.from_batches([conform(part, stored) for part in keys.to_batches()], stored))
     below = "" if upto is None else f" WHERE t.{POSITION} <= unhex('{upto.hex()}')"
     found = con.sql(
-        f"SELECT {quoted(columns, 't.')} FROM {quote(table.name)} t SEMI JOIN _millrace_keys k "
+        f"SELECT {quoted(schema.names, 't.')} FROM {quote(table.name)} t SEMI JOIN _millrace_keys k "
         f"ON {_equal(keys.column_names, keys)}{below}"
     ).to_arrow_table()
     con.unregister("_millrace_keys")

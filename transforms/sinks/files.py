@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from ...schemas.change import POSITION, POSITION_TYPE, PREFIX
+from ...schemas.change import PREFIX
 from ...schemas.errors import IncompatibleSchemaError, JobError, TableError, TerminalSinkError, TransientSinkError
 from ...schemas.ledger import Account, Commit, Ledger, TopicPartition
 from ...schemas.modes import Mode, mode_of
-from ...schemas.table import Table, check_columns, check_name, conform, unify
+from ...schemas.table import Table, check_columns, check_name, conform, selected, unify
 from . import Staged
 from .delta_columns import folder_name, table_name
 from .files_ledger import Reach, State, newest, write
@@ -145,12 +145,7 @@ class FilesSink:
         state = newest(self._store, table)
         if state.table is None:
             raise TableError(f"{self._store.place} has no table {table!r} of Millrace")
-        fields = {field.name: field for field in [*state.table.columns, pa.field(POSITION, POSITION_TYPE)]}
-        wanted = state.table.columns.names if columns is None else list(columns)
-        missing = [name for name in wanted if name not in fields]
-        if missing:
-            raise TableError(f"{self._place(table)}: there is no column {missing[0]!r}")
-        schema = pa.schema([fields[name] for name in wanted])
+        schema = selected(self._store.place, state.table, columns)
         stops = {str(stream): line.entry.next or 0 for stream, line in state.streams.items()}
         seen: Counter[str] = Counter()
         for file in sorted(self._files.listed(table), key=lambda file: (file.stream, file.first)):

@@ -6,10 +6,9 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pyarrow as pa
 
-from ...schemas.change import POSITION, POSITION_TYPE
 from ...schemas.errors import IncompatibleSchemaError, TableError, TransientSinkError
 from ...schemas.ledger import Account, Commit, Ledger, TopicPartition
-from ...schemas.table import Table
+from ...schemas.table import Table, selected
 from . import Staged, postgres_apply, postgres_catalog, postgres_ledger, postgres_rows, postgres_staging
 from .options import read_retention
 from .postgres_catalog import Kept
@@ -98,14 +97,9 @@ class PostgresSink:
         kept = postgres_catalog.locked_for_reading(session, name)
         if kept is None:
             raise TableError(f"{self._server} has no table {name!r} of Millrace")
-        fields = {field.name: field for field in [*kept.table.columns, pa.field(POSITION, POSITION_TYPE)]}
-        wanted = kept.table.columns.names if columns is None else list(columns)
-        missing = [column for column in wanted if column not in fields]
-        if missing:
-            raise TableError(f"{self._server}: table {name!r} has no column {missing[0]!r}")
-        schema = pa.schema([fields[column] for column in wanted])
-        found = [quote(physical(column)) for column in wanted]
-        companions = {column: kept.companion(column) for column in wanted}
+        schema = selected(str(self._server), kept.table, columns)
+        found = [quote(physical(column)) for column in schema.names]
+        companions = {column: kept.companion(column) for column in schema.names}
         more = [companion for companion in companions.values() if companion is not None]
         query = f"SELECT {', '.join([*found, *map(quote, more)])} FROM {session.name(kept.relation)}"
         for cells in session.copy_out(query, len(found) + len(more)):

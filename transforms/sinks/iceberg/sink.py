@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from ....schemas.change import POSITION, POSITION_TYPE, PREFIX
+from ....schemas.change import PREFIX
 from ....schemas.errors import JobError, SinkError, TableError, TransientSinkError
 from ....schemas.ledger import Account, Commit, Ledger, TopicPartition
-from ....schemas.table import Table, check_name
+from ....schemas.table import Table, check_name, selected
 from .. import Staged
 from ..options import read_retention, read_size
 from ..staging import Staging
@@ -193,13 +193,9 @@ class IcebergSink:
             shape = target.shape if target.refresh() else None
             if shape is None or not shape.ids:
                 raise TableError(f"{self._catalog.place} has no table {table!r} of Millrace")
-            fields = {field.name: field for field in [*shape.table.columns, pa.field(POSITION, POSITION_TYPE)]}
-            names = shape.table.columns.names if columns is None else list(columns)
-            missing = [name for name in names if name not in fields]
-            if missing:
-                raise TableError(f"{self._catalog.place}.{target.name}: there is no column {missing[0]!r}")
-            for rows in read_all(target, shape, names):
-                yield from from_stored(pa.schema([fields[name] for name in names]), rows)
+            schema = selected(self._catalog.place, shape.table, columns)
+            for rows in read_all(target, shape, schema.names):
+                yield from from_stored(schema, rows)
 
     def tables(self) -> tuple[str, ...]:
         """The tables' names, sorted."""
