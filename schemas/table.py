@@ -54,6 +54,22 @@ def unify(table: str, schemas: Sequence[pa.Schema]) -> pa.Schema:
     return reduce(lambda old, new: grow(table, old, new), schemas)
 
 
+def enlarged(place: str, old: Table | None, table: Table, parts: Sequence[Table]) -> Table:
+    """The table that holds the rows of `old`, which is at `place`, of `table` and of all `parts`, by `grow`.
+
+    Raises IncompatibleSchemaError, also for names that `check_columns` refuses, and where the key is not that of `old`.
+    """
+    columns = [one.columns for one in (*([old] if old else []), table, *parts)]
+    wanted = Table(table.name, table.key, unify(table.name, columns))
+    check_columns(wanted)
+    if old is not None and old.key != table.key:
+        raise IncompatibleSchemaError(
+            f"table {table.name}: its key in {place} is ({', '.join(old.key)}) and that of the stream is "
+            f"({', '.join(table.key)}); write to a new table, or set `key` in the job file"
+        )
+    return wanted
+
+
 def _grown(table: str, field: pa.Field, new: pa.Schema) -> pa.Field:
     if field.name not in new.names:
         return field.with_nullable(True)

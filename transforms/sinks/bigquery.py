@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from ...schemas.change import POSITION, SOURCE
-from ...schemas.errors import IncompatibleSchemaError, JobError, TableError, TerminalSinkError
+from ...schemas.errors import JobError, TableError, TerminalSinkError
 from ...schemas.ledger import Account, Commit, Ledger, TopicPartition
-from ...schemas.table import Table, check_columns, check_name, selected, unify
+from ...schemas.table import Table, check_name, enlarged, selected
 from . import Staged
 from .bigquery_catalog import Catalog, Known, Offsets
 from .bigquery_client import Dataset, Emulator
@@ -98,19 +98,10 @@ class BigQuerySink:
         old = known.table
         if not (staged or len(table.columns)):
             return old
-        parts = [part.table.columns for part in staged]
-        wanted = Table(
-            table.name, table.key, unify(table.name, [*([old.columns] if old else []), table.columns, *parts])
-        )
-        check_columns(wanted)
+        wanted = enlarged(str(self._dataset), old, table, [part.table for part in staged])
         check_table(wanted)
         if old is None:
             check_name(table.name, self._catalog.names())
-        elif old.key != wanted.key:
-            raise IncompatibleSchemaError(
-                f"table {table.name}: its key in {self._dataset} is ({', '.join(old.key)}) and that of the stream is "
-                f"({', '.join(table.key)}); write to a new table, or set `key` in the job file"
-            )
         else:
             check_growth(table.name, old.columns, wanted.columns)
         return wanted

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from ...schemas.change import OP, POSITION, PREFIX, SOURCE, UPSERT
-from ...schemas.errors import IncompatibleSchemaError, TableError, TerminalSinkError, TransientSinkError
+from ...schemas.errors import TableError, TerminalSinkError, TransientSinkError
 from ...schemas.ledger import Account, Commit, Ledger, TopicPartition
-from ...schemas.table import Table, check_columns, check_name, conform, selected, unify
+from ...schemas.table import Table, check_name, conform, enlarged, selected
 from . import Staged, delta_lake
 from .delta_columns import (
     POSITION_FIELD,
@@ -132,17 +132,9 @@ class DeltaSink:
         if not (staged or len(table.columns)):
             wanted = old or Table(table.name, (), pa.schema([]))
         else:
-            parts = [part.table.columns for part in staged]
-            columns = unify(table.name, [*([old.columns] if old else []), table.columns, *parts])
-            wanted = Table(table.name, table.key, columns)
-            check_columns(wanted)
+            wanted = enlarged(uri, old, table, [part.table for part in staged])
         if target is None:
             check_name(table.name, self.tables())
-        if old is not None and old.key != wanted.key:
-            raise IncompatibleSchemaError(
-                f"table {table.name}: its key in {uri} is ({', '.join(old.key)}) and that of the stream is "
-                f"({', '.join(table.key)}); write to a new table, or set `key` in the job file"
-            )
         return self._fitting(uri, target, wanted, [POSITION_FIELD]), wanted if len(wanted.columns) else None
 
     def _fitting(self, uri: str, target: DeltaTable | None, table: Table, extra: list[pa.Field]) -> DeltaTable:

@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 
 from ...schemas.change import POSITION, POSITION_TYPE
-from ...schemas.errors import IncompatibleSchemaError, TerminalSinkError
-from ...schemas.table import Table, check_columns, check_name, conform, unify
+from ...schemas.errors import TerminalSinkError
+from ...schemas.table import Table, check_name, conform, enlarged
 from .storage import in_duckdb, stored_schema
 
 DELETED_AT: Final = "_millrace_deleted_at"
@@ -83,18 +83,11 @@ def grown(con: Connection, table: Table, parts: Sequence[Table], path: str) -> T
     Raises IncompatibleSchemaError, TableError, TerminalSinkError where the target has another table of this name.
     """
     old, truncate = held(con, table.name)
-    known = [old.columns] if old else []
-    wanted = Table(table.name, table.key, unify(table.name, [*known, table.columns, *(part.columns for part in parts)]))
-    check_columns(wanted)
+    wanted = enlarged(path, old, table, parts)
     if old is None:
         check_name(table.name, names(con))
         _create(con, wanted, path)
     else:
-        if old.key != table.key:
-            raise IncompatibleSchemaError(
-                f"table {table.name}: its key in {path} is ({', '.join(old.key)}) and that of the stream is "
-                f"({', '.join(table.key)}); write to a new table, or set `key` in the job file"
-            )
         _check_untouched(con, old, path)
         if old.columns.equals(wanted.columns):
             return old

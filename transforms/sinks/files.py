@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from ...schemas.change import PREFIX
-from ...schemas.errors import IncompatibleSchemaError, JobError, TableError, TerminalSinkError, TransientSinkError
+from ...schemas.errors import JobError, TableError, TerminalSinkError, TransientSinkError
 from ...schemas.ledger import Account, Commit, Ledger, TopicPartition
 from ...schemas.modes import Mode, mode_of
-from ...schemas.table import Table, check_columns, check_name, conform, selected, unify
+from ...schemas.table import Table, check_name, conform, enlarged, selected
 from . import Staged
 from .delta_columns import folder_name, table_name
 from .files_ledger import Reach, State, newest, write
@@ -104,17 +104,9 @@ class FilesSink:
             check_name(table.name, self.tables())
         if not (staged or len(table.columns)):
             return old
-        parts = [part.table.columns for part in staged]
-        columns = unify(table.name, [*([old.columns] if old else []), table.columns, *parts])
-        wanted = Table(table.name, table.key, columns)
-        if mode_of(columns.names) is not Mode.APPEND:
+        wanted = enlarged(self._place(table.name), old, table, [part.table for part in staged])
+        if mode_of(wanted.columns.names) is not Mode.APPEND:
             raise TableError(f"table {table.name}: files keep every change, not a row a key; set mode: append")
-        check_columns(wanted)
-        if old is not None and old.key != wanted.key:
-            raise IncompatibleSchemaError(
-                f"table {table.name}: its key in {self._place(table.name)} is ({', '.join(old.key)}) and that of the "
-                f"stream is ({', '.join(table.key)}); write to a new table"
-            )
         return wanted
 
     def _found(self, table: str, reaches: Mapping[Stream, Reach], topic_ids: Mapping[str, int]) -> dict[Stream, Reach]:

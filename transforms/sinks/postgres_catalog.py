@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from ...schemas.change import POSITION, PREFIX
 from ...schemas.errors import IncompatibleSchemaError, TableError, TerminalSinkError
-from ...schemas.table import Table, check_columns, check_name, unify
+from ...schemas.table import Table, check_name, enlarged
 from . import postgres_growth
 from .postgres_columns import BEYOND, escaped, physical, quote, sql_type
 from .postgres_connection import Session
@@ -126,9 +126,7 @@ def grown(session: Session, table: Table, parts: Sequence[Table], old: Table | N
 
     Raises IncompatibleSchemaError, TableError, TerminalSinkError where the target has another table of this name.
     """
-    known = [old.columns] if old else []
-    wanted = Table(table.name, table.key, unify(table.name, [*known, table.columns, *(part.columns for part in parts)]))
-    check_columns(wanted)
+    wanted = enlarged(f"schema {session.schema}", old, table, parts)
     _check_physical(wanted)
     if old is None:
         lock_schema(session)
@@ -136,11 +134,6 @@ def grown(session: Session, table: Table, parts: Sequence[Table], old: Table | N
         _create(session, wanted)
         kept = Kept(wanted, frozenset())
     else:
-        if old.key != table.key:
-            raise IncompatibleSchemaError(
-                f"table {table.name}: its key in schema {session.schema} is ({', '.join(old.key)}) and that of the "
-                f"stream is ({', '.join(table.key)}); write to a new table, or set `key` in the job file"
-            )
         kept = Kept(old, check_untouched(session, old))
         if old.columns.equals(wanted.columns):
             return kept

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from ....schemas.change import POSITION
 from ....schemas.errors import IncompatibleSchemaError, TerminalSinkError
-from ....schemas.table import Table, check_columns, conform, unify
+from ....schemas.table import Table, conform, enlarged
 from .columns import Shape, empty_shape, grown
 from .keyed import KeyedTable
 from .partitions import new_spec
@@ -38,18 +38,9 @@ def opened(target: KeyedTable, name: str, extra: pa.Schema | None = None) -> Sha
 def wanted(target: KeyedTable, table: Table, parts: Sequence[Table]) -> Table | None:
     """The table that holds what it has and all `parts`; None for no columns. Raises IncompatibleSchemaError."""
     assert target.shape is not None
-    old = target.shape.table
     if not (parts or len(table.columns)):
         return None
-    schemas = [*([old.columns] if target.shape.ids else []), table.columns, *(part.columns for part in parts)]
-    found = Table(old.name, table.key, unify(table.name, schemas))
-    check_columns(found)
-    if target.shape.ids and old.key != table.key:
-        raise IncompatibleSchemaError(
-            f"table {table.name}: its key in {target.catalog.place} is ({', '.join(old.key)}) and that of the stream "
-            f"is ({', '.join(table.key)}); write to a new table, or set `key` in the job file"
-        )
-    return found
+    return enlarged(target.catalog.place, target.shape.table if target.shape.ids else None, table, parts)
 
 
 def fit(target: KeyedTable, table: Table, terms: Terms, change: Change) -> Shape:
