@@ -11,6 +11,7 @@ from values import VALUES, of_years_1_to_9999, same
 from millrace.schemas.change import row_schema
 from millrace.schemas.errors import IncompatibleSchemaError
 from millrace.schemas.ledger import Account, Commit
+from millrace.transforms.sinks.lookup import find_rows
 from millrace.transforms.sinks.promises import Promise
 
 
@@ -96,3 +97,18 @@ def test_any_scalar_type_can_be_a_key(target, keys, twice):
     assert apply(5, delete, "") == (count, 0)
     assert apply(4, upsert, "late") == (0, count)
     assert target.rows() == []
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["one column", "two columns"])
+@pytest.mark.parametrize("keys", KEYS, ids=lambda keys: str(keys.type))
+def test_rows_are_found_by_a_key_of_any_scalar_type(target, keys, twice):
+    if Promise.ANY_KEY in target.exceptions and (pa.types.is_floating(keys.type) or pa.types.is_time(keys.type)):
+        return
+    target.key = ("k", "n") if twice else ("k",)
+    target.schema = pa.schema([("k", keys.type), ("n", pa.int8()), ("v", pa.string())])
+    rows = delta(target.schema, [upsert(1, n=1, v=str(number)) for number in range(len(keys))])
+    target.commit([target.sink.stage(target.table(), rows.set_column(0, "k", keys))])
+    asked = {"k": keys[1:], "n": pa.array([1] * (len(keys) - 1), pa.int8())}
+    found = find_rows(target.sink, target.name, pa.table({name: asked[name] for name in target.key}), ["k", "v"])
+    assert sorted(found["v"].to_pylist()) == sorted(map(str, range(1, len(keys))))
+    assert found.sort_by("v").column("k").combine_chunks().equals(keys[1:])

@@ -9,10 +9,10 @@ import pyarrow as pa
 from ...schemas.errors import IncompatibleSchemaError, TableError, TransientSinkError
 from ...schemas.ledger import Account, Commit, Ledger, TopicPartition
 from ...schemas.table import Table, selected
-from . import Staged, postgres_apply, postgres_catalog, postgres_ledger, postgres_rows, postgres_staging
+from . import Staged, postgres_apply, postgres_catalog, postgres_ledger, postgres_reading, postgres_staging
 from .options import read_retention
 from .postgres_catalog import Kept
-from .postgres_columns import converted, is_limited, physical, quote
+from .postgres_columns import converted, is_limited, physical
 from .postgres_connection import DataError, PostgresError, Server, Session
 from .postgres_staging import Part
 
@@ -94,21 +94,27 @@ class PostgresSink:
                 yield from self._scanned(session, table, columns)
 
     def _scanned(self, session: Session, name: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-        kept = postgres_catalog.locked_for_reading(session, name)
+        kept = self._there(session, name)
+        yield from postgres_reading.read(session, kept, selected(str(self._server), kept.table, columns), ["true"])
+
+    def columns(self, table: str) -> pa.Schema | None:
+        """The table's columns, of the stream's own types."""
+        with self._session() as session:
+            known = postgres_catalog.held(session, table)[0] if postgres_catalog.own(session) else None
+        return None if known is None else known.columns
+
+    def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
+        """The rows of these keys, by a join. Raises TableError."""
+        with self._session() as session, session.transaction(durable=False):
+            kept = self._there(session, table)
+            session.run(postgres_apply.PLANNING)
+            return postgres_reading.find(session, kept, keys, selected(str(self._server), kept.table, columns), upto)
+
+    def _there(self, session: Session, table: str) -> Kept:
+        kept = postgres_catalog.locked_for_reading(session, table)
         if kept is None:
-            raise TableError(f"{self._server} has no table {name!r} of Millrace")
-        schema = selected(str(self._server), kept.table, columns)
-        found = [quote(physical(column)) for column in schema.names]
-        companions = {column: kept.companion(column) for column in schema.names}
-        more = [companion for companion in companions.values() if companion is not None]
-        query = f"SELECT {', '.join([*found, *map(quote, more)])} FROM {session.name(kept.relation)}"
-        for cells in session.copy_out(query, len(found) + len(more)):
-            beyond = dict(zip(more, cells[len(found) :], strict=True))
-            arrays = [
-                postgres_rows.column(field.type, one, beyond.get(companions[field.name] or ""))
-                for field, one in zip(schema, cells, strict=False)
-            ]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            raise TableError(f"{self._server} has no table {table!r} of Millrace")
+        return kept
 
     def tables(self) -> tuple[str, ...]:
         """The tables' names, sorted."""

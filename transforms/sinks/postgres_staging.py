@@ -41,11 +41,27 @@ class Part:
 def put(session: Session, table: Table, delta: pa.RecordBatch) -> str:
     """Stage the rows in one transaction; the name of their table."""
     with session.transaction(durable=False):
-        ((now,),) = session.run("SELECT extract(epoch FROM clock_timestamp())::bigint")
-        name = f"{STAGED}{now:x}_{uuid.uuid4().hex}"
-        make = f"CREATE UNLOGGED TABLE {session.name(name)}"
-        _fill(session, (make, session.name(name), "WITH (autovacuum_enabled = false)"), table, delta)
+        name = _new_name(session)
+        _fill(session, _unlogged(session, name), table, delta)
     return name
+
+
+def put_keys(session: Session, table: str, keys: pa.RecordBatch) -> Part:
+    """The keys in a table of this transaction, which has to drop it; needs no other right than `put` does."""
+    name, mine = _new_name(session), Table(table, (), keys.schema)
+    columns, filled = _fill(session, _unlogged(session, name), mine, keys)
+    session.run(f"ANALYZE {session.name(name)}")
+    return Part(mine, session.name(name), frozenset(columns), frozenset(filled))
+
+
+def _new_name(session: Session) -> str:
+    ((now,),) = session.run("SELECT extract(epoch FROM clock_timestamp())::bigint")
+    return f"{STAGED}{now:x}_{uuid.uuid4().hex}"
+
+
+def _unlogged(session: Session, name: str) -> tuple[str, str, str]:
+    relation = session.name(name)
+    return f"CREATE UNLOGGED TABLE {relation}", relation, "WITH (autovacuum_enabled = false)"
 
 
 def put_again(session: Session, table: Table, part: Part) -> Part:
