@@ -184,6 +184,7 @@ def streaming(bench: Bench, broker: EmbeddedBroker, full: Workload, seconds: int
                 broker.create_topic(workload.topic, workload.partitions)
                 found = run_beside(bench.servers, bench.folder / workload.topic, workload, rate, words)
                 tell("stream_latency", runner=name, changes_per_second=rate, **found)
+        bench.fill(broker, full)
         direct = bench.measure("kafka_to_delta", full)
         for parallelism in (1, 2):
             folder = bench.folder / f"flink-{parallelism}"
@@ -218,7 +219,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, EmbeddedBroker() as broker:
         bench = Bench(broker.bootstrap_servers, Path(folder))
         bench.fill(broker, Workload("warm", 4_000, 100))
-        if chosen.only in (None, "main", "postgres", "steps", "streaming"):
+        if chosen.only in (None, "main", "postgres", "steps"):
             bench.fill(broker, few)
         if chosen.only in (None, "main", "postgres"):
             bench.fill(broker, many)
@@ -245,7 +246,8 @@ def main() -> None:
             if chosen.only in (None, f"{kind}_growth"):
                 lake_growth(kind, tell, tuple(unit // 2 * times for times in (1, 4, 16)))
         if chosen.only in (None, "streaming"):
-            streaming(bench, broker, few, seconds=20 if chosen.quick else 120)
+            drained = Workload("drained", unit * 4, unit // 100)
+            streaming(bench, broker, drained, seconds=20 if chosen.quick else 120)
         if chosen.only == "soak":
             soaking(bench, broker, seconds=180 if chosen.quick else 1_800)
 

@@ -26,6 +26,7 @@ __all__ = ["FlinkCluster", "options", "prism", "soak", "throughput"]
 
 TICKS: Final = 100.0
 PATIENCE_SECONDS: Final = 600.0
+FEWEST_COMMITS: Final = 8
 
 
 def options(cluster: FlinkCluster, parallelism: int) -> list[str]:
@@ -43,7 +44,10 @@ def options(cluster: FlinkCluster, parallelism: int) -> list[str]:
 def throughput(
     servers: str, folder: Path, workload: Workload, cluster: FlinkCluster, parallelism: int
 ) -> dict[str, Any]:
-    """Drain a topic that is full. Counted from the first commit on, so that the start of the job is left out."""
+    """Drain a topic that is full. Counted from the first commit on, so that the start of the job is left out.
+
+    What was read while the first commit was made counts too: with fewer than `FEWEST_COMMITS` there is no figure.
+    """
     folder.mkdir(parents=True)
     file = folder / "job.yaml"
     contracts, lake = folder.parent / "contracts", folder / "lake"
@@ -64,8 +68,12 @@ def throughput(
     spans = commits(lake / "orders")
     first, last = min(at for *_, at in spans), max(at for *_, at in spans)
     early = sum(stop - start for _, start, stop, at in spans if at == first)
+    made = len({at for *_, at in spans})
+    if made < FEWEST_COMMITS:
+        return {"parallelism": parallelism, "commits": made, "changes_per_second": None}
     return {
         "parallelism": parallelism,
+        "commits": made,
         "changes_per_second": round((workload.changes - early) / max(0.001, (last - first) / 1000)),
         "changes_per_cpu_second": round((workload.changes - before) / max(0.01, used)),
     }

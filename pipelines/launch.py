@@ -27,6 +27,7 @@ from .runners import open_runner
 from .stream import assemble, topics_of
 
 TAKE_SECONDS: Final = 300.0
+STARTING: Final = ("INITIALIZING", "CREATED")
 
 
 def hand_over(job: Job, name: str, arguments: Sequence[str]) -> None:
@@ -50,13 +51,18 @@ def hand_over(job: Job, name: str, arguments: Sequence[str]) -> None:
 
 
 def _await_job(cluster: FlinkRest, name: str, known: Collection[str], result: PipelineResult) -> None:
-    """Until the cluster has the job: a job server answers before that, and ends with this process."""
+    """Until the cluster runs the job: a job server answers before that, and ends with this process."""
     deadline = time.monotonic() + TAKE_SECONDS
-    while all(job.id in known for job in cluster.jobs(name)):
-        if result.state == PipelineState.FAILED:
+    while True:
+        taken = next((job for job in cluster.jobs(name) if job.id not in known), None)
+        if taken is not None and taken.state == "FAILED":
+            raise told("Flink", RuntimeError(next(iter(cluster.exceptions(taken.id)), "it failed at once")))
+        if taken is not None and taken.state not in STARTING:
+            return
+        if taken is None and result.state == PipelineState.FAILED:
             raise _refusal(result)
         if time.monotonic() > deadline:
-            raise RunnerError(f"Flink has not taken job {name} within {TAKE_SECONDS:.0f} s; its own log tells why")
+            raise RunnerError(f"Flink does not run job {name} within {TAKE_SECONDS:.0f} s; its own log tells why")
         time.sleep(POLL_SECONDS)
 
 

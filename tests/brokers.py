@@ -111,6 +111,20 @@ class KafkaBroker:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
+    def kill(self) -> None:
+        """kill -9, as a machine that is gone; `start` brings it back."""
+        process, self._process = self._process, None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdin.close()
+
+    def pause(self) -> None:
+        """Connections stay open, and nothing answers, until `resume`."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.killpg(self._process.pid, signal.SIGCONT)
+
     def _output(self) -> str:
         return (self._folder / "output").read_text()[-2000:]
 

@@ -30,7 +30,12 @@ class SteadyStream:
         self.error = None
         self._going, self._idle, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._producer = KafkaProducer(
-            bootstrap_servers=servers, acks="all", enable_idempotence=True, delivery_timeout_ms=300_000, linger_ms=5
+            bootstrap_servers=servers,
+            acks="all",
+            enable_idempotence=True,
+            delivery_timeout_ms=300_000,
+            linger_ms=5,
+            metadata_max_age_ms=2_000,
         )
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -54,6 +59,14 @@ class SteadyStream:
         self._going.clear()
         assert self._idle.wait(330), "the producer does not come to rest"
         assert self.error is None, self.error
+
+    def widen(self, partitions):
+        """Send to so many partitions from now on: as soon as the producer knows of them."""
+        deadline = time.monotonic() + 60
+        while len(self._producer.partitions_for(self.topic) or ()) < partitions:
+            assert time.monotonic() < deadline, "the producer does not see the new partitions"
+            time.sleep(0.2)
+        self.partitions = partitions
 
     def rows(self):
         """(id, name, count) of the rows that a table must hold now."""

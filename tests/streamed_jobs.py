@@ -21,6 +21,7 @@ from millrace.pipelines.verify import verify_job
 from millrace.schemas.errors import MillraceError
 from millrace.schemas.ledger import TopicPartition
 from millrace.schemas.secrets import resolved
+from millrace.transforms.dead_letters import read
 from millrace.transforms.sinks import open_sink
 
 TESTS = Path(__file__).parent
@@ -33,7 +34,7 @@ class StreamedJob:
     """A job file in `folder` that fills the table named after the stream's topic."""
 
     def __init__(self, folder, name, servers, stream, target, more=""):
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self.stream, self.servers, self.name = stream, servers, name
         self.file = write_job(folder, servers, [stream.topic], target=target, more=f"window: {{every: 1s}}\n{more}")
         self.file.write_text(self.file.read_text().replace("job: test", f"job: {name}", 1))
@@ -104,14 +105,14 @@ class StreamedJob:
     def settles(self, seconds=240):
         """All that was sent is committed, the table is the oracle's, the accounts add up, and the proof holds.
 
-        The stream must rest.
+        The stream must rest. What a runner brings twice is in the accounts twice, the second time as superseded.
         """
         self.recovered(seconds)
         assert self.rows() == self.stream.rows()
         sums = self.accounts()
-        assert sum(sums[name] for name in COUNTED) == self.stream.messages, sums
-        assert sums["dead"] == self.stream.poison
-        assert sums["read"] == sum(sums[name] for name in COUNTED) + sums["skipped"]
+        assert sums["read"] == sum(sums[name] for name in COUNTED) + sums["skipped"], sums
+        assert sums["read"] >= self.stream.messages
+        assert len(list(read(self.job.dead_letters))) == self.stream.poison
         for report in verify_job(self.job):
             assert report.ok, json.dumps(report.to_json(), indent=1)
 
