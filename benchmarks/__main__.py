@@ -20,7 +20,7 @@ from millrace.transforms.sources.settings import KafkaSettings
 
 from . import iceberg, postgres
 from .flink import FlinkCluster, options, prism, soak, throughput
-from .lakes import lake_growth, same_as_log
+from .lakes import lake_growth, lake_history, same_as_log
 from .streaming import run_beside
 from .workload import Workload, produce, write_contracts
 
@@ -205,7 +205,8 @@ def soaking(bench: Bench, broker: EmbeddedBroker, seconds: int, rate: int = 10_0
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="a tenth of the changes")
-    parts = ("main", "postgres", "steps", "growth", "delta_growth", "iceberg_growth", "streaming", "soak")
+    parts = ("main", "postgres", "steps", "growth", "delta_growth", "iceberg_growth", "iceberg_history")
+    parts += ("streaming", "soak")
     parser.add_argument("--only", choices=parts, help="one part of the figures")
     chosen = parser.parse_args()
     unit = 200_000 if chosen.quick else 2_000_000
@@ -245,6 +246,8 @@ def main() -> None:
         for kind in ("delta", "iceberg"):
             if chosen.only in (None, f"{kind}_growth"):
                 lake_growth(kind, tell, tuple(unit // 2 * times for times in (1, 4, 16)))
+        if chosen.only in (None, "iceberg_history"):
+            lake_history(tell, unit // 2_000)
         if chosen.only in (None, "streaming"):
             drained = Workload("drained", unit * 4, unit // 100)
             streaming(bench, broker, drained, seconds=20 if chosen.quick else 120)

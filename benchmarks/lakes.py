@@ -1,4 +1,4 @@
-"""Figures of lakes: a change log in Parquet, and how a lake table's commits grow with the table."""
+"""Figures of lakes: a change log in Parquet, and how a lake table's commits grow with the table and its history."""
 
 import tempfile
 import time
@@ -12,7 +12,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from pyiceberg.catalog import load_catalog
 
-from millrace.schemas.change import CHANGE_FIELDS, UPSERT
+from millrace.schemas.change import CHANGE_FIELDS, DELETE, UPSERT
 from millrace.schemas.ledger import Account, Commit
 from millrace.schemas.position import pack
 from millrace.schemas.table import Table
@@ -20,6 +20,9 @@ from millrace.transforms.sinks import Sink, open_sink
 
 CHANGES = 50_000
 FILL = 500_000
+HISTORY_ROWS, HISTORY_CHANGES, HISTORY_DELETES = 100_000, 1_000, 50
+WARM_UP, WINDOW = 10, 50
+TIME_TRAVEL = "5s"
 COLUMNS = pa.schema([("id", pa.int64()), ("customer", pa.string()), ("quantity", pa.int32()), ("amount", pa.float64())])
 NEWEST = """SELECT {columns} FROM (SELECT * FROM read_parquet('{log}/*/*.parquet', union_by_name = true)
 QUALIFY row_number() OVER (PARTITION BY id ORDER BY _millrace_position DESC) = 1) WHERE _millrace_change <> 'delete'"""
@@ -51,7 +54,7 @@ def lake_growth(kind: str, tell: Tell, sizes: tuple[int, ...]) -> None:
 
 def _commit_time(kind: str, folder: Path, size: int, keys: str) -> tuple[float, float, int]:
     """(seconds, CPU seconds, data files of the table) of the second commit on a table of `size` rows."""
-    catalog = {"type": "sql", "uri": f"sqlite:///{folder}/lake/c.db", "warehouse": str(folder / "lake")}
+    catalog = _catalog(folder)
     options: dict[str, Any] = {"namespace": "shop", "catalog": catalog} if kind == "iceberg" else {}
     sink = open_sink(kind, options or {"path": str(folder / "lake")})
     dice, table, at = np.random.default_rng(1), Table("orders", ("id",), COLUMNS), 1
@@ -71,19 +74,45 @@ def _commit_time(kind: str, folder: Path, size: int, keys: str) -> tuple[float, 
     return (*taken, len(DeltaTable(str(folder / "lake" / "orders")).file_uris()))
 
 
+def lake_history(tell: Tell, commits: int) -> None:
+    """A commit of 1,000 changes, some of them deletes, after few commits and after many, with its maintenance.
+
+    An Iceberg table whose time travel is so short that all snapshots which it keeps are there before the end.
+    """
+    dice, table, times = np.random.default_rng(1), Table("orders", ("id",), COLUMNS), list[tuple[float, float]]()
+    with tempfile.TemporaryDirectory(prefix="bench-lake-") as folder:
+        options = {"namespace": "shop", "catalog": _catalog(Path(folder)), "time_travel": TIME_TRAVEL}
+        sink = open_sink("iceberg", options)
+        _commit(sink, table, np.arange(HISTORY_ROWS), 1)
+        for at in range(2, commits + 2):
+            clock, cpu = time.perf_counter(), time.process_time()
+            _commit(sink, table, dice.choice(HISTORY_ROWS, HISTORY_CHANGES, replace=False), at, HISTORY_DELETES)
+            times.append((time.perf_counter() - clock, time.process_time() - cpu))
+        sink.close()
+    ends = times[WARM_UP : WARM_UP + WINDOW], times[-WINDOW:]
+    (first, first_cpu), (last, last_cpu) = (np.median(part, axis=0) for part in ends)
+    ratios = {"time": round(last / first, 2), "cpu_time": round(last_cpu / first_cpu, 2)}
+    tell("iceberg_history", commits=commits, first_ms=round(first * 1000), last_ms=round(last * 1000), **ratios)
+
+
+def _catalog(folder: Path) -> dict[str, str]:
+    return {"type": "sql", "uri": f"sqlite:///{folder}/lake/c.db", "warehouse": str(folder / "lake")}
+
+
 def _filling(size: int) -> Iterator[Any]:
     return (np.arange(first, min(first + FILL, size)) for first in range(0, size, FILL))
 
 
-def _commit(sink: Sink, table: Table, ids: Any, at: int) -> None:
+def _commit(sink: Sink, table: Table, ids: Any, at: int, deletes: int = 0) -> None:
     count = len(ids)
     numbers = np.full(count, at, np.uint64)
+    kinds = np.where(np.arange(count) < deletes, np.int8(DELETE), np.int8(UPSERT))
     columns = [
         pa.array(ids),
         pa.array(ids % 1_000).cast(pa.string()),
         pa.array((ids % 90).astype(np.int32)),
         pa.array(ids * 1.25 + at),
-        pa.array(np.full(count, UPSERT, np.int8)),
+        pa.array(kinds),
         pack(numbers, numbers, np.arange(count)),
         pa.array(np.zeros(count, np.int32)),
     ]

@@ -3,13 +3,15 @@
 import os
 import time
 from datetime import timedelta
-from itertools import pairwise
+from itertools import count, pairwise
+from types import SimpleNamespace as Namespace
 
+import counted_io
 import pytest
 from iceberg_tables import live_files, opened
-from targets import Target, delete, upsert
+from targets import PLACES, Target, delete, upsert
 
-from millrace.transforms.sinks.iceberg import upkeep
+from millrace.transforms.sinks.iceberg import snapshots, upkeep
 from millrace.transforms.sinks.iceberg.catalog import Conflict, IcebergCatalog
 from millrace.transforms.sinks.iceberg.upkeep import Upkeep, tier
 
@@ -49,6 +51,24 @@ def test_what_a_commit_has_to_look_at_does_not_grow_with_history(target):
     assert max(count[3] for count in seen) <= 40, seen
     graves = Target("iceberg", target.folder, name="_millrace_tombstones_orders")
     assert len(live_files(opened(graves))[0]) <= 16
+
+
+def test_a_commit_opens_no_more_files_and_bytes_after_a_long_history(tmp_path, monkeypatch):
+    """A commit a minute and half an hour of time travel: all that is kept is there after 48 commits."""
+    catalog = PLACES["iceberg"](tmp_path)["catalog"] | {"py-io-impl": "counted_io.CountedIO"}
+    target = Target("iceberg", tmp_path, {"catalog": catalog, "time_travel": "30m"})
+    start, minutes, taken = time.time(), count(), []
+    target.apply(*(upsert(1, id=n, v="a") for n in range(400)))
+    monkeypatch.setattr(f"{snapshots.__name__}.time", Namespace(time=lambda: start + 60 * next(minutes)))
+    for at in range(2, 194):
+        counted_io.taken()
+        target.apply(*(upsert(at, id=(at * 37 + n * 7) % 400, v=str(at)) for n in range(10)), delete(at, id=1000 + at))
+        taken.append(counted_io.taken())
+    early, late = ([sum(each) for each in zip(*part, strict=True)] for part in (taken[48:96], taken[144:]))
+    assert late[0] <= 1.2 * early[0], (early, late)
+    assert late[1] <= 1.2 * early[1], (early, late)
+    assert len(opened(target).snapshots()) <= 24 + 20 + 8 + 1
+    target.close()
 
 
 def test_eight_small_files_become_one(target):
@@ -155,13 +175,13 @@ class Snap:
         self.timestamp_ms = number * 60_000
 
 
-def test_one_snapshot_is_kept_for_each_64th_of_the_time_travel():
+def test_one_snapshot_is_kept_for_each_24th_of_the_time_travel():
     gone = set(Upkeep(timedelta(days=1)).expired(Line(3000)))
     kept = [n for n in range(3000) if n not in gone]
-    assert len(kept) <= 64 + 20 + 2
+    assert len(kept) <= 24 + 20 + 2
     assert kept[-20:] == list(range(2980, 3000))
     assert min(kept) >= 3000 - 24 * 60 - 1
-    assert max(b - a for a, b in pairwise(kept)) <= 24
+    assert max(b - a for a, b in pairwise(kept)) <= 61
     assert set(Upkeep(timedelta(days=1)).expired(Line(2900))) <= gone
 
 
@@ -190,6 +210,24 @@ def test_files_that_nothing_needs_are_deleted_when_they_are_old(target):
     table = opened(target)
     for snapshot in table.snapshots():
         table.scan(snapshot_id=snapshot.snapshot_id).to_arrow()
+
+
+def test_orphans_go_by_the_table_s_own_count_of_commits(target, monkeypatch):
+    """Each commit by a sink and a process of its own, as where a job runs once an hour."""
+    monkeypatch.setattr(upkeep, "SWEEP_EVERY", 4)
+    target.apply(upsert(1, id=1, v="a"))
+    orphan = target.folder / "lake" / "shop" / "orders" / "data" / "left-behind.parquet"
+    orphan.write_bytes(b"x")
+    age(target.folder)
+    for at in (2, 3):
+        target.reopen()
+        target.apply(upsert(at, id=at, v="a"))
+    assert orphan.exists()
+    target.reopen()
+    target.apply(upsert(4, id=4, v="a"))
+    assert not orphan.exists()
+    target.reopen()
+    assert len(target.rows()) == 4
 
 
 def test_files_beside_the_table_are_not_touched(target):

@@ -47,12 +47,13 @@ class Found:
 
 
 class KeyedTable:
-    """`memory` is what the index may take, in bytes."""
+    """`memory` is what the index may take, in bytes; `swept` the sequence number that maintenance saw last."""
 
     def __init__(self, catalog: IcebergCatalog, name: str, memory: int) -> None:
         self.catalog, self.name, self._memory = catalog, name, memory
         self.table: Any = None
         self.recent = False
+        self.swept = 0
         self.shape: Shape | None = None
         self.layout = Layout()
         self.numbering = Numbering()
@@ -79,6 +80,8 @@ class KeyedTable:
     def _take(self, table: Any) -> None:
         if table is None or (self.table is not None and table.metadata.table_uuid != self.table.metadata.table_uuid):
             self.layout, self._index, self._indexed = Layout(), RowIndex(), set()
+        if self.table is None and table is not None:
+            self.swept = table.metadata.last_sequence_number
         self.table = table
         self.shape = None if table is None else read_shape(table.properties, table.schema())
         if table is not None and table.metadata.current_snapshot_id != self.layout.snapshot_id:
@@ -267,6 +270,11 @@ class KeyedTable:
     def forget_index(self) -> None:
         """Drop what is known of rows: it is read again when it is needed."""
         self._index, self._indexed = RowIndex(), set()
+
+    @property
+    def sequence(self) -> int:
+        """The sequence number of the newest commit."""
+        return int(self.table.metadata.last_sequence_number)
 
     @property
     def memory(self) -> int:

@@ -31,7 +31,6 @@ from .upkeep import Upkeep
 
 LOGGER: Final = logging.getLogger("millrace")
 ATTEMPTS: Final = 8
-SWEEP_EVERY: Final = 250
 STAGING: Final = "_millrace_staging"
 
 
@@ -72,7 +71,6 @@ class IcebergSink:
         self._stage_in = staging
         options = (self._retention, self._memory, sorted((str(k), str(v)) for k, v in catalog.items()))
         self._place = (hashlib.sha256(repr(options).encode()).hexdigest(), str(namespace))
-        self._commits = Counter[str]()
         self._lazy_staging: Staging | None = None
 
     def stage(self, table: Table, delta: pa.RecordBatch) -> Staged:
@@ -144,15 +142,11 @@ class IcebergSink:
     def _tend(self, name: str) -> None:
         """What is due after a commit. The commit stands, whatever becomes of this."""
         target, graves = self._opened(name)
-        self._commits[name] += 1
-        swept = self._commits[name] % SWEEP_EVERY == 0
         try:
             with self._catalog.errors():
-                for keyed, upkeep in ((target, self._upkeep), (graves.keyed, graves.tended(self._upkeep))):
+                for keyed, upkeep in ((target, self._upkeep), (graves.keyed, graves.upkeep)):
                     if keyed.table is not None and keyed.shape is not None:
-                        upkeep.step(keyed)
-                        if swept:
-                            upkeep.sweep(keyed)
+                        upkeep.tend(keyed)
         except SinkError as error:
             LOGGER.warning("table %s: its maintenance is put off: %s", name, error)
 
@@ -166,7 +160,7 @@ class IcebergSink:
         with self._catalog.errors():
             if not target.refresh() or target.shape is None:
                 raise TableError(f"{self._catalog.place} has no table {table!r} of Millrace")
-            for keyed, upkeep in ((target, self._upkeep), (graves.keyed, graves.tended(self._upkeep))):
+            for keyed, upkeep in ((target, self._upkeep), (graves.keyed, graves.upkeep)):
                 if keyed.refresh():
                     found["rewritten"] += upkeep.whole(keyed)
                     found["deleted"] += upkeep.sweep(keyed)

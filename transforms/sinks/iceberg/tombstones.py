@@ -46,9 +46,10 @@ class Tombstones:
         self.keyed = KeyedTable(catalog, PREFIX + catalog_name(table), memory)
         self._name, self._retention = PREFIX + table, retention
 
-    def tended(self, upkeep: Upkeep) -> Upkeep:
-        """The table's upkeep, by which rewritten files lose what is too old."""
-        return Upkeep(upkeep.time_travel, (DELETED_AT.name, self._limit()))
+    @property
+    def upkeep(self) -> Upkeep:
+        """Nobody reads old snapshots of tombstones, so a few stay; rewritten files lose what is too old."""
+        return Upkeep(timedelta(0), (DELETED_AT.name, self._limit()))
 
     def find(self, shape: Shape, delta: pa.Table, keys: list[pa.Array]) -> Buried:
         """Compare the delta's positions with those of its keys' tombstones that are not too old."""
@@ -90,6 +91,7 @@ class Tombstones:
             upper = (file.data.upper_bounds or {}).get(self._deleted_at)
             if upper is not None and int.from_bytes(upper, "little", signed=True) < limit:
                 self.keyed.drop(file, change)
+        change.expired = self.upkeep.expired(self.keyed.table)
         self.keyed.commit(change, "")
 
     def _fit(self, shape: Shape) -> Change:

@@ -5,7 +5,8 @@ being dropped. One group of files a commit: those of a partition whose rows are 
 size. So a row is rewritten a number of times that grows with the logarithm of the table, and each commit has a few
 files of each size to look at.
 
-Snapshots are expired by the commits too: the newest stay, and behind them one for each 64th of `time_travel`. No file
+Snapshots are expired by the commits too: the newest stay, and behind them one for each 24th of `time_travel`: an
+hour of a day, and so few that reading and writing the metadata does not come to outweigh the commit. No file
 is deleted by that. What no snapshot needs any more, and what failed commits left, is deleted when it is old: a file
 that a reader of an expired snapshot may be reading is younger.
 """
@@ -30,8 +31,9 @@ FAN: Final = 8
 WORN: Final = 0.4
 WORN_ROWS: Final = 5_000
 KEPT: Final = 20
-SLOTS: Final = 64
+SLOTS: Final = 24
 EXPIRED_AT_ONCE: Final = 8
+SWEEP_EVERY: Final = 250
 SAFE_AGE: Final = timedelta(hours=6)
 
 Keep = tuple[str, pa.Scalar]
@@ -52,6 +54,17 @@ class Upkeep:
     def safe_age(self) -> timedelta:
         """How old an unneeded file is when it is deleted."""
         return max(SAFE_AGE, 2 * self.slot)
+
+    def tend(self, target: KeyedTable) -> None:
+        """What is due after a commit: a step, and a sweep at each multiple of `SWEEP_EVERY` in the table's sequence.
+
+        The table counts, not the sink: that may be opened for one commit. Raises Conflict, OSError.
+        """
+        self.step(target)
+        due = target.sequence // SWEEP_EVERY > target.swept // SWEEP_EVERY
+        target.swept = target.sequence
+        if due:
+            self.sweep(target)
 
     def step(self, target: KeyedTable) -> int:
         """Rewrite one group of files if there is one that is due; how many files. Raises Conflict."""
