@@ -12,6 +12,7 @@ from ..schemas.framing import Framing
 from ..schemas.modes import Mode
 from ..transforms.dead_letters import Limit
 from ..transforms.registry import HttpContracts
+from ..transforms.sinks.promises import Promise, exceptions_of
 from ..transforms.sources.settings import KafkaSettings
 from .entry import Entry, guess, read_yaml
 from .job import By, Format, FormatType, Job, Source, Start, TableEntry, Target, Window
@@ -40,7 +41,7 @@ def load_job(path: str | Path) -> Job:
         source=source,
         format=_format(top["format"]),
         tables=_tables(top["tables"], source, target) if "tables" in top else (),
-        window=_window(top["window"]) if "window" in top else Window(),
+        window=_window(top["window"], target) if "window" in top else Window(),
         target=target,
         dead_letters=_dead_letters(top["dead_letters"]) if "dead_letters" in top else folder / "dead_letters",
         max_dead_letters=_limit(top["max_dead_letters"]) if "max_dead_letters" in top else Limit(),
@@ -207,9 +208,11 @@ def _table_name(entry: Entry) -> str:
     return name
 
 
-def _window(entry: Entry) -> Window:
+def _window(entry: Entry, target: Target) -> Window:
     found = entry.mapping(("every", "by", "allowed_lateness"))
     by = found["by"].choice(get_args(By)) if "by" in found else Window.by
+    if by == "event" and Promise.EVENT_TIME in exceptions_of(target.type):
+        raise found["by"].error(f"a target of type {target.type} takes windows by arrival only; write by: arrival")
     if "allowed_lateness" in found and by != "event":
         raise found["allowed_lateness"].error("has a meaning with by: event only; windows by arrival are never late")
     return Window(

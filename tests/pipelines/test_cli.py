@@ -9,6 +9,9 @@ import pytest
 import millrace
 from millrace.pipelines.arguments import COMMANDS
 from millrace.pipelines.cli import main
+from millrace.pipelines.config import load_job
+from millrace.transforms.sinks import SINKS
+from millrace.transforms.sinks.promises import Promise, exceptions_of
 
 COMMAND = Path(sys.executable).parent / "millrace"
 
@@ -146,6 +149,21 @@ def test_a_missing_variable_is_named(tmp_path, capsys):
     (tmp_path / "contracts" / "x.1.avsc").write_text('"string"')
     assert main(["run", file, "--once"]) == 2
     assert "the environment variable MILLRACE_NOT_SET is not set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", sorted(SINKS))
+def test_windows_that_a_target_does_not_take_are_refused_before_anything_is_read(kind, tmp_path, capsys):
+    needed = {"postgres": "dsn: host=x", "bigquery": "project: p, dataset: d", "iceberg": "namespace: n, catalog: {}"}
+    file = job_file(tmp_path)
+    target = f"{{type: {kind}, {needed.get(kind, 'path: place')}}}"
+    file.write_text(file.read_text().partition("target:")[0] + f"target: {target}\nwindow: {{by: event}}\n")
+    sentence = f"error: {file}:5:14: window.by: a target of type files takes windows by arrival only; write by: arrival"
+    if Promise.EVENT_TIME not in exceptions_of(kind):
+        assert load_job(file).window.by == "event"
+        return
+    for words in (["check", str(file)], ["run", str(file), "--once"], ["run", str(file)]):
+        assert main(words) == 2
+        assert capsys.readouterr().err == f"{sentence}\n"
 
 
 def test_a_reader_that_goes_away_is_no_traceback(tmp_path):

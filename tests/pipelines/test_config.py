@@ -328,6 +328,11 @@ MISTAKES = [
         "19:18: target.mode[1]: a target of type files has no mode mirror, only append",
     ),
     (
+        "by: arrival}\ntarget:\n  type: duckdb",
+        "by: event}\ntarget:\n  type: files",
+        "16:26: window.by: a target of type files takes windows by arrival only; write by: arrival",
+    ),
+    (
         "on_truncate: fail",
         "on_truncate: apply\n    mode: [mirror, soft_delete]",
         "15:18: tables[0].on_truncate: a table with mode: soft_delete keeps what was deleted, and a TRUNCATE does not "

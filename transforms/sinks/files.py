@@ -20,6 +20,7 @@ from .files_runs import counts, runs_of
 from .files_staging import StagedRows
 from .files_writer import FORMATS, LogFiles
 from .ledger import advanced
+from .promises import Promise
 from .stores import open_store
 
 ATTEMPTS: Final = 5
@@ -37,6 +38,9 @@ class FilesSink:
     """
 
     MODES = (Mode.APPEND,)
+    EXCEPT: Final[Mapping[Promise, str]] = {
+        Promise.EVENT_TIME: "a log is written in the order of offsets: the job is refused",
+    }
 
     def __init__(self, path: str, format: str = "parquet", storage_options: Mapping[str, str] | None = None) -> None:
         if format not in FORMATS:

@@ -20,6 +20,7 @@ class Promise(StrEnum):
     ANY_KEY = "a key may be of any scalar type and of any number of columns"
     REWRITES = "a column grows also where its values are stored in another way then"
     YEARS = "dates and timestamps of any year"
+    EVENT_TIME = "windows may be cut by event time"
 
 
 def exceptions_of(kind: str) -> Mapping[Promise, str]:
