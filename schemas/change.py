@@ -68,3 +68,17 @@ def names_by_row(masks: dict[str, NDArray[np.bool_]], count: int) -> pa.Array:
     return pa.ListArray.from_arrays(pc.if_else(whole, pa.scalar(None, pa.int32()), offsets), names).cast(
         UNAVAILABLE_TYPE
     )
+
+
+def masks_by_name(rows: pa.RecordBatch | pa.Table) -> dict[str, NDArray[np.bool_]]:
+    """By column that is unavailable in some row, the rows where it is: what `names_by_row` was made of."""
+    if UNAVAILABLE not in rows.schema.names:
+        return {}
+    lists = rows.column(UNAVAILABLE)
+    lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
+    names, parents = pc.list_flatten(lists), np.asarray(pc.list_parent_indices(lists))
+    masks = {}
+    for name in pc.unique(names).to_pylist():
+        masks[name] = np.zeros(rows.num_rows, np.bool_)
+        masks[name][parents[np.asarray(pc.equal(names, name))]] = True
+    return masks

@@ -15,7 +15,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .change import DELETE, MOVED, OP, POSITION, POSITION_TYPE, SOURCE, UNAVAILABLE, UPSERT, names_by_row, own_columns
+from .change import (
+    DELETE,
+    MOVED,
+    OP,
+    POSITION,
+    POSITION_TYPE,
+    SOURCE,
+    UNAVAILABLE,
+    UPSERT,
+    masks_by_name,
+    names_by_row,
+    own_columns,
+)
 from .modes import MODE_COLUMNS, Mode, mode_of
 from .table import Table
 
@@ -85,18 +97,9 @@ def _lives(rows: pa.RecordBatch, codes: NDArray[np.int32], positions: NDArray[np
 def _missing(rows: pa.RecordBatch, table: Table) -> dict[str, Mask]:
     """By column, which rows do not say its value: unavailable ones and deletes."""
     deletes = np.asarray(rows.column(OP)) == DELETE
-    lists = rows.column(UNAVAILABLE)
-    named: dict[str, Mask] = {}
-    flat = lists.flatten()
-    parents = np.asarray(pc.list_parent_indices(lists))
-    for name in table.columns.names:
-        if name in table.key or name in MODE_COLUMNS:
-            continue
-        mask = deletes.copy()
-        if len(flat):
-            mask[parents[np.asarray(pc.equal(flat, name))]] = True
-        named[name] = mask
-    return named
+    masks = masks_by_name(rows)
+    names = [name for name in table.columns.names if name not in table.key and name not in MODE_COLUMNS]
+    return {name: deletes | masks[name] if name in masks else deletes for name in names}
 
 
 def _as_of(

@@ -22,6 +22,7 @@ from ..schemas.change import (
     UNAVAILABLE,
     UNAVAILABLE_TYPE,
     UPSERT,
+    masks_by_name,
     names_by_row,
 )
 from ..schemas.key import number_keys
@@ -34,7 +35,6 @@ from .sinks import Sink
 from .sinks.lookup import columns_of, find_rows
 
 Index = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 Rows = tuple[Table, pa.RecordBatch]
 
 
@@ -132,27 +132,10 @@ def _open(columns: pa.Schema, rows: pa.RecordBatch, mode: Mode) -> pa.RecordBatc
     if mode is not Mode.SOFT_DELETE or not lacking or not deletes.any():
         return rows
     masks = dict.fromkeys(lacking, deletes)
-    for name in _named(rows):
-        masks[name] = _lists(rows, name)
-    names = names_by_row(masks, rows.num_rows)
+    names = names_by_row(masks | masks_by_name(rows), rows.num_rows)
     if UNAVAILABLE in rows.schema.names:
         return rows.set_column(rows.schema.get_field_index(UNAVAILABLE), UNAVAILABLE, names)
     return rows.append_column(UNAVAILABLE, names)
-
-
-def _named(rows: pa.RecordBatch) -> list[str]:
-    if UNAVAILABLE not in rows.schema.names:
-        return []
-    names: list[str] = pc.unique(pc.list_flatten(rows.column(UNAVAILABLE))).to_pylist()
-    return names
-
-
-def _lists(rows: pa.RecordBatch, name: str) -> Mask:
-    """Which rows name the column as unavailable."""
-    lists = rows.column(UNAVAILABLE)
-    mask = np.zeros(rows.num_rows, np.bool_)
-    mask[np.asarray(pc.list_parent_indices(lists))[np.asarray(pc.equal(pc.list_flatten(lists), name))]] = True
-    return mask
 
 
 def soft_deleted(rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -193,22 +176,22 @@ def _like(column: pa.ChunkedArray, schema: pa.Schema, name: str) -> pa.ChunkedAr
 def _valued(sink: Sink, table: Table, rows: pa.RecordBatch, known: tuple[pa.Table, Line]) -> pa.RecordBatch:
     """The changes with values that were not sent taken from the target's version that each leans on."""
     held, line = known
-    names = _named(rows)
+    masks = masks_by_name(rows)
     events = np.flatnonzero((line.row >= 0) & (line.held < 0) & line.upsert)
     leaning = leans_on(line, events)
     lacking = np.asarray(rows.column(UNAVAILABLE).is_valid())[line.row[events]] & (leaning >= 0)
-    if not names or not lacking.any():
+    if not masks or not lacking.any():
         return rows
     wanted, of = np.unique(leaning[lacking], return_inverse=True)
     key = [*stream_key(table), VERSION]
     keys = held.select(key).take(pa.array(wanted))
-    found = find_rows(sink, table.name, keys, [*key, *(name for name in names if name in _held_names(sink, table))])
+    found = find_rows(sink, table.name, keys, [*key, *(name for name in masks if name in _held_names(sink, table))])
     place = _places(keys, found, key)[of]
     row = line.row[events][lacking]
-    for name in [name for name in names if name in found.column_names and name not in MODE_COLUMNS]:
+    for name in [name for name in masks if name in found.column_names and name not in MODE_COLUMNS]:
         column = rows.column(name)
         source = np.arange(len(column))
-        source[row] = np.where(_lists(rows, name)[row] & (place >= 0), len(column) + place, row)
+        source[row] = np.where(masks[name][row] & (place >= 0), len(column) + place, row)
         both = pa.concat_arrays([column, *_like(found.column(name), rows.schema, name).chunks])
         rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), both.take(pa.array(source)))
     return rows

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...schemas.change import DELETE, OP, POSITION, POSITION_TYPE, UNAVAILABLE
+from ...schemas.change import DELETE, OP, POSITION, POSITION_TYPE, masks_by_name
 from ...schemas.errors import IncompatibleSchemaError, TableError
 from ...schemas.table import Table
 from .bigquery_client import REQUEST_BYTES, Dataset, bigquery
 from .bigquery_columns import bigquery_name, columns_in_bigquery, from_bigquery, message, to_bigquery
 from .bigquery_encoding import Rows, RowTooLargeError, encode
-from .guard import Mask, chosen, partial_rows
+from .guard import chosen, filled_from, partial_rows
 from .key_index import KeyIndex, Numbers
 from .storage import in_bigquery
 from .storage import stored as stored_type
@@ -120,27 +120,10 @@ def filled(dataset: Dataset, name: str, table: Table, delta: pa.Table) -> pa.Tab
     if not partial.any():
         return delta
     rows = chosen(delta, partial).combine_chunks()
-    masks = _unavailable(rows, table.key)
+    values = [name for name in rows.column_names if name not in table.key]
+    masks = {name: mask for name, mask in masks_by_name(rows).items() if name in values}
     held, place = _held(dataset, name, table, rows, list(masks))
-    for column, mask in masks.items():
-        number = np.where(mask, len(rows) + place, np.arange(len(rows)))
-        chunks = [*rows.column(column).chunks, *held.column(column).chunks]
-        values = pa.chunked_array(chunks).take(pa.array(number, mask=mask & (place < 0)))
-        rows = rows.set_column(rows.schema.get_field_index(column), rows.schema.field(column), values)
-    return pa.concat_tables([delta.filter(pa.array(~partial)), rows])
-
-
-def _unavailable(rows: pa.Table, key: Sequence[str]) -> dict[str, Mask]:
-    """By column, the rows that do not have its value."""
-    lists = rows.column(UNAVAILABLE).combine_chunks()
-    names = pc.list_flatten(lists)
-    parents = np.asarray(pc.list_parent_indices(lists))
-    masks = {}
-    for name in pc.unique(names).to_pylist():
-        if name in rows.column_names and name not in key:
-            masks[name] = np.zeros(len(rows), np.bool_)
-            masks[name][parents[np.asarray(pc.equal(names, name))]] = True
-    return masks
+    return pa.concat_tables([delta.filter(pa.array(~partial)), filled_from(held, place, masks, rows)])
 
 
 def _held(dataset: Dataset, name: str, table: Table, rows: pa.Table, columns: list[str]) -> tuple[pa.Table, Numbers]:

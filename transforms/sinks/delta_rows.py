@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...schemas.change import POSITION, UNAVAILABLE
+from ...schemas.change import POSITION, UNAVAILABLE, masks_by_name
 from .delta_columns import column_name, to_delta
-from .guard import Mask, Match, chosen, partial_rows
+from .guard import Mask, Match, chosen, filled_from, partial_rows
 from .key_index import KeyIndex, Numbers
 
 BATCH_ROWS = 1 << 20
@@ -67,29 +67,11 @@ def fill(dataset: Any, key: Sequence[str], delta: pa.Table, floor: bytes | None)
     if not partial.any():
         return delta.drop_columns([UNAVAILABLE]) if UNAVAILABLE in delta.column_names else delta
     rows = chosen(delta, partial).combine_chunks()
-    masks = _unavailable(rows, key)
+    values = [name for name in rows.column_names if name not in key]
+    masks = {column_name(name): mask for name, mask in masks_by_name(rows).items() if column_name(name) in values}
     held, place = _held(dataset, key, rows, list(masks), floor)
-    for name, mask in masks.items():
-        number = np.where(mask, len(rows) + place, np.arange(len(rows)))
-        chunks = [*rows.column(name).chunks, *held.column(name).chunks]
-        values = pa.chunked_array(chunks).take(pa.array(number, mask=mask & (place < 0)))
-        rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
-    whole = [delta.filter(pa.array(~partial)), rows]
+    whole = [delta.filter(pa.array(~partial)), filled_from(held, place, masks, rows)]
     return pa.concat_tables([part.drop_columns([UNAVAILABLE]) for part in whole])
-
-
-def _unavailable(rows: pa.Table, key: Sequence[str]) -> dict[str, Mask]:
-    """By column, the rows that do not have its value."""
-    lists = rows.column(UNAVAILABLE).combine_chunks()
-    names = pc.list_flatten(lists)
-    parents = np.asarray(pc.list_parent_indices(lists))
-    masks = {}
-    for name in pc.unique(names).to_pylist():
-        if column_name(name) in rows.column_names and column_name(name) not in key:
-            mask = np.zeros(len(rows), np.bool_)
-            mask[parents[np.asarray(pc.equal(names, name))]] = True
-            masks[column_name(name)] = mask
-    return masks
 
 
 def _held(

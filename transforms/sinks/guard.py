@@ -1,6 +1,7 @@
 """The guard: a change is applied only where its position is larger than what the target holds of its key."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,6 +72,18 @@ def partial_rows(delta: pa.Table) -> Mask:
     if UNAVAILABLE not in delta.column_names:
         return np.zeros(len(delta), np.bool_)
     return pc.greater(pc.fill_null(pc.list_value_length(delta.column(UNAVAILABLE)), 0), 0).to_numpy()
+
+
+def filled_from(held: pa.Table, place: Numbers, masks: Mapping[str, Mask], rows: pa.Table) -> pa.Table:
+    """The rows with the values of each column's mask taken from `held`: its row at `place`, NULL where that is -1."""
+    for name, mask in masks.items():
+        at = rows.schema.get_field_index(name)
+        field = rows.schema.field(at)
+        number = np.where(mask, len(rows) + place, np.arange(len(rows)))
+        chunks = [*rows.column(at).chunks, *(chunk.cast(field.type) for chunk in held.column(name).chunks)]
+        values = pa.chunked_array(chunks, field.type).take(pa.array(number, mask=mask & (place < 0)))
+        rows = rows.set_column(at, field, values)
+    return rows
 
 
 def chosen(rows: pa.Table, mask: Mask) -> pa.Table:

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ....schemas.change import POSITION, UNAVAILABLE
+from ....schemas.change import POSITION, masks_by_name
 from ....schemas.table import Table, conform
-from ..guard import Mask
+from ..guard import Mask, filled_from
 from ..storage import in_iceberg, stored
 from .columns import Shape
 from .files import Files, Numbers
@@ -45,43 +45,23 @@ def key_arrays(rows: pa.Table, table: Table) -> list[pa.Array]:
 def fill(table: KeyedTable, delta: pa.Table, found: Found, partial: Mask, floor: bytes | None) -> pa.Table:
     """The delta with unavailable values of the `partial` rows taken from the rows found; NULL at or below `floor`."""
     assert table.shape is not None
-    masks = _unavailable(delta, partial, table.shape.table)
-    if not masks:
+    kept = table.shape.table
+    names = [name for name in kept.columns.names if name not in kept.key]
+    masks = {name: mask & partial for name, mask in masks_by_name(delta).items() if name in names}
+    if not masks or not partial.any():
         return delta
     wanted = np.zeros(len(delta), np.bool_)
     for mask in masks.values():
         wanted |= mask
     held = found.where(wanted[found.row])
-    columns = table.shape.table.columns.names
-    ids = [table.shape.ids[columns.index(name)] for name in masks]
+    ids = [table.shape.ids[kept.columns.names.index(name)] for name in masks]
     values = table.values(held, [*ids, table.shape.position_id])
     place = np.full(len(delta), -1)
     place[held.row] = np.arange(len(held.row))
     if floor is not None and len(held.row):
         above = np.asarray(pc.greater(values.column(len(ids)), pa.scalar(floor, pa.binary())))
         place[held.row[~above]] = -1
-    for number, (name, mask) in enumerate(masks.items()):
-        at = delta.schema.get_field_index(name)
-        field = delta.schema.field(at)
-        chunks = [*delta.column(at).chunks, *(chunk.cast(field.type) for chunk in values.column(number).chunks)]
-        take = pa.array(np.where(mask, len(delta) + place, np.arange(len(delta))), mask=mask & (place < 0))
-        delta = delta.set_column(at, field, pa.chunked_array(chunks, field.type).take(take))
-    return delta
-
-
-def _unavailable(delta: pa.Table, partial: Mask, table: Table) -> dict[str, Mask]:
-    """By column, the rows of `partial` that do not have its value."""
-    if not partial.any():
-        return {}
-    lists = delta.column(UNAVAILABLE).combine_chunks()
-    names, parents = pc.list_flatten(lists), np.asarray(pc.list_parent_indices(lists))
-    masks = {}
-    for name in pc.unique(names).to_pylist():
-        if name in table.columns.names and name not in table.key:
-            mask = np.zeros(len(delta), np.bool_)
-            mask[parents[np.asarray(pc.equal(names, name))]] = True
-            masks[name] = mask & partial
-    return masks
+    return filled_from(values.select(range(len(ids))).rename_columns(list(masks)), place, masks, delta)
 
 
 def write(files: Files, shape: Shape, spec: Any, rows: pa.Table) -> list[tuple[Any, list[pa.Array]]]:
