@@ -177,9 +177,7 @@ def _dead_letters(parser: argparse.ArgumentParser) -> None:
     ls = actions.add_parser("ls", help="list them", description="List dead letters, oldest first.")
     show = actions.add_parser("show", help="one, with its bytes", description="Show one dead letter with its bytes.")
     for action in (ls, show):
-        action.add_argument(
-            "path", metavar="JOB|FOLDER", type=Path, help="a job file, a folder or a file of dead letters"
-        )
+        action.add_argument("path", metavar="JOB|FOLDER", help="a job file; a folder, file or URL of dead letters")
         _json(action)
     show.add_argument("place", metavar="PLACE", help="topic[partition]@offset, as ls prints it")
 

@@ -1,6 +1,5 @@
 """`millrace check`: preflight; finds what would fail or lose data before a run does."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final, TypeVar, cast
@@ -15,7 +14,7 @@ from ..schemas.errors import MillraceError, SchemaError, UnknownSchemaError
 from ..schemas.ledger import TopicPartition
 from ..schemas.secrets import resolved, shown
 from ..schemas.table import Table
-from ..transforms.dead_letters import place
+from ..transforms.dead_letters import open_letters, place
 from ..transforms.decode import DECODERS
 from ..transforms.sinks import Sink, open_sink
 from ..transforms.sources.broker import Broker, open_broker
@@ -81,15 +80,13 @@ def _contracts(job: Job) -> Iterator[Finding]:
 
 
 def _dead_letters(job: Job) -> Iterator[Finding]:
-    folder = job.dead_letters
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    if not nearest.is_dir():
-        yield Finding(FAIL, "dead letters", f"{nearest} is not a folder", "set dead_letters.path")
-    elif not os.access(nearest, os.W_OK | os.X_OK):
-        yield Finding(FAIL, "dead letters", f"{nearest} cannot be written", "set dead_letters.path, or its rights")
-    else:
-        limit = "" if job.max_dead_letters.allowed(1) is not None else ", any number of them"
-        yield Finding(OK, "dead letters", f"go to {folder}{limit}")
+    try:
+        open_letters(job.dead_letters).check()
+    except MillraceError as error:
+        yield Finding(FAIL, "dead letters", str(error))
+        return
+    limit = "" if job.max_dead_letters.allowed(1) is not None else ", any number of them"
+    yield Finding(OK, "dead letters", f"go to {job.dead_letters.path}{limit}")
 
 
 def _target(sink: Sink) -> Iterator[Finding]:

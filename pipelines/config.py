@@ -10,10 +10,11 @@ from ..schemas.decoding import OnTruncate
 from ..schemas.errors import JobError
 from ..schemas.framing import Framing
 from ..schemas.modes import Mode
-from ..transforms.dead_letters import Limit
+from ..transforms.dead_letters import Limit, letters_at
 from ..transforms.registry import HttpContracts
 from ..transforms.sinks.promises import Promise, exceptions_of
 from ..transforms.sources.settings import KafkaSettings
+from ..transforms.stores import SCHEMES, Address, unknown_scheme
 from .entry import Entry, guess, read_yaml
 from .job import By, Format, FormatType, Job, Source, Start, TableEntry, Target, Window
 from .routes import TableRoute, route
@@ -43,7 +44,7 @@ def load_job(path: str | Path) -> Job:
         tables=_tables(top["tables"], source, target) if "tables" in top else (),
         window=_window(top["window"], target) if "window" in top else Window(),
         target=target,
-        dead_letters=_dead_letters(top["dead_letters"]) if "dead_letters" in top else folder / "dead_letters",
+        dead_letters=_dead_letters(top.get("dead_letters"), folder),
         max_dead_letters=_limit(top["max_dead_letters"]) if "max_dead_letters" in top else Limit(),
         file=file,
         folder=folder,
@@ -224,12 +225,20 @@ def _window(entry: Entry, target: Target) -> Window:
     )
 
 
-def _dead_letters(entry: Entry) -> Path:
-    found = entry.mapping(("path",), ("path",))
-    path = located(found["path"], found["path"].text())
-    if "://" in path:
-        raise found["path"].error(f"{path!r} is not a local folder")
-    return Path(path)
+def _dead_letters(entry: Entry | None, folder: Path) -> Address:
+    if entry is None:
+        return letters_at(folder / "dead_letters")
+    found = entry.mapping(("path", "storage_options"), ("path",))
+    options = found["storage_options"].mapping() if "storage_options" in found else {}
+    written = located(found["path"], found["path"].text())
+    address = letters_at(written, {name: part.plain() for name, part in options.items()})
+    if written.startswith("${"):
+        return address
+    if address.scheme not in SCHEMES:
+        raise found["path"].error(f"{written!r}: {unknown_scheme(address.scheme)}")
+    if options and address.folder is not None:
+        raise found["storage_options"].error("belong to a URL, and dead_letters.path is a local folder")
+    return address
 
 
 def _limit(entry: Entry) -> Limit:

@@ -109,7 +109,7 @@ class _Story:
     def letters(self) -> None:
         """The first dead letters."""
         self.command("millrace", "dead-letters", "ls", str(self.job.file))
-        found = letters(self.job.file)
+        found = letters(str(self.job.file))
         more = len(found) - LETTERS_SHOWN
         _print(letter_lines(found[:LETTERS_SHOWN]) + ([f"... {more} more"] if more > 0 else []))
 

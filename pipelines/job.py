@@ -15,6 +15,7 @@ from ..schemas.secrets import Secret
 from ..transforms.dead_letters import Limit
 from ..transforms.registry import HttpContracts
 from ..transforms.sources.settings import KafkaSettings
+from ..transforms.stores import Address
 
 Start = Literal["earliest", "latest"] | datetime
 FormatType = Literal["debezium", "upsert"]
@@ -100,7 +101,7 @@ class Job:
     tables: tuple[TableEntry, ...] = ()
     window: Window = Window()
     target: Target
-    dead_letters: Path
+    dead_letters: Address
     max_dead_letters: Limit = field(default_factory=Limit)
     file: Path
     folder: Path

@@ -4,24 +4,25 @@ import base64
 from pathlib import Path
 from typing import Any, Final
 
-from ..schemas.errors import JobError
-from ..transforms.dead_letters import Written, listing, place, show
+from ..transforms.dead_letters import Written, letters_at, listing, place, show
+from ..transforms.stores import Address
 from .config import load_job
 
 SHOWN_BYTES: Final = 512
 
 
-def folder_of(path: Path) -> Path:
-    """The folder of dead letters: itself, or that of a job file."""
-    return load_job(path).dead_letters if path.suffix in (".yaml", ".yml") else path
+def address_of(path: str) -> Address:
+    """Where dead letters are: a folder, a file, a URL, or what a job file says."""
+    return load_job(path).dead_letters if path.endswith((".yaml", ".yml")) else letters_at(path)
 
 
-def letters(path: Path) -> list[dict[str, Any]]:
-    """`transforms.dead_letters.listing` of a job or folder; empty where a job has none yet."""
-    folder = folder_of(path)
-    if folder != path and not folder.exists():
+def letters(path: str) -> list[dict[str, Any]]:
+    """`transforms.dead_letters.listing` of a job, folder or URL; empty where a job has none yet."""
+    address = address_of(path)
+    folder = address.resolved().folder
+    if address.path != path and folder is not None and not Path(folder).exists():
         return []
-    return list(listing(folder))
+    return list(listing(address))
 
 
 def letter_lines(found: list[dict[str, Any]]) -> list[str]:
@@ -35,12 +36,9 @@ def letter_lines(found: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def one_letter(path: Path, where: str) -> Written:
+def one_letter(path: str, where: str) -> Written:
     """The letter at a place. Raises JobError where there is none."""
-    folder = folder_of(path)
-    if not folder.exists():
-        raise JobError(f"{folder}: no dead letters there")
-    return show(folder, where)
+    return show(address_of(path), where)
 
 
 def one_lines(written: Written) -> list[str]:
@@ -69,7 +67,7 @@ def one_json(written: Written) -> dict[str, Any]:
         "value": None if letter.value is None else base64.b64encode(letter.value).decode(),
         "job": written.job,
         "written_at": written.written_at.isoformat(timespec="milliseconds"),
-        "file": str(written.file),
+        "file": written.file,
     }
 
 

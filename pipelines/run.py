@@ -61,7 +61,8 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
     format = Format(type=job.format.type, contracts=job.format.contracts(), framing=job.format.framing)
     with closing(POOL), stopping() as stop, open_broker(job.source.kafka) as broker, closing(target.open()) as sink:
         letters = DeadLetterFiles(job.dead_letters, job.job, started)
-        summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters)
+        letters.open()
+        summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
         state = Run(job, broker, sink, progress, target, format, letters, summary, stop, once)
         while True:
             window = time.monotonic()

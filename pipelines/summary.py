@@ -45,7 +45,7 @@ class Summary:
 
     job: str
     file: Path
-    dead_letters: Path
+    dead_letters: str
     tables: dict[str, TableSummary] = field(default_factory=dict)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -80,7 +80,7 @@ class Summary:
             "cpu_seconds": round(self.cpu_seconds, 3),
             "changes_per_second": round(self.rate),
             "passes": self.passes,
-            "dead_letters": str(self.dead_letters),
+            "dead_letters": self.dead_letters,
             "tables": [
                 {"table": table.table, **{name: getattr(table, name) for name in names}}
                 | {"where": table.where, "error": table.error}

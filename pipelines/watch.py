@@ -62,7 +62,7 @@ def run_stream(job: Job, runner: Runner, progress: Progress) -> Summary:
     """
     keep_memory()
     started, cpu = time.monotonic(), time.process_time()
-    summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters)
+    summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
     with closing(POOL), stopping() as stop:
         watch = Watch(job, runner, progress, summary, stop)
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):

@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow as pa
 from targets import ROW, Change, Target, delta, position
@@ -17,7 +16,7 @@ from millrace.schemas.modes import Mode
 from millrace.schemas.shapes import shaped
 from millrace.transforms.apply import CommitSettings, Outcome, commit, stage
 from millrace.transforms.apply import Target as Place
-from millrace.transforms.dead_letters import DeadLetterFiles
+from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
 from millrace.transforms.decode import by_shard, by_window, receipt
 from millrace.transforms.gather import marked
 
@@ -62,7 +61,7 @@ class ModeTable:
 
     def _settings(self) -> CommitSettings:
         route = Route(table=self.target.name, sources=(TopicPartition(self.target.topic, 0),), mode=self.mode)
-        letters = DeadLetterFiles(Path(tempfile.gettempdir()), "none", datetime.now(UTC))
+        letters = DeadLetterFiles(letters_at(tempfile.gettempdir()), "none", datetime.now(UTC))
         return CommitSettings(
             job=self.target.job,
             routes={self.target.name: route},

@@ -1,18 +1,16 @@
 """Secrets of a job file appear nowhere: not where a job is shown, sent to workers, logged, refused or written down."""
 
 import base64
-import bz2
 import json
 import logging
 import pickle
-import re
-import zlib
 from datetime import UTC, datetime
 
 import apache_beam as beam
 import postgres_server
 import pytest
 from jobs import SCHEMAS, event, key, send
+from packed import opened
 from registry_server import RegistryServer
 
 from millrace.pipelines.cli import main
@@ -83,24 +81,6 @@ def no_secret_in(*places):
             assert not any(one in raw for one in spelled), f"a secret stands in: {raw[:2000]!r}"
 
 
-def opened(raw):
-    """The bytes, and what Beam packed inside: pickles, compressed, as base64."""
-    parts = [raw]
-    for packed in re.findall(rb"[A-Za-z0-9+/]{40,}={0,2}", raw):
-        # A length byte before the text may look like base64 too.
-        for start in range(4):
-            text = packed[start:]
-            try:
-                parts += opened(_decompressed(base64.b64decode(text[: len(text) // 4 * 4])))
-            except (ValueError, OSError, zlib.error):
-                continue
-    return parts
-
-
-def _decompressed(raw):
-    return bz2.decompress(raw) if raw[:3] == b"BZh" else zlib.decompress(raw)
-
-
 def graph_of(job):
     """The source of a job, and the pipeline that `run` would build of it."""
     routes = {"t": Route(table="orders", sources=(TopicPartition("t", 0),))}
@@ -136,7 +116,7 @@ def test_a_run_shows_no_secret(embedded_broker, registry, topic, tmp_path, monke
         assert main(["dead-letters", "ls", str(file), "--json"]) == 0
     said = capsys.readouterr()
     assert statuses == [0, 0], said.err
-    (letter,) = dead_letters.read(tmp_path / "dead_letters")
+    (letter,) = dead_letters.read(dead_letters.letters_at(tmp_path / "dead_letters"))
     assert letter.letter.value == b"poison"
     assert "kafka" in caplog.text and "apache_beam" in caplog.text
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]

@@ -1,19 +1,17 @@
 """Stage deltas by shard, then one commit a table and window: rows, ledger and dead letters together."""
 
-import logging
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 
 from ..schemas.change import SOURCE
 from ..schemas.decoding import Route
-from ..schemas.errors import LedgerGapError, MillraceError, TransientSinkError
+from ..schemas.errors import LedgerGapError, MillraceError
 from ..schemas.ledger import Account, Commit, covered
 from ..schemas.secrets import resolved
 from ..schemas.table import Table
@@ -22,10 +20,8 @@ from .dead_letters import DeadLetterFiles, Limit
 from .decode import Failure, Receipt
 from .finish import Finished, finished, settled, split
 from .gather import superseded_before, table_key
+from .retry import retried
 from .sinks import Sink, Staged, open_sink
-
-LOGGER: Final = logging.getLogger("millrace")
-RETRIES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +143,7 @@ class Apply(beam.DoFn):
         self._settings = settings
 
     def setup(self) -> None:
+        self._settings.dead_letters.open()
         self._sink = self._settings.target.open()
 
     def teardown(self) -> None:
@@ -167,8 +164,8 @@ class Apply(beam.DoFn):
 def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item]) -> Outcome:
     """Apply one table's window: dead letters become durable first, then rows and ledger in one transaction.
 
-    Transient errors of the target are retried with back-off. Raises TableError, SinkError; then nothing of the
-    window is in the table.
+    Transient errors of the target and of the dead letters' store are retried with back-off. Raises TableError,
+    SinkError; then nothing of the window is in the table.
     """
     receipts = [item for item in items if isinstance(item, Receipt)]
     parts = [item for item in items if isinstance(item, Part)]
@@ -200,7 +197,7 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
         tuple(route.number(account.topic, account.partition) for account in told),
     )
     size = sum(receipt.size for receipt in receipts)
-    made = _retried(sink, table, staged, order)
+    made = retried(f"table {table.name}", lambda: sink.commit(table, staged, order))
     return Outcome(table=name, accounts=made, unfilled=unfilled, size=size, copy=route.copy)
 
 
@@ -260,13 +257,3 @@ def accounts(
             )
         )
     return tuple(settled)
-
-
-def _retried(sink: Sink, table: Table, staged: Sequence[Staged], order: Commit) -> tuple[Account, ...]:
-    for pause in RETRIES:
-        try:
-            return sink.commit(table, staged, order)
-        except TransientSinkError as error:
-            LOGGER.warning("table %s: %s; trying again in %s s", table.name, error, pause)
-            time.sleep(pause)
-    return sink.commit(table, staged, order)

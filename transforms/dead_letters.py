@@ -1,19 +1,22 @@
-"""Dead letters in Avro container files: written beside each commit, listed and shown by the command line, limited."""
+"""Dead letters in Avro container files: written before each commit, listed and shown by the command line, limited."""
 
-import os
+import io
 import re
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final, Self
 
 import fastavro
+import pyarrow as pa
 
 from ..schemas.dead_letter import DeadLetter
-from ..schemas.errors import DeadLetterLimitError, JobError
+from ..schemas.errors import DeadLetterLimitError, JobError, SinkError
+from .retry import retried
+from .stores import Address, Store, open_store, sweep
 
 NULLABLE_BYTES: Final = ["null", "bytes"]
 SCHEMA: Final = fastavro.parse_schema(
@@ -38,59 +41,65 @@ SCHEMA: Final = fastavro.parse_schema(
 )
 LETTER_FIELDS: Final = tuple(DeadLetter.__slots__)
 PLACE: Final = re.compile(r"(?P<topic>.+)(?:\[(?P<a>\d+)\]@|/(?P<b>\d+)/)(?P<offset>\d+)")
+ENDING: Final = ".avro"
 FEWEST_READ: Final = 1_000
 EXAMPLES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A dead letter as found in `file`; `written_at` is UTC."""
+    """A dead letter as found in `file`, a path or a URL; `written_at` is UTC."""
 
     letter: DeadLetter
     job: str
     written_at: datetime
-    file: Path
+    file: str
 
 
-@dataclass(slots=True)
+@dataclass
 class DeadLetterFiles:
-    """The dead letters of one run: one file a `write`, `<job>-<run start>-<counter>-<random>.avro`.
+    """The dead letters of one run: one file a `write`, `<job>-<run start>-<counter>-<random>.avro`, in any store.
 
-    Picklable; copies in other workers write other files. A letter may be written twice (a step that was
-    tried again): `read` gives it once.
+    Picklable, secrets still as references; copies in other workers write other files. A letter may be written twice
+    (a step that was tried again): `read` gives it once.
     """
 
-    path: Path
+    address: Address
     job: str
     started: datetime
     count: int = field(default=0)
+    _store: Store | None = field(default=None, init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        if "://" in str(self.path):
-            raise JobError(f"dead_letters.path: {self.path} is not a local folder")
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_store": None}
 
-    def write(self, letters: Sequence[DeadLetter]) -> Path | None:
-        """Write all letters into a new file, on disk when this returns; None where there are none.
+    def open(self) -> Store:
+        """The store, once a worker; no connection yet. Raises JobError, MissingExtraError."""
+        if self._store is None:
+            self._store = open_letters(self.address)
+        return self._store
 
-        Call it before the commit that counts them. The file appears whole or not at all.
+    def write(self, letters: Sequence[DeadLetter]) -> str | None:
+        """Write all letters into a new file, durable when this returns: its path or URL; None where there are none.
+
+        Call it before the commit that counts them. The file appears whole or not at all, and a try after a lost
+        answer makes no second one. A store that is away is asked again with back-off. Raises SinkError.
         """
         if not letters:
             return None
-        self.path.mkdir(parents=True, exist_ok=True)
+        store = self.open()
         self.count += 1
         job = re.sub(r"[^\w.-]", "_", self.job)
         name = f"{job}-{self.started.astimezone(UTC):%Y%m%dT%H%M%SZ}-{self.count:06d}-{uuid.uuid4().hex[:8]}.avro"
-        hidden, final = self.path / f".{name}.tmp", self.path / name
+        file = io.BytesIO()
+        fastavro.writer(file, SCHEMA, self._records(letters), codec="deflate")
         try:
-            with hidden.open("xb") as file:
-                fastavro.writer(file, SCHEMA, self._records(letters), codec="deflate")
-                file.flush()
-                os.fsync(file.fileno())
-            hidden.rename(final)
-        finally:
-            hidden.unlink(missing_ok=True)
-        _sync_folder(self.path)
-        return final
+            retried("dead letters", lambda: store.create(name, pa.py_buffer(file.getbuffer())))
+        except SinkError as error:
+            raise type(error)(f"dead letters: {error}") from error
+        if self.count == 1:
+            sweep(store)
+        return f"{store.place}/{name}"
 
     def _records(self, letters: Sequence[DeadLetter]) -> Iterator[dict[str, Any]]:
         now = datetime.now(UTC)
@@ -151,29 +160,39 @@ def place(letter: DeadLetter) -> str:
     return f"{letter.topic}[{letter.partition}]@{letter.offset}"
 
 
-def read(path: str | Path) -> Iterator[Written]:
+def letters_at(path: str | Path, options: Mapping[str, Any] | None = None) -> Address:
+    """The place of dead letters at a local folder, whose parents are made where they are missing, or a URL."""
+    return Address(str(path), options or {}, "dead_letters", parents=True)
+
+
+def open_letters(address: Address) -> Store:
+    """The store, secrets looked up; no connection yet. Raises JobError, MissingExtraError."""
+    return open_store(address.resolved())
+
+
+def read(address: Address) -> Iterator[Written]:
     """Each dead letter of a folder (or one file) once, the newest of each place, in the order they were written.
 
-    Reads the files twice, and holds places but no payloads. Raises JobError where a file cannot be read.
+    Reads the files twice, and holds places but no payloads. Raises JobError where a file cannot be read, SinkError.
     """
     newest: dict[tuple[str, int, int], tuple[datetime, int, int]] = {}
-    files = _files(Path(path))
-    for number, file in enumerate(files):
-        for index, record in enumerate(_records(file)):
+    store, names = _files(address)
+    for number, name in enumerate(names):
+        for index, record in enumerate(_records(store, name)):
             where = (record["topic"], record["partition"], record["offset"])
             here = (record["written_at"], number, index)
             newest[where] = max(here, newest.get(where, here))
     chosen = {(number, index) for _, number, index in newest.values()}
-    for number, file in enumerate(files):
-        for index, record in enumerate(_records(file)):
+    for number, name in enumerate(names):
+        for index, record in enumerate(_records(store, name)):
             if (number, index) in chosen:
-                letter = DeadLetter(**{name: record[name] for name in LETTER_FIELDS})
-                yield Written(letter, record["job"], record["written_at"], file)
+                letter = DeadLetter(**{part: record[part] for part in LETTER_FIELDS})
+                yield Written(letter, record["job"], record["written_at"], f"{store.place}/{name}")
 
 
-def listing(path: str | Path) -> Iterator[dict[str, Any]]:
+def listing(address: Address) -> Iterator[dict[str, Any]]:
     """One object a dead letter, ready for JSON, without the payloads: what `millrace dead-letters ls` prints."""
-    for written in read(path):
+    for written in read(address):
         letter = written.letter
         yield {
             "place": place(letter),
@@ -185,47 +204,48 @@ def listing(path: str | Path) -> Iterator[dict[str, Any]]:
             "value_bytes": None if letter.value is None else len(letter.value),
             "job": written.job,
             "written_at": written.written_at.isoformat(timespec="milliseconds"),
-            "file": written.file.name,
+            "file": written.file.rpartition("/")[2],
         }
 
 
-def show(path: str | Path, where: str) -> Written:
+def show(address: Address, where: str) -> Written:
     """The dead letter at `topic[3]@42` or `topic/3/42`, payloads included; JobError where there is none."""
     match = PLACE.fullmatch(where)
     if match is None:
         raise JobError(f"{where!r} is no place of a message: write topic[partition]@offset or topic/partition/offset")
     wanted = (match["topic"], int(match["a"] or match["b"]), int(match["offset"]))
-    for written in read(path):
+    for written in read(address):
         if (written.letter.topic, written.letter.partition, written.letter.offset) == wanted:
             return written
-    raise JobError(f"{path} holds no dead letter of {where}; `millrace dead-letters ls` lists those it holds")
+    raise JobError(f"{address.path} holds no dead letter of {where}; `millrace dead-letters ls` lists those it holds")
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(path.glob("[!.]*.avro"))
-    if not path.exists():
-        raise JobError(f"{path}: no dead letters there")
-    return [path]
+def _files(address: Address) -> tuple[Store, list[str]]:
+    """The files of a folder, or the one file that the address names; what was removed meanwhile holds nothing."""
+    address = address.resolved()
+    folder = address.folder
+    if folder is not None and not Path(folder).exists():
+        raise JobError(f"{address.path}: no dead letters there")
+    above, _, name = (folder or address.path).rpartition("/")
+    if name.endswith(ENDING) if folder is None else Path(folder).is_file():
+        store = open_store(replace(address, path=above or "/"))
+        if name in store.files():
+            return store, [name]
+    store = open_store(address)
+    return store, [name for name in store.files() if name.endswith(ENDING) and not name.startswith(".")]
 
 
-def _records(file: Path) -> Iterator[dict[str, Any]]:
-    with file.open("rb") as opened:
-        try:
-            yield from fastavro.reader(opened, reader_schema=SCHEMA)  # type: ignore[misc]
-        except (ValueError, EOFError, KeyError, fastavro.read.SchemaResolutionError) as error:
-            raise JobError(f"{file}: not a file of dead letters, or damaged: {error}") from None
+def _records(store: Store, name: str) -> Iterator[dict[str, Any]]:
+    data = store.read(name)
+    if data is None:
+        return
+    try:
+        yield from fastavro.reader(pa.BufferReader(data), reader_schema=SCHEMA)  # type: ignore[misc]
+    except (ValueError, EOFError, KeyError, fastavro.read.SchemaResolutionError) as error:
+        raise JobError(f"{store.place}/{name}: not a file of dead letters, or damaged: {error}") from None
 
 
 def _moment(milliseconds: int) -> str | None:
     if not 0 <= milliseconds < 253402300800000:
         return None
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

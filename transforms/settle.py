@@ -67,6 +67,7 @@ class CommitLoads(beam.DoFn):
         self._run = run
 
     def setup(self) -> None:
+        self._settings.dead_letters.open()
         self._sink = self._settings.target.open()
 
     def teardown(self) -> None:

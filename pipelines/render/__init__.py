@@ -16,19 +16,25 @@ from .notes import FLINK_NOTES
 __all__ = ["Rendered", "render_dataflow", "render_flink"]
 
 OPTIONAL: Final = ("dead-letters.yaml", "submit.yaml")
+LOST_LETTERS: Final = (
+    "dead letters go to the folder {} of each worker and end with it; write dead_letters: {{path: gs://...}} into the "
+    "job file and render again"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """The files written, the secrets that must be there, and what to type next."""
+    """The files written, the secrets that must be there, what to type next, and what would lose something."""
 
     files: Sequence[Path]
     secrets: Sequence[str]
     next: Sequence[str]
+    warnings: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
-        return {"files": [str(file) for file in self.files], "secrets": list(self.secrets), "next": list(self.next)}
+        more = {name: list(getattr(self, name)) for name in ("secrets", "next", "warnings")}
+        return {"files": [str(file) for file in self.files], **more}
 
     def lines(self) -> list[str]:
         """For people."""
@@ -39,6 +45,7 @@ class Rendered:
             "",
             "Next:",
             *self.next,
+            *(["", *(f"warning: {text}" for text in self.warnings)] if self.warnings else []),
         ]
 
 
@@ -73,15 +80,8 @@ def render_dataflow(found: Namespace) -> Rendered:
     return Rendered(
         files=write_folder(found.output, dataflow_files(job, settings)),
         secrets=[f"  gcloud secrets create {name} --data-file=...    # {what}" for what, name in places.items()],
-        next=[
-            f"  {found.output}/build.sh",
-            f"  {found.output}/run.sh",
-            *(
-                ["", f"Dead letters go to {job.dead_letters} of each worker, and end with it."]
-                if keeps_letters(job)
-                else []
-            ),
-        ],
+        next=[f"  {found.output}/build.sh", f"  {found.output}/run.sh"],
+        warnings=[LOST_LETTERS.format(job.dead_letters)] if keeps_letters(job) else [],
     )
 
 

@@ -35,7 +35,8 @@ class Belongings:
     """`name` fits Kubernetes and Dataflow; paths are those inside the containers.
 
     `secret_variables` are names of environment variables, `secret_files` maps a path to the key under which a
-    Secret holds its content; no value of a secret is here. `ports` are what the job connects to, as far as it says.
+    Secret holds its content; no value of a secret is here. `dead_letters` is a folder in the container, or as written a
+    place that all workers reach. `ports` are what the job connects to, as far as it says.
     """
 
     job: Job
@@ -79,7 +80,7 @@ def read_belongings(file: Path) -> Belongings:
         schemas_folder=folder,
         secret_variables=tuple(sorted({found["name"] for found in references if found["kind"] == "env"})),
         secret_files=_keys(sorted(set(files))),
-        dead_letters=letters if "://" in letters else _inside(letters, expand=True),
+        dead_letters=_letters(letters),
         ports=_ports(job, texts),
     )
 
@@ -109,6 +110,10 @@ def _refuse_local_target(target: Entry) -> None:
         leaf = entry.path.rpartition(".")[2]
         if (leaf == "path" or "://" in entry.raw_text()) and LOCAL.match(entry.raw_text()):
             raise entry.error(f"{entry.raw_text()!r} is a place of one machine, and workers share none: use a URL")
+
+
+def _letters(path: str) -> str:
+    return _inside(path.removeprefix("file://"), expand=True) if LOCAL.match(path) else path
 
 
 def _names_file(entry: Entry) -> bool:

@@ -94,7 +94,7 @@ def mounts(job: Belongings) -> list[Data]:
 
 def keeps_letters(job: Belongings) -> bool:
     """Whether dead letters go to a folder, which pods need a claim for."""
-    return "://" not in job.dead_letters
+    return job.dead_letters.startswith("/")
 
 
 def letters_claim(job: Belongings, namespace: str | None) -> Data:

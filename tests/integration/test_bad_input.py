@@ -27,7 +27,7 @@ from millrace.schemas.ledger import TopicPartition
 from millrace.schemas.records import MAX_BATCH_BYTES
 from millrace.transforms import dead_letters
 from millrace.transforms.apply import CommitSettings, Outcome, Target
-from millrace.transforms.dead_letters import DeadLetterFiles
+from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
 from millrace.transforms.decode import Format
 from millrace.transforms.outcomes import Post, collect
 from millrace.transforms.sources.kafka import BlockCoder, KafkaMark, KafkaSource
@@ -141,7 +141,8 @@ def test_bad_messages_among_good_ones(format, embedded_broker, topic, tmp_path):
     assert (summary.total("read"), summary.total("dead"), summary.total("applied")) == (len(sent), len(bad), len(goods))
     assert sorted(row[0] for row in rows(tmp_path, table, "id", "out.duckdb")) == sorted(goods)
     letters = {
-        (one.letter.partition, one.letter.offset): one.letter for one in dead_letters.read(tmp_path / "dead_letters")
+        (one.letter.partition, one.letter.offset): one.letter
+        for one in dead_letters.read(letters_at(tmp_path / "dead_letters"))
     }
     assert letters.keys() == places.keys()
     for place, name in places.items():
@@ -224,7 +225,7 @@ def run_blocks(folder, blocks):
     """The sync pipeline over blocks of topic `t`; the only outcome, and the dead letters by offset."""
     contracts(folder / "contracts", {1: KEY, 10: schema("upsert", COLUMNS[10])})
     routes = {"t": Route(table="t", sources=(TopicPartition("t", 0),))}
-    letters = DeadLetterFiles(folder / "dead_letters", "j", datetime.now(UTC))
+    letters = DeadLetterFiles(letters_at(folder / "dead_letters"), "j", datetime.now(UTC))
     target = Target("duckdb", {"path": str(folder / "out.duckdb")})
     commits = CommitSettings(job="j", routes={"t": routes["t"]}, target=target, dead_letters=letters)
     format = Format(type="upsert", contracts=FolderContracts(folder / "contracts"))
@@ -235,7 +236,7 @@ def run_blocks(folder, blocks):
     del HELD[str(folder)]
     (outcome,) = collect(str(folder))
     assert isinstance(outcome, Outcome), outcome
-    return outcome, {one.letter.offset: one.letter for one in dead_letters.read(folder / "dead_letters")}
+    return outcome, {one.letter.offset: one.letter for one in dead_letters.read(letters_at(folder / "dead_letters"))}
 
 
 def good_batch(base, codec="none"):

@@ -11,7 +11,7 @@ from millrace.pipelines.entry import read_yaml
 from millrace.schemas.decoding import OnTruncate
 from millrace.schemas.errors import JobError
 from millrace.schemas.framing import Framing
-from millrace.transforms.dead_letters import Limit
+from millrace.transforms.dead_letters import Limit, letters_at
 from millrace.transforms.sinks import SINKS
 
 FULL = r"""job: shop                              # names the ledger and the metrics
@@ -73,7 +73,7 @@ def test_the_file_of_the_design(tmp_path):
     )
     assert (job.target.type, job.target.modes) == ("duckdb", ("mirror",))
     assert job.target.settings() == {"path": str(tmp_path / "warehouse.duckdb")}
-    assert job.dead_letters == tmp_path / "dead_letters"
+    assert job.dead_letters == letters_at(tmp_path / "dead_letters")
     assert (job.file, job.folder) == (tmp_path / "job.yaml", tmp_path)
 
 
@@ -84,7 +84,7 @@ def test_defaults_and_relative_paths(tmp_path, monkeypatch):
     assert job.source.kafka.bootstrap_servers == "a:1,b:2"
     assert job.format.schemas == tmp_path / "contracts"
     assert job.format.framing is Framing.AUTO
-    assert (job.source.start, job.tables, job.dead_letters) == ("earliest", (), tmp_path / "dead_letters")
+    assert (job.source.start, job.tables, job.dead_letters) == ("earliest", (), letters_at(tmp_path / "dead_letters"))
     assert (job.window.every, job.max_dead_letters) == (timedelta(seconds=10), Limit())
 
 
@@ -338,7 +338,21 @@ MISTAKES = [
         "15:18: tables[0].on_truncate: a table with mode: soft_delete keeps what was deleted, and a TRUNCATE does not "
         "say which rows it deleted; write on_truncate: ignore, or fail",
     ),
-    ("{path: dead_letters}", "{path: s3://b}", "20:22: dead_letters.path: 's3://b' is not a local folder"),
+    (
+        "{path: dead_letters}",
+        "{path: ftp://b}",
+        "20:22: dead_letters.path: 'ftp://b': ftp:// is not known; known are file, gs, hdfs, s3",
+    ),
+    (
+        "{path: dead_letters}",
+        "{path: x, storage_options: {aws_region: y}}",
+        "20:42: dead_letters.storage_options: belong to a URL, and dead_letters.path is a local folder",
+    ),
+    (
+        "{path: dead_letters}",
+        "{path: 's3://b', storage_option: {}}",
+        "20:32: dead_letters.storage_option: unknown key; did you mean 'storage_options'?",
+    ),
     (
         "dead_letters: {path",
         "max_dead_letters: lots\ndead_letters: {path",

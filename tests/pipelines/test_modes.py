@@ -9,7 +9,7 @@ from jobs import event, key, rows, run_once, send, wire, write_job
 from millrace.pipelines.config import load_job
 from millrace.pipelines.verify import verify_job
 from millrace.schemas.errors import JobError
-from millrace.transforms.dead_letters import listing
+from millrace.transforms.dead_letters import letters_at, listing
 
 LOG = "id, name, _millrace_change, _millrace_topic, _millrace_partition, _millrace_offset, _millrace_not_sent"
 TRUNCATE = wire(2, {"before": None, "after": None, "source": {"sequence": '["15","15"]', "lsn": 15}, "op": "t"})
@@ -216,4 +216,4 @@ def test_a_table_that_stops_leaves_the_read_to_the_other(embedded_broker, topic,
             1,
         )
     assert len(rows(tmp_path, other, "id")) == 4
-    assert [letter["place"] for letter in listing(tmp_path / "dead_letters")] == [f"{topic}[0]@2"]
+    assert [letter["place"] for letter in listing(letters_at(tmp_path / "dead_letters"))] == [f"{topic}[0]@2"]

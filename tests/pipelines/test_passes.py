@@ -12,7 +12,7 @@ from millrace.schemas.decoding import Route
 from millrace.schemas.errors import JobError, LostOffsetsError
 from millrace.schemas.ledger import OffsetRange, TopicPartition
 from millrace.transforms.apply import CommitSettings, Target
-from millrace.transforms.dead_letters import DeadLetterFiles
+from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
 from millrace.transforms.decode import Format
 from millrace.transforms.sources.settings import KafkaSettings
 
@@ -31,7 +31,7 @@ def one_pass(servers, folder, topic, path, stop=1):
         job="j",
         routes={"orders": routes[topic]},
         target=Target("duckdb", {"path": path}),
-        dead_letters=DeadLetterFiles(folder / "dead_letters", "j", datetime.now(UTC)),
+        dead_letters=DeadLetterFiles(letters_at(folder / "dead_letters"), "j", datetime.now(UTC)),
     )
     format = Format(type="debezium", contracts=FolderContracts(contracts(folder / "contracts")))
     sync = Sync(routes=routes, format=format, commits=commits, windows=Windows())

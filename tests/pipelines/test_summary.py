@@ -24,7 +24,7 @@ class Clock:
 
 
 def summary(**error):
-    made = Summary(job="shop", file=Path("my job.yaml"), dead_letters=Path("/data/dead"), seconds=2.0, cpu_seconds=4.0)
+    made = Summary(job="shop", file=Path("my job.yaml"), dead_letters="/data/dead", seconds=2.0, cpu_seconds=4.0)
     table = made.table("orders")
     table.add([Account("t", 0, 0, 900, 900, 500, 300, 60, 40), Account("t", 1, 0, 1100, 1100, 1000, 100)])
     table.where, table.error = "duckdb w.duckdb 'FROM orders'", error.get("error")
@@ -56,7 +56,7 @@ def test_a_table_that_stopped():
 
 
 def test_a_run_that_found_nothing():
-    made = Summary(job="shop", file=Path("job.yaml"), dead_letters=Path("d"), seconds=0.25)
+    made = Summary(job="shop", file=Path("job.yaml"), dead_letters="d", seconds=0.25)
     assert made.lines() == ["nothing new to read, in 0.2 s", "next: millrace verify job.yaml"]
 
 

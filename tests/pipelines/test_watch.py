@@ -14,7 +14,7 @@ from millrace.transforms.outcomes import Post
 
 def posted(*failures):
     runner = Runner("Prism", None, here=True)
-    summary = Summary(job="j", file=Path("job.yaml"), dead_letters=Path("dead"))
+    summary = Summary(job="j", file=Path("job.yaml"), dead_letters="dead")
     watch = Watch(None, runner, Progress(quiet=True), summary, Event())
     for failure in failures:
         assert list(Post(watch.post).process(failure)) == []

@@ -20,7 +20,7 @@ from millrace.schemas.table import Table
 from millrace.transforms import settle as settling
 from millrace.transforms.apply import CommitSettings, Target
 from millrace.transforms.batches import RecordBatchCoder
-from millrace.transforms.dead_letters import DeadLetterFiles
+from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
 from millrace.transforms.decode import Failure, Receipt
 from millrace.transforms.gather import marked
 from millrace.transforms.loads import Load
@@ -59,7 +59,7 @@ def anchored(settings_):
 
 def job(folder):
     target = Target("duckdb", {"path": str(folder / "out.duckdb")})
-    letters = DeadLetterFiles(folder / "dead", "j", datetime.now(UTC))
+    letters = DeadLetterFiles(letters_at(folder / "dead"), "j", datetime.now(UTC))
     return CommitSettings(job="j", routes={"orders": ROUTE}, target=target, dead_letters=letters)
 
 
@@ -242,7 +242,7 @@ class Away:
 
 def test_a_target_that_is_away_is_waited_for_and_then_given_back_to_the_runner(tmp_path, monkeypatch):
     monkeypatch.setattr(settling, "PAUSES", (0.01, 0.01))
-    monkeypatch.setattr("millrace.transforms.apply.RETRIES", ())
+    monkeypatch.setattr("millrace.transforms.retry.RETRIES", ())
     settings_ = job(tmp_path)
     sink = Away(settings_.target.open(), 2)
     (outcome,) = settled(sink, settings_, Gate(), load_of((0, 0, 10)))

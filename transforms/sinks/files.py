@@ -12,6 +12,7 @@ from ...schemas.errors import JobError, TableError, TerminalSinkError, Transient
 from ...schemas.ledger import Account, Commit, Ledger, TopicPartition
 from ...schemas.modes import Mode, mode_of
 from ...schemas.table import Table, check_name, conform, enlarged, selected
+from ..stores import Address, open_store
 from . import Staged
 from .delta_columns import folder_name, table_name
 from .files_ledger import Reach, State, newest, write
@@ -21,7 +22,6 @@ from .files_staging import StagedRows
 from .files_writer import FORMATS, LogFiles
 from .ledger import advanced
 from .promises import Promise
-from .stores import open_store
 
 ATTEMPTS: Final = 5
 SWEPT: Final[set[tuple[str, str, str]]] = set()
@@ -45,7 +45,7 @@ class FilesSink:
     def __init__(self, path: str, format: str = "parquet", storage_options: Mapping[str, str] | None = None) -> None:
         if format not in FORMATS:
             raise JobError(f"target.format: {format!r} is not known; known are {', '.join(FORMATS)}")
-        self._store = open_store(path, storage_options or {})
+        self._store = open_store(Address(path, storage_options or {}))
         self._files = LogFiles(self._store, FORMATS[format])
         self._staged = StagedRows(self._store)
 

@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from ...schemas.ledger import Account, Commit, TopicPartition
 from ...schemas.table import Table
+from ..stores import Store
 from .delta_columns import folder_name
 from .files_log import LEDGER, Span, Stream, ledger_name
 from .ledger import Entry
-from .stores import Store
 
 KEPT: Final = 20
 

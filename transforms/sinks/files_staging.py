@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
 
 import pyarrow as pa
 
 from ...schemas.change import CHANGE_FIELDS
 from ...schemas.errors import SinkError, TransientSinkError
 from ...schemas.table import Table, conform
+from ..stores import Store, staging_name, sweep
 from . import Staged
-from .stores import STAGING, Store, staged_before, staging_name
-
-LEFT_BEHIND_SECONDS: Final = 86_400.0
 
 
 @dataclass
@@ -61,8 +58,7 @@ class StagedRows:
         """Remove what was staged or taken here, and what others left more than a day ago."""
         self._remove(self._written | self._taken)
         self._taken = set()
-        with suppress(SinkError):
-            self._remove(set(staged_before(self.store.names(STAGING), LEFT_BEHIND_SECONDS)))
+        sweep(self.store)
 
     def _remove(self, names: set[str]) -> None:
         with suppress(SinkError):

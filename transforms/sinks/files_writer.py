@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 from ...schemas.change import OP, SOURCE
 from ...schemas.errors import TerminalSinkError, TransientSinkError
 from ...schemas.modes import OFFSET
+from ..stores import Store
 from .delta_columns import folder_name
 from .files_avro import Avro
 from .files_formats import Content, FileFormat, Parquet, decode, encode
 from .files_ledger import Reach
 from .files_log import FileName, Span, cuts, date_name, file_name, read_name
 from .files_runs import Run
-from .stores import Store
 
 FORMATS: Final[Mapping[str, FileFormat]] = {"parquet": Parquet(), "avro": Avro()}
 

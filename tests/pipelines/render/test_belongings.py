@@ -24,6 +24,14 @@ REFUSED = [
         {"target": "target: {type: delta, path: 's3://a', storage_options: {aws_secret_access_key: hunter2}}\n"},
         "target.storage_options.aws_secret_access_key: is a secret written out",
     ),
+    (
+        {"target": TARGET + "dead_letters: {path: 's3://b', storage_options: {aws_secret_access_key: hunter2}}\n"},
+        "dead_letters.storage_options.aws_secret_access_key: is a secret written out",
+    ),
+    (
+        {"target": TARGET + "dead_letters: {path: 's3://b', storage_options: {aws_session_token: hunter2}}\n"},
+        "dead_letters.storage_options.aws_session_token: is a secret written out",
+    ),
     ({"registry": "{url: 'http://r', password: hunter2}"}, "format.registry.password: is a secret written out"),
     ({"registry": "'http://me:hunter2@r'"}, "format.registry: is a secret written out"),
 ]
@@ -92,6 +100,25 @@ def test_a_password_in_a_url_by_reference_is_no_secret_written_out(tmp_path):
     found = read_belongings(job_file(tmp_path, registry="'http://me:${env:PW}@r:8085/x'"))
     assert found.secret_variables == ("PW",)
     assert found.ports == (8085, 9092)
+
+
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [
+        ("gs://letters/shop", "gs://letters/shop"),
+        ("hdfs://names:8021/dead", "hdfs://names:8021/dead"),
+        ("${env:LETTERS}", "${env:LETTERS}"),
+        ("dead", "/opt/millrace/job/dead"),
+        ("file:///mnt/dead", "/mnt/dead"),
+        ("~/dead", "/home/millrace/dead"),
+    ],
+)
+def test_dead_letters_stay_in_a_store_or_go_to_a_folder_of_the_container(tmp_path, path, inside):
+    file = job_file(tmp_path, target=f"{TARGET}dead_letters: {{path: '{path}'}}\n")
+    found = read_belongings(file)
+    assert found.dead_letters == inside
+    assert (8021 in found.ports) == path.startswith("hdfs:")
+    assert found.secret_variables == (("LETTERS",) if path.startswith("$") else ())
 
 
 def test_a_pattern_is_no_reference(tmp_path):

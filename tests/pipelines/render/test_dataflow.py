@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 from apache_beam.portability.api import beam_runner_api_pb2
+from packed import opened
 
 from millrace.pipelines.cli import main
 from millrace.pipelines.config import load_job
@@ -170,6 +171,31 @@ def test_the_image_of_the_job_names_its_secrets_and_holds_none(tmp_path, monkeyp
     assert text.splitlines()[-1] == "USER 10001"
     assert (folder / "files/opt/millrace/job/job.yaml").read_text() == JOB
     assert not any("c4n4ry" in file.read_text() for file in folder.rglob("*") if file.is_file())
+
+
+def test_dead_letters_that_would_end_with_a_worker_are_warned_of(tmp_path, capsys):
+    render(tmp_path)
+    said = capsys.readouterr().out
+    assert (
+        "warning: dead letters go to the folder /opt/millrace/job/dead_letters of each worker and end with it" in said
+    )
+    assert "write dead_letters: {path: gs://...} into the job file" in said
+    store = "dead_letters: {path: 'gs://letters/shop', storage_options: {project: '${env:LETTERS_PROJECT}'}}\n"
+    folder = render(tmp_path, "--json", text=JOB + store)
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["warnings"] == []
+    assert any("LETTERS_PROJECT" in line for line in answer["secrets"])
+    assert (folder / "files/opt/millrace/job/job.yaml").read_text().endswith(store)
+    assert "LETTERS_PROJECT=projects/" in (folder / "Dockerfile").read_text()
+
+
+def test_workers_of_the_template_write_dead_letters_to_the_store_and_hold_no_secret(tmp_path, monkeypatch):
+    monkeypatch.setenv("LETTERS_SECRET", "c4n4ry-s3cr3t")
+    options = "{aws_secret_access_key: '${env:LETTERS_SECRET}', aws_region: nowhere}"
+    _, proto = translated(tmp_path, f"{JOB}dead_letters: {{path: 's3://letters/shop', storage_options: {options}}}\n")
+    graph = b"\n".join(opened(proto.SerializeToString()))
+    assert b"s3://letters/shop" in graph and b"${env:LETTERS_SECRET}" in graph
+    assert b"c4n4ry" not in graph
 
 
 def test_the_launcher_says_a_mistake_in_one_sentence(tmp_path, capsys):

@@ -410,7 +410,7 @@ class TestBadPlaces:
         for days in (4_000, -4_000):
             with monkeypatch.context() as patch:
                 now = time.time() + days * 86_400
-                patch.setattr("millrace.transforms.sinks.stores.time.time", lambda now=now: now)
+                patch.setattr("millrace.transforms.stores.time.time", lambda now=now: now)
                 local.log(*range_of(local.next))
                 local.reopen()
         local.log(*range_of(3))

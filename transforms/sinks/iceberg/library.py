@@ -80,12 +80,8 @@ except ImportError:  # no Glue without boto3
 
 
 try:
-    from hive_metastore.ttypes import InvalidOperationException
     from thrift.Thrift import TException
 except ImportError:  # no Hive without thrift
-
-    class InvalidOperationException(Exception):  # type: ignore[no-redef]
-        """Stands for the metastore's where there is no thrift."""
 
     class TException(Exception):  # type: ignore[no-redef]
         """Stands for thrift's where there is none."""
@@ -99,8 +95,7 @@ __all__ = [
     "DATABASE_ERRORS", "AddPartitionSpecUpdate", "AddSchemaUpdate", "AddSnapshotUpdate", "AssertRefSnapshotId",
     "AssertTableUUID", "AuthorizationExpiredError", "BadRequestError", "BotoCoreError", "Catalog", "ClientError",
     "CommitFailedException", "CommitStateUnknownException", "DataFile", "DataFileContent", "DatabaseBusy",
-    "DatabaseError", "DeleteManifestWriter", "FileFormat", "ForbiddenError", "IcebergTable",
-    "InvalidOperationException", "ManifestContent",
+    "DatabaseError", "DeleteManifestWriter", "FileFormat", "ForbiddenError", "IcebergTable", "ManifestContent",
     "ManifestEntry", "ManifestEntryStatus", "ManifestFile", "ManifestWriterV2", "NamespaceAlreadyExistsError",
     "NestedField", "NoSuchNamespaceError", "NoSuchTableError", "NotInstalledError", "OAuthError", "Operation",
     "PartitionField", "PartitionSpec", "PyArrowFileIO", "RESTError", "Record", "RemoveSnapshotsUpdate", "Schema",

@@ -1,21 +1,17 @@
 """S3, by boto3. Every write has the precondition `If-None-Match: *`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import boto3
 import pyarrow as pa
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnection
 
-from ....schemas.errors import MissingExtraError, TerminalSinkError, TransientSinkError
-from . import bucket_and_prefix, first_line, read_options
-
-try:
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-    from botocore.exceptions import ConnectionError as NoConnection
-except ImportError as missing:
-    raise MissingExtraError("target.path: s3://", "s3") from missing
+from ...schemas.errors import TerminalSinkError, TransientSinkError
+from . import Address, bucket_and_prefix, first_line, read_options, staging_name
 
 OPTIONS: Final = {
     "aws_access_key_id": "aws_access_key_id",
@@ -37,10 +33,10 @@ class S3Store:
     `aws_region`, `aws_profile`, `aws_endpoint_url`.
     """
 
-    def __init__(self, path: str, options: Mapping[str, str]) -> None:
-        self._options = read_options(options, (*OPTIONS, ENDPOINT))
-        self._bucket, self._prefix = bucket_and_prefix(path)
-        self.place = path.rstrip("/")
+    def __init__(self, address: Address) -> None:
+        self._options = read_options(address, (*OPTIONS, ENDPOINT))
+        self._bucket, self._prefix = bucket_and_prefix(address)
+        self.place = address.path.rstrip("/")
         self._opened: Any = None
 
     def create(self, name: str, data: pa.Buffer) -> bool:
@@ -73,6 +69,11 @@ class S3Store:
         names = [item["Key"].removeprefix(self._prefix) for page in pages for item in page.get("Contents", ())]
         return sorted(name for name in names if name > after)
 
+    def files(self) -> list[str]:
+        """A listing up to the next slash."""
+        pages = self._pages(Prefix=self._prefix, Delimiter="/")
+        return sorted(item["Key"].removeprefix(self._prefix) for page in pages for item in page.get("Contents", ()))
+
     def folders(self) -> list[str]:
         """The prefixes up to the next slash."""
         pages = self._pages(Prefix=self._prefix, Delimiter="/")
@@ -83,6 +84,13 @@ class S3Store:
         """One DELETE."""
         with self._errors():
             self._client().delete_object(Bucket=self._bucket, Key=self._prefix + name)
+
+    def check(self) -> None:
+        """Begin an upload in parts, which needs the right to make objects, and call it off: no object comes of it."""
+        where = {"Bucket": self._bucket, "Key": self._prefix + staging_name("probe")}
+        with self._errors():
+            begun = self._client().create_multipart_upload(**where)
+            self._client().abort_multipart_upload(UploadId=begun["UploadId"], **where)
 
     def _pages(self, **what: str) -> list[Any]:
         with self._errors():

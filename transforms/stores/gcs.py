@@ -1,22 +1,18 @@
 """Google Cloud Storage, by google-cloud-storage. Every write has the precondition that there is no object yet."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import pyarrow as pa
+import requests.exceptions
+from google.api_core import exceptions as api
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError, TransportError
+from google.cloud.storage import Client
 
-from ....schemas.errors import MissingExtraError, TerminalSinkError, TransientSinkError
-from . import bucket_and_prefix, first_line, read_options
-
-try:
-    import requests.exceptions
-    from google.api_core import exceptions as api
-    from google.auth.credentials import AnonymousCredentials
-    from google.auth.exceptions import GoogleAuthError, TransportError
-    from google.cloud.storage import Client
-except ImportError as missing:
-    raise MissingExtraError("target.path: gs://", "gcs") from missing
+from ...schemas.errors import TerminalSinkError, TransientSinkError
+from . import Address, bucket_and_prefix, first_line, read_options, staging_name
 
 OPTIONS: Final = ("project", "endpoint", "service_account_file", "anonymous")
 AWAY: Final = (
@@ -35,10 +31,10 @@ class GcsStore:
     Other `storage_options`: `project`, `endpoint`, and `anonymous: true` for a store that lets anyone in.
     """
 
-    def __init__(self, path: str, options: Mapping[str, str]) -> None:
-        self._options = read_options(options, OPTIONS)
-        self._name, self._prefix = bucket_and_prefix(path)
-        self.place = path.rstrip("/")
+    def __init__(self, address: Address) -> None:
+        self._options = read_options(address, OPTIONS)
+        self._name, self._prefix = bucket_and_prefix(address)
+        self.place = address.path.rstrip("/")
         self._opened: Any = None
 
     def create(self, name: str, data: pa.Buffer) -> bool:
@@ -69,6 +65,12 @@ class GcsStore:
             names = [blob.name.removeprefix(self._prefix) for blob in found]
         return sorted(name for name in names if name > after)
 
+    def files(self) -> list[str]:
+        """A listing up to the next slash."""
+        with self._errors():
+            found = self._bucket().list_blobs(prefix=self._prefix or None, delimiter="/")
+            return sorted(blob.name.removeprefix(self._prefix) for blob in found)
+
     def folders(self) -> list[str]:
         """The prefixes up to the next slash."""
         with self._errors():
@@ -84,6 +86,12 @@ class GcsStore:
                 self._bucket().blob(self._prefix + name).delete()
             except api.NotFound:
                 return
+
+    def check(self) -> None:
+        """Begin an upload, which needs the right to make objects, and send nothing: no object comes of it."""
+        with self._errors():
+            blob = self._bucket().blob(self._prefix + staging_name("probe"))
+            blob.create_resumable_upload_session(size=1, if_generation_match=0)
 
     def _bucket(self) -> Any:
         if self._opened is None:

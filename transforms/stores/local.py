@@ -1,0 +1,163 @@
+"""A local folder. An object appears by a hard link, or a rename of that kind, which fails where the name is taken."""
+
+import ctypes
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import pyarrow as pa
+
+from ...schemas.errors import TerminalSinkError
+from . import STAGING, Address, read_options, staging_name
+
+NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.ENOSYS)
+AT_FDCWD: Final = -100
+RENAME_NOREPLACE: Final = 1
+
+
+class LocalStore:
+    """`path` is a folder, whose own parent must exist (but for `parents`), or a `file:///` URL of one."""
+
+    def __init__(self, address: Address) -> None:
+        read_options(address, ())
+        self._address = address
+        self.place = address.folder or ""
+
+    def create(self, name: str, data: pa.Buffer) -> bool:
+        """Write a part, sync it (but for staged rows, which a lost machine takes along), link it to its name."""
+        target, part = self._path(name), self._path(staging_name("part"))
+        with self._errors(name):
+            self._make_folders(os.path.dirname(part))
+            self._make_folders(os.path.dirname(target))
+            try:
+                with open(part, "xb") as out:
+                    out.write(data)
+                    out.flush()
+                    if not name.startswith(STAGING):
+                        os.fsync(out.fileno())
+                _appear(part, target)
+            except FileExistsError:
+                return False
+            finally:
+                with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                    os.unlink(part)
+            _sync(os.path.dirname(target))
+        return True
+
+    def read(self, name: str) -> pa.Buffer | None:
+        """The file, mapped into memory."""
+        with self._errors(name):
+            try:
+                with pa.memory_map(self._path(name)) as file:
+                    return file.read_buffer()
+            except FileNotFoundError:
+                return None
+
+    def names(self, folder: str, after: str = "") -> list[str]:
+        """All files below, by walking the folders."""
+        found = []
+        with self._errors(folder):
+            for here, _, files in os.walk(self._path(folder), onerror=_unless_missing):
+                inner = os.path.relpath(here, self.place).replace(os.sep, "/")
+                found += [f"{inner}/{file}" for file in files]
+        return sorted(name for name in found if name > after)
+
+    def files(self) -> list[str]:
+        """The files in it; none where it does not exist yet."""
+        return self._listed(folders=False)
+
+    def folders(self) -> list[str]:
+        """The folders in it; none where it does not exist yet."""
+        return self._listed(folders=True)
+
+    def _listed(self, folders: bool) -> list[str]:
+        with self._errors(""):
+            try:
+                return sorted(entry.name for entry in os.scandir(self.place) if entry.is_dir() == folders)
+            except FileNotFoundError:
+                return []
+
+    def delete(self, name: str) -> None:
+        """Remove the file, and its folder where that is the empty one of staged rows."""
+        with self._errors(name), suppress(FileNotFoundError):
+            os.unlink(self._path(name))
+            if name.startswith("_"):
+                with suppress(OSError):
+                    os.rmdir(os.path.dirname(self._path(name)))
+
+    def check(self) -> None:
+        """Write a byte into a file without a name, in the nearest folder that exists."""
+        self._refuse_lone(self.place)
+        nearest = self.place
+        while not os.path.lexists(nearest):
+            nearest = os.path.dirname(nearest)
+        try:
+            with tempfile.TemporaryFile(dir=nearest, buffering=0) as probe:
+                probe.write(b".")
+        except OSError as error:
+            advice = f"correct {self._address.section}.path, or the rights of the folder"
+            raise TerminalSinkError(f"{nearest} cannot be written: {error.strerror}; {advice}") from error
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.place, name) if name else self.place
+
+    def _refuse_lone(self, folder: str) -> None:
+        if not (os.path.isdir(folder) or self._address.parents or os.path.isdir(os.path.dirname(self.place))):
+            advice = f"make it, or correct {self._address.section}.path"
+            raise TerminalSinkError(f"{self.place}: the folder above it does not exist; {advice}")
+
+    def _make_folders(self, folder: str) -> None:
+        if os.path.isdir(folder):
+            return
+        self._refuse_lone(folder)
+        above = [os.path.dirname(folder)]
+        while not os.path.isdir(above[-1]):
+            above.append(os.path.dirname(above[-1]))
+        os.makedirs(folder, exist_ok=True)
+        for parent in above:
+            _sync(parent)
+
+    @contextmanager
+    def _errors(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            more = "; the file system has no hard links" if error.errno in NO_LINKS else ""
+            raise TerminalSinkError(f"{self._path(name)}: {error.strerror or error}{more}") from error
+
+
+def _appear(part: str, target: str) -> None:
+    """Give the part its name. Raises FileExistsError where that is taken."""
+    try:
+        os.link(part, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS or not _renamed(part, target):
+            raise
+
+
+def _renamed(part: str, target: str) -> bool:
+    """Rename it to a name that must be free, as Linux can on file systems that have no hard links; False: not here."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(AT_FDCWD, os.fsencode(part), AT_FDCWD, os.fsencode(target), RENAME_NOREPLACE) == 0:
+        return True
+    if ctypes.get_errno() == errno.EEXIST:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    return False
+
+
+def _unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _sync(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
