@@ -7,6 +7,7 @@ file, with dates and times as whole microseconds or days, and bytes in hexadecim
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -57,6 +58,24 @@ frame = spark.read.format("iceberg").load(sys.argv[1]).selectExpr(*sys.argv[2].s
 print("ROWS " + json.dumps([list(row) for row in frame.collect()], default=str))
 spark.stop()
 """
+METASTORE = """
+import org.apache.hadoop.hive.conf.HiveConf;
+import org.apache.hadoop.hive.metastore.HiveMetaStore;
+import org.apache.hadoop.hive.metastore.txn.TxnDbUtil;
+public class Metastore {
+  public static void main(String[] arguments) throws Throwable {
+    TxnDbUtil.prepDb(new HiveConf());
+    HiveMetaStore.main(new String[] {"-p", arguments[0]});
+  }
+}
+"""
+HIVE_SETTINGS = {
+    "hive.async.log.enabled": "false",
+    "javax.jdo.option.ConnectionURL": "jdbc:derby:;databaseName=metastore;create=true",
+    "datanucleus.schema.autoCreateAll": "true",
+    "hive.metastore.schema.verification": "false",
+    "java.io.tmpdir": ".",
+}
 
 
 def duckdb_rows(metadata: str, columns: str) -> list[list]:
@@ -93,6 +112,47 @@ def rest_catalog(warehouse: Path) -> Iterator[str]:
     command = ["env", *settings, "java", *options, "-jar", str(_open_api())]
     with Server("iceberg-rest", command, lambda _: _answers(f"{url}/v1/config")):
         yield url
+
+
+def missing_for_hive() -> str | None:
+    """Why there can be no Hive metastore here, or None."""
+    for program in ("java", "javac"):
+        if shutil.which(program) is None:
+            return f"the Hive metastore needs a JDK: {program} is not installed"
+    return None
+
+
+@contextmanager
+def hive_metastore(warehouse: Path) -> Iterator[str]:
+    """Hive's own metastore, of the jars that come with Spark, over Derby; its URL. It takes locks, as commits need."""
+    (port,) = free_ports(1)
+    place = _metastore()
+    settings = {**HIVE_SETTINGS, "hive.metastore.warehouse.dir": f"file://{warehouse}"}
+    options = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *(f"-D{k}={v}" for k, v in settings.items())]
+    command = ["java", *options, "-cp", f"{place}:{_spark_jars()}/*", "Metastore", str(port)]
+    with Server("hive-metastore", command, lambda _: _listens(port)):
+        yield f"thrift://127.0.0.1:{port}"
+
+
+def _metastore() -> Path:
+    with _made(f"hive-metastore-{SPARK}") as (place, new):
+        if new is not None:
+            (new / "Metastore.java").write_text(METASTORE)
+            _run(["javac", "-cp", f"{_spark_jars()}/*", "-d", str(new), f"{new}/Metastore.java"])
+    return place
+
+
+def _spark_jars() -> Path:
+    (jars,) = _spark().parents[1].glob("lib/python*/site-packages/pyspark/jars")
+    return jars
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def jar() -> Path:

@@ -151,7 +151,7 @@ def s3_server(**settings: str) -> Iterator[S3]:
         "-p",
         str(port),
     ]
-    with Server("moto", command, lambda _: _answers(url)):
+    with Server("moto", command, lambda _: answers(url)):
         yield S3(url)
 
 
@@ -161,7 +161,7 @@ def gcs_server() -> Iterator[Gcs]:
     url = f"http://127.0.0.1:{port}"
     options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
     options += ["-external-url", url, "-public-host", f"127.0.0.1:{port}", "-log-level", "warn"]
-    with Server("fake-gcs", [str(_fake_gcs()), *options], lambda _: _answers(f"{url}/storage/v1/b?project=test")):
+    with Server("fake-gcs", [str(_fake_gcs()), *options], lambda _: answers(f"{url}/storage/v1/b?project=test")):
         yield Gcs(url)
 
 
@@ -192,7 +192,8 @@ def missing_for_hdfs() -> str | None:
     return None
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a server is there, whatever it says."""
     try:
         urllib.request.urlopen(url, timeout=2).close()
     except HTTPError:

@@ -263,7 +263,7 @@ class DeltaSink:
                     f"{self._root}: the folder above it does not exist; make it, or correct target.path"
                 )
             files, root = self._files()
-            self._lazy_staging = Staging(files, f"{root}/{STAGING}" if root else STAGING)
+            self._lazy_staging = Staging(files, f"{root}/{STAGING}" if root else STAGING, f"{self._root}/{STAGING}")
         return self._lazy_staging
 
     @contextmanager

@@ -26,6 +26,8 @@ class Staging:
 
     files: pafs.FileSystem
     folder: str
+    place: str = ""
+    """How errors name the folder, where that is not its name among `files`."""
     _written: set[str] = field(default_factory=set)
     _taken: set[str] = field(default_factory=set)
 
@@ -40,7 +42,9 @@ class Staging:
                 writer.write_batch(delta)
         except OSError as error:
             self._remove({path})
-            raise TerminalSinkError(f"cannot stage rows of table {table.name} in {self.folder}: {error}") from error
+            raise TerminalSinkError(
+                f"cannot stage rows of table {table.name} in {self.place or self.folder}: {error}"
+            ) from error
         return Staged(table, path, delta.num_rows)
 
     def read(self, staged: Sequence[Staged], columns: pa.Schema) -> pa.Table:

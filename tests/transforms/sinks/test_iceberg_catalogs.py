@@ -1,4 +1,4 @@
-"""Iceberg in catalogs and stores that are real: Postgres, the Java REST catalog, Glue and S3; and what they refuse."""
+"""Iceberg in real catalogs and stores: Postgres, the Java REST catalog, Hive, Glue, S3, GCS; and what they refuse."""
 
 import os
 import sqlite3
@@ -11,6 +11,7 @@ import iceberg_engines
 import postgres_server
 import pyarrow as pa
 import pytest
+from brokers import free_ports
 from targets import Target, delete, upsert
 
 from millrace.schemas.errors import MillraceError, SinkError, TerminalSinkError, TransientSinkError
@@ -101,6 +102,11 @@ def test_snapshots_expire_in_the_rest_catalog_and_the_ledger_stays(rest, tmp_pat
 def test_two_writers_through_the_rest_catalog(rest, tmp_path):
     url, folder = rest
     options = {"namespace": "two", "catalog": {"type": "rest", "uri": url}, "staging": f"file://{folder}"}
+    two_writers(options, tmp_path)
+
+
+def two_writers(options: dict, tmp_path) -> None:
+    """Two jobs write keys of one table at the same time; each change ends where its position says."""
     writers = [Placed("iceberg", tmp_path, options, job=f"job{n}", topic=f"t{n}") for n in range(2)]
     writers[0].apply(*(upsert(0, id=n, v="start") for n in range(10)))
     failures: list[Exception] = []
@@ -134,6 +140,65 @@ def retried(target: Target, *changes) -> None:
     raise AssertionError("still refused")
 
 
+@pytest.fixture(scope="module")
+def hive(tmp_path_factory):
+    reason = iceberg_engines.missing_for_hive()
+    if reason is not None:
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("hive")
+    with iceberg_engines.hive_metastore(folder) as url:
+        settings = {"type": "hive", "uri": url, "warehouse": f"file://{folder}", "lock-check-max-wait-time": "0.2"}
+        yield {**settings, "lock-check-retries": "50", "hive.hive2-compatible": "true"}
+
+
+@pytest.mark.java
+@pytest.mark.timeout(300)
+def test_a_hive_metastore(hive, tmp_path):
+    options = {"namespace": "shop", "catalog": hive, "partition_by": {"orders": ["bucket(2, id)"]}}
+    story(Placed("iceberg", tmp_path, options))
+
+
+@pytest.mark.java
+@pytest.mark.timeout(300)
+def test_two_writers_through_a_hive_metastore(hive, tmp_path):
+    two_writers({"namespace": "two", "catalog": hive}, tmp_path)
+
+
+@pytest.mark.java
+@pytest.mark.timeout(300)
+def test_what_a_hive_metastore_refuses_is_one_sentence_and_changes_nothing(hive, tmp_path):
+    """Its default is to compare the types of columns place by place, so a column cannot be written anew."""
+    old, new = (pa.schema([("id", pa.int64()), ("n", kind), ("v", pa.binary())]) for kind in (pa.int32(), pa.float64()))
+    target = Placed("iceberg", tmp_path, {"namespace": "typed", "catalog": hive}, schema=old)
+    target.apply(upsert(1, id=1, n=1, v=b"a"))
+    with pytest.raises(TerminalSinkError, match="types incompatible with the existing columns") as refused:
+        target.apply(upsert(2, id=1, n=2.5, v=b"b"), schema=new)
+    assert "\n" not in str(refused.value)
+    target.reopen()
+    assert target.apply(upsert(2, id=1, n=2, v=b"b")) == (1, 0)
+    assert (target.rows(), target.next) == ([(1, 2, b"b")], 2)
+    target.close()
+
+
+@pytest.mark.java
+@pytest.mark.timeout(300)
+def test_a_metastore_of_hive_2_that_is_taken_for_a_newer_one(hive, tmp_path):
+    catalog = {name: value for name, value in hive.items() if name != "hive.hive2-compatible"}
+    schema = pa.schema([("id", pa.int64()), ("t", pa.timestamp("us", "UTC"))])
+    target = Placed("iceberg", tmp_path, {"namespace": "newer", "catalog": catalog}, schema=schema)
+    with pytest.raises(TerminalSinkError, match=r"hive\.hive2-compatible: true"):
+        target.apply(upsert(1, id=1))
+        target.apply(upsert(2, id=1))
+    target.close()
+
+
+def test_a_hive_metastore_that_does_not_answer(tmp_path):
+    (port,) = free_ports(1)
+    catalog = {"type": "hive", "uri": f"thrift://127.0.0.1:{port}", "warehouse": f"file://{tmp_path}/lake"}
+    with pytest.raises(TransientSinkError, match="lake: shop: Could not connect"):
+        Placed("iceberg", tmp_path, {"namespace": "shop", "catalog": catalog}).apply(upsert(1, id=1, v="a"))
+
+
 @pytest.fixture
 def glue(s3):
     bucket = s3.create_bucket(f"lake-{os.urandom(4).hex()}")
@@ -146,6 +211,18 @@ def glue(s3):
 @pytest.mark.timeout(300)
 def test_glue_and_s3(glue, tmp_path):
     story(Placed("iceberg", tmp_path, glue))
+
+
+@pytest.mark.timeout(300)
+def test_google_cloud_storage(gcs, tmp_path):
+    bucket = gcs.create_bucket(f"lake-{os.urandom(4).hex()}")
+    settings = {
+        "gcs.service.host": gcs.endpoint,
+        "gcs.oauth2.token": "any",
+        "gcs.oauth2.token-expires-at": "4" + "0" * 12,
+    }
+    catalog = {"type": "sql", "uri": f"sqlite:///{tmp_path}/c.db", "warehouse": f"gs://{bucket}/lake", **settings}
+    story(Placed("iceberg", tmp_path, {"namespace": "shop", "catalog": catalog, "partition_by": ["bucket(2, id)"]}))
 
 
 @pytest.mark.timeout(300)

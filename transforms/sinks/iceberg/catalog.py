@@ -26,6 +26,7 @@ from .library import (
     DatabaseError,
     ForbiddenError,
     IcebergTable,
+    InvalidOperationException,
     NamespaceAlreadyExistsError,
     NoSuchNamespaceError,
     NoSuchTableError,
@@ -55,6 +56,7 @@ LASTING_CODES: Final = (
     "NoSuchBucket",
     "UnrecognizedClient",
 )
+HIVE_2: Final = "A metastore of Hive 2 needs `hive.hive2-compatible: true` in target.catalog."
 NAME: Final = "default"
 PROPERTIES: Final = {
     "format-version": "2",
@@ -107,6 +109,12 @@ class IcebergCatalog:
         if "://" in self.warehouse and not self.local:
             return self.warehouse.rstrip("/")
         return f"file://{self.local}" if self.local else None
+
+    @property
+    def appends_columns(self) -> bool:
+        """Whether new columns must stand behind all others: a Hive metastore compares types place by place."""
+        kind = self._properties.get("type", "")
+        return kind == "hive" or (not kind and self._properties.get("uri", "").startswith("thrift"))
 
     @property
     def _sql(self) -> bool:
@@ -182,7 +190,7 @@ class IcebergCatalog:
         try:
             done = self._catalog.commit_table(table, produced.requirements, produced.updates)
         except (CommitFailedException, *BROKEN) as error:
-            if isinstance(error, REFUSED):
+            if isinstance(error, REFUSED) or _refused_by_hive(error):
                 raise
             return self._resolved(table, commit, error)
         return IcebergTable(table.name(), done.metadata, done.metadata_location, table.io, self._catalog)
@@ -254,6 +262,8 @@ def _passing(error: BaseException) -> bool:
         return isinstance(error, DatabaseBusy) and not any(word in text for word in lasting)
     if isinstance(error, ClientError):
         return error.response.get("Error", {}).get("Code", "") not in LASTING_CODES
+    if _refused_by_hive(error):
+        return False
     if isinstance(error, BotoCoreError | TException | WaitingForLockException | CommitStateUnknownException):
         return True
     if isinstance(error, RESTError):
@@ -263,8 +273,17 @@ def _passing(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno is None and NETWORK.search(str(error)) is not None
 
 
+def _refused_by_hive(error: BaseException) -> bool:
+    """Whether a Hive metastore has said no, for good: nothing was changed."""
+    bad = isinstance(error, TException) and "IllegalArgumentException" in str(error)
+    return bad or isinstance(error, InvalidOperationException)
+
+
 def _line(error: BaseException) -> str:
     """The first line of an error; of a database's its own words, not the statement and its parameters."""
+    if isinstance(error, TException):
+        text = " ".join(str(getattr(error, "message", "") or error).split())
+        return f"{text} {HIVE_2}" if "with local time zone" in text else text
     text = str(error.orig) if isinstance(error, DatabaseError) else str(error)
     return (text.strip().splitlines() or [type(error).__name__])[0]
 

@@ -102,11 +102,12 @@ def empty_shape(name: str, extra: pa.Schema | None = None) -> Shape:
     return Shape(Table(name, (), pa.schema([])), (), Schema(*fields, schema_id=0))
 
 
-def grown(shape: Shape, table: Table, last: tuple[int, int]) -> tuple[Shape, bool]:
+def grown(shape: Shape, table: Table, last: tuple[int, int], at_end: bool = False) -> tuple[Shape, bool]:
     """The shape with the columns of `table`, and whether the files have to be rewritten for it.
 
     A new column, and a type that Iceberg promotes, need no rewriting. Any other new type is a new field id. `last` are
-    the largest field id and schema id ever given. A schema that is as it was keeps its id.
+    the largest field id and schema id ever given. A schema that is as it was keeps its id. New columns stand before
+    Millrace's own, or `at_end`.
     """
     fresh, ids, rewrite = count(last[0] + 1), list[int](), False
     fields = {field.field_id: field for field in shape.schema.fields}
@@ -124,7 +125,7 @@ def grown(shape: Shape, table: Table, last: tuple[int, int]) -> tuple[Shape, boo
             name = field.name if held is None else held.name
             fields[number] = NestedField(number, name, iceberg_type(kind, fresh), required=False)
         ids.append(number)
-    order = [*ids, *(number for number in fields if number not in ids)]
+    order = list(fields) if at_end else [*ids, *(number for number in fields if number not in ids)]
     made = [fields[number] for number in order]
     same = made == list(shape.schema.fields)
     schema = shape.schema if same else Schema(*made, schema_id=last[1] + 1)

@@ -54,7 +54,7 @@ def fit(target: KeyedTable, table: Table, terms: Terms, change: Change) -> Shape
         return old
     metadata = target.table.metadata
     last = metadata.last_column_id, max(schema.schema_id for schema in metadata.schemas)
-    shape, rewrite = grown(old, table, last)
+    shape, rewrite = grown(old, table, last, target.catalog.appends_columns)
     if rewrite and target.layout.files:
         _check_partitions(target, shape)
         _rewrite(target, shape)

@@ -80,8 +80,12 @@ except ImportError:  # no Glue without boto3
 
 
 try:
+    from hive_metastore.ttypes import InvalidOperationException
     from thrift.Thrift import TException
 except ImportError:  # no Hive without thrift
+
+    class InvalidOperationException(Exception):  # type: ignore[no-redef]
+        """Stands for the metastore's where there is no thrift."""
 
     class TException(Exception):  # type: ignore[no-redef]
         """Stands for thrift's where there is none."""
@@ -95,7 +99,8 @@ __all__ = [
     "DATABASE_ERRORS", "AddPartitionSpecUpdate", "AddSchemaUpdate", "AddSnapshotUpdate", "AssertRefSnapshotId",
     "AssertTableUUID", "AuthorizationExpiredError", "BadRequestError", "BotoCoreError", "Catalog", "ClientError",
     "CommitFailedException", "CommitStateUnknownException", "DataFile", "DataFileContent", "DatabaseBusy",
-    "DatabaseError", "DeleteManifestWriter", "FileFormat", "ForbiddenError", "IcebergTable", "ManifestContent",
+    "DatabaseError", "DeleteManifestWriter", "FileFormat", "ForbiddenError", "IcebergTable",
+    "InvalidOperationException", "ManifestContent",
     "ManifestEntry", "ManifestEntryStatus", "ManifestFile", "ManifestWriterV2", "NamespaceAlreadyExistsError",
     "NestedField", "NoSuchNamespaceError", "NoSuchTableError", "NotInstalledError", "OAuthError", "Operation",
     "PartitionField", "PartitionSpec", "PyArrowFileIO", "RESTError", "Record", "RemoveSnapshotsUpdate", "Schema",
