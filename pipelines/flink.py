@@ -46,7 +46,7 @@ OWN: Final[Mapping[str, str]] = {
 DEFAULTS: Final[Mapping[str, Any]] = {
     "checkpointing_interval": 10_000,
     "checkpoint_timeout_millis": 180_000,
-    "max_bundle_time_mills": 200,
+    "max_bundle_time_mills": 100,
     "max_cache_memory_usage_mb": 128,
     "finish_bundle_before_checkpointing": True,
     "faster_copy": True,

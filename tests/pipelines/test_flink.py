@@ -46,7 +46,7 @@ def test_what_is_not_said_is_set(good):
         "--faster_copy",
         "--finish_bundle_before_checkpointing",
         "--flink_version=1.19",
-        "--max_bundle_time_mills=200",
+        "--max_bundle_time_mills=100",
         "--max_cache_memory_usage_mb=128",
         "--sdk_worker_parallelism=2",
     ]
@@ -62,7 +62,7 @@ def test_what_is_said_stands(good):
         "--job_name=other",
     ]
     options = flink_options("shop", said)
-    assert not {"--checkpointing_interval=10000", "--max_bundle_time_mills=200"} & set(options)
+    assert not {"--checkpointing_interval=10000", "--max_bundle_time_mills=100"} & set(options)
     assert options.count("--faster_copy") == 1
     assert PipelineOptions(options).get_all_options()["job_name"] == "other"
 
@@ -75,7 +75,7 @@ def test_what_is_said_stands(good):
         (["--max_cache_memory_usage_mb=0"], "max_cache_memory_usage_mb", "--max_cache_memory_usage_mb=128"),
         (["--flink_version=2.0"], "flink_version", "2.0, but the cluster is Flink 1.19.3"),
         (["--sdk_worker_parallelism=1"], "sdk_worker_parallelism", "1 Python process for the 2 slots"),
-        (["--max_bundle_time_mills=6000"], "max_bundle_time_mills", "set it to 200"),
+        (["--max_bundle_time_mills=6000"], "max_bundle_time_mills", "set it to 100"),
         (["--flink_job_server_jar=/nowhere/x.jar"], "flink_job_server_jar", "there is no file /nowhere/x.jar"),
         (["--number_of_execution_retries=0"], "number_of_execution_retries", "the first lost worker ends the job"),
         (["--shutdown_sources_after_idle_ms=1000"], "shutdown_sources_after_idle_ms", "never read again"),

@@ -97,6 +97,8 @@ class PartitionReader:
             size += sum(len(run.data) for run in got)
             if reached == before and (reached > self.next or time.monotonic() >= deadline):
                 break
+            if self._stop is None and self.next < reached == pooled.consumer.highwater(pooled.partition):
+                break
         return runs, reached
 
     def _poll(self, pooled: PooledConsumer, timeout_ms: int) -> Sequence[Run]:

@@ -21,7 +21,7 @@ from .kafka import BlockCoder
 from .partition import PartitionReader
 from .settings import KafkaSettings
 
-WAIT_SECONDS: Final = 0.1
+WAIT_SECONDS: Final = 0.02
 IDLE_MS: Final = 2_000
 
 DRAIN: Final = threading.Event()
@@ -181,6 +181,7 @@ class StreamReader(UnboundedReader):
         self._readers = {source: self._open(source, place.next) for source, place in self._places.items()}
         self._turn: list[TopicPartition] = sorted(self._readers)
         self._block: Block | None = None
+        self._given = False
         self._stamp = MIN_TIMESTAMP
         self._ended = False
 
@@ -191,9 +192,15 @@ class StreamReader(UnboundedReader):
         return self.advance()
 
     def advance(self) -> bool:
+        """False too where a block was given and all partitions are at their ends: the bundle ends, others have a turn.
+
+        Runners read their splits one after the other, so each split that waits makes all of them late.
+        """
         self._block = None
         if DRAIN.is_set():
             self._ended = True
+            return False
+        if self._given and all(reader.at_end for reader in self._readers.values()):
             return False
         self._grow()
         wait = WAIT_SECONDS / max(1, len(self._turn))
@@ -229,7 +236,7 @@ class StreamReader(UnboundedReader):
                 reached = seen if reached is None else max(seen, reached)
             block = replace(block, reached=reached if reached is not None else self._arrived // 1000)
         self._places[source] = Place(block.stop, reached)
-        self._block = block
+        self._block, self._given = block, True
 
     def _rest(self, source: TopicPartition) -> None:
         if not (self._settings.by_event and self._readers[source].at_end):
@@ -262,6 +269,7 @@ class StreamReader(UnboundedReader):
         bundle would open new ones, which have nothing to give before it ends.
         """
         self.close()
+        self._given = False
         return StreamMark(dict(self._places), self._arrived)
 
     def close(self) -> None:
