@@ -138,9 +138,9 @@ def _state(look: Look) -> Iterator[Finding]:
 def _bundles(look: Look) -> Iterator[Finding]:
     what, time = "max_bundle_time_mills", look.get("max_bundle_time_mills", 1_000)
     if time > 5_000:
-        yield Finding(FAIL, what, f"{time} ms at each shuffle, and checkpoints wait for it", "set it to 200")
+        yield Finding(FAIL, what, f"{time} ms at each shuffle, and checkpoints wait for it", "set it to 100")
     elif time > 1_000:
-        yield Finding(WARN, what, f"{time} ms at each shuffle", "set it to 200")
+        yield Finding(WARN, what, f"{time} ms at each shuffle", "set it to 100")
     else:
         yield Finding(OK, what, f"{time} ms")
 

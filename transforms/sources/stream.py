@@ -200,7 +200,8 @@ class StreamReader(UnboundedReader):
         if DRAIN.is_set():
             self._ended = True
             return False
-        if self._given and all(reader.at_end for reader in self._readers.values()):
+        given, self._given = self._given, False
+        if given and all(reader.at_end for reader in self._readers.values()):
             return False
         self._grow()
         wait = WAIT_SECONDS / max(1, len(self._turn))
@@ -269,7 +270,6 @@ class StreamReader(UnboundedReader):
         bundle would open new ones, which have nothing to give before it ends.
         """
         self.close()
-        self._given = False
         return StreamMark(dict(self._places), self._arrived)
 
     def close(self) -> None:

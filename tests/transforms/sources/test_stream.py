@@ -192,6 +192,22 @@ def test_event_time_follows_the_records_and_is_capped_by_the_clock(embedded_brok
     reader.close()
 
 
+def test_a_bundle_ends_at_the_end_of_its_partitions_without_waiting(embedded_broker, topic_name, monkeypatch):
+    topic = topic_name()
+    embedded_broker.create_topic(topic, 1)
+    (part, _) = stream(embedded_broker, topic, {TopicPartition(topic, 0): 0}).split(20)
+    reader = part.create_reader(None, None)
+    send(embedded_broker, topic, [(0, b"x", None)])
+    values(reader, 1)
+    monkeypatch.setattr("millrace.transforms.sources.stream.WAIT_SECONDS", 20.0)
+    before = time.monotonic()
+    assert not reader.advance()
+    assert time.monotonic() - before < 10
+    send(embedded_broker, topic, [(0, b"y", None)])
+    assert reader.advance()
+    reader.close()
+
+
 def test_new_partitions_are_read_from_their_beginning(kafka_broker, topic_name):
     topic = topic_name()
     admin = KafkaAdminClient(bootstrap_servers=kafka_broker.bootstrap_servers)
