@@ -19,7 +19,7 @@ from millrace.transforms.sources.embedded import EmbeddedBroker
 from millrace.transforms.sources.settings import KafkaSettings
 
 from . import iceberg, postgres
-from .flink import FlinkCluster, options, prism, soak, throughput
+from .flink import PRISM, FlinkCluster, built, options, soak, throughput
 from .lakes import lake_growth, lake_history, same_as_log
 from .streaming import run_beside
 from .workload import Workload, produce, write_contracts
@@ -175,7 +175,7 @@ def streaming(bench: Bench, broker: EmbeddedBroker, full: Workload, seconds: int
     with FlinkCluster() as cluster:
         runners = {
             "DirectRunner": [],
-            "PrismRunner": ["--runner=PrismRunner", f"--prism_location={prism()}"],
+            "PrismRunner": ["--runner=PrismRunner", f"--prism_location={built(PRISM)}"],
             "FlinkRunner": options(cluster, 2),
         }
         for rate in (5_000, 20_000):

@@ -13,7 +13,8 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from flink_cluster import FlinkCluster
-from parts import beam_flink_jar, prism
+from go_programs import PRISM, built
+from parts import beam_flink_jar
 
 from millrace.pipelines.config import load_job
 from millrace.schemas.ledger import TopicPartition
@@ -22,7 +23,7 @@ from millrace.transforms.sinks import open_sink
 from .streaming import JOB, commits, send_steadily
 from .workload import Workload
 
-__all__ = ["FlinkCluster", "options", "prism", "soak", "throughput"]
+__all__ = ["PRISM", "FlinkCluster", "built", "options", "soak", "throughput"]
 
 TICKS: Final = 100.0
 PATIENCE_SECONDS: Final = 600.0

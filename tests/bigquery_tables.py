@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, unknown_fields
+from google.protobuf.message import DecodeError
 
 COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,299}", re.ASCII)
 TABLE = re.compile(r"[\w \-]{1,1024}")
@@ -257,10 +258,11 @@ def message_class(descriptor: descriptor_pb2.DescriptorProto) -> Any:
 def read_change(kind: Any, data: bytes, writer: dict[str, Column]) -> Row:
     found = kind()
     try:
-        if found.ParseFromString(data) != len(data):
-            raise ValueError("bytes are left over")
-    except Exception as error:
+        read = found.ParseFromString(data)
+    except DecodeError as error:
         raise ValueError(f"the row cannot be parsed: {error}") from error
+    if read != len(data):
+        raise ValueError("the row cannot be parsed: bytes are left over")
     if len(unknown_fields.UnknownFieldSet(found)):
         raise ValueError("the row has fields that the writer's schema has not")
     change, sequence = found._CHANGE_TYPE, found._CHANGE_SEQUENCE_NUMBER

@@ -7,18 +7,14 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from parts import maven_jars
+
 VERSION = "4.1.0"
-JARS = Path(__file__).parents[1] / ".cache" / f"kafka-{VERSION}"
-POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
-<modelVersion>4.0.0</modelVersion><groupId>tests</groupId><artifactId>kafka</artifactId><version>1</version>
-<dependencies><dependency>
-<groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version>
-</dependency></dependencies></project>"""
-COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 TIED_TO_STDIN = '"$@" & read -r _; kill $!; wait'
 USER, PASSWORD = "ann", "s3cr3t-canary"
 LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
@@ -44,16 +40,6 @@ log.retention.check.interval.ms=1000
 """
 
 
-def missing() -> str | None:
-    """Why a real Kafka cannot be started here, or None."""
-    for program in ("java", "mvn"):
-        if shutil.which(program) is None:
-            return f"real Kafka needs Java 17 and Maven: {program} is not installed"
-    said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=True).stderr
-    major = int(said.split('"')[1].split(".")[0])
-    return None if major >= 17 else f"real Kafka needs Java 17: this is Java {major}"
-
-
 class KafkaBroker:
     """A context manager; `stop` and `start` restart it on the same port with its data.
 
@@ -68,7 +54,7 @@ class KafkaBroker:
         self.sasl_servers = f"127.0.0.1:{self._sasl}"
 
     def __enter__(self) -> Self:
-        fetch_jars()
+        self._jars = maven_jars(f"kafka-{VERSION}", f"org.apache.kafka:kafka_2.13:{VERSION}")
         ports = {"port": self.port, "controller": self._controller, "sasl": self._sasl}
         text = PROPERTIES.format(**ports, folder=self._folder, login=LOGIN, user=USER, password=PASSWORD)
         (self._folder / "server.properties").write_text(text)
@@ -76,11 +62,10 @@ class KafkaBroker:
         with self._java([*storage, f"{self._folder}/server.properties"]) as done:
             if done.wait(60):
                 raise RuntimeError("Kafka's storage cannot be formatted:\n" + self._output())
-        try:
+        with ExitStack() as undo:
+            undo.push(self)
             self.start()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+            undo.pop_all()
         return self
 
     def __exit__(
@@ -129,7 +114,7 @@ class KafkaBroker:
         return (self._folder / "output").read_text()[-2000:]
 
     def _java(self, arguments: list[str], script: str = 'exec "$@"') -> subprocess.Popen[bytes]:
-        options = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*"]
+        options = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{self._jars}/*"]
         with (self._folder / "output").open("ab") as output:
             return subprocess.Popen(
                 ["/bin/sh", "-c", script, "sh", "java", *options, *arguments],
@@ -138,19 +123,6 @@ class KafkaBroker:
                 stderr=output,
                 start_new_session=True,
             )
-
-
-def fetch_jars() -> None:
-    if JARS.is_dir():
-        return
-    JARS.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=JARS.parent) as folder:
-        (Path(folder) / "pom.xml").write_text(POM)
-        command = ["mvn", "-B", "-q", "-f", f"{folder}/pom.xml", COPY, "-DoutputDirectory=jars"]
-        done = subprocess.run([*command, "-DincludeScope=runtime"], capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"Maven could not fetch Kafka:\n{done.stdout[-2000:]}")
-        (Path(folder) / "jars").rename(JARS)
 
 
 def free_ports(count: int) -> list[int]:

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import go_programs
 import pytest
-from brokers import KafkaBroker, missing
+from brokers import KafkaBroker
 from flink_cluster import FlinkCluster
+from go_programs import PRISM
 from hypothesis import settings
 from object_stores import S3, Gcs, gcs_server, hdfs_server, missing_for_gcs, missing_for_hdfs, s3_server
-from parts import beam_flink_jar, missing_go, missing_java, prism
+from parts import beam_flink_jar, missing_java
 
 from millrace.transforms.sources.embedded import EmbeddedBroker
 from millrace.transforms.sources.pool import POOL
@@ -29,7 +31,7 @@ def embedded_broker() -> Iterator[EmbeddedBroker]:
 @pytest.fixture(scope="session")
 def kafka_broker() -> Iterator[KafkaBroker]:
     """Kafka 4.1 with transactions; a test that stops it starts it again."""
-    reason = missing()
+    reason = missing_java("real Kafka")
     if reason is not None:
         pytest.skip(reason)
     with KafkaBroker() as broker:
@@ -86,10 +88,10 @@ def flink_jar() -> Path:
 @pytest.fixture(scope="session")
 def prism_binary() -> Path:
     """Prism, for --prism_location."""
-    reason = missing_go()
+    reason = go_programs.missing(PRISM)
     if reason is not None:
         pytest.skip(reason)
-    return prism()
+    return go_programs.built(PRISM)
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from types import TracebackType
 from typing import Self
 from urllib.error import HTTPError
 
-from brokers import COPY, TIED_TO_STDIN, free_ports
+from brokers import TIED_TO_STDIN, free_ports
+from parts import COPY
 
 CACHE = Path(__file__).parents[1] / ".cache"
 MOTO = "5.2.5"

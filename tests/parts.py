@@ -1,7 +1,6 @@
-"""What tests fetch and keep in .cache: jars from Maven, Flink from PyPI, Prism built by Go."""
+"""What tests fetch and keep in .cache: jars from Maven, Flink from PyPI."""
 
 import fcntl
-import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,6 @@ POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 FLINK = "1.19.3"
 BEAM_JARS = "2.62.0"
-BEAM = "2.77.0"
 
 
 def missing_java(what: str) -> str | None:
@@ -109,23 +107,7 @@ def _left_out(name: str) -> bool:
     return signature or name.rpartition("/")[2] == "module-info.class"
 
 
-def missing_go() -> str | None:
-    """Why Prism cannot be built here, or None."""
-    return None if shutil.which("go") else "Prism needs Go: go is not installed"
-
-
-def prism() -> Path:
-    """The Prism binary that belongs to the Beam of this project."""
-
-    def make(folder: Path) -> Path:
-        package = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}"
-        _call(["go", "install", package], "Go could not build Prism", GOBIN=f"{folder}/bin")
-        return folder / "bin"
-
-    return kept(f"prism-{BEAM}", make) / "prism"
-
-
-def _call(command: list[str], otherwise: str, **env: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env})
+def _call(command: list[str], otherwise: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{otherwise}:\n{(done.stdout + done.stderr)[-2000:]}")

@@ -89,7 +89,7 @@ class Program:
         self.close()
 
 
-def until(check: Callable[[], object], seconds: float, pause: float = 0.1) -> bool:
+def until(check: Callable[[], object], seconds: float = 60, pause: float = 0.1) -> bool:
     """Whether `check` came true in that time."""
     deadline = time.monotonic() + seconds
     while not check():

@@ -3,16 +3,8 @@
 import signal
 import subprocess
 import sys
-import time
 
-
-def until(check, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if check():
-            return True
-        time.sleep(0.2)
-    return False
+from processes import until
 
 
 class Running:

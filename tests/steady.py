@@ -3,9 +3,11 @@
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from jobs import event, key
 from kafka import KafkaProducer
+from processes import until
 
 KEYS = 150
 PAUSE = 0.05
@@ -27,7 +29,6 @@ class SteadyStream:
         self._sent = []
         self._at = 100
         self.messages = self.poison = 0
-        self.error = None
         self._going, self._idle, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._producer = KafkaProducer(
             bootstrap_servers=servers,
@@ -37,17 +38,17 @@ class SteadyStream:
             linger_ms=5,
             metadata_max_age_ms=2_000,
         )
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._pool = ThreadPoolExecutor(1)
 
     def __enter__(self):
-        self._thread.start()
+        self._running = self._pool.submit(self._run)
         self.resume()
         return self
 
     def __exit__(self, *_):
         self._ended.set()
         self._going.set()
-        self._thread.join(330)
+        self._pool.shutdown()
         self._producer.close()
 
     def resume(self):
@@ -57,8 +58,9 @@ class SteadyStream:
     def pause(self):
         """Send nothing more; returns when the broker has acknowledged everything."""
         self._going.clear()
-        assert self._idle.wait(330), "the producer does not come to rest"
-        assert self.error is None, self.error
+        assert until(lambda: self._idle.is_set() or self._running.done(), 330), "the producer does not come to rest"
+        if self._running.done():
+            self._running.result()
 
     def widen(self, partitions):
         """Send to so many partitions from now on: as soon as the producer knows of them."""
@@ -73,17 +75,13 @@ class SteadyStream:
         return sorted(row for _, row in self._newest.values() if row is not None)
 
     def _run(self):
-        try:
-            while not self._ended.is_set():
-                if self._going.is_set():
-                    self._send([self._message() for _ in range(self._each)])
-                    time.sleep(PAUSE)
-                else:
-                    self._idle.set()
-                    self._going.wait()
-        except Exception as error:  # noqa: BLE001  told by the next pause
-            self.error = error
-            self._idle.set()
+        while not self._ended.is_set():
+            if self._going.is_set():
+                self._send([self._message() for _ in range(self._each)])
+                time.sleep(PAUSE)
+            else:
+                self._idle.set()
+                self._going.wait()
 
     def _send(self, messages):
         futures = []

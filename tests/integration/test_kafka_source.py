@@ -10,6 +10,7 @@ from brokers import PASSWORD, USER
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka import TopicPartition as KafkaPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.errors import TopicAlreadyExistsError
 from reading import by_blocks, by_poll
 
 from millrace.schemas.errors import LostOffsetsError, SourceError
@@ -215,7 +216,7 @@ def recreate(admin, topic):
     for _ in range(50):
         try:
             admin.create_topics([NewTopic(topic, 1, 1)])
-        except Exception:  # noqa: BLE001
+        except TopicAlreadyExistsError:
             time.sleep(0.1)
         else:
             return

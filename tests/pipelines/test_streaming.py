@@ -9,8 +9,9 @@ import pytest
 from jobs import ENVELOPE, KEY, event, key, rows, send, wire, write_job
 from kafka import KafkaAdminClient
 from kafka.admin import NewPartitions, NewTopic
+from processes import until
 from registry_server import Fault, RegistryServer
-from running import Running, until
+from running import Running
 
 from millrace.pipelines.cli import main
 

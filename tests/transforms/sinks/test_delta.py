@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from meddling import Meddling
 from targets import Target, delete, delta, position, upsert
 
 from millrace.schemas.errors import MillraceError, MissingExtraError, TerminalSinkError, TransientSinkError
-from millrace.schemas.ledger import Account, Commit
+from millrace.schemas.ledger import Account
 from millrace.transforms.sinks import delta_lake
 from millrace.transforms.sinks.delta_columns import column_name, folder_name, table_name
 from millrace.transforms.sinks.staging import Staging
@@ -31,28 +32,12 @@ def opened(target):
     return DeltaTable(str(target.folder / "lake" / folder_name(target.name)))
 
 
-class Meddling(Commit):
-    """A commit during which another writer commits, `times` times."""
-
-    def settle(self, applied, superseded):
-        settled = super().settle(applied, superseded)
-        if self.meddle:
-            self.meddle.pop()()
-        return settled
-
-
-def meddling(target, meddle, account) -> Commit:
-    commit = Meddling(target.job, (account,))
-    object.__setattr__(commit, "meddle", meddle)
-    return commit
-
-
 def test_a_commit_is_decided_again_on_top_of_another_writers(target):
     target.apply(upsert(1, id=1, v="a"))
     other = Target("delta", target.folder, job="other", topic="elsewhere")
     meddle = [lambda: other.apply(upsert(5, id=1, v="other")), lambda: other.apply(upsert(9, id=2, v="other"))]
     staged = [target.stage(upsert(4, id=1, v="late"), upsert(4, id=2, v="late"), upsert(4, id=3, v="mine"))]
-    commit = meddling(target, meddle, Account("orders", 0, 1, 4, read=3))
+    commit = Meddling(target.job, (Account("orders", 0, 1, 4, read=3),), meddle=meddle)
     (settled,) = target.sink.commit(target.table(), staged, commit)
     assert (settled.applied, settled.superseded) == (1, 2)
     assert target.rows() == [(1, "other"), (2, "other"), (3, "mine")]
@@ -66,7 +51,9 @@ def test_a_writer_that_is_always_faster_is_a_transient_error(target):
     meddle = [lambda at=at: other.apply(upsert(at, id=1, v="other")) for at in range(20)]
     staged = [target.stage(upsert(100, id=1, v="mine"))]
     with pytest.raises(TransientSinkError, match="other writers were faster 5 times"):
-        target.sink.commit(target.table(), staged, meddling(target, meddle, Account("orders", 0, 1, 2, read=1)))
+        target.sink.commit(
+            target.table(), staged, Meddling(target.job, (Account("orders", 0, 1, 2, read=1),), meddle=meddle)
+        )
     assert (target.rows(), target.next) == ([(1, "other")], 1)
     other.close()
 

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 from gcs_xml import xml_front
+from meddling import Meddling
 from object_stores import missing_for_gcs
 from targets import Target, delete, upsert
 
 from millrace.schemas.errors import MillraceError, TransientSinkError
-from millrace.schemas.ledger import Account, Commit
+from millrace.schemas.ledger import Account
 
 
 @pytest.fixture(scope="module")
@@ -63,22 +64,11 @@ def test_a_table_lives_in_a_bucket(target):
     assert target.apply(upsert(1, id=2, v="late"), schema=wide) == (0, 1)
 
 
-class Meddling(Commit):
-    """A commit during which another writer commits; the store then refuses the first one's version of the log."""
-
-    def settle(self, applied, superseded):
-        settled = super().settle(applied, superseded)
-        if self.meddle:
-            self.meddle.pop()()
-        return settled
-
-
 def test_two_writers_at_once_lose_and_double_nothing(target):
     target.apply(upsert(1, id=1, v="a"))
     other = Target("delta", target.folder, target.options, job="other", topic="elsewhere")
-    commit = Meddling(target.job, (Account("orders", 0, 1, 4, read=3),))
     meddle = [lambda: other.apply(upsert(5, id=1, v="other")), lambda: other.apply(upsert(9, id=2, v="other"))]
-    object.__setattr__(commit, "meddle", meddle)
+    commit = Meddling(target.job, (Account("orders", 0, 1, 4, read=3),), meddle=meddle)
     staged = [target.stage(upsert(4, id=1, v="late"), upsert(4, id=2, v="late"), upsert(4, id=3, v="mine"))]
     (settled,) = target.sink.commit(target.table(), staged, commit)
     assert (settled.applied, settled.superseded) == (1, 2)

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from iceberg_tables import catalog_of, live_files, opened
+from meddling import Meddling
 from targets import Target, delete, position, upsert
 
 from millrace.schemas.errors import JobError, MissingExtraError, TerminalSinkError, TransientSinkError
-from millrace.schemas.ledger import Account, Commit
+from millrace.schemas.ledger import Account
 from millrace.transforms.sinks import open_sink
 from millrace.transforms.sinks.iceberg import catalog as catalogs
 from millrace.transforms.sinks.iceberg.keyed import KeyedTable
@@ -24,22 +25,6 @@ def target(tmp_path):
     found = Target("iceberg", tmp_path)
     yield found
     found.close()
-
-
-class Meddling(Commit):
-    """A commit during which another writer commits, as often as `meddle` is long."""
-
-    def settle(self, applied, superseded):
-        settled = super().settle(applied, superseded)
-        if self.meddle:
-            self.meddle.pop()()
-        return settled
-
-
-def meddling(target, meddle, account) -> Commit:
-    commit = Meddling(target.job, (account,))
-    object.__setattr__(commit, "meddle", meddle)
-    return commit
 
 
 def test_rows_deletes_and_ledger_are_one_snapshot(target):
@@ -60,7 +45,7 @@ def test_a_commit_is_decided_again_on_top_of_another_writers(target):
     other = Target("iceberg", target.folder, job="other", topic="elsewhere")
     meddle = [lambda: other.apply(upsert(5, id=1, v="other")), lambda: other.apply(upsert(9, id=2, v="other"))]
     staged = [target.stage(upsert(4, id=1, v="late"), upsert(4, id=2, v="late"), upsert(4, id=3, v="mine"))]
-    commit = meddling(target, meddle, Account("orders", 0, 1, 4, read=3))
+    commit = Meddling(target.job, (Account("orders", 0, 1, 4, read=3),), meddle=meddle)
     (settled,) = target.sink.commit(target.table(), staged, commit)
     assert (settled.applied, settled.superseded) == (1, 2)
     assert target.rows() == [(1, "other"), (2, "other"), (3, "mine")]
@@ -74,7 +59,9 @@ def test_two_writers_of_one_key_leave_one_live_row(target):
     other = Target("iceberg", target.folder, job="other", topic="elsewhere")
     meddle = [lambda: other.apply(*(upsert(2, id=n, v="other") for n in range(5)))]
     staged = [target.stage(*(upsert(3, id=n, v="mine") for n in range(3, 8)))]
-    target.sink.commit(target.table(), staged, meddling(target, meddle, Account("orders", 0, 10, 15, read=5)))
+    target.sink.commit(
+        target.table(), staged, Meddling(target.job, (Account("orders", 0, 10, 15, read=5),), meddle=meddle)
+    )
     rows = opened(target).scan().to_arrow()
     assert sorted(rows["id"].to_pylist()) == list(range(10))
     assert target.rows() == [(n, "other" if n < 3 else "mine" if n < 8 else "a") for n in range(10)]
@@ -87,7 +74,9 @@ def test_a_writer_that_is_always_faster_is_a_transient_error(target):
     meddle = [lambda at=at: other.apply(upsert(at, id=1, v="other")) for at in range(20)]
     staged = [target.stage(upsert(100, id=1, v="mine"))]
     with pytest.raises(TransientSinkError, match="other writers were faster 8 times"):
-        target.sink.commit(target.table(), staged, meddling(target, meddle, Account("orders", 0, 1, 2, read=1)))
+        target.sink.commit(
+            target.table(), staged, Meddling(target.job, (Account("orders", 0, 1, 2, read=1),), meddle=meddle)
+        )
     assert (target.rows(), target.next) == ([(1, "other")], 1)
     other.close()
 

@@ -10,7 +10,9 @@ import uuid
 import psycopg
 import pyarrow as pa
 import pytest
+from meddling import Meddling
 from postgres_server import PASSWORD, ROLE_PASSWORD, USER, PostgresServer, binaries, missing, schema_of, server
+from processes import until
 from targets import Target, delete, delta, position, upsert
 
 from millrace.schemas.errors import (
@@ -23,7 +25,7 @@ from millrace.schemas.errors import (
     TerminalSinkError,
     TransientSinkError,
 )
-from millrace.schemas.ledger import Account, Commit
+from millrace.schemas.ledger import Account
 from millrace.transforms.sinks import open_sink, postgres_connection, postgres_growth
 from millrace.transforms.sinks.postgres_columns import physical
 
@@ -64,28 +66,6 @@ def opened(target):
     """The target with its schema made: threads do not have to agree on that."""
     target.sink.tables()
     return target
-
-
-class Meddling(Commit):
-    """A commit during which, under its lock, something happens."""
-
-    def settle(self, applied, superseded):
-        settled = super().settle(applied, superseded)
-        self.meddle()
-        return settled
-
-
-def meddling(target, meddle, account) -> Commit:
-    commit = Meddling(target.job, (account,))
-    object.__setattr__(commit, "meddle", meddle)
-    return commit
-
-
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 # --- the tables
@@ -292,7 +272,9 @@ def test_a_scan_that_is_given_up_lets_go_of_its_connection(target, monkeypatch):
     next(batches)
     batches.close()
     target.close()
-    until(lambda: not server().sql("SELECT 1 FROM pg_stat_activity WHERE usename = 'millrace' AND state = 'active'"))
+    assert until(
+        lambda: not server().sql("SELECT 1 FROM pg_stat_activity WHERE usename = 'millrace' AND state = 'active'")
+    )
 
 
 # --- several writers
@@ -311,11 +293,11 @@ def test_a_commit_waits_for_another_one_and_decides_on_top_of_it(target, isolati
     def begin_the_other():
         thread.start()
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'millrace'"
-        until(lambda: server().sql(waiting))
+        assert until(lambda: server().sql(waiting))
         assert not done
 
     mine = [target.stage(upsert(4, id=1, v="mine"), upsert(4, id=2, v="mine"))]
-    commit = meddling(target, begin_the_other, Account("orders", 0, 1, 3, read=2))
+    commit = Meddling(target.job, (Account("orders", 0, 1, 3, read=2),), meddle=[begin_the_other])
     (settled,) = target.sink.commit(target.table(), mine, commit)
     thread.join(60)
     assert (settled.applied, done[0].applied, done[0].superseded) == (2, 1, 1)
@@ -340,10 +322,10 @@ def test_new_tables_that_differ_in_case_only_are_refused_also_while_one_is_being
     def begin_the_other():
         thread.start()
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND usename = 'millrace'"
-        until(lambda: server().sql(waiting))
+        assert until(lambda: server().sql(waiting))
 
     staged = [target.stage(upsert(1, id=1, v="a"))]
-    commit = meddling(target, begin_the_other, Account("orders", 0, 0, 1, read=1))
+    commit = Meddling(target.job, (Account("orders", 0, 0, 1, read=1),), meddle=[begin_the_other])
     target.sink.commit(target.table(), staged, commit)
     thread.join(60)
     assert len(failures) == 1 and "differs in case only" in failures[0]
@@ -532,7 +514,7 @@ def test_a_connection_that_is_cut_in_a_commit_leaves_nothing(target):
         server().sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'millrace'")
 
     with pytest.raises(TransientSinkError, match="terminat"):
-        target.sink.commit(target.table(), staged, meddling(target, cut, account))
+        target.sink.commit(target.table(), staged, Meddling(target.job, (account,), meddle=[cut]))
     assert (target.rows(), target.next) == ([(1, "a")], 1)
     assert target.commit(staged, account).applied == 2
     assert (target.rows(), target.next) == ([(1, "b"), (2, "b")], 3)

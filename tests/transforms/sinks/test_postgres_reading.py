@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-import time
 from pathlib import Path
 
 import psycopg
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from postgres_server import make_database, schema_of, server
+from processes import until
 from targets import Target, position, upsert
 
 from millrace.schemas.change import POSITION
@@ -110,13 +110,6 @@ def sql(target, query):
         return con.execute(query.encode(), [schema_of(target.folder)]).fetchall()
 
 
-def until(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("null", [False, True], ids=["no nulls", "a null"])
 def test_few_keys_in_a_large_table_are_found_by_the_index(target, null):
     target.key, target.schema = ("id", "n"), pa.schema([("id", pa.int64()), ("n", pa.int64()), ("v", pa.string())])
@@ -125,12 +118,12 @@ def test_few_keys_in_a_large_table_are_found_by_the_index(target, null):
     target.reopen()
     counters = "SELECT seq_scan, idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'orders' AND schemaname = %s"
     # What the commit did is told when its connection has ended.
-    until(lambda: sql(target, counters.replace("seq_scan", "n_live_tup"))[0][0] == rows)
+    assert until(lambda: sql(target, counters.replace("seq_scan", "n_live_tup"))[0][0] == rows)
     before = sql(target, counters)[0]
     keys = pa.table({"id": [0, 1, 2, rows], "n": pa.array([0, None if null else 0, 0, 0], pa.int64())})
     assert len(find_rows(target.sink, "orders", keys, ["v"])) == (3 if null else 2)
     target.close()
-    until(lambda: sql(target, counters)[0] != before)
+    assert until(lambda: sql(target, counters)[0] != before)
     after = sql(target, counters)[0]
     assert after[0] == before[0], "the whole table was read"
     assert after[1] - before[1] <= 8
