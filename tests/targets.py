@@ -36,6 +36,11 @@ def bigquery_dataset(folder: Path) -> str:
     return f"d{crc32(str(folder).encode()):08x}"
 
 
+def bigquery_tables(folder: Path) -> dict[str, Any]:
+    """What the server holds of the folder's data set, by name."""
+    return bigquery_server().datasets[bigquery_dataset(folder)]
+
+
 def bigquery_place(folder: Path) -> dict[str, Any]:
     server, dataset = bigquery_server(), bigquery_dataset(folder)
     if folder.is_dir():

@@ -1,4 +1,4 @@
-"""What is BigQuery's own: requests, their faults, tables that grow, and what stands in for a transaction."""
+"""What is BigQuery's own: sequence numbers, tables that grow, what it refuses, names, and options."""
 
 import os
 import subprocess
@@ -7,50 +7,24 @@ from datetime import timedelta
 
 import pyarrow as pa
 import pytest
-from targets import Target, bigquery_dataset, bigquery_server, delete, position, upsert
+from targets import Target, bigquery_dataset, bigquery_tables, delete, position, upsert
 
-from millrace.schemas.errors import (
-    IncompatibleSchemaError,
-    JobError,
-    MissingExtraError,
-    TableError,
-    TerminalSinkError,
-    TransientSinkError,
-)
-from millrace.schemas.ledger import Account
-from millrace.transforms.sinks import bigquery_client, open_sink
+from millrace.schemas.errors import IncompatibleSchemaError, JobError, MissingExtraError, TableError, TerminalSinkError
+from millrace.transforms.sinks import open_sink
 from millrace.transforms.sinks.bigquery_columns import bigquery_name
 from millrace.transforms.sinks.bigquery_rows import sequence_numbers
 
-MEGABYTE = 1 << 20
-
 
 @pytest.fixture
-def server():
-    """The server of all tests, without faults that a test has left."""
-    found = bigquery_server()
-    found.faults.clear()
-    found.spread = 0
-    found.requests.clear()
-    yield found
-    found.faults.clear()
-    found.spread = 0
-
-
-@pytest.fixture
-def target(tmp_path, server):
+def target(tmp_path, bigquery):
     found = Target("bigquery", tmp_path)
     yield found
     found.close()
 
 
-def tables(target) -> dict:
-    return bigquery_server().datasets[bigquery_dataset(target.folder)]
-
-
 def kept(target) -> dict:
     """What the server holds of each key, deletes too."""
-    return tables(target)[target.name].rows
+    return bigquery_tables(target.folder)[target.name].rows
 
 
 def test_positions_are_sequence_numbers_of_three_sections():
@@ -80,170 +54,19 @@ def test_tables_are_made_with_their_key_sorted_by_it_and_as_stale_as_asked(targe
     target.key = ("id", "v")
     target.schema = pa.schema([("id", pa.int64()), ("v", pa.binary()), ("w", pa.string())])
     target.apply(upsert(1, id=1, v=b"a"))
-    resource = tables(target)["orders"].resource
+    resource = bigquery_tables(target.folder)["orders"].resource
     assert resource["tableConstraints"]["primaryKey"]["columns"] == ["id", "v"]
     assert resource["clustering"]["fields"] == ["id"]
     assert resource["maxStaleness"] == "0-0 0 1:30:0"
-    assert "maxStaleness" not in tables(target)["_millrace_ledger"].resource
+    assert "maxStaleness" not in bigquery_tables(target.folder)["_millrace_ledger"].resource
 
 
-def test_a_crash_between_the_rows_and_the_ledger_repeats_and_changes_nothing(target, server):
-    target.apply(upsert(1, id=1, v="a", w=None))
-    changes = [upsert(5, ["v"], id=1), upsert(5, id=2, v="new"), delete(5, id=3)]
-    server.fail("append", None, "UNAVAILABLE")
-    with pytest.raises(TransientSinkError, match="busy"):
-        target.apply(*changes)
-    assert (target.rows(), target.next) == ([(1, "a"), (2, "new")], 1)
-    before = {key: (row.sequence, row.deleted, row.values) for key, row in kept(target).items()}
-    target.reopen()
-    assert target.apply(*changes) == (3, 0)
-    assert {key: (row.sequence, row.deleted, row.values) for key, row in kept(target).items()} == before
-    assert target.next == 4
-
-
-def test_the_ledger_is_never_written_before_the_rows(target, server):
-    seen = []
-    server.fail("append", lambda: seen.append(target.next), lambda: seen.append(len(tables(target)["orders"].rows)))
-    target.apply(upsert(1, id=1, v="a"), upsert(1, id=2, v="b"))
-    assert seen == [None, 2]
-    server.fail("append", lambda: seen.append(target.next), lambda: seen.append("ledger"))
-    target.apply(upsert(2, id=1, v="c"))
-    assert seen[2:] == [2, "ledger"]
-
-
-def test_a_writer_that_was_thought_dead_does_not_take_the_ledger_back(target, server):
-    target.apply(upsert(1, id=1, v="a"))
-    alive = Target("bigquery", target.folder)
-
-    def overtaken() -> None:
-        alive.commit([alive.stage(upsert(9, id=1, v="alive"))], Account("orders", 0, 1, 40, read=1))
-
-    server.fail("append", overtaken)
-    target.commit([target.stage(upsert(5, id=1, v="dead"))], Account("orders", 0, 1, 6, read=1))
-    alive.close()
-    assert (target.rows(), target.next) == ([(1, "alive")], 40)
-
-
-def test_rows_whose_answer_was_lost_are_there_once(target, server):
-    server.fail("append", None, "lost")
-    staged = target.stage(upsert(2, id=1, v="b"), delete(2, id=2))
-    with pytest.raises(TransientSinkError, match="connection broke"):
-        target.commit([staged])
-    assert target.next is None
-    assert target.commit([staged]).applied == 2
-    assert (target.rows(), target.next) == ([(1, "b")], 2)
-
-
-@pytest.mark.parametrize(
-    "fault", ["UNAVAILABLE", "ABORTED", "RESOURCE_EXHAUSTED", "INTERNAL", "DEADLINE_EXCEEDED", "CANCELLED", "closed"]
-)
-@pytest.mark.parametrize("place", [0, 1, 2], ids=["catalog", "rows", "ledger"])
-def test_a_fault_that_passes_is_worth_another_try(target, server, fault, place):
-    server.fail("append", *[None] * place, fault)
-    with pytest.raises(TransientSinkError, match=rf"BigQuery tests\.{bigquery_dataset(target.folder)}"):
-        target.apply(upsert(1, id=1, v="a"))
-    assert target.next is None
-    assert target.apply(upsert(1, id=1, v="a")) == (1, 0)
-    assert (target.rows(), target.next) == ([(1, "a")], 1)
-
-
-@pytest.mark.parametrize(
-    ("fault", "told"),
-    [
-        ("INVALID_ARGUMENT", "it refuses"),
-        ("PERMISSION_DENIED", "permission is missing: the account needs roles/bigquery.dataEditor"),
-        ("row", "row 0 of a request was refused: put in by a test"),
-    ],
-)
-def test_a_fault_that_stays_is_told_in_one_sentence(target, server, fault, told):
-    target.apply(upsert(1, id=1, v="a"))
-    server.fail("append", fault)
-    with pytest.raises(TerminalSinkError, match=told) as caught:
-        target.apply(upsert(2, id=1, v="b"))
-    assert "\n" not in str(caught.value)
-    assert (target.rows(), target.next) == ([(1, "a")], 1)
-
-
-@pytest.mark.parametrize("where", ["insert", "get", "patch", "query", "answer"])
-@pytest.mark.parametrize("fault", ["UNAVAILABLE", "RESOURCE_EXHAUSTED"])
-def test_rest_is_asked_again(target, server, where, fault):
-    target.apply(upsert(1, id=1, v="a"))
-    target.name = "items" if where == "insert" else target.name
-    wide = pa.schema([*target.schema, ("w", pa.int64())])
-    server.fail(where, fault)
-    assert target.apply(upsert(2, id=2, v="b", w=1), schema=wide) == (1, 0)
-    assert not server.faults[where]
-
-
-def test_another_writer_that_widened_the_table_first_is_a_transient_error(target, server):
-    target.apply(upsert(1, id=1, v="a"))
-    wide = pa.schema([*target.schema, ("w", pa.int64())])
-    server.fail("patch", "FAILED_PRECONDITION")
-    with pytest.raises(TransientSinkError):
-        target.apply(upsert(2, id=1, v="b", w=1), schema=wide)
-    assert target.apply(upsert(2, id=1, v="b", w=1), schema=wide) == (1, 0)
-
-
-def test_reading_goes_on_where_it_was_broken_off(target, server):
-    target.apply(*(upsert(1, id=number, v=str(number)) for number in range(2500)))
-    server.fail("session", "UNAVAILABLE")
-    assert target.next == 2500
-    server.fail("read", None, None, "UNAVAILABLE")
-    assert sorted(target.read(["id"])["id"].to_pylist()) == list(range(2500))
-    assert not server.faults["read"]
-
-
-def test_columns_that_the_writing_end_does_not_know_yet_are_waited_for(target, server):
-    server.spread = 2
-    target.apply(upsert(1, id=1, v="a"))
-    wide = pa.schema([*target.schema, ("w", pa.struct([("x", pa.int64())]))])
-    target.apply(upsert(2, id=1, v="b", w={"x": 1}), schema=wide)
-    wider = pa.schema([*target.schema, ("w", pa.struct([("x", pa.int64()), ("y", pa.string())]))])
-    target.apply(upsert(3, id=2, v="c", w={"x": 2, "y": "y"}), schema=wider)
-    assert target.rows() == [(1, "b", {"x": 1, "y": None}), (2, "c", {"x": 2, "y": "y"})]
-
-
-def test_columns_that_stay_unknown_are_a_transient_error(target, server, monkeypatch):
-    target.apply(upsert(1, id=1, v="a"))
-    monkeypatch.setattr(bigquery_client, "SPREAD_SECONDS", 0)
-    server.fail("append", *["fields"] * 2)
-    with pytest.raises(TransientSinkError, match="columns of table orders are not known to it yet"):
-        target.apply(upsert(2, id=1, v="b"))
-    assert (target.rows(), target.next) == ([(1, "a")], 1)
-
-
-def test_a_table_that_another_widens_meanwhile_goes_on(target, server):
-    target.apply(upsert(1, id=1, v="a"))
-    other = Target("bigquery", target.folder, job="other", topic="elsewhere")
-    wide = pa.schema([*target.schema, ("w", pa.int64())])
-    server.fail("append", lambda: other.apply(upsert(1, id=2, v="o", w=5), schema=wide))
-    target.apply(upsert(2, id=1, v="b"))
-    other.close()
-    assert target.rows() == [(1, "b", None), (2, "o", 5)]
-
-
-def test_a_column_that_is_taken_away_meanwhile_stops_the_table(target, server):
-    target.apply(upsert(1, id=1, v="a"))
-
-    def dropped() -> None:
-        table = tables(target)["orders"]
-        table.columns = tuple(column for column in table.columns if column.name != "v")
-        table.version += 1
-
-    server.fail("append", dropped)
-    with pytest.raises(TerminalSinkError, match="'v' was taken from the table while rows were written"):
-        target.apply(upsert(2, id=1, v="b"))
-    assert target.next == 1
-    with pytest.raises(TerminalSinkError, match="the column 'v' of table orders is gone"):
-        target.apply(upsert(2, id=1, v="b"))
-
-
-def test_requests_are_no_larger_than_bigquery_takes(target, server):
+def test_requests_are_no_larger_than_bigquery_takes(target, bigquery):
     rows = [upsert(1, id=number, v="x" * 100_000) for number in range(250)]
     assert target.apply(*rows) == (250, 0)
     assert len(target.rows()) == 250
-    assert max(server.requests) < 10_000_000
-    assert len(server.requests) >= 5
+    assert max(bigquery.requests) < 10_000_000
+    assert len(bigquery.requests) >= 5
 
 
 def test_a_row_that_is_too_large_stops_its_table(target):
@@ -290,10 +113,10 @@ def test_a_column_grows_where_bigquery_need_not_rewrite_it(target, old, new, gro
     assert target.next == 1
 
 
-def test_lists_and_maps_stand_in_records_as_those_of_parquet_files_do(target, server):
+def test_lists_and_maps_stand_in_records_as_those_of_parquet_files_do(target, bigquery):
     target.schema = pa.schema([("id", pa.int64()), ("v", pa.list_(pa.int64())), ("m", pa.map_(pa.string(), pa.int8()))])
     target.apply(upsert(1, id=1, v=[1, None], m=[("a", 1)]), upsert(1, id=2, v=[], m=None))
-    rows = {row["id"]: row for row in server.rows(bigquery_dataset(target.folder), "orders")}
+    rows = {row["id"]: row for row in bigquery.rows(bigquery_dataset(target.folder), "orders")}
     assert rows[1]["v"] == {"list": [{"element": 1}, {"element": None}]}
     assert rows[1]["m"] == {"key_value": [{"key": "a", "value": 1}]}
     assert (rows[2]["v"], rows[2]["m"]) == ({"list": []}, None)
@@ -301,32 +124,23 @@ def test_lists_and_maps_stand_in_records_as_those_of_parquet_files_do(target, se
 
 def test_a_table_that_millrace_did_not_make_is_left_alone(target):
     target.apply(upsert(1, id=1, v="a"))
-    tables(target)["items"] = tables(target).pop("orders")
-    tables(target)["items"].resource["labels"] = {}
+    bigquery_tables(target.folder)["items"] = bigquery_tables(target.folder).pop("orders")
+    bigquery_tables(target.folder)["items"].resource["labels"] = {}
     target.name = "items"
     with pytest.raises(TerminalSinkError, match="has a table items that Millrace did not make"):
         target.apply(upsert(5, id=1, v="b"))
 
 
-def test_a_table_that_was_made_by_a_commit_that_failed_is_taken_up(target, server):
-    server.fail("append", "UNAVAILABLE")
-    with pytest.raises(TransientSinkError):
-        target.apply(upsert(1, id=1, v="a"))
-    assert "orders" in tables(target)
-    assert target.sink.tables() == ()
-    assert target.apply(upsert(1, id=1, v="a")) == (1, 0)
-
-
 def test_a_table_that_was_dropped_is_not_begun_anew_in_silence(target):
     target.apply(upsert(1, id=1, v="a"))
-    del tables(target)["orders"]
+    del bigquery_tables(target.folder)["orders"]
     with pytest.raises(TerminalSinkError, match="the table orders was dropped, but its ledger stands"):
         target.apply(upsert(2, id=1, v="b"))
 
 
 def test_columns_that_others_added_stop_the_table(target):
     target.apply(upsert(1, id=1, v="a"))
-    table = tables(target)["orders"]
+    table = bigquery_tables(target.folder)["orders"]
     table.columns += (type(table.columns[0])("mine", "STRING"),)
     with pytest.raises(TerminalSinkError, match="the column 'mine' of table orders is not Millrace's"):
         target.apply(upsert(2, id=1, v="b"))
@@ -346,7 +160,7 @@ def test_what_needs_the_newest_rows_is_refused_where_bigquery_may_show_older_one
         else:
             target.sink.lookup("orders", pa.table({"id": [1]}), ["v"], None)
     assert target.apply(upsert(2, id=1, v="b")) == (1, 0)
-    tables(target)["orders"].resource["maxStaleness"] = None
+    bigquery_tables(target.folder)["orders"].resource["maxStaleness"] = None
     assert (target.rows(), target.next) == ([(1, "b")], 2)
 
 
@@ -395,15 +209,6 @@ def test_a_name_that_is_too_long_is_refused():
 def test_options_that_cannot_be_are_named(options, message):
     with pytest.raises(JobError, match=message):
         open_sink("bigquery", options)
-
-
-def test_a_server_that_is_away_is_a_transient_error(monkeypatch):
-    monkeypatch.setattr(bigquery_client, "RETRY", bigquery_client.RETRY.with_timeout(0.3))
-    away = {"rest": "http://127.0.0.1:9", "grpc": "127.0.0.1:9"}
-    sink = open_sink("bigquery", {"project": "p", "dataset": "d", "emulator": away})
-    with pytest.raises(TransientSinkError, match=r"BigQuery p\.d cannot be reached"):
-        sink.tables()
-    sink.close()
 
 
 def test_without_credentials_the_error_says_how_to_get_some(monkeypatch, tmp_path):
