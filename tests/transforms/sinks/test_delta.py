@@ -144,7 +144,7 @@ def test_a_full_disk_is_named_and_the_next_commit_after_it_goes_through(tmp_path
         assert len(target.rows()) == 20
         target.close()
     finally:
-        subprocess.run(["umount", str(mount)], check=True)
+        subprocess.run(["umount", "--lazy", str(mount)], check=True)
 
 
 def test_a_truncate_reaches_files_far_from_the_keys_of_its_commit(target):
