@@ -42,6 +42,10 @@ _LIMBS: Final = (_NUMBERS, np.frombuffer(bytes(32), np.uint64).reshape(2, 2))
 
 _LOWS: Final = (np.uint8, np.uint64)
 
+_VALID: Final = _made(np.bool_)
+_TAG: Final = _made(np.uint8)
+_STRINGS: Final = ((_RAW[0], _made(np.int32)), *((raw, _read_only(np.int32)) for raw in _RAW))
+
 KERNELS: Final[tuple[tuple[str, Sequence[tuple[Any, ...]]], ...]] = (
     ("schemas.avro.kernel:walk", [(*_PAYLOADS, _CELLS, _STATE, _made(np.int32), _PLACES)]),
     (
@@ -79,6 +83,17 @@ KERNELS: Final[tuple[tuple[str, Sequence[tuple[Any, ...]]], ...]] = (
         )
         for name, places in (("_insert", (_PLACES,)), ("_find", ()))
     ),
+    (
+        "transforms.sinks.bigquery_encoding:_varints",
+        [(numbers, _VALID, _TAG) for numbers in (_PLACES, _read_only(np.int64))],
+    ),
+    ("transforms.sinks.bigquery_encoding:_fixed64", [(_BYTES, _VALID, _TAG)]),
+    ("transforms.sinks.bigquery_encoding:_lengths", [(*strings, _VALID, _TAG) for strings in _STRINGS]),
+    ("schemas.avro.encode:_longs", [(_PLACES, _VALID)]),
+    ("schemas.avro.encode:_widths", [(raw, 1, _VALID) for raw in _RAW]),
+    ("schemas.avro.encode:_texts", [(raw, _PLACES, _VALID) for raw in _RAW]),
+    ("schemas.avro.encode:_lists", [(_made(np.uint8), _PLACES, _PLACES, _VALID)]),
+    ("schemas.avro.encode:_place", [(_made(np.uint8), _PLACES, _made(np.uint8), _PLACES, _VALID)]),
     ("schemas.avro.text:gather", [(_BYTES, _PLACES, _PLACES, _made(np.int32), _made(np.uint8))]),
     ("schemas.avro.text:uuid_texts", [(_BYTES, _PLACES, _PLACES, _made(np.uint8))]),
     (
