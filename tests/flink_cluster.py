@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import urllib.request
@@ -81,6 +82,14 @@ admin.enableServer=false
 """
 
 
+def held_port() -> socket.socket:
+    """A port that the system gives to nobody else while this is open, and that a Java server can listen at."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
+
+
 class FlinkCluster:
     """A context manager: one JobManager at `url`, TaskManagers in `task_managers`, a worker pool at `workers.address`.
 
@@ -91,16 +100,17 @@ class FlinkCluster:
     def __init__(self, task_managers: int = 2, slots: int = 2) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="flink-"))
         self._wanted, self.slots = task_managers, slots
-        rest, zookeeper = free_ports(2)
+        self._undo = ExitStack()
+        rest, zookeeper = (self._undo.enter_context(held_port()).getsockname()[1] for _ in range(2))
         self.url = f"http://127.0.0.1:{rest}"
         self._ports = {"rest": rest, "zookeeper": zookeeper, "slots": slots, "folder": self.folder}
-        self._undo = ExitStack()
         self._started = 0
         self.task_managers: list[Program] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            undo.push(self._undo)
             undo.callback(self.close)
             (self.folder / "tmp").mkdir()
             (self.folder / "flink-conf.yaml").write_text(SETTINGS.format(**self._ports))
@@ -113,7 +123,7 @@ class FlinkCluster:
             self.start_job_manager()
             for _ in range(self._wanted):
                 self.start_task_manager()
-            self.workers = WorkerPool(self.folder / "workers.log")
+            self.workers = self.start_workers()
             self.ready()
             self._undo = undo.pop_all()
         return self
@@ -126,6 +136,9 @@ class FlinkCluster:
     def close(self) -> None:
         for program in self._programs():
             program.close()
+
+    def start_workers(self) -> Program:
+        return WorkerPool(self.folder / "workers.log")
 
     def start_job_manager(self) -> None:
         """A JobManager at `url`; after a kill -9 it takes up the jobs at their newest checkpoints."""
