@@ -18,7 +18,7 @@ from streamed_jobs import StreamedJob
 from millrace.pipelines.cli import main
 from millrace.pipelines.flink_rest import FlinkRest
 from millrace.pipelines.verify import verify_job
-from millrace.transforms.dead_letters import read
+from millrace.transforms.dead_letters import letters_at, read
 
 SASL = "security_protocol: SASL_PLAINTEXT, sasl_mechanism: PLAIN, sasl_plain_password: '${env:KAFKA_PASSWORD}'"
 SECRETS = {"KAFKA_PASSWORD": PASSWORD}
@@ -112,6 +112,6 @@ def test_the_rendered_application_streams_and_goes_on_from_its_savepoint(job, ka
         last = rest.stop_with_savepoint(rest.job(job.name).id)
     assert last != savepoint
     assert job.rows() == job.stream.rows()
-    assert len(list(read(files.root / "opt/millrace/job/dead_letters"))) == job.stream.poison
+    assert len(list(read(letters_at(files.root / "opt/millrace/job/dead_letters")))) == job.stream.poison
     for report in verify_job(job.job):
         assert report.ok, json.dumps(report.to_json(), indent=1)

@@ -165,21 +165,6 @@ def test_schemas_beside_the_job_file_are_mounted_where_it_looks(tmp_path):
     assert mount["mountPath"] == "/opt/millrace/job/contracts"
 
 
-def test_dead_letters_in_a_store_need_no_claim(tmp_path, schemas):
-    local = render(tmp_path)
-    worker = containers(documents(local)["FlinkDeployment"], "taskManager")["worker"]
-    assert "/opt/millrace/job/dead_letters" in [mount["mountPath"] for mount in worker["volumeMounts"]]
-    store = "dead_letters: {path: 'gs://letters/shop', storage_options: {endpoint: 'http://store:4443'}}\n"
-    folder = render(tmp_path, text=JOB + store)
-    found = documents(folder)
-    assert "PersistentVolumeClaim" not in found
-    assert "dead-letters" not in (folder / "flink.yaml").read_text()
-    assert found["ConfigMap"]["data"]["job.yaml"].endswith(store)
-    rules = found["NetworkPolicy"]["spec"]["egress"]
-    assert {"protocol": "TCP", "port": 4443} in [port for rule in rules for port in rule.get("ports", ())]
-    assert complaints(schemas, folder) == []
-
-
 def test_a_changed_job_file_changes_the_pods(tmp_path):
     """The operator upgrades by a savepoint when the specification changes, not when a ConfigMap does."""
     before = documents(render(tmp_path))["FlinkDeployment"]

@@ -5,7 +5,7 @@ import json
 import pytest
 from go_programs import KUBECONFORM, missing
 from kubernetes_schemas import OURS, complaints, write_schemas
-from rendered_flink import documents, render
+from rendered_flink import JOB, containers, documents, render
 
 from millrace.pipelines.render.flink import RELEASES
 
@@ -73,3 +73,18 @@ def test_each_file_has_had_a_typo_planted(tmp_path, mode):
 def test_the_operators_schema_is_whole():
     schema = json.loads((OURS / "flinkdeployment-flink-v1beta1.json").read_text())
     assert schema["properties"]["spec"]["properties"]["job"]["additionalProperties"] is False
+
+
+def test_dead_letters_in_a_store_need_no_claim(tmp_path, schemas):
+    local = render(tmp_path)
+    worker = containers(documents(local)["FlinkDeployment"], "taskManager")["worker"]
+    assert "/opt/millrace/job/dead_letters" in [mount["mountPath"] for mount in worker["volumeMounts"]]
+    store = "dead_letters: {path: 'gs://letters/shop', storage_options: {endpoint: 'http://store:4443'}}\n"
+    folder = render(tmp_path, text=JOB + store)
+    found = documents(folder)
+    assert "PersistentVolumeClaim" not in found
+    assert "dead-letters" not in (folder / "flink.yaml").read_text()
+    assert found["ConfigMap"]["data"]["job.yaml"].endswith(store)
+    rules = found["NetworkPolicy"]["spec"]["egress"]
+    assert {"protocol": "TCP", "port": 4443} in [port for rule in rules for port in rule.get("ports", ())]
+    assert complaints(schemas, folder) == []
