@@ -8,9 +8,11 @@ import time
 
 import postgres_server
 import pytest
+from jobs import ENVELOPE, KEY
 from kafka import KafkaAdminClient
 from kafka.admin import NewPartitions, NewTopic
 from processes import until
+from registry_server import Fault, RegistryServer
 from steady import SteadyStream
 from streamed_jobs import StreamedJob
 
@@ -168,6 +170,30 @@ def test_a_start_without_a_savepoint_goes_on_from_the_ledger(streamed, record_pr
     streamed.start()
     streamed.settles(record_property)
     streamed.cancel()
+
+
+def test_the_registry_is_away_when_a_new_worker_asks_for_schemas(
+    flink_cluster, flink_jar, kafka_broker, tmp_path, record_property
+):
+    servers, name = kafka_broker.bootstrap_servers, f"registry-{time.time_ns()}"
+    with SteadyStream(servers, topic_of(servers, name, 2), 2) as stream, RegistryServer() as registry:
+        registry.add(1, KEY).add(2, ENVELOPE)
+        job = StreamedJob(tmp_path, name, servers, stream, f"{{type: delta, path: {tmp_path / 'lake'}}}")
+        url = f"registry: {{url: '{registry.url}', timeout: 1s, give_up_after: 2s}}"
+        job.file.write_text(job.file.read_text().replace("schemas: ./contracts", url))
+        found = OnFlink(job, flink_cluster, flink_jar)
+        found.start()
+        job.recovered()
+        found.checkpointed()
+        registry.faults.extend(Fault(status=503) for _ in range(100_000))
+        asked = registry.requests.total()
+        for worker in flink_cluster.workers.children():
+            os.kill(worker, 9)
+        assert until(lambda: registry.requests.total() > asked, 120)
+        time.sleep(45)
+        registry.faults.clear()
+        found.settles(record_property)
+        found.cancel()
 
 
 def test_the_target_is_gone_for_a_while(flink_cluster, flink_jar, kafka_broker, tmp_path, record_property):
