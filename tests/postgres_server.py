@@ -141,6 +141,12 @@ class PostgresServer:
         self.stop()
         self.start()
 
+    def stand_by(self) -> None:
+        """From now on a hot standby, until it is promoted."""
+        self.stop()
+        (self._data / "standby.signal").touch()
+        self.start()
+
     def close(self) -> None:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -12,7 +12,6 @@ import pytest
 from deltalake import DeltaTable
 from gcs_xml import xml_front
 from meddling import Meddling
-from object_stores import missing_for_gcs
 from targets import Target, delete, upsert
 
 from millrace.schemas.errors import MillraceError, TransientSinkError
@@ -31,12 +30,7 @@ def key_for(url):
     return {"google_service_account_key": json.dumps(key)}
 
 
-@pytest.fixture(
-    params=[
-        "s3",
-        pytest.param("gcs", marks=pytest.mark.skipif(missing_for_gcs() is not None, reason=f"{missing_for_gcs()}")),
-    ]
-)
+@pytest.fixture(params=["s3", "gcs"])
 def target(request, tmp_path):
     name = f"lake-{uuid4().hex[:12]}"
     if request.param == "s3":
