@@ -7,7 +7,7 @@ import time
 
 import pytest
 from brokers import PASSWORD, USER
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaProducer
 from kafka import TopicPartition as KafkaPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import TopicAlreadyExistsError
@@ -22,29 +22,6 @@ from millrace.transforms.sources.pool import POOL
 from millrace.transforms.sources.settings import KafkaSettings
 
 pytestmark = pytest.mark.java
-
-
-@pytest.fixture
-def servers(kafka_broker):
-    return kafka_broker.bootstrap_servers
-
-
-@pytest.fixture
-def admin(servers):
-    client = KafkaAdminClient(bootstrap_servers=servers)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def create(admin, topic_name):
-    def made(partitions=1, **configs):
-        name = topic_name()
-        configs = {key.replace("_", "."): str(value) for key, value in configs.items()}
-        admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
-        return name
-
-    return made
 
 
 def send(servers, topic, count, *, size=50, first=0, **options):

@@ -6,9 +6,9 @@ import time
 
 import pytest
 from jobs import SCHEMAS, event, key, rows, run_once, send, write_job
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaProducer
 from kafka import TopicPartition as KafkaPartition
-from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions
 from registry_server import Fault, RegistryServer
 
 from millrace.pipelines import passes
@@ -19,29 +19,6 @@ from millrace.pipelines.verify import verify_job
 from millrace.schemas.errors import LostOffsetsError, SourceError
 
 pytestmark = pytest.mark.java
-
-
-@pytest.fixture
-def servers(kafka_broker):
-    return kafka_broker.bootstrap_servers
-
-
-@pytest.fixture
-def admin(servers):
-    client = KafkaAdminClient(bootstrap_servers=servers)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def create(admin, topic_name):
-    def made(partitions=1, **configs):
-        name = topic_name("orders")
-        configs = {key.replace("_", "."): str(value) for key, value in configs.items()}
-        admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
-        return name
-
-    return made
 
 
 def produce(servers, topic, numbers, value, **options):
