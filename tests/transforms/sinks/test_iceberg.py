@@ -367,7 +367,9 @@ def test_sinks_of_one_process_hand_on_the_index_of_keys(target, monkeypatch):
     target.close()
     read = []
     real = KeyedTable._keys
-    monkeypatch.setattr(KeyedTable, "_keys", lambda self, file: (read.append(file.path), real(self, file))[1])
+    monkeypatch.setattr(
+        KeyedTable, "_keys", lambda self, file, *more: (read.append(file.path), real(self, file, *more))[1]
+    )
     second = Target("iceberg", target.folder)
     assert second.apply(upsert(2, id=1, v="b"), upsert(0, id=2, v="late")) == (1, 1)
     assert read == []

@@ -14,13 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .bounds import decoded
+from .candidates import candidates
 from .catalog import IcebergCatalog
 from .columns import Shape, read_shape
 from .digests import Digests, digest
 from .files import Files, Numbers
 from .layout import Layout, Live, Numbering, read_layout, united
-from .partitions import internal, transformed
 from .row_index import ROW_BITS, RowIndex, places
 from .snapshots import COMMIT, Change, Producer
 
@@ -106,34 +105,34 @@ class KeyedTable:
         files = [file for file in self.layout.files.values() if file.number not in self._indexed]
         streamed = []
         if files:
-            for file in self._candidates(files, keys):
+            assert self.shape is not None
+            for file in candidates(self.table, self.shape, files, dict(zip(self.shape.key_ids, keys, strict=True))):
                 if not self._index.fits(file.rows, self._memory):
                     streamed.append(file)
                     continue
-                found, at = self._keys(file)
+                found, at = self._keys(file, self.key_fields)
                 self._index.add(found, places(file.number, at))
                 self._indexed.add(file.number)
         row, slot = self._index.find(wanted)
         where = self._index.at(slot)
         parts = [Found(row, where >> ROW_BITS, where & ((1 << ROW_BITS) - 1), slot)]
         if streamed:
-            parts += self._stream(wanted, streamed)
+            parts += self.stream(wanted, streamed, self.key_fields)
         return Found(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("row", "number", "at", "slot")))
 
-    def _stream(self, wanted: Digests, files: Sequence[Live]) -> list[Found]:
+    def stream(self, wanted: Digests, files: Sequence[Live], fields: Sequence[pa.Field]) -> list[Found]:
+        """As `find`, by columns that need not be the key's, and without the index: the files are read."""
         index, parts = RowIndex(len(wanted)), []
         index.add(wanted, np.arange(len(wanted)))
         for file in files:
-            keys, at = self._keys(file)
+            keys, at = self._keys(file, fields)
             row, slot = index.find(keys)
             number = np.full(len(row), file.number)
             parts.append(Found(index.at(slot), number, at[row], np.full(len(row), -1)))
         return parts
 
-    def _keys(self, file: Live) -> tuple[Digests, Numbers]:
-        """The digests of a file's live rows, and the rows."""
-        assert self.shape is not None
-        fields = self.key_fields
+    def _keys(self, file: Live, fields: Sequence[pa.Field]) -> tuple[Digests, Numbers]:
+        """The digests of these columns of a file's live rows, and the rows."""
         rows = self.files.read(file.path, fields).combine_chunks()
         at = np.arange(len(rows))
         if file.deletes:
@@ -152,38 +151,6 @@ class KeyedTable:
         held = {field.field_id: number for number, field in enumerate(self.shape.schema.fields)}
         file = self.shape.file
         return [file.field(held[number]) for number in ids]
-
-    def _candidates(self, files: Sequence[Live], keys: Sequence[pa.Array]) -> list[Live]:
-        """The files that may hold one of the keys, by the bounds of key columns and by partition."""
-        assert self.shape is not None
-        found = [file for file in files if self._within(file.data, keys)]
-        names = dict(zip(self.shape.key_ids, keys, strict=True))
-        for spec_id in {file.data.spec_id for file in found}:
-            spec = self.table.specs()[spec_id]
-            for number, field in enumerate(spec.fields):
-                if field.source_id in names and found:
-                    column = pa.table([names[field.source_id]], [self._name(field.source_id)])
-                    values = set(internal(transformed(column, self.shape, field).unique()))
-                    found = [f for f in found if f.data.spec_id != spec_id or f.data.partition[number] in values]
-        return found
-
-    def _name(self, number: int) -> str:
-        assert self.shape is not None
-        return self.shape.table.columns.names[self.shape.ids.index(number)]
-
-    def _within(self, data: Any, keys: Sequence[pa.Array]) -> bool:
-        assert self.shape is not None
-        for number, column in zip(self.shape.key_ids, keys, strict=True):
-            lower, upper = (data.lower_bounds or {}).get(number), (data.upper_bounds or {}).get(number)
-            if lower is None or upper is None or column.null_count or pa.types.is_floating(column.type):
-                continue
-            ends = decoded(lower, column.type), decoded(upper, column.type)
-            kind = ends[0].type
-            values = _comparable(column, kind)
-            inside = pc.and_(pc.greater_equal(values, ends[0]), pc.less_equal(values, ends[1]))
-            if not pc.any(inside).as_py():
-                return False
-        return True
 
     def values(self, found: Found, ids: Sequence[int]) -> pa.Table:
         """The values of these columns in the rows found, in their order."""
@@ -280,11 +247,3 @@ class KeyedTable:
     def memory(self) -> int:
         """Bytes that the index takes."""
         return self._index.size
-
-
-def _comparable(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_date32(column.type):
-        return column.cast(pa.int32()).cast(kind)
-    if pa.types.is_time64(column.type) or pa.types.is_timestamp(column.type):
-        return column.cast(pa.int64())
-    return column.cast(kind)

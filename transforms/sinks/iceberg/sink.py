@@ -22,6 +22,7 @@ from .catalog import Conflict, IcebergCatalog
 from .columns import Shape
 from .growth import fit, opened, wanted
 from .keyed import KeyedTable
+from .lookup import lookup
 from .names import catalog_name, table_name
 from .partitions import PartitionBy, check, terms
 from .rows import from_stored, read_all, to_stored
@@ -183,13 +184,30 @@ class IcebergSink:
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of the newest snapshot, of the stream's own types. Raises TableError."""
         with self._catalog.errors():
-            target, _ = self._opened(table)
-            shape = target.shape if target.refresh() else None
-            if shape is None or not shape.ids:
-                raise TableError(f"{self._catalog.place} has no table {table!r} of Millrace")
+            target, shape = self._there(table)
             schema = selected(self._catalog.place, shape.table, columns)
             for rows in read_all(target, shape, schema.names):
                 yield from from_stored(schema, rows)
+
+    def columns(self, table: str) -> pa.Schema | None:
+        """The table's columns, of the stream's own types."""
+        with self._catalog.errors():
+            target, _ = self._opened(table)
+            shape: Shape | None = target.shape if target.refresh() else None
+            return shape.table.columns if shape is not None and shape.ids else None
+
+    def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
+        """The rows of these keys, by the index of keys where they are whole. Raises TableError."""
+        with self._catalog.errors():
+            target, shape = self._there(table)
+            return lookup(target, keys, selected(self._catalog.place, shape.table, columns), upto)
+
+    def _there(self, table: str) -> tuple[KeyedTable, Shape]:
+        target, _ = self._opened(table)
+        shape = target.shape if target.refresh() else None
+        if shape is None or not shape.ids:
+            raise TableError(f"{self._catalog.place} has no table {table!r} of Millrace")
+        return target, shape
 
     def tables(self) -> tuple[str, ...]:
         """The tables' names, sorted."""
