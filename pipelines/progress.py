@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Final, Self, TextIO
 
@@ -38,10 +38,13 @@ class Progress:
         self._points: deque[tuple[float, int]] = deque([(self._started, 0)])
         self._shown = ""
 
-    def update(self, read_offsets: Offsets, end_offsets: Offsets, dead: int = 0) -> None:
+    def update(
+        self, read_offsets: Offsets, end_offsets: Offsets, dead: int = 0, behind: Mapping[str, float] | None = None
+    ) -> None:
         """The next offset of each partition and its end; call it as often as you like.
 
-        A partition counts from the offset that it first appears with.
+        A partition counts from the offset that it first appears with. `behind`: the age in seconds of what is read now,
+        by topic. Where lines are plain, each topic has one of its own if there are several.
         """
         self._first = {**read_offsets, **self._first}
         self._next.update(read_offsets)
@@ -53,7 +56,10 @@ class Progress:
             self._points.popleft()
         if now - self._printed >= (LIVE_SECONDS if self._live else PLAIN_SECONDS):
             self._printed = now
-            self._show(self._line(now, lag, dead))
+            ages = behind or {}
+            self._show(self._line(now, lag, dead) + _age(ages.values()))
+            if not self._live:
+                self._topics(end_offsets, ages)
 
     def note(self, text: str) -> None:
         """A line that stays, above the one that refreshes."""
@@ -84,6 +90,15 @@ class Progress:
         letters = f", {dead:,} dead letters" if dead else ""
         return f"{duration(now - self._started)}: {read:,} read, {rate:,.0f}/s, lag {lag:,}{rest}{letters}"
 
+    def _topics(self, end_offsets: Offsets, ages: Mapping[str, float]) -> None:
+        topics = sorted({source.topic for source in self._next})
+        for topic in topics if len(topics) > 1 else ():
+            mine = {source: offset for source, offset in self._next.items() if source.topic == topic}
+            end = sum(end_offsets.get(source, offset) for source, offset in mine.items())
+            read = sum(mine.values()) - sum(self._first[source] for source in mine)
+            age = _age([ages[topic]] if topic in ages else [])
+            self._show(f"  {topic}: {read:,} read, at {sum(mine.values()):,} of {end:,}{age}")
+
     def _show(self, line: str) -> None:
         if not self._live:
             self._write(line + "\n")
@@ -99,3 +114,8 @@ class Progress:
             self._out.flush()
         except (OSError, ValueError):
             self._quiet = True
+
+
+def _age(ages: Iterable[float]) -> str:
+    oldest = max(ages, default=None)
+    return "" if oldest is None else f", read {duration(oldest)} behind"

@@ -18,6 +18,7 @@ from ..transforms.apply import Outcome, Target
 from ..transforms.outcomes import collect
 from ..transforms.sources.broker import open_broker
 from ..transforms.sources.growth import close_lookouts
+from ..transforms.sources.lag import readings
 from ..transforms.sources.pool import POOL
 from ..transforms.sources.stream import DRAIN
 from .failures import told
@@ -125,7 +126,16 @@ def _look(watch: Watch) -> None:
         watch.end.update({standing.source: standing.end for standing in found})
         if not watch.runner.here:
             watch.next.update({one.source: one.committed for one in found if one.committed is not None})
-    watch.progress.update(watch.next, watch.end, watch.summary.total("dead"))
+    watch.progress.update(watch.next, watch.end, watch.summary.total("dead"), _ages(watch))
+
+
+def _ages(watch: Watch) -> dict[str, float]:
+    """How old what this process reads is, in seconds, by topic: its oldest partition; nothing where others read."""
+    ages: dict[str, float] = {}
+    for source, reading in readings().items():
+        if source in watch.end and reading.behind is not None:
+            ages[source.topic] = max(reading.behind / 1000, ages.get(source.topic, 0.0))
+    return ages
 
 
 def _take(watch: Watch) -> None:

@@ -10,7 +10,9 @@ from running import Running
 
 from millrace.pipelines.cli import main
 
-LINE = re.compile(r"^.+: (?P<read>[\d,]+) read, (?P<rate>[\d,]+)/s, lag (?P<lag>[\d,]+)", re.M)
+LINE = re.compile(
+    r"^.+: (?P<read>[\d,]+) read, (?P<rate>[\d,]+)/s, lag (?P<lag>[\d,]*\d)(?P<behind>.* read .* behind)?", re.M
+)
 
 
 def messages(first, stop):
@@ -51,6 +53,7 @@ def test_what_is_read_committed_and_left_is_told(kafka_broker, topic_name, prism
         assert run.stop() == 0, run.err
     lines = [line.groupdict() for line in LINE.finditer(run.err)]
     assert any(line["rate"] != "0" for line in lines), run.err
+    assert any(line["behind"] for line in lines), run.err
     assert any((line["read"], line["lag"]) == ("1,000", "0") for line in lines), run.err
     found, last = told(file, capsys)
     assert [found[name] for name in ("committed", "end", "lag", "behind")] == ["1,000", "1,000", "0", "0.0 s"]

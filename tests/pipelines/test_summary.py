@@ -79,6 +79,18 @@ def test_plain_lines_come_every_few_seconds():
     ]
 
 
+def test_each_topic_has_a_line_where_there_are_several_and_what_is_read_has_an_age():
+    out, clock = io.StringIO(), Clock()
+    other = TopicPartition("zebra", 0)
+    with Progress(out, clock=clock) as progress:
+        progress.update({A: 100, other: 7}, {A: 1100, other: 7})
+        clock.now += 10
+        progress.update({A: 600, other: 9}, {A: 1100, other: 9}, behind={A.topic: 75.0})
+    total, *topics = out.getvalue().splitlines()
+    assert total.endswith("502 read, 50/s, lag 500, 10 s left, read 1 min 15 s behind")
+    assert topics == [f"  {A.topic}: 500 read, at 600 of 1,100, read 1 min 15 s behind", "  zebra: 2 read, at 9 of 9"]
+
+
 def test_a_terminal_has_one_line_that_goes_away(monkeypatch):
     monkeypatch.setenv("COLUMNS", "30")
     out, clock = Terminal(), Clock()

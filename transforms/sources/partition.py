@@ -52,12 +52,17 @@ class PartitionReader:
         return self._stop is not None and self.next >= self._stop
 
     @property
+    def end(self) -> int | None:
+        """The end of the partition as the last answer of the broker had it; None where there was none."""
+        if self._pooled is None:
+            return None
+        found: int | None = self._pooled.consumer.highwater(self._pooled.partition)
+        return found
+
+    @property
     def at_end(self) -> bool:
         """Whether the last answer of the broker held nothing behind the blocks given; false where there was none."""
-        if self._pooled is None:
-            return False
-        end = self._pooled.consumer.highwater(self._pooled.partition)
-        return end is not None and self.next >= end
+        return self.end is not None and self.next >= self.end
 
     def read(self, wait: float) -> Block | None:
         """The next block, or None where nothing came within about `wait` seconds.

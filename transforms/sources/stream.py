@@ -18,6 +18,7 @@ from ...schemas.ledger import TopicPartition
 from .fetch import newest
 from .growth import lookout
 from .kafka import BlockCoder
+from .lag import measure
 from .partition import PartitionReader
 from .settings import KafkaSettings
 
@@ -210,6 +211,7 @@ class StreamReader(UnboundedReader):
             self._turn.append(source)
             block = self._readers[source].read(wait)
             if block is not None:
+                measure(block, self._readers[source].end)
                 self._take(source, block)
                 return True
             self._rest(source)

@@ -6,6 +6,9 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
+from apache_beam.metrics.execution import MetricsContainer
+from apache_beam.runners.worker import statesampler
+from apache_beam.utils.counters import CounterFactory
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +21,7 @@ from millrace.schemas.ledger import TopicPartition
 from millrace.schemas.records import split
 from millrace.transforms.sources import growth
 from millrace.transforms.sources.kafka import KafkaSettings
+from millrace.transforms.sources.lag import readings
 from millrace.transforms.sources.pool import POOL
 from millrace.transforms.sources.stream import (
     DRAIN,
@@ -190,6 +194,28 @@ def test_event_time_follows_the_records_and_is_capped_by_the_clock(embedded_brok
     assert reached[-1][0] <= time.time_ns() // 1_000_000 < now + 3_600_000
     assert float(reader.get_watermark()) <= time.time()
     reader.close()
+
+
+def test_what_is_read_is_in_beams_metrics(embedded_broker, topic_name):
+    topic = topic_name()
+    embedded_broker.create_topic(topic, 1)
+    (part, _) = stream(embedded_broker, topic, {TopicPartition(topic, 0): 0}).split(20)
+    reader = part.create_reader(None, None)
+    send(embedded_broker, topic, [(0, b"x", time.time_ns() // 1_000_000 - 60_000), (0, b"y", None)])
+    container = MetricsContainer("read")
+    sampler = statesampler.StateSampler("", CounterFactory())
+    statesampler.set_current_tracker(sampler)
+    sampler.start()
+    with sampler.scoped_state("read", "process", metrics_container=container):
+        values(reader, 2)
+    sampler.stop()
+    statesampler.set_current_tracker(None)
+    reader.close()
+    gauges = {key.metric.name: gauge.value for key, gauge in container.get_cumulative().gauges.items()}
+    assert gauges[f"{topic}[0].read"] == 2
+    assert gauges[f"{topic}[0].end"] == 2
+    assert 0 <= gauges[f"{topic}[0].behind_ms"] < 60_000
+    assert readings()[TopicPartition(topic, 0)].next == 2
 
 
 def test_a_bundle_ends_at_the_end_of_its_partitions_without_waiting(embedded_broker, topic_name, monkeypatch):
