@@ -99,11 +99,12 @@ def _check(found: Namespace) -> int:
     from .config import load_job
     from .findings import FAIL, finding_lines
 
-    findings = check(load_job(found.job))
+    job = load_job(found.job)
+    findings = check(job)
     if found.runner != RUNNERS[0]:
         from .runners import runner_findings
 
-        findings += runner_findings(found.runner, found.beam)
+        findings += runner_findings(found.runner, job, found.beam)
     _answer(found, [finding.to_json() for finding in findings], finding_lines(findings))
     return FAILED if any(finding.level == FAIL for finding in findings) else GOOD
 

@@ -1,6 +1,6 @@
 """The runners that stream, each with the options that it needs here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOpt
 
 from ..schemas.errors import JobError, RunnerError
 from .beam_options import read_options
-from .findings import FAIL, OK, Finding
+from .findings import FAIL, OK, WARN, Finding
 from .flink import findings as flink_findings
 from .flink import flink_options
 from .flink_rest import FlinkRest
@@ -43,8 +43,21 @@ def open_runner(name: str, job: Job, arguments: Sequence[str]) -> Runner:
     return RUNNERS[name](job, arguments)
 
 
-def runner_findings(name: str, arguments: Sequence[str]) -> list[Finding]:
-    """What a preflight says of a runner and its options."""
+def runner_findings(name: str, job: Job, arguments: Sequence[str]) -> list[Finding]:
+    """What a preflight says of a runner and its options, and of the job on it."""
+    return [*_of_options(name, arguments), *_of_job(name, job)]
+
+
+def _of_job(name: str, job: Job) -> Iterator[Finding]:
+    if name == "DataflowRunner" and job.dead_letters.folder is not None:
+        found = f"{job.dead_letters.path} is a folder of each worker, and ends with it"
+        yield Finding(WARN, "dead letters", found, "set dead_letters.path to a gs://... URL")
+    if name == "FlinkRunner" and job.window.by == "event":
+        found = "by event time: Beam's Flink runner remembers each read (apache/beam#27648), some 60 KB of heap"
+        yield Finding(WARN, "window.by", found, "take windows by arrival, or start the job anew now and then")
+
+
+def _of_options(name: str, arguments: Sequence[str]) -> list[Finding]:
     if name == "FlinkRunner":
         return flink_findings(arguments)
     given = read_options(name, arguments, {})

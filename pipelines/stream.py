@@ -2,10 +2,11 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
 
 from ..schemas.errors import SourceError
 from ..transforms.apply import CommitSettings, Target
@@ -14,6 +15,8 @@ from ..transforms.decode import Format
 from ..transforms.outcomes import Post
 from ..transforms.sources.broker import open_broker
 from ..transforms.sources.stream import KafkaStream, StreamSettings
+from .flink import RUNNER as FLINK
+from .flink_checks import LOOPBACK
 from .frontier import LedgerBeginnings, by_table, routes_of
 from .job import Job
 from .sync import Sync, Windows, build_live
@@ -65,7 +68,10 @@ def assemble(job: Job, options: PipelineOptions, topics: Sequence[str], post: st
     )
     pipeline = beam.Pipeline(options=options)
     source = KafkaStream(settings, LedgerBeginnings(job, tuple(topics)))
-    outcomes = build_live(pipeline, live_sync(job, topics), source, uuid.uuid4().hex)
+    drained = options.view_as(PortableOptions).environment_type == LOOPBACK
+    by_timer = options.view_as(StandardOptions).runner == FLINK and not (by_event or drained)
+    sync = replace(live_sync(job, topics), by_timer=by_timer)
+    outcomes = build_live(pipeline, sync, source, uuid.uuid4().hex)
     if post is not None:
         _ = outcomes | "Post outcomes" >> beam.ParDo(Post(post))
     return pipeline

@@ -19,12 +19,13 @@ from ..transforms.decode import RECEIPTS, Decode, Failure, Format
 from ..transforms.loads import DecodeLoads, Load
 from ..transforms.settle import CommitLoads
 from ..transforms.sources.kafka import KafkaSource
+from ..transforms.sources.poll import ReadByTimer
 from ..transforms.windows import Cut, Elapsed
 
 Shard = tuple[str, int]
 
-POLL_SECONDS: Final = 0.1
 BUNDLE_SECONDS: Final = 0.1
+SELDOM_SECONDS: Final = 1.0
 LATENESS_SECONDS: Final = 600.0
 
 __all__ = ["RecordBatchCoder", "Sync", "Windows", "build", "build_live"]
@@ -61,13 +62,14 @@ class Windows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
-    """All that one pipeline needs; `routes` by topic, `commits.routes` by table."""
+    """All that one pipeline needs; `routes` by topic, `commits.routes` by table; `by_timer` for Flink, by arrival."""
 
     routes: Mapping[str, Route]
     format: Format
     commits: CommitSettings
     windows: Windows
     shards: int = 1
+    by_timer: bool = False
 
 
 def build_live(
@@ -80,7 +82,13 @@ def build_live(
     before `LATENESS_SECONDS`, and what came later than that would be seen as a gap in the ledger.
     """
     cut = Cut(every=round(sync.windows.every * 1000), by_event=sync.windows.by_event)
-    read = ReadFromUnboundedSource(source, poll_interval=POLL_SECONDS, max_read_time_seconds=BUNDLE_SECONDS)
+    # Windows by event time close seconds later anyway, and each read may leave something in a runner's state.
+    pause = SELDOM_SECONDS if sync.windows.by_event else BUNDLE_SECONDS
+    read: beam.PTransform[Any, PCollection[Block]] = (
+        ReadByTimer(source, pause, pause)
+        if sync.by_timer
+        else ReadFromUnboundedSource(source, poll_interval=pause, max_read_time_seconds=pause)
+    )
     return (
         pipeline
         | "Read blocks" >> read

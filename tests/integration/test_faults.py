@@ -4,7 +4,10 @@ One job runs through all of them, in the order of this file. `recovery_seconds` 
 """
 
 import os
+import re
 import time
+from pathlib import Path
+from urllib.parse import urlparse
 
 import postgres_server
 import pytest
@@ -141,8 +144,10 @@ def test_partitions_are_added(streamed, kafka_broker, record_property):
 
 
 def test_a_savepoint_is_restored_at_another_parallelism(streamed, record_property):
-    """The partitions that were added lie in it too."""
+    """The partitions that were added lie in it too; and its state has few names, after some thousand reads."""
     place = streamed.savepoint()
+    names = re.findall(rb"sdf_checkpoint[^\0]*", Path(urlparse(place).path, "_metadata").read_bytes())
+    assert len(set(names)) < 10, len(set(names))
     streamed.start(parallelism=3, savepoint=place)
     streamed.settles(record_property)
 

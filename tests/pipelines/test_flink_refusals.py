@@ -89,3 +89,17 @@ def test_run_refuses_in_one_sentence_and_submits_nothing(flink, words, tmp_path,
     assert out == ""
     assert {method for method, _, _ in flink.asked} == {"GET"}
     assert not (tmp_path / "lake").exists()
+
+
+def test_check_warns_of_what_a_runner_does_to_a_job(words, tmp_path, capsys):
+    file = tmp_path / "event.yaml"
+    file.write_text((tmp_path / "job.yaml").read_text() + "window: {by: event}\n")
+    assert main(["check", str(file), *words[1:]]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "window.by" in line]
+    assert line.startswith("warn")
+    assert "remembers each read" in line
+    main(["check", str(file), "--runner", "DataflowRunner"])
+    assert "is a folder of each worker" in capsys.readouterr().out
+    file.write_text(file.read_text() + "dead_letters: {path: 'gs://bucket/letters'}\n")
+    main(["check", str(file), "--runner", "DataflowRunner"])
+    assert "is a folder of each worker" not in capsys.readouterr().out

@@ -74,7 +74,7 @@ class StreamMark(CheckpointMark):
     arrived: int = 0
 
 
-class _MarkCoder(coders.Coder):
+class MarkCoder(coders.Coder):
     """JSON: a savepoint must be readable by later versions."""
 
     def encode(self, value: StreamMark) -> bytes:
@@ -138,7 +138,7 @@ class KafkaStream(UnboundedSource):
         return self._beginnings.find()
 
     def get_checkpoint_mark_coder(self) -> coders.Coder:
-        return _MarkCoder()
+        return MarkCoder()
 
     def default_output_coder(self) -> coders.Coder:
         return BlockCoder()
