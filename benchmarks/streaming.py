@@ -53,9 +53,18 @@ def send_steadily(servers: str, workload: Workload, rate: int, table: Path) -> N
             if sent > FIRST and sent - FIRST >= rate * (time.monotonic() - started):
                 producer.poll(0)
                 time.sleep(TICK_SECONDS)
-            producer.produce(workload.topic, value=value, key=key, partition=partition)
+            _produce(producer, workload.topic, (key, value, partition))
             sent += 1
     producer.flush()
+
+
+def _produce(producer: confluent_kafka.Producer, topic: str, message: tuple[bytes, bytes | None, int]) -> None:
+    key, value, partition = message
+    while True:
+        try:
+            return producer.produce(topic, value=value, key=key, partition=partition)
+        except BufferError:
+            producer.poll(TICK_SECONDS)
 
 
 def _wait_for_commit(table: Path) -> None:
