@@ -8,6 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.utils.windowed_value import WindowedValue
 
 from ..schemas.change import SOURCE
 from ..schemas.decoding import Route
@@ -137,28 +138,45 @@ class CommitSettings:
 
 
 class Apply(beam.DoFn):
-    """(table, items of a window) to Outcome or Failure: one commit, or none of it."""
+    """(table, items of a window) to Outcome or Failure: one commit, or none of it.
+
+    Windows by event time are committed in their order, at the end of the bundle: a runner hands them over in any, and
+    a key change that needs a value of the old row would come behind the row that took its place.
+    """
 
     def __init__(self, settings: CommitSettings) -> None:
         self._settings = settings
 
     def setup(self) -> None:
-        self._settings.dead_letters.open()
         self._sink = self._settings.target.open()
 
     def teardown(self) -> None:
         self._sink.close()
 
-    def process(self, element: tuple[str, Iterable[Item]]) -> Iterator[Outcome | Failure]:
+    def start_bundle(self) -> None:
+        self._windows: list[tuple[Any, str, list[Item]]] = []
+
+    def process(
+        self, element: tuple[str, Iterable[Item]], window: Any = beam.DoFn.WindowParam
+    ) -> Iterator[Outcome | Failure]:
         name, items = element[0], list(element[1])
+        if self._settings.covers is Covers.ROWS:
+            self._windows.append((window, name, items))
+        else:
+            yield self._applied(name, items)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for window, name, items in sorted(self._windows, key=lambda one: one[0].end):
+            yield WindowedValue(self._applied(name, items), window.max_timestamp(), (window,))
+
+    def _applied(self, name: str, items: Sequence[Item]) -> Outcome | Failure:
         failed = next((item for item in items if isinstance(item, Failure)), None)
         if failed is not None:
-            yield failed
-            return
+            return failed
         try:
-            yield commit(self._sink, self._settings, name, items)
+            return commit(self._sink, self._settings, name, items)
         except MillraceError as error:
-            yield Failure(name, error)
+            return Failure(name, error)
 
 
 def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item]) -> Outcome:
