@@ -62,16 +62,19 @@ class _Search:
         if key is not None and (key, at) not in seen:
             row = self._departure(key, at)
             if row is None:
-                found = self.target.get(key)
-                if found is not None and name in found:
-                    return found[name]
+                return self._held(key, at, name)
             elif name not in (row[UNAVAILABLE] or ()):
                 return row[name]
             elif row[MOVED] is not None:
                 return self.value(old_key(self.table, row[MOVED]), row[MOVED_AT], name, seen | {(key, at)})
-            elif name in self.target.get(key, {}):
-                return self.target[key][name]
+            else:
+                return self._held(key, at, name)
         return NOWHERE
+
+    def _held(self, key: KeyValues, at: bytes, name: str) -> Any:
+        """The value in the target's row of the key, unless that row came later: then another one took the key."""
+        row = self.target.get(key, {})
+        return row[name] if name in row and row.get(POSITION, b"") < at else NOWHERE
 
     def _departure(self, key: KeyValues, at: bytes) -> Row | None:
         """The delete of the same key change: the one of its source order, else the newest before it."""

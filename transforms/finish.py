@@ -57,7 +57,8 @@ def rows_of(sink: Sink, table: Table, keys: set[KeyValues]) -> dict[KeyValues, R
     if table.name not in sink.tables():
         return {}
     found: dict[KeyValues, Row] = {}
-    for batch in sink.scan(table.name):
+    held = columns_of(sink, table.name)
+    for batch in sink.scan(table.name, [*([] if held is None else held.names), POSITION]):
         batch = _maybe(batch, table.key[0], {key[0] for key in keys})
         columns = [batch.column(name) for name in table.key]
         kinds = [column.type for column in columns]

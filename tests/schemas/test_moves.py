@@ -87,6 +87,17 @@ def test_a_replayed_key_change_keeps_the_value_that_its_own_row_has():
     )
 
 
+def test_a_row_that_took_the_old_key_later_has_not_the_value():
+    """As where a key change is replayed after another row moved to its old key."""
+    target = {(1,): {"id": 1, "note": "of another", POSITION: at(12)}, (2,): {"id": 2, "note": "kept", POSITION: at(9)}}
+    assert settle([request(2, 1, 9)], target=target) == ({2: "kept"}, 0)
+    target[(1,)][POSITION] = at(8)
+    assert settle([request(2, 1, 9)], target=target) == ({2: "of another"}, 0)
+    departed = [row(1, None, at(9), lacks=True)]
+    target[(1,)][POSITION] = at(12)
+    assert settle([request(2, 1, 9)], departed, target) == ({2: "kept"}, 0)
+
+
 def test_a_value_that_is_nowhere_is_null_and_counted():
     assert settle([request(2, 1, 9)]) == ({2: None}, 1)
     assert settle([{**request(2, 1, 9), MOVED: b"not json"}]) == ({2: None}, 1)
