@@ -68,12 +68,13 @@ def contracts(folder, schemas=SCHEMAS):
 
 
 def send(servers, topic, messages):
-    """Messages are (partition, key, value) or (partition, key, value, headers); each partition keeps their order."""
+    """Messages are (partition, key, value), with headers and milliseconds behind; each partition keeps their order."""
     producer = KafkaProducer(bootstrap_servers=servers, acks="all", retries=5, linger_ms=5)
     sent = []
-    for partition, message_key, value, *headers in messages:
-        more = list(headers[0]) if headers else []
-        sent.append(producer.send(topic, key=message_key, value=value, partition=partition, headers=more))
+    for partition, message_key, value, *more in messages:
+        headers, time = (*more, *([], None)[len(more) :])
+        options = {"partition": partition, "headers": list(headers), "timestamp_ms": time}
+        sent.append(producer.send(topic, key=message_key, value=value, **options))
     producer.flush()
     for future in sent:
         future.get(30)

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 from jobs import event, key, send, write_job
-from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
 from parts import missing_java
 from processes import Program, until
 from running import Running
@@ -21,14 +19,11 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.mark.java
 @pytest.mark.timeout(900)
-def test_the_command_that_make_flink_prints_runs_a_job(kafka_broker, topic_name, tmp_path, capsys):
+def test_the_command_that_make_flink_prints_runs_a_job(servers, create, tmp_path, capsys):
     reason = missing_java("Flink")
     if reason is not None:
         pytest.skip(reason)
-    topic, servers = topic_name("flink"), kafka_broker.bootstrap_servers
-    admin = KafkaAdminClient(bootstrap_servers=servers)
-    admin.create_topics([NewTopic(topic, 2, 1)])
-    admin.close()
+    topic = create(2)
     lake = tmp_path / "lake"
     file = write_job(tmp_path, servers, [topic], target=f"{{type: delta, path: {lake}}}", more="window: {every: 1s}\n")
     send(servers, topic, [(number % 2, key(number), event("c", number, "a", number, number)) for number in range(1, 9)])

@@ -4,8 +4,6 @@ import re
 
 import pytest
 from jobs import event, key, send, write_job
-from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
 from running import Running
 
 from millrace.pipelines.cli import main
@@ -29,11 +27,8 @@ def told(file, capsys):
 
 @pytest.mark.java
 @pytest.mark.timeout(600)
-def test_what_is_read_committed_and_left_is_told(kafka_broker, topic_name, prism_binary, tmp_path, capsys):
-    topic, servers = topic_name("lag"), kafka_broker.bootstrap_servers
-    admin = KafkaAdminClient(bootstrap_servers=servers)
-    admin.create_topics([NewTopic(topic, 2, 1)])
-    admin.close()
+def test_what_is_read_committed_and_left_is_told(servers, create, prism_binary, tmp_path, capsys):
+    topic = create(2)
     file = write_job(tmp_path, servers, [topic], more="window: {every: 500ms}\n")
     send(servers, topic, messages(0, 900))
     found, last = told(file, capsys)

@@ -8,8 +8,6 @@ import pytest
 from brokers import PASSWORD, USER, free_ports
 from flink_application import FlinkApplication, RenderedFlink
 from go_programs import BOOT, missing
-from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
 from parts import missing_java
 from processes import until
 from steady import SteadyStream
@@ -25,15 +23,12 @@ SECRETS = {"KAFKA_PASSWORD": PASSWORD}
 
 
 @pytest.fixture
-def job(kafka_broker, topic_name, tmp_path):
+def job(servers, create, tmp_path):
     """A job that reads the topic of a steady stream, as one machine would run it."""
     reason = missing_java("Flink") or missing(BOOT)
     if reason is not None:
         pytest.skip(reason)
-    topic, servers = topic_name("rendered"), kafka_broker.bootstrap_servers
-    admin = KafkaAdminClient(bootstrap_servers=servers)
-    admin.create_topics([NewTopic(topic, 4, 1)])
-    admin.close()
+    topic = create(4)
     with SteadyStream(servers, topic, 4) as stream:
         target = f"{{type: delta, path: {tmp_path / 'job' / 'lake'}}}"
         yield StreamedJob(tmp_path / "job", topic, servers, stream, target)

@@ -120,6 +120,19 @@ def test_windows_by_event_time_commit_the_same_rows(embedded_broker, topic, tmp_
     assert run_once(file).total("read") == 0
 
 
+def test_windows_by_event_time_are_committed_in_their_order(embedded_broker, topic, tmp_path):
+    """Row 3 becomes row 5 without its large value, then another one becomes 3: whatever a runner hands over first."""
+    servers, table, at = embedded_broker.bootstrap_servers, table_of(topic), 1_700_000_000_000
+    file = write_job(tmp_path, servers, [topic], more="window: {every: 10ms, by: event, allowed_lateness: 1h}\n")
+    send(servers, topic, [(1, key(3), event("c", 3, "large", 3, 10), [], at)])
+    run_once(file)
+    moved, old = event("c", 5, "__debezium_unavailable_value", 3, 20), [("__debezium.oldkey", b'{"id": 3}')]
+    later = [(0, key(3), event("c", 3, "other", 1, 30), [], at + 78)]
+    send(servers, topic, [*later, (1, key(3), event("d", 3, at=20), [], at + 33), (1, key(5), moved, old, at + 33)])
+    run_once(file)
+    assert rows(tmp_path, table) == [(3, "other", 1), (5, "large", 3)]
+
+
 def test_a_partition_added_later_is_read_from_its_beginning(embedded_broker, topic_name, tmp_path):
     servers, first, second = embedded_broker.bootstrap_servers, topic_name("a"), topic_name("a")
     for name in (first, second):

@@ -9,7 +9,6 @@ from apache_beam.metrics.metric import Metrics
 
 from ...schemas.block import Block
 from ...schemas.ledger import TopicPartition
-from .fetch import newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +23,14 @@ class Reading:
 _READINGS: Final[dict[TopicPartition, Reading]] = {}
 
 
-def measure(block: Block, end: int | None) -> None:
-    """Note what was read. Gauges by partition, `<topic>[<partition>].` and `read`, `end`, `behind_ms`.
+def measure(block: Block, end: int | None, seen: int | None) -> None:
+    """Note what was read; `seen` is the time of the block's newest record, in milliseconds.
 
-    The last is the age of the block's newest record, by the record's own time; a clock that runs ahead counts as 0.
+    Gauges by partition: `<topic>[<partition>].` and `read`, `end`, `behind_ms`.
+
+    The last is the age of that record; a clock that runs ahead counts as 0.
     """
-    source, seen = TopicPartition(block.topic, block.partition), newest(block.data)
+    source = TopicPartition(block.topic, block.partition)
     behind = None if seen is None else max(0, time.time_ns() // 1_000_000 - seen)
     _READINGS[source] = Reading(block.stop, end, behind)
     for name, value in (("read", block.stop), ("end", end), ("behind_ms", behind)):

@@ -211,8 +211,9 @@ class StreamReader(UnboundedReader):
             self._turn.append(source)
             block = self._readers[source].read(wait)
             if block is not None:
-                measure(block, self._readers[source].end)
-                self._take(source, block)
+                seen = newest(block.data)
+                measure(block, self._readers[source].end, seen)
+                self._take(source, block, seen)
                 return True
             self._rest(source)
         self._arrived = max(self._arrived, _now())
@@ -226,14 +227,13 @@ class StreamReader(UnboundedReader):
             self._readers[source] = self._open(source, first)
             self._turn.append(source)
 
-    def _take(self, source: TopicPartition, block: Block) -> None:
+    def _take(self, source: TopicPartition, block: Block, time_there: int | None) -> None:
         self._arrived = max(self._arrived, _now())
         place = self._places[source]
         reached = place.reached
         self._stamp = Timestamp(micros=self._arrived)
         if self._settings.by_event:
             self._stamp = _stamp(reached)
-            time_there = newest(block.data)
             if time_there is not None:
                 seen = min(time_there, self._arrived // 1000)
                 reached = seen if reached is None else max(seen, reached)
