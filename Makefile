@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 COMPILED := $(VENV)/.compiled
-LOOPS := $(wildcard schemas/*.py schemas/avro/*.py transforms/compact.py transforms/sinks/postgres_*.py)
+LOOPS := $(shell grep -rlE "numba|_njit|compiled" schemas transforms --include=*.py)
 
 .PHONY: help install demo test check flink bench clean
 
@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml
 $(COMPILED): $(INSTALLED) $(LOOPS)
 	@find schemas transforms -name '*.nb[ic]' -delete
 	@echo "compiling the decoder (once) ..."
-	@$(BIN)/python -m millrace.pipelines.kernels
+	@$(BIN)/python -m millrace.pipelines.cli.compile_kernels
 	@touch $@
 
 install: $(COMPILED)  ## .venv/ with all that the other commands need; they do it themselves
@@ -44,7 +44,7 @@ check: $(INSTALLED)  ## ruff, mypy strict, layers
 	@$(BIN)/python -m pytest -q tests/test_layers.py
 
 flink: install  ## a Flink cluster on this machine until Ctrl-C, and the command that runs a job on it (Java 17, Maven)
-	@$(BIN)/python tests/flink_cluster.py
+	@$(BIN)/python tests/support/flink_cluster.py
 
 bench: install  ## each figure of the README, one JSON line a figure
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

@@ -13,10 +13,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from millrace.schemas.ledger import TopicPartition
-from millrace.transforms.sources.broker import open_broker
-from millrace.transforms.sources.embedded import EmbeddedBroker
-from millrace.transforms.sources.settings import KafkaSettings
+from millrace.schemas.model.ledger import TopicPartition
+from millrace.transforms.sources.kafka.cluster import open_broker
+from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
+from millrace.transforms.sources.kafka.settings import KafkaSettings
 
 from . import iceberg, postgres
 from .flink import PRISM, FlinkCluster, built, options, soak, throughput

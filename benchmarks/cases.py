@@ -16,21 +16,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from millrace.pipelines.config import load_job
-from millrace.pipelines.progress import Progress
-from millrace.pipelines.run import run
-from millrace.schemas.block import Block
-from millrace.schemas.change import row_schema
-from millrace.schemas.contracts import FolderContracts
-from millrace.schemas.debezium import DebeziumDecoder
-from millrace.schemas.decoding import Route
-from millrace.schemas.ledger import Account, Commit, TopicPartition
-from millrace.schemas.messages import Failures, MessageReader
-from millrace.schemas.records import split
-from millrace.transforms.compact import compact
+from millrace.pipelines.execution.progress import Progress
+from millrace.pipelines.execution.run_passes import run
+from millrace.pipelines.job.load import load_job
+from millrace.schemas.encodings.message_reader import Failures, MessageReader
+from millrace.schemas.encodings.schema_store import FolderSchemaStore
+from millrace.schemas.envelopes.debezium.envelope import DebeziumDecoder
+from millrace.schemas.merging.newest_by_key import compact
+from millrace.schemas.model.block import Block
+from millrace.schemas.model.change import row_schema
+from millrace.schemas.model.ledger import Account, Commit, TopicPartition
+from millrace.schemas.model.route import Route
 from millrace.transforms.sinks import open_sink
-from millrace.transforms.sources.kafka import KafkaSettings
-from millrace.transforms.sources.partition import PartitionReader
+from millrace.transforms.sources.kafka.bounded import KafkaSettings
+from millrace.transforms.sources.kafka.partition_reader import PartitionReader
+from millrace.transforms.sources.kafka.record_batches import split
+from millrace.transforms.steps.decode import decode_block
 
 from . import iceberg, per_record, postgres
 
@@ -109,18 +110,20 @@ def blocks(arguments: dict[str, Any], topic: str) -> Iterator[Block]:
 
 def decoder(arguments: dict[str, Any], topic: str) -> DebeziumDecoder:
     sources = tuple(TopicPartition(topic, number) for number in range(4))
-    return DebeziumDecoder(FolderContracts(arguments["contracts"]), topic, Route(table="orders", sources=sources))
+    return DebeziumDecoder(FolderSchemaStore(arguments["contracts"]), topic, Route(table="orders", sources=sources))
 
 
 def to_arrow(arguments: dict[str, Any]) -> Callable[[], int]:
     """Kafka to Arrow changes, without a runner: the rate that a bare loop reaches."""
     for block in blocks(arguments, arguments["warm"]):
-        decoder(arguments, arguments["warm"]).decode(block)
+        decode_block(decoder(arguments, arguments["warm"]), block)
 
     def measured() -> int:
         reader = decoder(arguments, arguments["topic"])
         return sum(
-            part.num_rows for block in blocks(arguments, arguments["topic"]) for part in reader.decode(block).changes
+            part.num_rows
+            for block in blocks(arguments, arguments["topic"])
+            for part in decode_block(reader, block).changes
         )
 
     return measured
@@ -143,7 +146,7 @@ def decode_only(arguments: dict[str, Any]) -> Callable[[], int]:
     held = [split(block)[0] for block in blocks(arguments, topic)]
     keep = decoder(arguments, topic)._keep
     reader = MessageReader(
-        FolderContracts(arguments["contracts"]), topic, decoder(arguments, topic)._reader._framing, keep
+        FolderSchemaStore(arguments["contracts"]), topic, decoder(arguments, topic)._reader._framing, keep
     )
 
     def measured() -> int:
@@ -161,15 +164,15 @@ def envelope_only(arguments: dict[str, Any]) -> Callable[[], int]:
     """Block to changes: split, decode and envelope together; take the two above from it."""
     held = list(blocks(arguments, arguments["topic"]))
     reader = decoder(arguments, arguments["topic"])
-    reader.decode(held[0])
-    return lambda: sum(part.num_rows for block in held for part in reader.decode(block).changes)
+    decode_block(reader, held[0])
+    return lambda: sum(part.num_rows for block in held for part in decode_block(reader, block).changes)
 
 
 def changes(arguments: dict[str, Any], most: int | None = None) -> list[pa.RecordBatch]:
     """The changes of all blocks, or of the first ones."""
     reader = decoder(arguments, arguments["topic"])
     held = itertools.islice(blocks(arguments, arguments["topic"]), most)
-    return [part for block in held for part in reader.decode(block).changes]
+    return [part for block in held for part in decode_block(reader, block).changes]
 
 
 def compact_only(arguments: dict[str, Any]) -> Callable[[], int]:

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from flink_cluster import FlinkCluster
-from go_programs import PRISM, built
-from parts import beam_flink_jar
+from support.downloads import beam_flink_jar
+from support.flink_cluster import FlinkCluster
+from support.go_programs import PRISM, built
 
-from millrace.pipelines.config import load_job
-from millrace.schemas.ledger import TopicPartition
+from millrace.pipelines.job.load import load_job
+from millrace.schemas.model.ledger import TopicPartition
 from millrace.transforms.sinks import open_sink
 
 from .streaming import JOB, commits, send_steadily

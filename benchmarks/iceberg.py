@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.catalog import load_catalog
 
-from millrace.pipelines import passes
-from millrace.schemas.change import CHANGE_FIELDS, OP, POSITION, SOURCE, UPSERT
-from millrace.schemas.ledger import Account, Commit
-from millrace.schemas.position import pack
-from millrace.schemas.table import Table
-from millrace.transforms.compact import compact
+from millrace.pipelines.execution import bounded_pass
+from millrace.schemas.merging.newest_by_key import compact
+from millrace.schemas.model.change import CHANGE_FIELDS, OP, POSITION, SOURCE, UPSERT
+from millrace.schemas.model.ledger import Account, Commit
+from millrace.schemas.model.position import pack
+from millrace.schemas.model.table import Table
 from millrace.transforms.sinks import open_sink
 
 COMMIT = 200_000
@@ -54,7 +54,7 @@ def fill(folder: Path, columns: pa.Schema, keys: int) -> None:
 
 def commits_of(changes: int) -> None:
     """Passes of this many changes, in this process."""
-    passes.FEWEST = passes.MOST = changes  # type: ignore[misc]
+    bounded_pass.FEWEST = bounded_pass.MOST = changes  # type: ignore[misc]
 
 
 def deltas(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -12,10 +12,10 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from pyiceberg.catalog import load_catalog
 
-from millrace.schemas.change import CHANGE_FIELDS, DELETE, UPSERT
-from millrace.schemas.ledger import Account, Commit
-from millrace.schemas.position import pack
-from millrace.schemas.table import Table
+from millrace.schemas.model.change import CHANGE_FIELDS, DELETE, UPSERT
+from millrace.schemas.model.ledger import Account, Commit
+from millrace.schemas.model.position import pack
+from millrace.schemas.model.table import Table
 from millrace.transforms.sinks import Sink, open_sink
 
 CHANGES = 50_000

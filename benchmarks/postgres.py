@@ -10,12 +10,12 @@ import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.schemas.change import DELETE, OP, POSITION
-from millrace.transforms.compact import compact
+from millrace.schemas.merging.newest_by_key import compact
+from millrace.schemas.model.change import DELETE, OP, POSITION
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from postgres_server import PostgresServer, missing
+from support.postgres_server import PostgresServer, missing
 
 COLUMNS = ("id", "customer", "quantity", "amount", "updated_at")
 BLOCKS_A_COMMIT = 64

@@ -17,13 +17,13 @@ import confluent_kafka
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.schemas.block import Block
-from millrace.schemas.ledger import TopicPartition
-from millrace.schemas.records import split
-from millrace.transforms.sources.broker import open_broker
-from millrace.transforms.sources.partition import PartitionReader
-from millrace.transforms.sources.pool import POOL
-from millrace.transforms.sources.settings import KafkaSettings
+from millrace.schemas.model.block import Block
+from millrace.schemas.model.ledger import TopicPartition
+from millrace.transforms.sources.kafka.cluster import open_broker
+from millrace.transforms.sources.kafka.consumer_pool import POOL
+from millrace.transforms.sources.kafka.partition_reader import PartitionReader
+from millrace.transforms.sources.kafka.record_batches import split
+from millrace.transforms.sources.kafka.settings import KafkaSettings
 
 from .workload import Workload, chunks
 

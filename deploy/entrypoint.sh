@@ -25,7 +25,7 @@ worker-pool)
 --id=*)
     cd "${TMPDIR:-/tmp}"
     # Dataflow's own folder for staged files belongs to root; the last one named counts.
-    exec python -m millrace.pipelines.google_secrets "$boot" "$@" --semi_persist_dir=/tmp
+    exec python -m millrace.pipelines.runners.dataflow.secrets "$boot" "$@" --semi_persist_dir=/tmp
     ;;
 *)
     exec millrace "$@"

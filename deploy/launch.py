@@ -2,7 +2,7 @@
 
 import sys
 
-from millrace.pipelines.launch import main
+from millrace.pipelines.execution.submit import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import go_programs
 import pytest
-from brokers import KafkaBroker
-from flink_cluster import FlinkCluster
-from go_programs import PRISM
 from hypothesis import settings
-from object_stores import S3, Gcs, gcs_server, hdfs_server, missing_for_gcs, missing_for_hdfs, s3_server
-from parts import beam_flink_jar, missing_java
+from support import go_programs
+from support.downloads import beam_flink_jar, missing_java
+from support.flink_cluster import FlinkCluster
+from support.go_programs import PRISM
+from support.kafka_broker import KafkaBroker
+from support.object_stores import S3, Gcs, gcs_server, hdfs_server, missing_for_gcs, missing_for_hdfs, s3_server
 
-from millrace.transforms.sources.embedded import EmbeddedBroker
-from millrace.transforms.sources.pool import POOL
+from millrace.transforms.sources.kafka.consumer_pool import POOL
+from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
 
 settings.register_profile("millrace", deadline=None)
 settings.load_profile("millrace")

@@ -5,7 +5,7 @@ import urllib.request
 from urllib.error import HTTPError
 
 import pytest
-from gcs_xml import xml_front
+from support.gcs_xml import xml_front
 
 
 def put(url: str, data: bytes, method: str = "PUT", **headers: str) -> int:

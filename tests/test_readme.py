@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from millrace.pipelines.arguments import COMMANDS, parse
-from millrace.pipelines.config import load_job
+from millrace.pipelines.cli.arguments import COMMANDS, parse
+from millrace.pipelines.job.load import load_job
 from millrace.schemas.errors import JobError
-from millrace.schemas.modes import Mode
+from millrace.schemas.model.modes import Mode
 from millrace.transforms.sinks import SINKS, modes_of, sink_class
-from millrace.transforms.sinks.promises import exceptions_of
+from millrace.transforms.sinks.shared.guarantees import exceptions_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

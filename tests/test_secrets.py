@@ -7,22 +7,23 @@ import pickle
 from datetime import UTC, datetime
 
 import apache_beam as beam
-import postgres_server
 import pytest
-from jobs import SCHEMAS, event, key, send
-from packed import opened
-from registry_server import RegistryServer
+from support import postgres_server
+from support.jobs import SCHEMAS, event, key, send
+from support.packed_pipeline import opened
+from support.registry_server import RegistryServer
 
-from millrace.pipelines.cli import main
-from millrace.pipelines.config import load_job
-from millrace.pipelines.sync import Sync, Windows, build
-from millrace.schemas.decoding import Route
-from millrace.schemas.ledger import TopicPartition
+from millrace.pipelines.cli.main import main
+from millrace.pipelines.execution.graph import JobGraph, Windows, build
+from millrace.pipelines.job.load import load_job
+from millrace.schemas.model.ledger import TopicPartition
+from millrace.schemas.model.route import Route
 from millrace.transforms import dead_letters
-from millrace.transforms.apply import CommitSettings, Target
 from millrace.transforms.dead_letters import DeadLetterFiles
-from millrace.transforms.decode import Format
-from millrace.transforms.sources.kafka import KafkaSource, PartitionSpan
+from millrace.transforms.sinks.target import Target
+from millrace.transforms.sources.kafka.bounded import KafkaSource, PartitionSpan
+from millrace.transforms.steps.commit import CommitSettings
+from millrace.transforms.steps.decode import Format
 
 SECRETS = {name: f"canary-{name.lower()}-5d0c9a" for name in ("KAFKA_SECRET", "REGISTRY_SECRET", "STORAGE_SECRET")}
 JOB = """job: secret
@@ -89,7 +90,7 @@ def graph_of(job):
     commits = CommitSettings(job=job.job, routes={"orders": routes["t"]}, target=target, dead_letters=letters)
     format = Format(type=job.format.type, contracts=job.format.contracts())
     source = KafkaSource(job.source.kafka, [PartitionSpan("t", 0, 0, 10, 1.0)])
-    sync = Sync(routes=routes, format=format, commits=commits, windows=Windows())
+    sync = JobGraph(routes=routes, format=format, commits=commits, windows=Windows())
     pipeline = beam.Pipeline()
     build(pipeline, sync, source)
     return source, sync, pipeline

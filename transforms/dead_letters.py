@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 import fastavro
 import pyarrow as pa
 
-from ..schemas.dead_letter import DeadLetter
 from ..schemas.errors import DeadLetterLimitError, JobError, SinkError
+from ..schemas.model.dead_letter import DeadLetter
 from .retry import retried
 from .stores import Address, Store, open_store, sweep
 

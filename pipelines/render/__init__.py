@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from .belongings import Belongings, read_belongings
 from .dataflow import DataflowSettings, dataflow_files, secret_resources
+from .file_headers import FLINK_NOTES
 from .flink import FlinkSettings, flink_files
-from .folder import write_folder, yaml_text
+from .job_bundle import JobBundle, read_job_bundle
 from .kubernetes import keeps_letters, secret_name
-from .notes import FLINK_NOTES
+from .output_folder import write_folder, yaml_text
 
 __all__ = ["Rendered", "render_dataflow", "render_flink"]
 
@@ -59,7 +59,7 @@ def render_flink(found: Namespace) -> Rendered:
         namespace=found.namespace,
         flink_version=found.flink_version,
     )
-    job = read_belongings(found.job)
+    job = read_job_bundle(found.job)
     files = {name: yaml_text(parts, FLINK_NOTES[name]) for name, parts in flink_files(job, settings).items()}
     namespace = f" -n {settings.namespace}" if settings.namespace else ""
     return Rendered(
@@ -75,7 +75,7 @@ def render_flink(found: Namespace) -> Rendered:
 def render_dataflow(found: Namespace) -> Rendered:
     """Write the Flex Template as the command says. Raises JobError."""
     settings = DataflowSettings(image=found.image, project=found.project, region=found.region, bucket=found.bucket)
-    job = read_belongings(found.job)
+    job = read_job_bundle(found.job)
     places = {what: place.split("/")[3] for what, place in secret_resources(job).items()}
     return Rendered(
         files=write_folder(found.output, dataflow_files(job, settings)),
@@ -85,7 +85,7 @@ def render_dataflow(found: Namespace) -> Rendered:
     )
 
 
-def _kubectl_secret(job: Belongings, namespace: str) -> list[str]:
+def _kubectl_secret(job: JobBundle, namespace: str) -> list[str]:
     parts = [f"--from-literal={name}=..." for name in job.secret_variables]
     parts += [f"--from-file={key}=..." for key in job.secret_files.values()]
     create = f"  kubectl create secret generic{namespace} {secret_name(job)}"

@@ -8,9 +8,10 @@ from string import Template
 from typing import Any, Final
 
 from ...schemas.errors import JobError
-from ..google_secrets import VARIABLE
-from .belongings import JOB_FILE, Belongings
-from .parameters import PARAMETERS, Parameter
+from ..runners.dataflow.secrets import VARIABLE
+from ..runners.dataflow.template_parameters import PARAMETERS, Parameter
+from ..runners.image_paths import JOB_FILE
+from .job_bundle import JobBundle
 
 PROJECT: Final = re.compile(r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 REGION: Final = re.compile(r"[a-z]+-[a-z]+\d+")
@@ -72,7 +73,7 @@ class DataflowSettings:
                 raise JobError(f"--{option} {value}: not as in {example}")
 
 
-def dataflow_files(job: Belongings, settings: DataflowSettings) -> dict[str, str]:
+def dataflow_files(job: JobBundle, settings: DataflowSettings) -> dict[str, str]:
     """The texts of the files, by name."""
     words = SETTINGS.substitute(
         name=job.name,
@@ -95,7 +96,7 @@ def _default(name: str, what: str, value: str | None) -> str:
     return f"-{value.rstrip('/')}" if value else f"?set {name.upper()}: {what}"
 
 
-def _dockerfile(job: Belongings, settings: DataflowSettings) -> str:
+def _dockerfile(job: JobBundle, settings: DataflowSettings) -> str:
     """Stages: Millrace's image, and the job's files on top; what is secret is named only."""
     lines = [
         f"# The job {job.name}: its file and schemas on top of Millrace's image (deploy/Dockerfile of Millrace).",
@@ -119,7 +120,7 @@ def _dockerfile(job: Belongings, settings: DataflowSettings) -> str:
     return "\n".join(lines) + "\n"
 
 
-def secret_resources(job: Belongings) -> dict[str, str]:
+def secret_resources(job: JobBundle) -> dict[str, str]:
     """Name of the variable or path of the file, and where the Secret Manager has it."""
     names = {name: name for name in job.secret_variables} | job.secret_files
     return {
@@ -128,7 +129,7 @@ def secret_resources(job: Belongings) -> dict[str, str]:
     }
 
 
-def _metadata(job: Belongings) -> dict[str, Any]:
+def _metadata(job: JobBundle) -> dict[str, Any]:
     """The description that Dataflow shows and checks parameters by.
 
     Its mode that lets elements repeat is left out: the accounts of a commit would not add up.

@@ -7,8 +7,9 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from ...schemas.errors import JobError
+from ..runners.image_paths import JOB_FILE
 from . import kubernetes as parts
-from .belongings import JOB_FILE, Belongings
+from .job_bundle import JobBundle
 from .kubernetes import Data
 
 Mode = Literal["application", "session"]
@@ -74,7 +75,7 @@ class FlinkSettings:
         return f"flink:{RELEASES[self.flink_version]}-java17"
 
 
-def flink_files(job: Belongings, settings: FlinkSettings) -> dict[str, list[Data]]:
+def flink_files(job: JobBundle, settings: FlinkSettings) -> dict[str, list[Data]]:
     """The documents of each file, in the order in which `kubectl apply -f` takes them."""
     files = {"config.yaml": parts.config_maps(job, settings.namespace)}
     if parts.keeps_letters(job):
@@ -88,7 +89,7 @@ def flink_files(job: Belongings, settings: FlinkSettings) -> dict[str, list[Data
     return files
 
 
-def run_arguments(job: Belongings, settings: FlinkSettings) -> list[str]:
+def run_arguments(job: JobBundle, settings: FlinkSettings) -> list[str]:
     """The words behind `millrace` in the container that makes the job's jar, or submits the job."""
     arguments = ["run", JOB_FILE, "--runner", "FlinkRunner", "--streaming"]
     options = {
@@ -110,12 +111,12 @@ def run_arguments(job: Belongings, settings: FlinkSettings) -> list[str]:
     return [*arguments, f"--output_executable_path={JAR}"]
 
 
-def _rest(job: Belongings) -> str:
+def _rest(job: JobBundle) -> str:
     """Where Flink's REST API answers: the service that the operator's clusters have."""
     return f"{job.name}-rest:{parts.REST_PORT}"
 
 
-def _deployment(job: Belongings, settings: FlinkSettings) -> Data:
+def _deployment(job: JobBundle, settings: FlinkSettings) -> Data:
     application = settings.mode == "application"
     spec: Data = {
         "image": settings.flink_image,
@@ -150,7 +151,7 @@ def _deployment(job: Belongings, settings: FlinkSettings) -> Data:
     }
 
 
-def _configuration(job: Belongings, settings: FlinkSettings) -> Mapping[str, str]:
+def _configuration(job: JobBundle, settings: FlinkSettings) -> Mapping[str, str]:
     folder = f"{settings.storage.rstrip('/')}/{job.name}"
     return {
         "taskmanager.numberOfTaskSlots": str(SLOTS),
@@ -180,7 +181,7 @@ def _configuration(job: Belongings, settings: FlinkSettings) -> Mapping[str, str
     }
 
 
-def _job_manager_pod(job: Belongings, settings: FlinkSettings) -> Data:
+def _job_manager_pod(job: JobBundle, settings: FlinkSettings) -> Data:
     """In application mode the jar is made in the pod, from the job file: no image per job."""
     probes = {
         "readinessProbe": {"httpGet": {"path": "/overview", "port": parts.REST_PORT}, "periodSeconds": 10},
@@ -198,7 +199,7 @@ def _job_manager_pod(job: Belongings, settings: FlinkSettings) -> Data:
     return {**pod, "spec": {**pod["spec"], "initContainers": [maker]}}
 
 
-def _task_manager_pod(job: Belongings, settings: FlinkSettings) -> Data:
+def _task_manager_pod(job: JobBundle, settings: FlinkSettings) -> Data:
     probes = {"livenessProbe": parts.tcp_probe(6122, failures=6), "startupProbe": parts.tcp_probe(6122, failures=60)}
     letters = parts.letters_volume(job)
     worker = _millrace(job, settings, ["worker-pool"], parts.resources("1", "2Gi", "4Gi"))
@@ -225,7 +226,7 @@ def _flink_container(settings: FlinkSettings, probes: Data) -> Data:
     }
 
 
-def _millrace(job: Belongings, settings: FlinkSettings, arguments: list[str], resources: Data) -> Data:
+def _millrace(job: JobBundle, settings: FlinkSettings, arguments: list[str], resources: Data) -> Data:
     return {
         "image": settings.image,
         "imagePullPolicy": "IfNotPresent",
@@ -237,13 +238,13 @@ def _millrace(job: Belongings, settings: FlinkSettings, arguments: list[str], re
     }
 
 
-def _flink_pod(job: Belongings, settings: FlinkSettings, containers: list[Data], volumes: list[Data]) -> Data:
+def _flink_pod(job: JobBundle, settings: FlinkSettings, containers: list[Data], volumes: list[Data]) -> Data:
     """A template. An application's changes with the job file, so that the operator upgrades it by a savepoint."""
     marked = {"metadata": {"annotations": _mark(job)}} if settings.mode == "application" else {}
     return {"apiVersion": "v1", "kind": "Pod", **marked, "spec": _pod_spec(containers, volumes)}
 
 
-def _mark(job: Belongings) -> dict[str, str]:
+def _mark(job: JobBundle) -> dict[str, str]:
     return {"millrace/job": job.digest}
 
 
@@ -252,7 +253,7 @@ def _pod_spec(containers: list[Data], volumes: list[Data]) -> Data:
     return {"securityContext": {"fsGroup": parts.FLINK_USER}, "containers": containers, **held}
 
 
-def _submitter(job: Belongings, settings: FlinkSettings) -> Data:
+def _submitter(job: JobBundle, settings: FlinkSettings) -> Data:
     """Waits for the cluster, then submits once: a second try while the first job runs would read every topic twice."""
     container = _millrace(job, settings, run_arguments(job, settings), parts.resources("500m", "1Gi", "2Gi"))
     wait = {**container, "name": "wait", "command": ["python", "-c", WAIT], "args": [_rest(job)]}

@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from .belongings import JOB_FILE, Belongings
+from ..runners.image_paths import JOB_FILE
+from .job_bundle import JobBundle
 
 Data = dict[str, Any]
 
@@ -24,7 +25,7 @@ def metadata(name: str, namespace: str | None, **labels: str) -> Data:
     return {"name": name, **place, "labels": {PARTS: "millrace", **labels}}
 
 
-def config_maps(job: Belongings, namespace: str | None) -> list[Data]:
+def config_maps(job: JobBundle, namespace: str | None) -> list[Data]:
     """The job file, and its folder of schemas, as they are: they hold references to secrets, no secrets."""
     made = [_config_map(f"{job.name}-job", namespace, {"job.yaml": job.text})]
     if job.schemas:
@@ -41,12 +42,12 @@ def _key(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in name)
 
 
-def secret_name(job: Belongings) -> str:
+def secret_name(job: JobBundle) -> str:
     """The Secret that holds what the job file refers to: a key for each variable and each file."""
     return f"{job.name}-secrets"
 
 
-def environment(job: Belongings) -> list[Data]:
+def environment(job: JobBundle) -> list[Data]:
     """Each `${env:NAME}` of the job file, taken from the Secret."""
     reference = secret_name(job)
     return [
@@ -54,7 +55,7 @@ def environment(job: Belongings) -> list[Data]:
     ]
 
 
-def volumes(job: Belongings) -> list[Data]:
+def volumes(job: JobBundle) -> list[Data]:
     """What `mounts` mounts."""
     made: list[Data] = [{"name": "job", "configMap": {"name": f"{job.name}-job"}}, {"name": "tmp", "emptyDir": {}}]
     if job.schemas:
@@ -67,7 +68,7 @@ def volumes(job: Belongings) -> list[Data]:
     return made
 
 
-def letters_volume(job: Belongings) -> tuple[list[Data], list[Data]]:
+def letters_volume(job: JobBundle) -> tuple[list[Data], list[Data]]:
     """The claim and its mount, for workers only: a volume that one node holds must not keep other pods waiting."""
     if not keeps_letters(job):
         return [], []
@@ -78,7 +79,7 @@ def letters_volume(job: Belongings) -> tuple[list[Data], list[Data]]:
     )
 
 
-def mounts(job: Belongings) -> list[Data]:
+def mounts(job: JobBundle) -> list[Data]:
     """The job file and all it names, at the paths that it names, each file for itself: its folder stays writable."""
     made: list[Data] = [
         {"name": "job", "mountPath": JOB_FILE, "subPath": "job.yaml", "readOnly": True},
@@ -92,12 +93,12 @@ def mounts(job: Belongings) -> list[Data]:
     ]
 
 
-def keeps_letters(job: Belongings) -> bool:
+def keeps_letters(job: JobBundle) -> bool:
     """Whether dead letters go to a folder, which pods need a claim for."""
     return job.dead_letters.startswith("/")
 
 
-def letters_claim(job: Belongings, namespace: str | None) -> Data:
+def letters_claim(job: JobBundle, namespace: str | None) -> Data:
     """A volume that all workers write dead letters to."""
     return {
         "apiVersion": "v1",
@@ -118,7 +119,7 @@ def confined(user: int) -> Data:
     }
 
 
-def network_policy(job: Belongings, namespace: str | None, ports: tuple[int, ...]) -> Data:
+def network_policy(job: JobBundle, namespace: str | None, ports: tuple[int, ...]) -> Data:
     """Pods of the job talk to each other, to DNS and to `ports`; in come the operator (REST) and Prometheus."""
     own = {"podSelector": {"matchLabels": {"app": job.name}}}
     return {
@@ -150,7 +151,7 @@ def _tcp(port: int) -> Data:
     return {"protocol": "TCP", "port": port}
 
 
-def pod_monitor(job: Belongings, namespace: str | None) -> Data:
+def pod_monitor(job: JobBundle, namespace: str | None) -> Data:
     """Has the Prometheus operator read the metrics of every Flink pod, those of Beam and of Millrace among them."""
     return {
         "apiVersion": "monitoring.coreos.com/v1",

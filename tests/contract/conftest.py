@@ -1,5 +1,5 @@
 import pytest
-from targets import MIRRORS, Target
+from support.targets import MIRRORS, Target
 
 
 @pytest.fixture(params=MIRRORS)

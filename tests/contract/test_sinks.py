@@ -4,12 +4,12 @@ import re
 
 import pyarrow as pa
 import pytest
-from targets import PLACES, WITHOUT_RIGHTS, Target, delete, folder_without_rights, position, upsert
+from support.targets import PLACES, WITHOUT_RIGHTS, Target, delete, folder_without_rights, position, upsert
 
 from millrace.schemas.errors import MillraceError, TableError
-from millrace.schemas.ledger import Account, Commit
+from millrace.schemas.model.ledger import Account, Commit
 from millrace.transforms.sinks import SINKS
-from millrace.transforms.sinks.promises import Promise
+from millrace.transforms.sinks.shared.guarantees import Promise
 
 
 def test_every_sink_of_the_registry_is_tested():

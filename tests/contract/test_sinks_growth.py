@@ -4,10 +4,10 @@ import re
 
 import pyarrow as pa
 import pytest
-from targets import delete, upsert
+from support.targets import delete, upsert
 
 from millrace.schemas.errors import IncompatibleSchemaError, MillraceError, TableError
-from millrace.transforms.sinks.promises import Promise
+from millrace.transforms.sinks.shared.guarantees import Promise
 
 ODD_NAMES = [
     "select", "order", "a b", 'x"; DROP TABLE t;--', "it's", "a.b", "a`b", "a,b;{}()=", "😀", "ä", "tab\there", "~41",

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from targets import MIRRORS, Change, Target, delete, position
+from support.targets import MIRRORS, Change, Target, delete, position
 
-from millrace.transforms.sinks.promises import Promise
+from millrace.transforms.sinks.shared.guarantees import Promise
 
 WIDE = pa.schema([("id", pa.int64()), ("v", pa.string()), ("w", pa.int64())])
 EXAMPLES = 30

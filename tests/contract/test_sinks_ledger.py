@@ -1,11 +1,11 @@
 """What every target promises about offsets and accounts, and about crashes between its steps."""
 
 import pytest
-from targets import Target, delete, position, upsert
+from support.targets import Target, delete, position, upsert
 
 from millrace.schemas.errors import AccountingError, LedgerGapError
-from millrace.schemas.ledger import Account, Commit, Ledger, TopicPartition
-from millrace.transforms.sinks.promises import Promise
+from millrace.schemas.model.ledger import Account, Commit, Ledger, TopicPartition
+from millrace.transforms.sinks.shared.guarantees import Promise
 
 
 def test_there_is_no_ledger_before_the_first_commit(target):

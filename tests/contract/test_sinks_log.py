@@ -4,14 +4,14 @@ from datetime import date
 
 import pyarrow as pa
 import pytest
-from logs import LogTarget, log_delta, log_schema, logged, places
-from values import VALUES, of_years_1_to_9999, same
+from support.change_logs import LogTarget, log_delta, log_schema, logged, places
+from support.values import VALUES, of_years_1_to_9999, same
 
 from millrace.schemas.errors import AccountingError, IncompatibleSchemaError, LedgerGapError, TableError
-from millrace.schemas.ledger import Account, Ledger, TopicPartition
-from millrace.schemas.modes import Mode
+from millrace.schemas.model.ledger import Account, Ledger, TopicPartition
+from millrace.schemas.model.modes import Mode
 from millrace.transforms.sinks import SINKS, modes_of
-from millrace.transforms.sinks.promises import Promise
+from millrace.transforms.sinks.shared.guarantees import Promise
 
 PLACE_NAMES = [
     *(kind for kind in sorted(SINKS) if kind != "files"),

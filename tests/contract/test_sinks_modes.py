@@ -7,13 +7,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mode_tables import ModeTable, Versions, counts, moment
-from targets import ROW, Change, Target, delete, position, upsert
+from support.mode_tables import ModeTable, Versions, counts, moment
+from support.targets import ROW, Change, Target, delete, position, upsert
 
-from millrace.schemas.modes import Mode
+from millrace.schemas.model.modes import Mode
 from millrace.transforms.sinks import SINKS, modes_of
-from millrace.transforms.sinks.lookup import columns_of, find_rows
-from millrace.transforms.sinks.promises import Promise
+from millrace.transforms.sinks.shared.guarantees import Promise
+from millrace.transforms.sinks.shared.lookup import columns_of, find_rows
 
 VERSION = ("id", "v", "_millrace_version", "_millrace_valid_from", "_millrace_valid_to", "_millrace_is_current")
 DELETED = "_millrace_deleted"

@@ -5,14 +5,14 @@ from datetime import date
 
 import pyarrow as pa
 import pytest
-from targets import delete, delta, upsert
-from values import VALUES, of_years_1_to_9999, same
+from support.targets import delete, delta, upsert
+from support.values import VALUES, of_years_1_to_9999, same
 
-from millrace.schemas.change import row_schema
 from millrace.schemas.errors import IncompatibleSchemaError
-from millrace.schemas.ledger import Account, Commit
-from millrace.transforms.sinks.lookup import find_rows
-from millrace.transforms.sinks.promises import Promise
+from millrace.schemas.model.change import row_schema
+from millrace.schemas.model.ledger import Account, Commit
+from millrace.transforms.sinks.shared.guarantees import Promise
+from millrace.transforms.sinks.shared.lookup import find_rows
 
 
 def rows_of(values: pa.Array, key: str = "id") -> pa.RecordBatch:

@@ -17,12 +17,12 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from brokers import free_ports
-from go_programs import BOOT, PRISM, built, missing
 from packaging.requirements import Requirement
+from support.go_programs import BOOT, PRISM, built, missing
+from support.kafka_broker import free_ports
 
 import millrace
-from millrace.pipelines.render import belongings, flink, kubernetes
+from millrace.pipelines.render import flink, job_bundle, kubernetes
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -86,8 +86,8 @@ def test_no_secret_is_in_the_image():
 def test_paths_are_those_that_the_rendered_files_name():
     assert "/runners/flink-${FLINK}.jar" in DOCKERFILE
     assert f"COPY --from=runner /runners {flink.RUNNER_JARS}" in DOCKERFILE
-    assert f"install -d -o millrace {belongings.HOME} " in DOCKERFILE
-    assert f"--home-dir {belongings.USER_HOME} " in DOCKERFILE
+    assert f"install -d -o millrace {job_bundle.HOME} " in DOCKERFILE
+    assert f"--home-dir {job_bundle.USER_HOME} " in DOCKERFILE
     assert f"docker build -f deploy/Dockerfile -t millrace:{millrace.__version__} ." in DOCKERFILE
     assert f':-{kubernetes.WORKER_PORT}}}"' in (DEPLOY / "entrypoint.sh").read_text()
 

@@ -23,12 +23,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import postgres_server
 import psycopg
-from jobs import rows, run_once
 from pyiceberg.catalog import load_catalog
+from support import postgres_server
+from support.jobs import rows, run_once
 
-from millrace.transforms.sinks.iceberg.names import catalog_name
+from millrace.transforms.sinks.iceberg.catalog.names import catalog_name
 
 STEP = re.compile(
     r"\b(execute|run|run_each|changed|copy_in|rename|fsync|unlink|mkdir|commit|merge|connect|close|settle|put|taken|prune|truncate|_appear|_sync|_make_folders)\("

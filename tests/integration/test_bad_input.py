@@ -14,23 +14,25 @@ import pytest
 import zstandard
 from apache_beam.io.unbounded_source import UnboundedReader, UnboundedSource
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
-from jobs import KEY, SOURCE, contracts, key, rows, run_once, send, write_job
-from record_batches import batch, sealed, with_body
+from support.jobs import KEY, SOURCE, contracts, key, rows, run_once, send, write_job
+from support.record_batches import batch, sealed, with_body
 
-from millrace.pipelines.config import load_job
-from millrace.pipelines.sync import Sync, Windows, build
-from millrace.pipelines.verify import verify_job
-from millrace.schemas.block import Block
-from millrace.schemas.contracts import FolderContracts
-from millrace.schemas.decoding import Route
-from millrace.schemas.ledger import TopicPartition
-from millrace.schemas.records import MAX_BATCH_BYTES
+from millrace.pipelines.cli.verify import verify_job
+from millrace.pipelines.execution.graph import JobGraph, Windows, build
+from millrace.pipelines.job.load import load_job
+from millrace.schemas.encodings.schema_store import FolderSchemaStore
+from millrace.schemas.model.block import Block
+from millrace.schemas.model.ledger import TopicPartition
+from millrace.schemas.model.route import Route
 from millrace.transforms import dead_letters
-from millrace.transforms.apply import CommitSettings, Outcome, Target
+from millrace.transforms.coders import BlockCoder
 from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
-from millrace.transforms.decode import Format
-from millrace.transforms.outcomes import Post, collect
-from millrace.transforms.sources.kafka import BlockCoder, KafkaMark, KafkaSource
+from millrace.transforms.sinks.target import Target
+from millrace.transforms.sources.kafka.bounded import KafkaMark, KafkaSource
+from millrace.transforms.sources.kafka.record_batches import MAX_BATCH_BYTES
+from millrace.transforms.steps.commit import CommitSettings, Outcome
+from millrace.transforms.steps.decode import Format
+from millrace.transforms.steps.outcome_queue import OutcomeQueue, collect
 
 FORMATS = ("debezium", "upsert")
 NODE = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
@@ -228,11 +230,11 @@ def run_blocks(folder, blocks):
     letters = DeadLetterFiles(letters_at(folder / "dead_letters"), "j", datetime.now(UTC))
     target = Target("duckdb", {"path": str(folder / "out.duckdb")})
     commits = CommitSettings(job="j", routes={"t": routes["t"]}, target=target, dead_letters=letters)
-    format = Format(type="upsert", contracts=FolderContracts(folder / "contracts"))
-    sync = Sync(routes=routes, format=format, commits=commits, windows=Windows())
+    format = Format(type="upsert", contracts=FolderSchemaStore(folder / "contracts"))
+    sync = JobGraph(routes=routes, format=format, commits=commits, windows=Windows())
     HELD[str(folder)] = blocks
     with beam.Pipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:
-        _ = build(pipeline, sync, Blocks(str(folder))) | beam.ParDo(Post(str(folder)))
+        _ = build(pipeline, sync, Blocks(str(folder))) | beam.ParDo(OutcomeQueue(str(folder)))
     del HELD[str(folder)]
     (outcome,) = collect(str(folder))
     assert isinstance(outcome, Outcome), outcome

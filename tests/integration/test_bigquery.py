@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from bigquery_server import BigQueryServer
-from jobs import event, key, run_once, send, write_job
+from support.bigquery_server import BigQueryServer
+from support.jobs import event, key, run_once, send, write_job
 
-from millrace.pipelines.cli import main
+from millrace.pipelines.cli.main import main
 
 
 def job(folder: Path, broker, server: BigQueryServer, topic: str, more: str = "") -> Path:

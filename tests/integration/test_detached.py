@@ -4,11 +4,11 @@ import json
 import time
 
 import pytest
-from jobs import event, key, send, write_job
-from processes import until
+from support.jobs import event, key, send, write_job
+from support.processes import until
 
-from millrace.pipelines.cli import main
-from millrace.pipelines.flink_rest import FlinkRest
+from millrace.pipelines.cli.main import main
+from millrace.pipelines.runners.flink.rest import FlinkRest
 
 
 @pytest.mark.java

@@ -9,17 +9,17 @@ import time
 from pathlib import Path
 from urllib.parse import urlparse
 
-import postgres_server
 import pytest
-from jobs import ENVELOPE, KEY
 from kafka import KafkaAdminClient
 from kafka.admin import NewPartitions, NewTopic
-from processes import until
-from registry_server import Fault, RegistryServer
-from steady import SteadyStream
-from streamed_jobs import StreamedJob
+from support import postgres_server
+from support.jobs import ENVELOPE, KEY
+from support.processes import until
+from support.registry_server import Fault, RegistryServer
+from support.steady_stream import SteadyStream
+from support.streamed_jobs import StreamedJob
 
-from millrace.pipelines.flink_rest import FlinkRest
+from millrace.pipelines.runners.flink.rest import FlinkRest
 
 pytestmark = [pytest.mark.java, pytest.mark.timeout(900)]
 

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from jobs import event, key, send, write_job
-from parts import missing_java
-from processes import Program, until
-from running import Running
+from support.downloads import missing_java
+from support.jobs import event, key, send, write_job
+from support.processes import Program, until
+from support.running_job import Running
 
-from millrace.pipelines.cli import main
+from millrace.pipelines.cli.main import main
 
 TESTS = Path(__file__).parents[1]
 

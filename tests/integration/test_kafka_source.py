@@ -6,20 +6,20 @@ import threading
 import time
 
 import pytest
-from brokers import PASSWORD, USER
 from kafka import KafkaProducer
 from kafka import TopicPartition as KafkaPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import TopicAlreadyExistsError
-from reading import by_blocks, by_poll
+from support.kafka_broker import PASSWORD, USER
+from support.partition_reading import by_blocks, by_poll
 
 from millrace.schemas.errors import LostOffsetsError, SourceError
-from millrace.schemas.ledger import TopicPartition
-from millrace.transforms.sources.broker import open_broker
-from millrace.transforms.sources.kafka import KafkaSource, PartitionSpan
-from millrace.transforms.sources.partition import PartitionReader
-from millrace.transforms.sources.pool import POOL
-from millrace.transforms.sources.settings import KafkaSettings
+from millrace.schemas.model.ledger import TopicPartition
+from millrace.transforms.sources.kafka.bounded import KafkaSource, PartitionSpan
+from millrace.transforms.sources.kafka.cluster import open_broker
+from millrace.transforms.sources.kafka.consumer_pool import POOL
+from millrace.transforms.sources.kafka.partition_reader import PartitionReader
+from millrace.transforms.sources.kafka.settings import KafkaSettings
 
 pytestmark = pytest.mark.java
 

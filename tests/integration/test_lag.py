@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from jobs import event, key, send, write_job
-from running import Running
+from support.jobs import event, key, send, write_job
+from support.running_job import Running
 
-from millrace.pipelines.cli import main
+from millrace.pipelines.cli.main import main
 
 LINE = re.compile(
     r"^.+: (?P<read>[\d,]+) read, (?P<rate>[\d,]+)/s, lag (?P<lag>[\d,]*\d)(?P<behind>.* read .* behind)?", re.M

@@ -4,9 +4,9 @@ import json
 from uuid import uuid4
 
 import pytest
-from jobs import event, key, rows, send, write_job
+from support.jobs import event, key, rows, send, write_job
 
-from millrace.pipelines.cli import main
+from millrace.pipelines.cli.main import main
 
 SECRET = "s3cr3t-canary-letters"
 LETTERS = (

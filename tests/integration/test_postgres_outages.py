@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from jobs import event, key, run_once, send, write_job
-from postgres_server import PostgresServer, missing
-from processes import until
+from support.jobs import event, key, run_once, send, write_job
+from support.postgres_server import PostgresServer, missing
+from support.processes import until
 
-from millrace.pipelines.config import load_job
-from millrace.pipelines.verify import verify_job
+from millrace.pipelines.cli.verify import verify_job
+from millrace.pipelines.job.load import load_job
 from millrace.schemas.errors import TransientSinkError
 
 ROWS = 6_000

@@ -9,10 +9,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from jobs import event, key, run_once, send, write_job
+from support.jobs import event, key, run_once, send, write_job
 
-from millrace.pipelines.check import check
-from millrace.pipelines.config import load_job
+from millrace.pipelines.cli.check import check
+from millrace.pipelines.job.load import load_job
 from millrace.transforms.sinks import open_sink
 
 LAKE = "{{type: iceberg, namespace: shop, catalog: {{type: sql, uri: 'sqlite:///{uri}', warehouse: ./lake}}}}"

@@ -5,17 +5,17 @@ import threading
 import time
 
 import pytest
-from jobs import SCHEMAS, event, key, rows, run_once, send, write_job
 from kafka import KafkaProducer
 from kafka import TopicPartition as KafkaPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions
-from registry_server import Fault, RegistryServer
+from support.jobs import SCHEMAS, event, key, rows, run_once, send, write_job
+from support.registry_server import Fault, RegistryServer
 
-from millrace.pipelines import passes
-from millrace.pipelines.config import load_job
-from millrace.pipelines.progress import Progress
-from millrace.pipelines.run import run
-from millrace.pipelines.verify import verify_job
+from millrace.pipelines.cli.verify import verify_job
+from millrace.pipelines.execution import bounded_pass
+from millrace.pipelines.execution.progress import Progress
+from millrace.pipelines.execution.run_passes import run
+from millrace.pipelines.job.load import load_job
 from millrace.schemas.errors import LostOffsetsError, SourceError
 
 pytestmark = pytest.mark.java
@@ -138,8 +138,8 @@ class Between(Progress):
 
 @pytest.fixture
 def small_passes(monkeypatch):
-    monkeypatch.setattr(passes, "FEWEST", 2_000)
-    monkeypatch.setattr(passes, "MOST", 2_000)
+    monkeypatch.setattr(bounded_pass, "FEWEST", 2_000)
+    monkeypatch.setattr(bounded_pass, "MOST", 2_000)
 
 
 def test_retention_during_a_run_ends_it_with_a_sentence(servers, admin, create, small_passes, tmp_path):

@@ -6,16 +6,15 @@ from collections import Counter
 from contextlib import closing
 from decimal import Decimal
 
-import postgres_server
 import pytest
-import recorded_stream
-from jobs import run_once, send
+from support import postgres_server, recorded_stream
+from support.jobs import run_once, send
 
-from millrace.pipelines import passes
-from millrace.pipelines.config import load_job
-from millrace.pipelines.verify import verify_job
-from millrace.transforms.canonical import encode, natural, number
-from millrace.transforms.meeting import from_target
+from millrace.pipelines.cli.verify import verify_job
+from millrace.pipelines.execution import bounded_pass
+from millrace.pipelines.job.load import load_job
+from millrace.transforms.proof.canonical import encode, natural, number
+from millrace.transforms.proof.type_coercion import from_target
 from millrace.transforms.sinks import open_sink
 
 TARGETS = {
@@ -116,9 +115,9 @@ def test_the_target_ends_in_the_sources_rows(target, embedded_broker, topic_name
 
 
 def test_many_small_commits_end_in_the_same_rows(embedded_broker, topic_name, tmp_path, monkeypatch):
-    monkeypatch.setattr(passes, "FEWEST", 150)
-    monkeypatch.setattr(passes, "MOST", 150)
-    monkeypatch.setattr(passes.Budget, "learn", lambda *_: None)
+    monkeypatch.setattr(bounded_pass, "FEWEST", 150)
+    monkeypatch.setattr(bounded_pass, "MOST", 150)
+    monkeypatch.setattr(bounded_pass.PassSizer, "learn", lambda *_: None)
     file = replay(embedded_broker, tmp_path, topic_name("store"), "duckdb")
     summary = run_once(file)
     assert not summary.failed, summary.lines()

@@ -5,17 +5,17 @@ import subprocess
 import zipfile
 
 import pytest
-from brokers import PASSWORD, USER, free_ports
-from flink_application import FlinkApplication, RenderedFlink
-from go_programs import BOOT, missing
-from parts import missing_java
-from processes import until
-from steady import SteadyStream
-from streamed_jobs import StreamedJob
+from support.downloads import missing_java
+from support.flink_application import FlinkApplication, RenderedFlink
+from support.go_programs import BOOT, missing
+from support.kafka_broker import PASSWORD, USER, free_ports
+from support.processes import until
+from support.steady_stream import SteadyStream
+from support.streamed_jobs import StreamedJob
 
-from millrace.pipelines.cli import main
-from millrace.pipelines.flink_rest import FlinkRest
-from millrace.pipelines.verify import verify_job
+from millrace.pipelines.cli.main import main
+from millrace.pipelines.cli.verify import verify_job
+from millrace.pipelines.runners.flink.rest import FlinkRest
 from millrace.transforms.dead_letters import letters_at, read
 
 SASL = "security_protocol: SASL_PLAINTEXT, sasl_mechanism: PLAIN, sasl_plain_password: '${env:KAFKA_PASSWORD}'"

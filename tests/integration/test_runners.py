@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from numbered import RATE, SPLITS, holes, submit, written
-from processes import Program, until
+from support.numbers_pipeline import RATE, SPLITS, holes, submit, written
+from support.processes import Program, until
 
-from millrace.pipelines.flink import flink_options
-from millrace.pipelines.flink_rest import FlinkRest
+from millrace.pipelines.runners.flink.options import flink_options
+from millrace.pipelines.runners.flink.rest import FlinkRest
 
 SECOND = SPLITS * RATE
 ENOUGH = 8 * SECOND

@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 import fastavro
 import numpy as np
 import pyarrow as pa
-from avro_payloads import damaged, data, schemas
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.avro_payloads import damaged, data, schemas
 
-from millrace.schemas.avro import compile_plan, faults
+from millrace.schemas.encodings.avro import compile_decoder, payload_errors
 
 STREAM = Path(__file__).parents[1] / "data" / "debezium-postgres"
 EPOCH = datetime(1970, 1, 1)
@@ -25,12 +25,12 @@ MIDNIGHT = re.compile(r"time\d\d\[.s\] 864(0)+ is not within the acceptable rang
 WIDE = Context(prec=100)
 FAILURES = (EOFError, IndexError, ValueError, KeyError, OverflowError, TypeError, struct.error, StopIteration)
 STRICTER = {
-    faults.VARINT: "fastavro lets numbers of more than 64 bits wrap",
-    faults.RANGE: "fastavro takes any byte as a boolean, 64 bits as an int, any time, and enum indices from the end",
-    faults.NEGATIVE: "fastavro reads to the end for a negative length",
-    faults.BRANCH: "fastavro takes branches from the end",
-    faults.BLOCK_SIZE: "fastavro ignores the size of a block",
-    faults.PRECISION: "fastavro ignores the precision",
+    payload_errors.VARINT: "fastavro lets numbers of more than 64 bits wrap",
+    payload_errors.RANGE: "fastavro takes any byte as a boolean, 64 bits as an int, any time, and enums from the end",
+    payload_errors.NEGATIVE: "fastavro reads to the end for a negative length",
+    payload_errors.BRANCH: "fastavro takes branches from the end",
+    payload_errors.BLOCK_SIZE: "fastavro ignores the size of a block",
+    payload_errors.PRECISION: "fastavro ignores the precision",
 }
 
 
@@ -60,7 +60,7 @@ def read_strictly(schema, payload):
 def decode(schema, payloads, keep=None):
     buffer = np.frombuffer(b"".join(payloads), np.uint8)
     length = np.array([len(payload) for payload in payloads], np.int64)
-    decoded = compile_plan(schema, keep).decode(buffer, np.cumsum(length) - length, length)
+    decoded = compile_decoder(schema, keep).decode(buffer, np.cumsum(length) - length, length)
     assert len(decoded.array) == len(payloads)
     try:
         decoded.array.validate(full=True)
@@ -170,7 +170,7 @@ def test_damaged_payloads_are_refused_or_read_as_fastavro_reads_them(drawn):
             assert repr(rows[row]) == repr(normal(expected[0], schema, known))
         else:
             assert decoded.message(row)
-            assert expected is None or decoded.errors[row] % (1 << faults.CODE_BITS) in STRICTER
+            assert expected is None or decoded.errors[row] % (1 << payload_errors.CODE_BITS) in STRICTER
 
 
 @SLOW

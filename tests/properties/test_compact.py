@@ -7,10 +7,10 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.schemas.change import DELETE, OP, POSITION, SOURCE, UNAVAILABLE, UPSERT
-from millrace.schemas.decoding import Marks, change_batch
-from millrace.schemas.position import pack
-from millrace.transforms.compact import compact
+from millrace.schemas.merging.newest_by_key import compact
+from millrace.schemas.model.change import DELETE, OP, POSITION, SOURCE, UNAVAILABLE, UPSERT
+from millrace.schemas.model.change_batch import ChangeColumns, change_batch
+from millrace.schemas.model.position import pack
 
 VALUES = st.none() | st.text(max_size=3)
 CHANGES = st.lists(
@@ -36,7 +36,7 @@ def batch(changes, partial):
     }
     missing = [sorted(row[4]) or None if row[1] == UPSERT else None for row in rows]
     zeros = np.zeros(len(rows), np.uint64)
-    marks = Marks(
+    marks = ChangeColumns(
         op=np.array([row[1] for row in rows], np.int8),
         position=pack(zeros, np.array(places, np.uint64), np.array(places)),
         source=0,
@@ -101,7 +101,7 @@ def test_a_million_changes_are_compacted_in_columns():
     count = 200_000
     keys = np.random.default_rng(1).integers(0, 20_000, count)
     zeros = np.zeros(count, np.uint64)
-    marks = Marks(op=np.zeros(count, np.int8), position=pack(zeros, zeros, np.arange(count)), source=0)
+    marks = ChangeColumns(op=np.zeros(count, np.int8), position=pack(zeros, zeros, np.arange(count)), source=0)
     done = compact("t", ("id",), [change_batch({"id": pa.array(keys), "n": pa.array(np.arange(count))}, marks)])
     newest = dict(zip(keys.tolist(), range(count), strict=True))
     assert dict(zip(done.delta.column("id").to_pylist(), done.delta.column("n").to_pylist(), strict=True)) == newest

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.schemas.dead_letter import DeadLetter
 from millrace.schemas.errors import DeadLetterLimitError, JobError
+from millrace.schemas.model.dead_letter import DeadLetter
 from millrace.transforms.dead_letters import DeadLetterFiles, Limit, letters_at, listing, place, read, show
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

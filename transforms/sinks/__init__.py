@@ -8,9 +8,9 @@ from typing import Any, Final, Protocol, runtime_checkable
 import pyarrow as pa
 
 from ...schemas.errors import JobError
-from ...schemas.ledger import Account, Commit, Ledger, TopicPartition
-from ...schemas.modes import Mode
-from ...schemas.table import Table
+from ...schemas.model.ledger import Account, Commit, Ledger, TopicPartition
+from ...schemas.model.modes import Mode
+from ...schemas.model.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,11 @@ class Maintained(Protocol):
 
 
 SINKS: Final[Mapping[str, str]] = {
-    "bigquery": ".bigquery:BigQuerySink",
-    "delta": ".delta:DeltaSink",
-    "duckdb": ".duckdb:DuckDBSink",
-    "files": ".files:FilesSink",
-    "postgres": ".postgres:PostgresSink",
+    "bigquery": ".bigquery.sink:BigQuerySink",
+    "delta": ".delta.sink:DeltaSink",
+    "duckdb": ".duckdb.sink:DuckDBSink",
+    "files": ".files.sink:FilesSink",
+    "postgres": ".postgres.sink:PostgresSink",
     "iceberg": ".iceberg.sink:IcebergSink",
 }
 

@@ -13,10 +13,10 @@ from apache_beam.options.pipeline_options import (
     PortableOptions,
     WorkerOptions,
 )
-from brokers import free_ports
-from rendered_flink import JOB, containers, documents, render
+from support.kafka_broker import free_ports
+from support.rendered_flink import JOB, containers, documents, render
 
-from millrace.pipelines.config import load_job
+from millrace.pipelines.job.load import load_job
 from millrace.pipelines.render.flink import RELEASES
 
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from go_programs import KUBECONFORM, missing
-from kubernetes_schemas import OURS, complaints, write_schemas
-from rendered_flink import JOB, containers, documents, render
+from support.go_programs import KUBECONFORM, missing
+from support.kubernetes_schemas import OURS, complaints, write_schemas
+from support.rendered_flink import JOB, containers, documents, render
 
 from millrace.pipelines.render.flink import RELEASES
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace.pipelines.cli import main
+from millrace.pipelines.cli.main import main
 
 ROOT = Path(__file__).parents[3]
 

@@ -1,8 +1,8 @@
 """Targets that several files of tests share."""
 
 import pytest
-from logs import LogTarget, places
-from targets import bigquery_server
+from support.change_logs import LogTarget, places
+from support.targets import bigquery_server
 
 
 @pytest.fixture(params=["local", "s3", "gcs", "hdfs"])

@@ -12,10 +12,10 @@ from dataclasses import asdict
 from typing import Any, Final
 from urllib.parse import quote
 
-from ....schemas.ledger import Account, Commit, Ledger, TopicPartition
+from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from .. import Staged
-from ..ledger import Entry, advanced
-from .snapshots import COMMIT
+from ..shared.ledger import Entry, advanced
+from .table_format.snapshots import COMMIT
 
 LEDGER: Final = "millrace.ledger."
 TRUNCATE: Final = "millrace.truncate"

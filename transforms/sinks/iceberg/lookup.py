@@ -4,13 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ....schemas.change import POSITION
-from .candidates import candidates
-from .columns import Shape
-from .digests import digest
-from .keyed import Found, KeyedTable
-from .layout import EMPTY
+from ....schemas.model.change import POSITION
+from .keys.digests import digest
+from .keys.file_pruning import candidates
+from .keys.keyed_table import Found, KeyedTable
 from .rows import from_stored, key_arrays, to_stored
+from .table_format.columns import Shape
+from .table_format.manifests import EMPTY
 
 
 def lookup(target: KeyedTable, keys: pa.Table, columns: pa.Schema, upto: bytes | None) -> pa.Table:

@@ -7,15 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ....schemas.change import POSITION, masks_by_name
-from ....schemas.table import Table, conform
-from ..guard import Mask, filled_from
-from ..storage import in_iceberg, stored
-from .columns import Shape
-from .files import Files, Numbers
-from .keyed import Found, KeyedTable
-from .layout import Live
-from .partitions import split
+from ....schemas.model.change import POSITION, masks_by_name
+from ....schemas.model.table import Table, conform
+from ..shared.guard import Mask, filled_from
+from ..shared.types import stored
+from .keys.keyed_table import Found, KeyedTable
+from .table_format.columns import Shape
+from .table_format.data_files import Files, Numbers
+from .table_format.manifests import Live
+from .table_format.partitions import split
+from .table_format.types import in_iceberg
 
 FILE_BYTES: Final = 512 << 20
 BATCH_ROWS: Final = 1 << 18

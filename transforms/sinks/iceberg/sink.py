@@ -8,27 +8,27 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from ....schemas.change import PREFIX
 from ....schemas.errors import JobError, SinkError, TableError, TransientSinkError
-from ....schemas.ledger import Account, Commit, Ledger, TopicPartition
-from ....schemas.table import Table, check_name, selected
+from ....schemas.model.change import PREFIX
+from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
+from ....schemas.model.table import Table, check_name, selected
 from .. import Staged
-from ..options import read_retention, read_size
-from ..staging import Staging
+from ..shared.options import read_retention, read_size
+from ..shared.staging import Staging
 from . import ledger as ledgers
-from . import shelf
-from .attempt import Attempt
-from .catalog import Conflict, IcebergCatalog
-from .columns import Shape
-from .growth import fit, opened, wanted
-from .keyed import KeyedTable
+from . import table_cache
+from .catalog.catalog import Conflict, IcebergCatalog
+from .catalog.names import catalog_name, table_name
+from .evolve import fit, opened, wanted
+from .keys.keyed_table import KeyedTable
 from .lookup import lookup
-from .names import catalog_name, table_name
-from .partitions import PartitionBy, check, terms
+from .maintenance import Maintenance
+from .merge import MergeAttempt
 from .rows import from_stored, read_all, to_stored
-from .snapshots import Change
+from .table_format.columns import Shape
+from .table_format.partitions import PartitionBy, check, terms
+from .table_format.snapshots import Change
 from .tombstones import Tombstones
-from .upkeep import Upkeep
 
 LOGGER: Final = logging.getLogger("millrace")
 ATTEMPTS: Final = 8
@@ -65,7 +65,7 @@ class IcebergSink:
         check(partition_by)
         self._partition_by = partition_by
         self._retention = read_retention(tombstone_retention)
-        self._upkeep = Upkeep(read_retention(time_travel, "time_travel"))
+        self._upkeep = Maintenance(read_retention(time_travel, "time_travel"))
         self._memory = read_size(index_memory, "index_memory")
         self._catalog = IcebergCatalog(str(namespace), catalog)
         self._open: dict[str, tuple[KeyedTable, Tombstones]] = {}
@@ -114,7 +114,7 @@ class IcebergSink:
             shape = fit(target, whole, terms(self._partition_by, table.name), change)
         before = ledgers.last_truncate(target.table.properties)
         floor = max(filter(None, (before, commit.truncate)), default=None)
-        attempt = Attempt(target, graves, shape, floor, floor if floor != before else None, change)
+        attempt = MergeAttempt(target, graves, shape, floor, floor if floor != before else None, change)
         accounts = self._applied(attempt, staged, commit)
         changed = ledgers.ledger_properties(target.table.properties, table.name, commit, accounts, attempt.fresh)
         if not (changed or change.files or change.deletes or change.removed or change.shape):
@@ -130,7 +130,7 @@ class IcebergSink:
     def _look_again(target: KeyedTable, graves: Tombstones) -> None:
         target.recent = graves.keyed.recent = False
 
-    def _applied(self, attempt: Attempt, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
+    def _applied(self, attempt: MergeAttempt, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
         shape = attempt.shape
         rows = self._staging().read(staged, shape.table.columns) if staged and shape.ids else None
         if rows is None or not len(rows):
@@ -169,7 +169,7 @@ class IcebergSink:
 
     def _opened(self, name: str) -> tuple[KeyedTable, Tombstones]:
         if name not in self._open:
-            found = shelf.take((*self._place, name), self._catalog)
+            found = table_cache.take((*self._place, name), self._catalog)
             keyed = KeyedTable(self._catalog, catalog_name(name), self._memory)
             graves = Tombstones(self._catalog, name, self._memory, self._retention)
             self._open[name] = found or (keyed, graves)
@@ -230,7 +230,7 @@ class IcebergSink:
     def close(self) -> None:
         """Remove staged rows, and let go of the catalog; what is known of keys is left to the next sink."""
         for name, kept in self._open.items():
-            shelf.put((*self._place, name), kept)
+            table_cache.put((*self._place, name), kept)
         self._open = {}
         if self._lazy_staging is not None:
             self._lazy_staging.close()

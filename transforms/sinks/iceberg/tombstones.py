@@ -8,17 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ....schemas.change import POSITION
-from ....schemas.table import Table
-from ..guard import Mask, Match
-from .catalog import Conflict, IcebergCatalog
-from .columns import Shape
-from .growth import fit, opened
-from .keyed import KeyedTable
-from .names import catalog_name
+from ....schemas.model.change import POSITION
+from ....schemas.model.table import Table
+from ..shared.guard import Mask, Match
+from .catalog.catalog import Conflict, IcebergCatalog
+from .catalog.names import catalog_name
+from .evolve import fit, opened
+from .keys.keyed_table import KeyedTable
+from .maintenance import Maintenance
 from .rows import write
-from .snapshots import Change
-from .upkeep import Upkeep
+from .table_format.columns import Shape
+from .table_format.snapshots import Change
 
 PREFIX: Final = "_millrace_tombstones_"
 DELETED_AT: Final = pa.field("_millrace_deleted_at", pa.timestamp("us", "UTC"))
@@ -47,9 +47,9 @@ class Tombstones:
         self._name, self._retention = PREFIX + table, retention
 
     @property
-    def upkeep(self) -> Upkeep:
+    def upkeep(self) -> Maintenance:
         """Nobody reads old snapshots of tombstones, so a few stay; rewritten files lose what is too old."""
-        return Upkeep(timedelta(0), (DELETED_AT.name, self._limit()))
+        return Maintenance(timedelta(0), (DELETED_AT.name, self._limit()))
 
     def find(self, shape: Shape, delta: pa.Table, keys: list[pa.Array]) -> Buried:
         """Compare the delta's positions with those of its keys' tombstones that are not too old."""

@@ -1,0 +1,258 @@
+"""What can be typed: commands, options, and a clear sentence for what cannot."""
+
+import argparse
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from ... import __version__
+from ...schemas.errors import JobError
+from ..job.yaml_node import guess, nearest
+
+RUNNERS: Final = ("DirectRunner", "PrismRunner", "FlinkRunner", "DataflowRunner")
+STREAMING: Final = ("run", "check")
+"""The commands that take a runner, and behind it options of Beam."""
+
+EXAMPLES: Final = """\
+examples:
+  millrace demo                        the whole story in a minute, with a broker of its own
+  millrace check job.yaml              would it work? what would it lose?
+  millrace run job.yaml --once         up to the end offsets of this moment, then stop
+  millrace run job.yaml                until Ctrl-C
+  millrace run job.yaml --runner PrismRunner    as a stream, one second behind
+  millrace status job.yaml             how far is it, how far behind?
+  millrace compact job.yaml            maintenance of the target's tables
+  millrace verify job.yaml             prove that the target equals the topics
+  millrace render flink job.yaml -o k8s --storage s3://bucket/flink    for Kubernetes
+  millrace dead-letters ls job.yaml    what could not be applied, and why
+
+exit status: 0 good, 1 failed, 2 the job file or the command is wrong, 3 verification found differences
+"""
+RENDER: Final = """\
+examples:
+  millrace render flink job.yaml -o k8s --storage s3://bucket/flink    then: kubectl apply --server-side -f k8s
+  millrace render dataflow job.yaml -o template                        then: template/build.sh, template/run.sh
+"""
+PRODUCE: Final = """\
+examples:
+  millrace produce job.yaml --changes 1000000 --keys 50000
+  millrace produce --bootstrap-servers localhost:9092 --topic shop.public.orders --schemas ./contracts
+"""
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26, width=min(110, shutil.get_terminal_size().columns))
+
+
+class Parser(argparse.ArgumentParser):
+    """Says a mistake in one sentence with the nearest right word, as a JobError."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, "formatter_class": _Formatter, **options})
+
+    def error(self, message: str) -> NoReturn:
+        choice = re.fullmatch(r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if choice is not None:
+            known = re.findall(r"[\w.-]+", choice[3])
+            message = f"{choice[2]!r} is no {choice[1].lower()}{nearest(choice[2], known, 'there are')}"
+        message = message.replace("the following arguments are required", "missing")
+        raise JobError(f"{self.prog}: {message}" + ("" if "did you mean" in message else f"; see {self.prog} --help"))
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line as a namespace with `command`. Raises JobError; exits for --help and --version."""
+    parser, commands = _parsers()
+    found, extra = parser.parse_known_args(argv)
+    if found.command is None:
+        parser.error(f"missing: a command, {' | '.join(commands)}")
+    found.beam = []
+    if extra and found.command in STREAMING and found.runner != RUNNERS[0] and extra[0].startswith("-"):
+        found.beam = extra
+    elif extra:
+        _refuse(extra[0], commands[found.command], found.command)
+    return found
+
+
+def _refuse(word: str, parser: Parser, command: str) -> NoReturn:
+    name = word.partition("=")[0]
+    near = guess(name, list(_options(parser)))
+    if not word.startswith("-"):
+        parser.error(f"{word!r} is one word too many")
+    if command in STREAMING and not near:
+        parser.error(f"{name} is not an option here; options of Beam come with other runners than DirectRunner")
+    parser.error(f"unknown option {name}{near}")
+
+
+def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from _options(inner)
+
+
+def _parsers() -> tuple[Parser, dict[str, Parser]]:
+    parser = Parser(prog="millrace", description="Change streams in, correct tables out.", epilog=EXAMPLES)
+    parser.add_argument("--version", action="version", version=f"millrace {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    for name, (summary, fill) in COMMANDS.items():
+        epilog = EPILOGS.get(name)
+        fill(commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=epilog))
+    return parser, dict(commands.choices)
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--folder", type=Path, default=Path("millrace-demo"), metavar="FOLDER", help="where to put it (millrace-demo)"
+    )
+    parser.add_argument(
+        "--changes", type=_count, metavar="N", default=60_000, help="how many in the first round (60000)"
+    )
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    _job(parser)
+    parser.add_argument("--once", action="store_true", help="read to the end offsets found at the start, then stop")
+    _runner(parser)
+    parser.add_argument("--detach", action="store_true", help="submit to Flink or Dataflow, then leave it to them")
+    _json(parser)
+
+
+def _check(parser: argparse.ArgumentParser) -> None:
+    _job(parser)
+    _runner(parser)
+    _json(parser)
+
+
+def _runner(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runner", choices=RUNNERS, default=RUNNERS[0], metavar="RUNNER", help=f"({RUNNERS[0]})")
+
+
+def _job(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job", metavar="JOB", type=Path, help="the job file")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print data instead of sentences")
+
+
+def _job_and_json(parser: argparse.ArgumentParser) -> None:
+    _job(parser)
+    _json(parser)
+
+
+def _produce(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "job", metavar="JOB", type=Path, nargs="?", help="takes servers, topic, format and schemas of it"
+    )
+    parser.add_argument("--bootstrap-servers", metavar="HOST:PORT")
+    parser.add_argument("--topic")
+    parser.add_argument(
+        "--format", choices=("debezium", "upsert"), metavar="FORMAT", help="debezium or upsert (debezium)"
+    )
+    parser.add_argument(
+        "--schemas", type=Path, metavar="FOLDER", help="where the .avsc files are, or will be (contracts)"
+    )
+    parser.add_argument(
+        "--changes", type=_count, default=100_000, metavar="N", help="inserts, updates, deletes (100000)"
+    )
+    parser.add_argument("--keys", type=_positive, default=20_000, metavar="N", help="rows at most (20000)")
+    parser.add_argument("--rate", type=_rate, metavar="N/s", help="messages a second at most (as fast as can be)")
+    parser.add_argument("--deletes", type=_share, default=0.05, metavar="SHARE", help="of the changes (5%%)")
+    parser.add_argument("--key-changes", type=_share, default=0.01, metavar="SHARE", help="of the changes (1%%)")
+    parser.add_argument("--replays", type=_share, default=0.01, metavar="SHARE", help="messages sent again (1%%)")
+    parser.add_argument(
+        "--poison", type=_share, default=0.0001, metavar="SHARE", help="messages that nobody can decode (0.01%%)"
+    )
+    parser.add_argument("--partitions", type=_positive, default=4, metavar="N", help="of a new topic (4)")
+    parser.add_argument("--seed", type=_count, default=7, metavar="N", help="the same seed makes the same bytes (7)")
+    _json(parser)
+
+
+def _dead_letters(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+    ls = actions.add_parser("ls", help="list them", description="List dead letters, oldest first.")
+    show = actions.add_parser("show", help="one, with its bytes", description="Show one dead letter with its bytes.")
+    for action in (ls, show):
+        action.add_argument("path", metavar="JOB|FOLDER", help="a job file; a folder, file or URL of dead letters")
+        _json(action)
+    show.add_argument("place", metavar="PLACE", help="topic[partition]@offset, as ls prints it")
+
+
+def _render(parser: argparse.ArgumentParser) -> None:
+    platforms = parser.add_subparsers(dest="platform", metavar="PLATFORM", required=True, parser_class=Parser)
+    flink = platforms.add_parser(
+        "flink", help="files for the Flink Kubernetes operator", description="Write what kubectl applies."
+    )
+    dataflow = platforms.add_parser(
+        "dataflow", help="a Flex Template", description="Write what builds and runs a Flex Template."
+    )
+    for platform in (flink, dataflow):
+        _job(platform)
+        platform.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="the folder to write")
+        platform.add_argument(
+            "--image", default=f"millrace:{__version__}", help=f"built from deploy/Dockerfile (millrace:{__version__})"
+        )
+        _json(platform)
+    flink.add_argument(
+        "--storage", metavar="URL", required=True, help="for checkpoints and savepoints: s3://, gs:// or abfss://"
+    )
+    flink.add_argument(
+        "--mode",
+        choices=("application", "session"),
+        default="application",
+        metavar="MODE",
+        help="a cluster of the job's own, or a session cluster and a Job that submits (application)",
+    )
+    flink.add_argument("--parallelism", type=_positive, default=1, metavar="N", help="TaskManagers, each a worker (1)")
+    flink.add_argument("--namespace", metavar="NAME", help="written into each file (as kubectl says)")
+    flink.add_argument("--flink-version", metavar="MINOR", default="1.19", help="the operator's cluster (1.19)")
+    dataflow.add_argument("--project", metavar="ID", help="(the scripts take $PROJECT)")
+    dataflow.add_argument("--region", metavar="NAME", help="(the scripts take $REGION)")
+    dataflow.add_argument("--bucket", metavar="URL", help="gs://, for the template and staging (they take $BUCKET)")
+
+
+def _number(text: str, least: int) -> int:
+    if not re.fullmatch(r"\d[\d_]*", text) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number{' above 0' if least else ''}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    return _number(text, 0)
+
+
+def _positive(text: str) -> int:
+    return _number(text, 1)
+
+
+def _rate(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/s)?", text)
+    if match is None or float(match[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate such as 5000/s")
+    return float(match[1])
+
+
+def _share(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text)
+    share = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 5% or 0.05")
+    return share
+
+
+COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]] = {
+    "demo": ("the whole story in a minute, with an embedded broker, ending in a proof", _demo),
+    "run": ("keep the job's tables equal to its topics", _run),
+    "compact": ("rewrite small files of the target's tables and delete what nothing needs any more", _job_and_json),
+    "verify": ("fold the topics up to the ledger's offsets and compare with the target, row by row", _job_and_json),
+    "check": ("preflight: finds what would fail or lose data, and changes nothing", _check),
+    "status": ("how far each topic is committed and how far behind, without a running job", _job_and_json),
+    "produce": ("send a made-up stream of orders to a topic", _produce),
+    "render": ("write the files that run a job on Kubernetes (Flink) or Dataflow", _render),
+    "dead-letters": ("list or show the messages that could not be applied", _dead_letters),
+}
+EPILOGS: Final = {"produce": PRODUCE, "render": RENDER}

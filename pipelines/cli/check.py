@@ -1,0 +1,187 @@
+"""`millrace check`: preflight; finds what would fail or lose data before a run does."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final, TypeVar, cast
+
+import numpy as np
+import pyarrow as pa
+
+from ...schemas.envelopes.decoder import BlockDecoder
+from ...schemas.errors import MillraceError, SchemaError, UnknownSchemaError
+from ...schemas.model.block import Block
+from ...schemas.model.change import POSITION_TYPE
+from ...schemas.model.change_batch import ChangeColumns, change_batch
+from ...schemas.model.ledger import TopicPartition
+from ...schemas.model.route import Route
+from ...schemas.model.table import Table
+from ...schemas.secrets import resolved, shown
+from ...transforms.dead_letters import open_letters, place
+from ...transforms.sinks import Sink, open_sink
+from ...transforms.sources.kafka.cluster import Broker, open_broker
+from ...transforms.sources.kafka.partition_reader import PartitionReader
+from ...transforms.steps.decode import DECODERS, decode_block
+from ..execution.start_offsets import find_read_plan, find_routes
+from ..job.model import Job
+from ..runners.findings import FAIL, OK, WARN, Finding
+
+TOPICS_READ: Final = 20
+PATIENCE_SECONDS: Final = 20.0
+
+PROBE: Final = Table("millrace check", ("id",), pa.schema([pa.field("id", pa.int64())]))
+
+_T = TypeVar("_T")
+Ranges = dict[TopicPartition, tuple[int, int]]
+
+
+def check(job: Job) -> list[Finding]:
+    """All findings, in the order in which a run would meet them; commits nothing and creates no topic."""
+    findings = [Finding(OK, "job file", f"{job.file}: job {job.job}, {job.format.type} to {job.target.type}")]
+    contracts = list(_contracts(job))
+    findings += contracts
+    findings += _dead_letters(job)
+    sink = _attempt(findings, "target", lambda: open_sink(job.target.type, resolved(job.target.settings())))
+    try:
+        if sink is not None:
+            findings += _target(sink)
+        broker = _attempt(findings, "broker", lambda: open_broker(job.source.kafka))
+        if broker is not None:
+            with broker:
+                findings += _broker(job, broker, sink, decode=all(finding.level == OK for finding in contracts))
+    finally:
+        if sink is not None:
+            sink.close()
+    return findings
+
+
+def _attempt(findings: list[Finding], what: str, action: Callable[[], _T]) -> _T | None:
+    """What the action gives; where it raises, a finding and None."""
+    try:
+        return action()
+    except MillraceError as error:
+        findings.append(Finding(FAIL, what, str(error)))
+        return None
+
+
+def _contracts(job: Job) -> Iterator[Finding]:
+    if job.format.schemas is not None:
+        findings: list[Finding] = []
+        if _attempt(findings, "schemas", job.format.contracts) is not None:
+            findings.append(Finding(OK, "schemas", f"{job.format.schemas} can be read"))
+        yield from findings
+    elif job.format.registry is not None:
+        registry = replace(job.format.registry, give_up_after=min(job.format.registry.give_up_after, PATIENCE_SECONDS))
+        try:
+            registry.by_id(1)
+        except (UnknownSchemaError, SchemaError):
+            pass
+        except MillraceError as error:
+            yield Finding(FAIL, "registry", str(error))
+            return
+        yield Finding(OK, "registry", f"{shown(registry.url)} answers")
+
+
+def _dead_letters(job: Job) -> Iterator[Finding]:
+    try:
+        open_letters(job.dead_letters).check()
+    except MillraceError as error:
+        yield Finding(FAIL, "dead letters", str(error))
+        return
+    limit = "" if job.max_dead_letters.allowed(1) is not None else ", any number of them"
+    yield Finding(OK, "dead letters", f"go to {job.dead_letters.path}{limit}")
+
+
+def _target(sink: Sink) -> Iterator[Finding]:
+    try:
+        tables = sink.tables()
+        sink.stage(PROBE, _probe_row())
+    except MillraceError as error:
+        yield Finding(FAIL, "target", str(error))
+        return
+    yield Finding(OK, "target", f"can be written; tables: {', '.join(tables) or 'none yet'}")
+
+
+def _probe_row() -> pa.RecordBatch:
+    marks = ChangeColumns(op=np.zeros(1, np.int8), position=pa.array([bytes(24)], POSITION_TYPE), source=0)
+    return change_batch({"id": pa.array([1])}, marks)
+
+
+def _broker(job: Job, broker: Broker, sink: Sink | None, decode: bool) -> list[Finding]:
+    findings = [Finding(OK, "broker", f"{job.source.kafka.bootstrap_servers} answers")]
+    routes = _attempt(findings, "topics", lambda: find_routes(job, broker))
+    if routes is None:
+        return findings
+    partitions = [source for route in routes.values() for source in route.sources]
+    held = _attempt(findings, "offsets", lambda: broker.offsets(sorted(set(partitions))))
+    if held is None:
+        return findings
+    for topic, route in routes.items():
+        count = sum(high - low for source, (low, high) in held.items() if source.topic == topic)
+        number = sum(source.topic == topic for source in held)
+        tables = ", ".join(part.table for part in route.tables)
+        findings.append(
+            Finding(OK, topic, f"{number} partition{'s' * (number != 1)}, {count:,} offsets held, to {tables}")
+        )
+    if sink is not None:
+        findings += _positions(job, broker, sink, routes)
+    if not decode:
+        return findings
+    read = list(routes.items())[:TOPICS_READ]
+    for topic, route in read:
+        findings += _first_messages(job, topic, route, held)
+    if len(routes) > len(read):
+        findings.append(Finding(OK, "messages", f"only the first {TOPICS_READ} topics were read for this check"))
+    return findings
+
+
+def _positions(job: Job, broker: Broker, sink: Sink, routes: dict[str, Route]) -> list[Finding]:
+    findings: list[Finding] = []
+    frontier = _attempt(findings, "ledger", lambda: find_read_plan(job, broker, sink, routes))
+    if frontier is None:
+        return findings
+    findings += [
+        Finding(FAIL, "ledger", str(error), "what was deleted cannot be read: fill the table anew")
+        for error in frontier.lost.values()
+    ]
+    lag = sum(frontier.end[source] - first for source, first in frontier.next.items())
+    return [*findings, Finding(OK, "ledger", f"{lag:,} offsets to read from where the target stands")]
+
+
+def _first_messages(job: Job, topic: str, route: Route, held: Ranges) -> Iterator[Finding]:
+    """Decode the first block of the topic's first partition that holds anything."""
+    source = next((source for source, (low, high) in held.items() if source.topic == topic and low < high), None)
+    if source is None:
+        yield Finding(WARN, topic, "holds no messages: its format could not be checked", "run check again later")
+        return
+    low, high = held[source]
+    reader = PartitionReader(job.source.kafka, source, low, high, PATIENCE_SECONDS)
+    try:
+        block = _block(reader)
+        if block is not None:
+            yield _decoded(job, topic, route, block)
+    except MillraceError as error:
+        yield Finding(FAIL, topic, str(error))
+    finally:
+        reader.close()
+
+
+def _block(reader: PartitionReader) -> Block | None:
+    while not reader.done:
+        block = reader.read(1.0)
+        if block is not None and block.data:
+            return block
+    return None
+
+
+def _decoded(job: Job, topic: str, route: Route, block: Block) -> Finding:
+    make = cast(Callable[..., BlockDecoder], DECODERS[job.format.type])
+    decoder = make(job.format.contracts(), topic, route, job.format.framing)
+    done = decode_block(decoder, block)
+    if not done.letters:
+        return Finding(OK, topic, f"the first {done.read:,} messages can be decoded; key: {', '.join(done.key)}")
+    first = done.letters[0]
+    found = (
+        f"{len(done.letters):,} of the first {done.read:,} messages cannot be decoded; {place(first)}: {first.error}"
+    )
+    bad = len(done.letters) * 2 > done.read
+    return Finding(FAIL if bad else WARN, topic, found, "" if bad else "they go to the dead letters")

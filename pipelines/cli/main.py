@@ -1,0 +1,196 @@
+"""The command `millrace`. Exit status: 0 good, 1 failed, 2 job file or command wrong, 3 verification differs."""
+
+import json
+import logging
+import os
+import sys
+import traceback
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Final
+
+from ...schemas.errors import JobError, MillraceError
+from .arguments import RUNNERS, parse
+
+JAR_OPTION: Final = "--output_executable_path"
+GOOD: Final = 0
+FAILED: Final = 1
+WRONG: Final = 2
+DIFFERENT: Final = 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status. Answers go to stdout, progress and errors to stderr.
+
+    Without `argv` the process is the command's own: logs and the report of a bug are set up for a terminal.
+    """
+    if argv is None:
+        sys.excepthook = _report_bug
+        _quiet_logs()
+    try:
+        found = parse(argv)
+        return ACTIONS[found.command](found)
+    except JobError as error:
+        return _say_error(str(error), WRONG)
+    except MillraceError as error:
+        return _say_error(str(error), FAILED)
+    except KeyboardInterrupt:
+        return _say_error("stopped", FAILED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _demo(found: Namespace) -> int:
+    from .demo import demo
+
+    return GOOD if demo(found.folder, found.changes) else DIFFERENT
+
+
+def _run(found: Namespace) -> int:
+    from ..execution.progress import Progress
+    from ..job.load import load_job
+
+    job = load_job(found.job)
+    if found.runner != RUNNERS[0] and found.once:
+        raise JobError(f"--once: only {RUNNERS[0]} reads up to the end and stops; --runner {found.runner} streams")
+    if found.detach and found.runner in RUNNERS[:2]:
+        raise JobError(f"--detach: {found.runner} works in this process; it is for {' and '.join(RUNNERS[2:])}")
+    if found.detach or any(word.startswith(JAR_OPTION) for word in found.beam):
+        from ..execution.submit import submit
+
+        submit(job, found.runner, found.beam)
+        return GOOD
+    with Progress() as progress:
+        if found.runner == RUNNERS[0]:
+            from ..execution.run_passes import run
+
+            summary = run(job, once=found.once, progress=progress)
+        else:
+            from ..execution.run_stream import run_stream
+            from ..runners.registry import open_runner
+
+            summary = run_stream(job, open_runner(found.runner, job, found.beam), progress)
+    _answer(found, summary.to_json(), summary.lines())
+    return FAILED if summary.failed else GOOD
+
+
+def _compact(found: Namespace) -> int:
+    from ..job.load import load_job
+    from .compact import maintain, upkeep_lines
+
+    done = maintain(load_job(found.job))
+    _answer(found, done, upkeep_lines(done))
+    return GOOD
+
+
+def _verify(found: Namespace) -> int:
+    from ..job.load import load_job
+    from .verify import report_lines, verify_job
+
+    reports = list(verify_job(load_job(found.job)))
+    _answer(found, [report.to_json() for report in reports], report_lines(reports))
+    return GOOD if all(report.ok for report in reports) else DIFFERENT
+
+
+def _check(found: Namespace) -> int:
+    from ..job.load import load_job
+    from ..runners.findings import FAIL, finding_lines
+    from .check import check
+
+    job = load_job(found.job)
+    findings = check(job)
+    if found.runner != RUNNERS[0]:
+        from ..runners.registry import runner_findings
+
+        findings += runner_findings(found.runner, job, found.beam)
+    _answer(found, [finding.to_json() for finding in findings], finding_lines(findings))
+    return FAILED if any(finding.level == FAIL for finding in findings) else GOOD
+
+
+def _status(found: Namespace) -> int:
+    from ..job.load import load_job
+    from .status import status, status_json, status_lines
+
+    standings = status(load_job(found.job))
+    _answer(found, status_json(standings), status_lines(standings))
+    return GOOD
+
+
+def _produce(found: Namespace) -> int:
+    from ..workload.change_stream import Workload
+    from ..workload.produce import Order, produce
+
+    order = Order.of_job(found.job) if found.job else Order.of_options(found.bootstrap_servers, found.topic)
+    order = order.but(topic=found.topic, format=found.format, schemas=found.schemas)
+    names = ("changes", "keys", "deletes", "key_changes", "replays", "poison", "partitions", "seed")
+    workload = Workload(format=order.format, **{name: getattr(found, name) for name in names})
+    done = produce(order, workload, rate=found.rate, report=_sent)
+    _answer(found, done.to_json(), done.lines())
+    return GOOD
+
+
+def _sent(messages: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{messages:,} messages sent" if messages else "\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _render(found: Namespace) -> int:
+    from ..render import Rendered, render_dataflow, render_flink
+
+    render: Callable[[Namespace], Rendered] = render_flink if found.platform == "flink" else render_dataflow
+    done = render(found)
+    _answer(found, done.to_json(), done.lines())
+    return GOOD
+
+
+def _dead_letters(found: Namespace) -> int:
+    from .dead_letters import letter_lines, letters, one_json, one_letter, one_lines
+
+    if found.action == "show":
+        written = one_letter(found.path, found.place)
+        _answer(found, one_json(written), one_lines(written))
+    else:
+        listed = letters(found.path)
+        _answer(found, listed, letter_lines(listed))
+    return GOOD
+
+
+ACTIONS: Final[dict[str, Callable[[Namespace], int]]] = {
+    "demo": _demo,
+    "run": _run,
+    "compact": _compact,
+    "verify": _verify,
+    "check": _check,
+    "status": _status,
+    "produce": _produce,
+    "render": _render,
+    "dead-letters": _dead_letters,
+}
+
+
+def _answer(found: Namespace, data: Any, lines: Sequence[str]) -> None:
+    print(json.dumps(data, indent=2, ensure_ascii=False, default=str) if found.json else "\n".join(lines))
+    sys.stdout.flush()
+
+
+def _say_error(text: str, status: int) -> int:
+    label = "\x1b[31merror:\x1b[0m" if sys.stderr.isatty() and "NO_COLOR" not in os.environ else "error:"
+    print(f"{label} {text}", file=sys.stderr)
+    return status
+
+
+def _quiet_logs() -> None:
+    """Millrace's own warnings on stderr; of the libraries only what is critical: their errors arrive as exceptions."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    own = logging.getLogger("millrace")
+    own.handlers, own.propagate = [handler], False
+    logging.getLogger().setLevel(logging.CRITICAL)
+    own.setLevel(logging.WARNING)
+
+
+def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    traceback.print_exception(kind, error, trace)
+    print("this is a bug in Millrace: please report it with the lines above", file=sys.stderr)

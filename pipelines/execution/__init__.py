@@ -1,0 +1,1 @@
+"""Running a job: bounded passes, or one stream."""

@@ -1,0 +1,121 @@
+"""How a run goes: one line that refreshes on a terminal, plain lines every few seconds elsewhere."""
+
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Final, Self, TextIO
+
+from ...schemas.model.ledger import TopicPartition
+from ..job.formatting import duration
+
+Offsets = Mapping[TopicPartition, int]
+
+LIVE_SECONDS: Final = 0.2
+PLAIN_SECONDS: Final = 5.0
+RATE_SECONDS: Final = 10.0
+
+
+class Progress:
+    """What a run tells; a context manager that prints to `out` (stderr), and nothing where `quiet`.
+
+    Not shared between threads. Printing never raises: where `out` is closed, it goes silent.
+    """
+
+    def __init__(
+        self, out: TextIO | None = None, quiet: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._out = sys.stderr if out is None else out
+        self._clock = clock
+        self._quiet = quiet
+        self._live = self._out.isatty()
+        self._started = clock()
+        self._printed = self._started
+        self._first: dict[TopicPartition, int] = {}
+        self._next: dict[TopicPartition, int] = {}
+        self._points: deque[tuple[float, int]] = deque([(self._started, 0)])
+        self._shown = ""
+
+    def update(
+        self, read_offsets: Offsets, end_offsets: Offsets, dead: int = 0, behind: Mapping[str, float] | None = None
+    ) -> None:
+        """The next offset of each partition and its end; call it as often as you like.
+
+        A partition counts from the offset that it first appears with. `behind`: the age in seconds of what is read now,
+        by topic. Where lines are plain, each topic has one of its own if there are several.
+        """
+        self._first = {**read_offsets, **self._first}
+        self._next.update(read_offsets)
+        read = sum(offset - self._first[source] for source, offset in self._next.items())
+        lag = sum(max(0, end_offsets.get(source, offset) - offset) for source, offset in read_offsets.items())
+        now = self._clock()
+        self._points.append((now, read))
+        while len(self._points) > 2 and self._points[1][0] < now - RATE_SECONDS:
+            self._points.popleft()
+        if now - self._printed >= (LIVE_SECONDS if self._live else PLAIN_SECONDS):
+            self._printed = now
+            ages = behind or {}
+            self._show(self._line(now, lag, dead) + _age(ages.values()))
+            if not self._live:
+                self._topics(end_offsets, ages)
+
+    def note(self, text: str) -> None:
+        """A line that stays, above the one that refreshes."""
+        shown = self._shown
+        self.close()
+        self._write(text + "\n")
+        if shown:
+            self._show(shown)
+
+    def close(self) -> None:
+        """Take the refreshing line away; may be called twice."""
+        if self._shown:
+            self._shown = ""
+            self._write("\r\x1b[K")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _line(self, now: float, lag: int, dead: int) -> str:
+        (before, had), (_, read) = self._points[0], self._points[-1]
+        rate = (read - had) / (now - before) if now > before else 0.0
+        rest = f", {duration(lag / rate)} left" if lag and rate >= 1 else ""
+        letters = f", {dead:,} dead letters" if dead else ""
+        return f"{duration(now - self._started)}: {read:,} read, {rate:,.0f}/s, lag {lag:,}{rest}{letters}"
+
+    def _topics(self, end_offsets: Offsets, ages: Mapping[str, float]) -> None:
+        topics = sorted({source.topic for source in self._next})
+        for topic in topics if len(topics) > 1 else ():
+            mine = {source: offset for source, offset in self._next.items() if source.topic == topic}
+            end = sum(end_offsets.get(source, offset) for source, offset in mine.items())
+            read = sum(mine.values()) - sum(self._first[source] for source in mine)
+            age = _age([ages[topic]] if topic in ages else [])
+            self._show(f"  {topic}: {read:,} read, at {sum(mine.values()):,} of {end:,}{age}")
+
+    def _show(self, line: str) -> None:
+        if not self._live:
+            self._write(line + "\n")
+            return
+        self._shown = line
+        self._write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
+
+    def _write(self, text: str) -> None:
+        if self._quiet:
+            return
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except (OSError, ValueError):
+            self._quiet = True
+
+
+def _age(ages: Iterable[float]) -> str:
+    oldest = max(ages, default=None)
+    return "" if oldest is None else f", read {duration(oldest)} behind"

@@ -1,0 +1,203 @@
+"""Run a job: find where each table stands, then pass after pass until the end, or until told to stop."""
+
+import itertools
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Final
+
+from ...schemas.errors import LostOffsetsError, MillraceError, RegistryError, SourceError, TransientSinkError
+from ...schemas.model.route import Route
+from ...transforms.dead_letters import DeadLetterFiles
+from ...transforms.sinks import Sink
+from ...transforms.sinks.target import Target
+from ...transforms.sources.kafka.cluster import Broker, open_broker
+from ...transforms.sources.kafka.consumer_pool import POOL
+from ...transforms.steps.commit import CommitSettings
+from ...transforms.steps.decode import Format
+from ..job.model import Job
+from .bounded_pass import OffsetProgress, PassResult, PassSizer, keep_memory, run_pass
+from .graph import JobGraph, Windows
+from .progress import Progress
+from .start_offsets import anchor, by_table, find_read_plan, find_routes, without
+from .summary import Summary
+
+PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+PASSING: Final = (SourceError, RegistryError, TransientSinkError)
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a job; `failed` are the tables that stopped, and why. The others go on."""
+
+    job: Job
+    broker: Broker
+    sink: Sink
+    progress: Progress
+    target: Target
+    format: Format
+    dead_letters: DeadLetterFiles
+    summary: Summary
+    stop: threading.Event
+    once: bool
+    budget: PassSizer = field(default_factory=PassSizer)
+    failed: dict[str, MillraceError] = field(default_factory=dict)
+
+
+def run(job: Job, *, once: bool, progress: Progress) -> Summary:
+    """Sync the job's topics into its target.
+
+    `once`: up to the end offsets found at the start. Otherwise such stretches follow one another, one a window,
+    until SIGINT or SIGTERM: the pass that runs is committed, then the run ends. Raises JobError, SourceError,
+    SinkError for what stops the whole run; a table that stops is in the summary.
+    """
+    keep_memory()
+    started, clock, cpu = datetime.now(UTC), time.monotonic(), time.process_time()
+    target = Target(job.target.type, job.target.settings())
+    format = Format(type=job.format.type, contracts=job.format.contracts(), framing=job.format.framing)
+    with closing(POOL), stopping() as stop, open_broker(job.source.kafka) as broker, closing(target.open()) as sink:
+        letters = DeadLetterFiles(job.dead_letters, job.job, started)
+        letters.open()
+        summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
+        state = Run(job, broker, sink, progress, target, format, letters, summary, stop, once)
+        while True:
+            window = time.monotonic()
+            _stretch(state)
+            if once or stop.wait(max(0.0, job.window.every.total_seconds() - (time.monotonic() - window))):
+                break
+        summary.seconds, summary.cpu_seconds = time.monotonic() - clock, time.process_time() - cpu
+        return _closed(state)
+
+
+def _stretch(state: Run) -> None:
+    """To the end once; a run that goes on waits for a server that is away, `--once` leaves that to the reader."""
+    for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+        try:
+            _to_the_end(state)
+            return
+        except LostOffsetsError:
+            raise
+        except PASSING as error:
+            if state.once:
+                raise
+            state.progress.note(f"{error}; trying again in {pause:.0f} s")
+            if state.stop.wait(pause):
+                return
+
+
+def _to_the_end(state: Run) -> None:
+    """Passes up to the end offsets of this moment."""
+    routes = find_routes(state.job, state.broker)
+    frontier = find_read_plan(state.job, state.broker, state.sink, without(routes, state.failed))
+    for name, error in frontier.lost.items():
+        _fail(state, name, error)
+    if state.job.source.start != "earliest":
+        anchor(state.job, state.sink, without(routes, state.failed), frontier)
+    stretch = OffsetProgress(frontier.next, frontier.end)
+    state.progress.update(stretch.next, stretch.end)
+    while stretch.left and not state.stop.is_set():
+        ranges = stretch.pass_of(state.budget.offsets)
+        live = without(routes, state.failed)
+        done = run_pass(state.job.source.kafka, ranges, _sync(state, live, frontier.topic_ids))
+        _account(state, done, live, stretch)
+        # A sink that has been asked stays open: else each pass would close and checkpoint a DuckDB file.
+        state.sink.tables()
+        state.budget.learn(sum(part.stop - part.first for part in ranges), done.size)
+    for name, route in by_table(without(routes, state.failed)).items():
+        state.summary.table(name).lag = sum(
+            stretch.end[source] - stretch.next.get(source, 0) for source in route.sources
+        )
+
+
+def _sync(state: Run, routes: Mapping[str, Route], topic_ids: Mapping[str, int]) -> JobGraph:
+    window = state.job.window
+    return JobGraph(
+        routes=routes,
+        format=state.format,
+        commits=CommitSettings(
+            job=state.job.job,
+            routes=by_table(routes),
+            target=state.target,
+            dead_letters=state.dead_letters,
+            limit=state.job.max_dead_letters,
+            dead=state.summary.total("dead"),
+            read=state.summary.total("read"),
+            topic_ids=topic_ids,
+        ),
+        windows=Windows(
+            every=window.every.total_seconds(),
+            by_event=window.by == "event",
+            lateness=window.allowed_lateness.total_seconds(),
+        ),
+    )
+
+
+def _account(state: Run, done: PassResult, routes: Mapping[str, Route], stretch: OffsetProgress) -> None:
+    """Move the partitions that were committed; take those of tables that stopped out of the stretch.
+
+    A table that stopped for good leaves the partitions to the others that they fill.
+    """
+    state.summary.passes += 1
+    for outcome in done.outcomes:
+        table = state.summary.table(outcome.table)
+        table.add(outcome.accounts)
+        table.copy = outcome.copy
+        table.unfilled += outcome.unfilled
+        for account in outcome.accounts:
+            if account.stop >= 0:
+                stretch.next[account.source] = account.stop
+    for failure in done.failures:
+        _fail(state, failure.table, failure.error)
+    waiting = {failure.table for failure in done.failures} - set(state.failed)
+    for route in routes.values():
+        tables = {part.table for part in route.tables}
+        for source in route.sources if tables & waiting or tables <= set(state.failed) else ():
+            stretch.next.pop(source, None)
+    state.progress.update(stretch.next, stretch.end, state.summary.total("dead"))
+
+
+def _fail(state: Run, table: str, error: MillraceError) -> None:
+    """The table stops; where the error may pass and the run goes on, only until the next window."""
+    if isinstance(error, PASSING) and not isinstance(error, LostOffsetsError) and not state.once:
+        state.progress.note(f"table {table}: {error}; trying again with the next window")
+        return
+    if table not in state.failed:
+        state.failed[table] = error
+        state.progress.note(f"table {table} stops here: {error}")
+
+
+def _closed(state: Run) -> Summary:
+    summary = state.summary
+    for name, error in state.failed.items():
+        summary.table(name).error = str(error)
+    for table in summary.tables.values():
+        if table.table in state.sink.tables():
+            table.where = state.sink.describe(table.table)
+    return summary
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; the second one ends the process as it would have."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def first(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, first)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

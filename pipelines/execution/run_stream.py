@@ -1,0 +1,216 @@
+"""Run a stream and watch it: progress, tables that stop, servers that come back, topics that appear, and its end."""
+
+import itertools
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, Final
+
+from apache_beam.metrics.metric import MetricsFilter
+from apache_beam.runners.runner import PipelineState
+
+from ...schemas.errors import LedgerGapError, LostOffsetsError, MillraceError, SourceError
+from ...schemas.model.ledger import TopicPartition
+from ...transforms.sinks.target import Target
+from ...transforms.sources.kafka.cluster import open_broker
+from ...transforms.sources.kafka.consumer_pool import POOL
+from ...transforms.sources.kafka.discovery import close_discoveries
+from ...transforms.sources.kafka.lag import readings
+from ...transforms.sources.kafka.unbounded import DRAIN
+from ...transforms.steps.commit import Outcome
+from ...transforms.steps.outcome_queue import collect
+from ..job.model import Job
+from ..runners.errors import error_from_runner
+from ..runners.registry import Runner
+from .bounded_pass import keep_memory
+from .progress import Progress
+from .run_passes import PASSING, PAUSES, stopping
+from .standings import Standing, standings
+from .start_offsets import LedgerStartOffsets
+from .stream_pipeline import assemble, topics_of
+from .summary import COUNTS, Summary
+
+LOOK_SECONDS: Final = 0.5
+ASK_SECONDS: Final = 5.0
+DRAIN_SECONDS: Final = 120.0
+ENDED: Final = (PipelineState.DONE, PipelineState.FAILED, PipelineState.CANCELLED, PipelineState.DRAINED)
+
+
+@dataclass(slots=True)
+class StreamRun:
+    """One run of a stream; `post` is the name under which workers of this process post what they commit."""
+
+    job: Job
+    runner: Runner
+    progress: Progress
+    summary: Summary
+    stop: Event
+    post: str = field(default_factory=lambda: uuid.uuid4().hex)
+    next: dict[TopicPartition, int] = field(default_factory=dict)
+    end: dict[TopicPartition, int] = field(default_factory=dict)
+    asked: float = 0.0
+    gap: bool = False
+
+
+def run_stream(job: Job, runner: Runner, progress: Progress) -> Summary:
+    """Keep the job's tables equal to its topics until SIGINT or SIGTERM: then what was read is committed, and it ends.
+
+    Where the workers are in this process, a server that is away is waited for, and topics that begin to match the
+    pattern are taken up, by starting the pipeline again from the ledger. Elsewhere the runner does the former, and the
+    latter is said. Raises JobError, SourceError, SinkError, and MillraceError for what ended the job.
+    """
+    keep_memory()
+    started, cpu = time.monotonic(), time.process_time()
+    summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
+    with closing(POOL), stopping() as stop:
+        watch = StreamRun(job, runner, progress, summary, stop)
+        for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+            try:
+                while _streamed(watch):
+                    pass
+                break
+            except PASSING as error:
+                if isinstance(error, LostOffsetsError) or not runner.here or not watch.next:
+                    raise
+                progress.note(f"{error}; trying again in {pause:.0f} s")
+                if stop.wait(pause):
+                    break
+        summary.seconds, summary.cpu_seconds = time.monotonic() - started, time.process_time() - cpu
+        _close(watch)
+    return summary
+
+
+def _streamed(watch: StreamRun) -> bool:
+    """One pipeline from its start to its end; whether another one should follow, with the topics there are then."""
+    topics = topics_of(watch.job)
+    # Asked here too, where errors have a reader: the workers ask again when they begin.
+    begin = LedgerStartOffsets(watch.job, topics).look()
+    watch.next.update(begin.first)
+    with _draining():
+        pipeline = assemble(watch.job, watch.runner.options, topics, watch.post if watch.runner.here else None)
+        result = pipeline.run()
+        again = watch.gap = False
+        while result.state not in ENDED and not again and not watch.stop.wait(LOOK_SECONDS):
+            _look(watch)
+            again = watch.gap or (watch.runner.here and _grown(watch, topics))
+        asked = result.state not in ENDED
+        if not watch.runner.here and asked:
+            watch.progress.note(watch.runner.end(result))
+        _settle(watch, result, asked)
+    return again and not watch.stop.is_set()
+
+
+@contextmanager
+def _draining() -> Iterator[None]:
+    """Streams of this process begin undrained, and nothing of them stays."""
+    DRAIN.clear()
+    try:
+        yield
+    finally:
+        close_discoveries()
+
+
+def _look(watch: StreamRun) -> None:
+    """Take in what was committed, and now and then how far the topics go."""
+    if watch.runner.here:
+        _take(watch)
+    if time.monotonic() - watch.asked >= ASK_SECONDS:
+        watch.asked = time.monotonic()
+        try:
+            found = _standings(watch)
+        except (SourceError, *PASSING) as error:
+            watch.progress.note(f"{error}; asking again in {ASK_SECONDS:.0f} s")
+            return
+        watch.end.update({standing.source: standing.end for standing in found})
+        if not watch.runner.here:
+            watch.next.update({one.source: one.committed for one in found if one.committed is not None})
+    watch.progress.update(watch.next, watch.end, watch.summary.total("dead"), _ages(watch))
+
+
+def _ages(watch: StreamRun) -> dict[str, float]:
+    """How old what this process reads is, in seconds, by topic: its oldest partition; nothing where others read."""
+    ages: dict[str, float] = {}
+    for source, reading in readings().items():
+        if source in watch.end and reading.behind is not None:
+            ages[source.topic] = max(reading.behind / 1000, ages.get(source.topic, 0.0))
+    return ages
+
+
+def _take(watch: StreamRun) -> None:
+    for item in collect(watch.post):
+        table = watch.summary.table(item.table)
+        if isinstance(item, Outcome):
+            table.add(item.accounts)
+            table.copy = item.copy
+            table.unfilled += item.unfilled
+            watch.summary.passes += 1
+            for account in item.accounts:
+                if account.stop >= 0:
+                    if account.source not in watch.next:
+                        # A new partition counts from where it begins.
+                        watch.progress.update({account.source: account.first}, watch.end)
+                    watch.next[account.source] = max(account.stop, watch.next.get(account.source, 0))
+        elif isinstance(item.error, LedgerGapError):
+            # What is missing in between, the runner has lost: the topic still has it.
+            if not watch.gap:
+                watch.progress.note(f"table {item.table}: the runner left offsets out; going on again from the ledger")
+            watch.gap = True
+        elif table.error is None:
+            table.error = str(item.error)
+            watch.progress.note(f"table {item.table} stops here: {item.error}")
+
+
+def _standings(watch: StreamRun) -> list[Standing]:
+    job = watch.job
+    target = Target(job.target.type, job.target.settings())
+    with open_broker(job.source.kafka) as broker, closing(target.open()) as sink:
+        return standings(job, broker, sink)
+
+
+def _grown(watch: StreamRun, topics: Sequence[str]) -> bool:
+    """Whether topics match the pattern now that did not; asked as often as the standings are."""
+    known = {source.topic for source in watch.end}
+    fresh = sorted(known - set(topics))
+    if fresh:
+        watch.progress.note(f"new topics: {', '.join(fresh)}; committing, then going on with them")
+    return bool(fresh)
+
+
+def _settle(watch: StreamRun, result: Any, asked: bool) -> None:
+    """Wait until the pipeline has ended, and raise what ended it, if that was not `asked` for."""
+    if watch.runner.here:
+        DRAIN.set()
+    try:
+        result.wait_until_finish(duration=round(DRAIN_SECONDS * 1000))
+    except RuntimeError as error:
+        if not (asked and result.state == PipelineState.CANCELLED):
+            raise error_from_runner(watch.runner.name, error) from None
+    finally:
+        _take(watch)
+    if not watch.runner.here:
+        _count(watch, result)
+    if result.state == PipelineState.FAILED:
+        raise MillraceError(f"{watch.runner.name} ended the job without saying why; its own log tells")
+
+
+def _count(watch: StreamRun, result: Any) -> None:
+    """The counts that the workers left in Beam's metrics, as far as the runner brings them."""
+    for counter in result.metrics().query(MetricsFilter().with_namespace("millrace"))["counters"]:
+        table, _, what = counter.key.metric.name.rpartition(".")
+        if what in COUNTS:
+            setattr(watch.summary.table(table), what, counter.committed or counter.attempted or 0)
+
+
+def _close(watch: StreamRun) -> None:
+    """The lag and the places of the tables, as they are now."""
+    found = _standings(watch)
+    target = Target(watch.job.target.type, watch.job.target.settings())
+    with closing(target.open()) as sink:
+        names = sink.tables()
+        for standing in found:
+            table = watch.summary.table(standing.table)
+            table.lag += standing.lag
+            table.where = sink.describe(standing.table) if standing.table in names else ""

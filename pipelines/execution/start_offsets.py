@@ -1,0 +1,189 @@
+"""Where each partition of a job stands: from the target's ledger, checked against what the broker still holds."""
+
+import logging
+from collections.abc import Container, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from time import sleep
+from typing import Final
+
+import pyarrow as pa
+
+from ...schemas.errors import LostOffsetsError, MillraceError, SourceError, TransientSinkError
+from ...schemas.model.ledger import Account, Commit, Ledger, TopicPartition
+from ...schemas.model.route import Route
+from ...schemas.model.table import Table
+from ...transforms.sinks import Sink
+from ...transforms.sinks.target import Target
+from ...transforms.sources import StartOffsets
+from ...transforms.sources.kafka.cluster import Broker, open_broker
+from ...transforms.sources.kafka.partition_reader import lost_offsets
+from ..job.model import Job
+from ..job.table_routes import TableRoute, route
+
+LOGGER: Final = logging.getLogger("millrace")
+PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+
+def find_routes(job: Job, broker: Broker) -> dict[str, Route]:
+    """The route of each topic that the job reads now, with its table's partitions numbered in order.
+
+    Raises SourceError for a named topic that is not there, or where no topic matches; JobError where two topics
+    would end in one table.
+    """
+    topics = broker.topics(job.source.topics, job.source.topic_pattern)
+    if not topics:
+        raise SourceError(
+            f"no topic at {job.source.kafka.bootstrap_servers} matches source.topic_pattern: {job.source.topic_pattern}"
+        )
+    return routes_of(job, topics)
+
+
+def routes_of(job: Job, topics: Mapping[str, Sequence[int]]) -> dict[str, Route]:
+    """The route of each of these topics with these partitions. Raises JobError."""
+    return {topic: _route(job, entry, topics) for topic, entry in route(job, topics).items()}
+
+
+def _route(job: Job, entry: TableRoute, topics: Mapping[str, Sequence[int]]) -> Route:
+    first = Route(
+        table=entry.table,
+        key=entry.key,
+        on_truncate=entry.on_truncate,
+        sources=tuple(TopicPartition(name, part) for name in entry.topics for part in topics[name]),
+        event_time=job.window.by == "event",
+        mode=entry.modes[0],
+    )
+    copies = tuple(replace(first, table=table, mode=mode, copy=True) for table, mode in entry.copies.items())
+    return replace(first, copies=copies)
+
+
+def by_table(routes: Mapping[str, Route]) -> dict[str, Route]:
+    """The route of each table, those beside the first ones too."""
+    return {part.table: part for route in routes.values() for part in route.tables}
+
+
+def without(routes: Mapping[str, Route], stopped: Container[str]) -> dict[str, Route]:
+    """The routes without these tables; a topic that no other table needs is left out."""
+    left = {topic: [part for part in route.tables if part.table not in stopped] for topic, route in routes.items()}
+    return {topic: replace(parts[0], copies=tuple(parts[1:])) for topic, parts in left.items() if parts}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """The next offset of each partition to read, and the end that is there now; `lost` are tables that cannot go on."""
+
+    next: dict[TopicPartition, int]
+    end: dict[TopicPartition, int]
+    lost: dict[str, MillraceError]
+    topic_ids: dict[str, int]
+
+
+def find_read_plan(job: Job, broker: Broker, sink: Sink, routes: Mapping[str, Route]) -> ReadPlan:
+    """Ask the target's ledger and the broker.
+
+    A partition that the ledger does not know starts where the job says if its table is new, and at its beginning
+    if the table is not: partitions added later are read whole. An offset that the broker does not hold any more
+    makes its table lost, and so does a topic that was deleted and created again; none is skipped. Where several
+    tables are filled by one read, it begins at the smallest of their offsets: the others refuse what they have.
+    """
+    tables = by_table(routes)
+    sources = sorted({source for entry in tables.values() for source in entry.sources})
+    held = broker.offsets(sources)
+    topic_ids = broker.topic_ids(sorted(routes))
+    frontier = ReadPlan({}, {source: high for source, (_, high) in held.items()}, {}, topic_ids)
+    for name, entry in tables.items():
+        ledger = sink.ledger(job.job, name, entry.sources)
+        other = [topic for topic, number in ledger.topic_ids.items() if topic_ids.get(topic, number) != number]
+        if other:
+            frontier.lost[name] = _recreated(name, other[0], ledger)
+            continue
+        known = ledger.next
+        fresh = [source for source in entry.sources if source not in known]
+        starts = {**known, **_starts(job, broker, fresh, held, new=not known)}
+        gone = [source for source in entry.sources if not held[source][0] <= starts[source] <= held[source][1]]
+        if gone:
+            frontier.lost[name] = _lost(name, gone[0], starts[gone[0]], held[gone[0]])
+        else:
+            frontier.next.update({source: min(at, frontier.next.get(source, at)) for source, at in starts.items()})
+    return frontier
+
+
+def _starts(
+    job: Job, broker: Broker, fresh: list[TopicPartition], held: Mapping[TopicPartition, tuple[int, int]], new: bool
+) -> dict[TopicPartition, int]:
+    start = job.source.start
+    if not fresh:
+        return {}
+    if new and isinstance(start, datetime):
+        return broker.offsets_at(int(start.timestamp() * 1000), fresh)
+    latest = new and start == "latest"
+    return {source: held[source][1 if latest else 0] for source in fresh}
+
+
+def anchor(job: Job, sink: Sink, routes: Mapping[str, Route], frontier: ReadPlan) -> None:
+    """Write the first offsets of new tables and partitions, and their topics' ids: whatever comes goes on from them."""
+    for name, entry in by_table(routes).items():
+        if name in frontier.lost:
+            continue
+        known = sink.ledger(job.job, name, entry.sources).next
+        fresh = [source for source in entry.sources if source not in known]
+        if not fresh:
+            continue
+        accounts = tuple(
+            Account(source.topic, source.partition, frontier.next[source], frontier.next[source]) for source in fresh
+        )
+        ids = {topic: frontier.topic_ids[topic] for topic in entry.topics if topic in frontier.topic_ids}
+        sink.commit(Table(name, (), pa.schema([])), [], Commit(job.job, accounts, topic_ids=ids))
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerStartOffsets:
+    """Where a stream of the job begins, asked in the worker that begins it: the target's ledger, else `start`.
+
+    Tables that cannot go on (lost offsets) are left out and said; where none can, the first one's error is raised.
+    Servers that are away are tried again for about two minutes.
+    """
+
+    job: Job
+    topics: tuple[str, ...]
+
+    def find(self) -> StartOffsets:
+        for pause in PAUSES:
+            try:
+                return self.look()
+            except (SourceError, TransientSinkError) as error:
+                if isinstance(error, LostOffsetsError):
+                    raise
+                LOGGER.warning("%s; trying again in %.0f s", error, pause)
+                sleep(pause)
+        return self.look()
+
+    def look(self) -> StartOffsets:
+        """The same, asked once."""
+        job = self.job
+        target = Target(job.target.type, job.target.settings())
+        with open_broker(job.source.kafka) as broker, closing(target.open()) as sink:
+            routes = {topic: route for topic, route in find_routes(job, broker).items() if topic in self.topics}
+            frontier = find_read_plan(job, broker, sink, routes)
+            for error in frontier.lost.values():
+                if not frontier.next:
+                    raise error
+                LOGGER.error("%s", error)
+            anchor(job, sink, routes, frontier)
+            return StartOffsets(dict(frontier.next), frontier.topic_ids)
+
+
+def _lost(table: str, source: TopicPartition, wanted: int, held: tuple[int, int]) -> LostOffsetsError:
+    return LostOffsetsError(f"table {table}: {lost_offsets(source, wanted, *held)}")
+
+
+def _recreated(table: str, topic: str, ledger: Ledger) -> LostOffsetsError:
+    offsets = ", ".join(
+        f"{source} at {offset}" for source, offset in sorted(ledger.next.items()) if source.topic == topic
+    )
+    return LostOffsetsError(
+        f"table {table}: the topic {topic} was deleted and created again since the last run, so the offsets reached "
+        f"({offsets}) are of another topic; nothing was read. "
+        "To start over, remove the table from the target and run again with source.start: earliest"
+    )

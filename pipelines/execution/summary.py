@@ -1,0 +1,119 @@
+"""What a run came to: counts by table, where the data is, and the command to type next."""
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from ...schemas.model.ledger import Account
+from ..job.formatting import aligned, duration
+
+COUNTS: Final = ("read", "applied", "superseded", "filtered", "dead", "skipped")
+
+
+@dataclass(slots=True, kw_only=True)
+class TableSummary:
+    """One table; read = applied + superseded + filtered + dead + skipped, `lag` in offsets up to the last end seen.
+
+    `unfilled` counts values that no row held, `where` is `Sink.describe`, `error` says why the table stopped. A `copy`
+    is filled from the messages of another table: they count there.
+    """
+
+    table: str
+    read: int = 0
+    applied: int = 0
+    superseded: int = 0
+    filtered: int = 0
+    dead: int = 0
+    skipped: int = 0
+    unfilled: int = 0
+    lag: int = 0
+    where: str = ""
+    error: str | None = None
+    copy: bool = False
+
+    def add(self, accounts: Iterable[Account]) -> None:
+        """Count a commit's settled accounts in."""
+        for account in accounts:
+            for name in COUNTS:
+                setattr(self, name, getattr(self, name) + getattr(account, name))
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """A run; `file` is the job file as typed. `seconds` are of the clock, `cpu_seconds` of all threads."""
+
+    job: str
+    file: Path
+    dead_letters: str
+    tables: dict[str, TableSummary] = field(default_factory=dict)
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    passes: int = 0
+
+    def table(self, name: str) -> TableSummary:
+        """The table's counts, begun where there are none yet."""
+        return self.tables.setdefault(name, TableSummary(table=name))
+
+    def total(self, name: str) -> int:
+        """The sum of one count (`read` ..., `unfilled`, `lag`) over all tables but copies."""
+        return sum(getattr(table, name) for table in self.tables.values() if not table.copy)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a table stopped."""
+        return any(table.error is not None for table in self.tables.values())
+
+    @property
+    def rate(self) -> float:
+        """Changes read a second."""
+        return self.total("read") / self.seconds if self.seconds > 0 else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `--json`."""
+        names = (*COUNTS, "unfilled", "lag")
+        return {
+            "job": self.job,
+            "ok": not self.failed,
+            **{name: self.total(name) for name in names},
+            "seconds": round(self.seconds, 3),
+            "cpu_seconds": round(self.cpu_seconds, 3),
+            "changes_per_second": round(self.rate),
+            "passes": self.passes,
+            "dead_letters": self.dead_letters,
+            "tables": [
+                {"table": table.table, **{name: getattr(table, name) for name in names}}
+                | {"where": table.where, "error": table.error}
+                for table in self.tables.values()
+            ],
+        }
+
+    def lines(self) -> list[str]:
+        """For people, line by line; the last ones are the commands to type next."""
+        names = (*COUNTS, "lag")
+        rows = [[table.table, *(f"{getattr(table, name):,}" for name in names)] for table in self.tables.values()]
+        lines = [*aligned([["table", *names], *rows]), ""] if rows else []
+        lines.append(self._speed())
+        lines += [f"  {table.table}: {table.where}" for table in self.tables.values() if table.where]
+        if self.total("dead"):
+            lines.append(f"  dead letters: {self.dead_letters}")
+        if self.total("unfilled"):
+            lines.append(f"  {self.total('unfilled'):,} unavailable values stood in no row and are NULL")
+        lines += [
+            f"  {table.table} stopped: {table.error}" for table in self.tables.values() if table.error is not None
+        ]
+        return [*lines, *(f"next: {command}" for command in self.next())]
+
+    def _speed(self) -> str:
+        read = self.total("read")
+        if not read:
+            return f"nothing new to read, in {duration(self.seconds)}"
+        cpu = f", {read / self.cpu_seconds:,.0f} a CPU-second" if self.cpu_seconds > 0 else ""
+        return f"{read:,} messages read in {duration(self.seconds)}: {self.rate:,.0f} a second{cpu}"
+
+    def next(self) -> list[str]:
+        """Commands that a person would type now."""
+        file = shlex.quote(str(self.file))
+        commands = [f"millrace check {file}" if self.failed else f"millrace verify {file}"]
+        return [*commands, f"millrace dead-letters ls {file}"] if self.total("dead") else commands

@@ -1,0 +1,1 @@
+"""The job file: its model, and how it is read."""

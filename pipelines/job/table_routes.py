@@ -1,0 +1,77 @@
+"""Which table each topic goes to."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ...schemas.errors import JobError
+from ...schemas.model.change import PREFIX
+from ...schemas.model.modes import SUFFIXES, Mode
+from ...schemas.model.route import OnTruncate
+from .model import Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableRoute:
+    """A table and all topics of it, sorted. `key` None: the message key's fields.
+
+    Of several `modes` the first is the table's, each further one that of a table beside it.
+    """
+
+    table: str
+    key: tuple[str, ...] | None
+    on_truncate: OnTruncate
+    topics: tuple[str, ...]
+    modes: tuple[Mode, ...] = (Mode.MIRROR,)
+
+    @property
+    def copies(self) -> dict[str, Mode]:
+        """The tables beside this one by name, with their modes."""
+        return {self.table + SUFFIXES[mode]: mode for mode in self.modes[1:]}
+
+
+def route(job: Job, topics: Iterable[str]) -> dict[str, TableRoute]:
+    """The route of each topic: as `tables` says, else to the table named after its last part.
+
+    Raises JobError where two topics that no item of `tables` joins end in one table; names that differ in case
+    only are one table, as they are in most targets.
+    """
+    listed = {topic: entry for entry in job.tables for topic in entry.topics}
+    found = sorted(set(topics))
+    routes: dict[str, TableRoute] = {}
+    owners: dict[str, str] = {}
+    for topic in found:
+        entry = listed.get(topic)
+        if entry is None:
+            routes[topic] = TableRoute(
+                table=_default_name(job, topic),
+                key=None,
+                on_truncate=OnTruncate.FAIL,
+                topics=(topic,),
+                modes=job.target.modes,
+            )
+        else:
+            mine = tuple(sorted(set(entry.topics) & set(found)))
+            routes[topic] = TableRoute(
+                table=entry.to,
+                key=entry.key,
+                on_truncate=entry.on_truncate,
+                topics=mine,
+                modes=entry.modes or job.target.modes,
+            )
+        for table in (routes[topic].table, *routes[topic].copies):
+            other = owners.setdefault(table.casefold(), topic)
+            if other not in routes[topic].topics:
+                raise JobError(
+                    f"{job.file}: the topics {other} and {topic} would both go to the table {table!r}; "
+                    f"name one of them under tables: {{from: {topic}, to: ...}}"
+                )
+    return routes
+
+
+def _default_name(job: Job, topic: str) -> str:
+    name = topic.rpartition(".")[2]
+    if not name or name.lower().startswith(PREFIX):
+        raise JobError(
+            f"{job.file}: the topic {topic} gives no table name; name it under tables: {{from: {topic}, to: ...}}"
+        )
+    return name

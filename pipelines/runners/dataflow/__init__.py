@@ -1,0 +1,1 @@
+"""Dataflow: secrets and template parameters."""

@@ -1,0 +1,1 @@
+"""Flink: options, checks, its REST interface, its job server."""

@@ -1,0 +1,1 @@
+"""Streams of changes for the demo, the benchmarks and trying out."""

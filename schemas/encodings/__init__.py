@@ -1,0 +1,1 @@
+"""Encodings: the bytes of keys and values as Arrow columns."""

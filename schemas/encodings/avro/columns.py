@@ -1,0 +1,227 @@
+"""From slots to Arrow arrays: views where the layout is Arrow's already, one compiled gather where it is not."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ...errors import SchemaError
+from .bytecode import NONE, ROOT
+from .decimals import decimal_texts
+from .logical_types import Form
+from .recursive_json import json_text
+from .schema_types import Type
+from .text import gather, uuid_texts
+
+MAX_BYTES: Final = (1 << 31) - 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """One array to be: its slots, the slot of its validity, its level (whose rows it has) and its children."""
+
+    form: Form
+    arrow: pa.DataType
+    slot: int
+    valid: int
+    level: int
+    children: tuple["Column", ...] = ()
+    scale: int = 0
+    type: Type | None = None
+    symbols: pa.Array | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Slots:
+    """What a walk wrote: slot s is `values[value_at[s]:]`, with `rows[level]` rows; `good` marks the payloads' rows."""
+
+    data: NDArray[np.uint8]
+    values: NDArray[np.int64]
+    valid: NDArray[np.uint8]
+    value_at: NDArray[np.int64]
+    valid_at: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    good: NDArray[np.bool_]
+    packed: dict[int, pa.Buffer | None] = field(default_factory=dict)
+
+    def slot(self, column: Column, number: int = 0) -> NDArray[np.int64]:
+        """The numbers in one of the column's slots."""
+        start = self.value_at[column.slot + number]
+        return self.values[start : start + self.count(column)]
+
+    def count(self, column: Column) -> int:
+        """How many rows the column has."""
+        return int(self.rows[column.level])
+
+    def validity(self, column: Column) -> pa.Buffer | None:
+        """The column's validity, packed; None where all is valid."""
+        if column.valid == NONE:
+            return None
+        if column.valid not in self.packed:
+            if column.valid == ROOT:
+                marks: NDArray[np.bool_] | NDArray[np.uint8] = self.good
+            else:
+                start = self.valid_at[column.valid]
+                marks = self.valid[start : start + self.count(column)]
+            self.packed[column.valid] = None if marks.all() else _bits(marks)
+        return self.packed[column.valid]
+
+
+def build(column: Column, slots: Slots) -> pa.Array:
+    """The Arrow array of a column; raises SchemaError where it would hold more than 2 GiB of text."""
+    return _BUILDERS[column.form](column, slots)
+
+
+def _bits(marks: NDArray[np.bool_] | NDArray[np.uint8]) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(marks, bitorder="little"))
+
+
+def _array(column: Column, slots: Slots, *buffers: NDArray[np.generic] | pa.Buffer) -> pa.Array:
+    parts = [part if isinstance(part, pa.Buffer) else pa.py_buffer(part) for part in buffers]
+    return pa.Array.from_buffers(column.arrow, slots.count(column), [slots.validity(column), *parts])
+
+
+def _word(column: Column, slots: Slots) -> pa.Array:
+    return _array(column, slots, slots.slot(column))
+
+
+def _half(column: Column, slots: Slots) -> pa.Array:
+    return _array(column, slots, slots.slot(column).astype(np.int32))
+
+
+def _boolean(column: Column, slots: Slots) -> pa.Array:
+    return _array(column, slots, _bits(slots.slot(column).astype(np.uint8)))
+
+
+def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int32]:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return _narrow(offsets)
+
+
+def _narrow(offsets: NDArray[np.int64]) -> NDArray[np.int32]:
+    if offsets[-1] > MAX_BYTES:
+        raise SchemaError("a column of one batch would hold more than 2 GiB; decode fewer messages at once")
+    return offsets.astype(np.int32)
+
+
+def _gathered(column: Column, slots: Slots) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    lengths = slots.slot(column, 1)
+    offsets = _offsets(lengths)
+    content = np.empty(offsets[-1], np.uint8)
+    gather(slots.data, slots.slot(column), lengths, offsets, content)
+    return offsets, content
+
+
+def _span(column: Column, slots: Slots) -> pa.Array:
+    return _array(column, slots, *_gathered(column, slots))
+
+
+def _fixed_cells(column: Column, slots: Slots, size: int) -> NDArray[np.uint8]:
+    """The bytes of each row, zeros where it is null, as an array of rows."""
+    count = slots.count(column)
+    starts = _narrow(np.arange(count + 1, dtype=np.int64) * size)
+    cells = np.zeros((count, size), np.uint8)
+    gather(slots.data, slots.slot(column), slots.slot(column, 1), starts, cells.reshape(-1))
+    return cells
+
+
+def _fixed(column: Column, slots: Slots) -> pa.Array:
+    return _array(column, slots, _fixed_cells(column, slots, column.arrow.byte_width))
+
+
+def _duration(column: Column, slots: Slots) -> pa.Array:
+    cells = _fixed_cells(column, slots, 12).view("<u4")
+    count, validity = slots.count(column), slots.validity(column)
+    children = [
+        pa.Array.from_buffers(pa.uint32(), count, [validity, pa.py_buffer(np.ascontiguousarray(cells[:, i]))])
+        for i in range(3)
+    ]
+    return pa.Array.from_buffers(column.arrow, count, [validity], children=children)
+
+
+def _uuid(column: Column, slots: Slots) -> pa.Array:
+    lengths = slots.slot(column, 1)
+    offsets = _offsets(np.where(lengths > 0, 36, 0))
+    content = np.empty(offsets[-1], np.uint8)
+    uuid_texts(slots.data, slots.slot(column), lengths, content)
+    return _array(column, slots, offsets, content)
+
+
+def _enum(column: Column, slots: Slots) -> pa.Array:
+    symbols: pa.Array = column.symbols
+    codes = slots.slot(column)
+    if len(symbols) and len(codes):
+        _offsets(np.asarray(pc.binary_length(symbols), np.int64)[codes])
+    indices = pa.Array.from_buffers(pa.int64(), len(codes), [slots.validity(column), pa.py_buffer(codes)])
+    return symbols.take(indices)
+
+
+def _decimal(column: Column, slots: Slots) -> pa.Array:
+    words = column.arrow.bit_width // 64
+    return _array(column, slots, np.stack([slots.slot(column, i) for i in range(words)], axis=1))
+
+
+def _decimal_text(column: Column, slots: Slots) -> pa.Array:
+    """Slots: position and length, and the scale where the column has none of its own."""
+    scale = slots.slot(column, 2) if column.type else np.full(slots.count(column), column.scale)
+    lengths = slots.slot(column, 1)
+    offsets, content = decimal_texts(slots.data, slots.slot(column), lengths, scale)
+    return _array(column, slots, _narrow(offsets), content)
+
+
+def _null(column: Column, slots: Slots) -> pa.Array:
+    return pa.nulls(slots.count(column))
+
+
+def _struct(column: Column, slots: Slots) -> pa.Array:
+    children = [build(child, slots) for child in column.children]
+    return pa.Array.from_buffers(column.arrow, slots.count(column), [slots.validity(column)], children=children)
+
+
+def _list(column: Column, slots: Slots) -> pa.Array:
+    offsets = pa.py_buffer(_offsets(slots.slot(column)))
+    buffers = [slots.validity(column), offsets]
+    return pa.Array.from_buffers(
+        column.arrow, slots.count(column), buffers, children=[build(column.children[0], slots)]
+    )
+
+
+def _map(column: Column, slots: Slots) -> pa.Array:
+    offsets = pa.py_buffer(_offsets(slots.slot(column)))
+    keys, items = (build(child, slots) for child in column.children)
+    entries_type = pa.struct([column.arrow.key_field, column.arrow.item_field])
+    entries = pa.Array.from_buffers(entries_type, len(keys), [None], children=[keys, items])
+    buffers = [slots.validity(column), offsets]
+    return pa.Array.from_buffers(column.arrow, slots.count(column), buffers, children=[entries])
+
+
+def _json(column: Column, slots: Slots) -> pa.Array:
+    assert column.type is not None
+    starts, lengths = slots.slot(column).tolist(), slots.slot(column, 1).tolist()
+    data = memoryview(slots.data.data)
+    texts = [json_text(column.type, data, p, size) if size else None for p, size in zip(starts, lengths, strict=True)]
+    return pa.array(texts, pa.string())
+
+
+_BUILDERS: Final[Mapping[Form, Callable[[Column, Slots], pa.Array]]] = {
+    Form.WORD: _word,
+    Form.HALF: _half,
+    Form.BOOLEAN: _boolean,
+    Form.SPAN: _span,
+    Form.FIXED: _fixed,
+    Form.ENUM: _enum,
+    Form.DECIMAL: _decimal,
+    Form.DECIMAL_TEXT: _decimal_text,
+    Form.UUID: _uuid,
+    Form.DURATION: _duration,
+    Form.NULL: _null,
+    Form.STRUCT: _struct,
+    Form.LIST: _list,
+    Form.MAP: _map,
+    Form.JSON: _json,
+}

@@ -1,0 +1,254 @@
+"""From a type to a program and the columns that it fills."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from ...errors import SchemaError
+from . import bytecode as ops
+from .bytecode import JUMP, LEVEL, NONE, ROOT, A, B, Place, Program
+from .columns import Column
+from .decimals import MAX_BYTES, MAX_SCALE
+from .logical_types import Form, is_variable_decimal, scalar
+from .schema_types import MAX_DEPTH, MAX_NODES, Type, endless_records, nearest_records
+
+Path = tuple[str, ...]
+Keep = Callable[[Path], bool]
+
+MAX_ARROW_DEPTH = 60
+"""Arrow's IPC refuses types nested deeper than 64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a value goes: its path, level and the slot of its validity, which it alone has where `own`.
+
+    Nothing is written without `write`. `ask`: whether `keep` has a say (not inside arrays, maps and unions of many).
+    """
+
+    path: Path = ()
+    level: int = 0
+    valid: int = ROOT
+    own: bool = False
+    write: bool = True
+    ask: bool = True
+    depth: int = 0
+
+    def place(self, what: str = "") -> Place:
+        return Place(self.path, what)
+
+
+class Compiler:
+    """Compiles one type; `column` is None where the whole datum is only walked."""
+
+    def __init__(self, root: Type, keep: Keep | None) -> None:
+        self.program = Program()
+        self.keep = keep
+        self.endless = endless_records(root)
+        self.open: list[Type] = []
+        self.calls: list[tuple[int, Type]] = []
+        self.count = 0
+        column = self._emit(root, Spot())
+        assert column is not None
+        self.column: Column = column
+        self.program.add(ops.END, Place((), ""))
+        self._subroutines()
+        if _arrow_depth(self.column.arrow) > MAX_ARROW_DEPTH:
+            raise SchemaError(f"the schema is nested more than {MAX_ARROW_DEPTH} deep")
+
+    def _emit(self, kind: Type, spot: Spot) -> Column | None:
+        self.count += 1
+        if self.count > MAX_NODES:
+            raise SchemaError(f"the schema has more than {MAX_NODES} types where each use of a named type counts")
+        if spot.depth > MAX_DEPTH:
+            raise SchemaError(f"the schema is nested more than {MAX_DEPTH} deep")
+        spot = replace(spot, depth=spot.depth + 1)
+        match kind.kind:
+            case "record":
+                return self._record(kind, spot)
+            case "union":
+                return self._union(kind, spot)
+            case "array" | "map":
+                return self._items(kind, spot)
+            case "null":
+                return Column(Form.NULL, pa.null(), NONE, spot.valid, spot.level) if spot.write else None
+        return self._scalar(kind, spot)
+
+    def _scalar(self, kind: Type, spot: Spot) -> Column | None:
+        how = scalar(kind)
+        program, slot, valid = self.program, NONE, spot.valid
+        if spot.write:
+            slot = program.slots(spot.level, how.slots)
+            if how.op == ops.ZONED and not spot.own:
+                valid = program.valid_slot(spot.level)
+        if how.op != ops.FIXED or how.a:
+            program.add(
+                how.op, spot.place(how.what), slot, valid if how.op == ops.ZONED and spot.write else NONE, how.a, how.b
+            )
+        if not spot.write:
+            return None
+        symbols = pa.array(kind.names, pa.string()) if how.form is Form.ENUM else None
+        return Column(how.form, how.arrow, slot, valid, spot.level, scale=how.scale, symbols=symbols)
+
+    def _record(self, kind: Type, spot: Spot) -> Column | None:
+        if not spot.write and id(kind) in self.endless:
+            self.calls.append((self.program.add(ops.CALL, spot.place(f"records of {kind.name} in one another")), kind))
+            return None
+        if is_variable_decimal(kind):
+            return self._variable_decimal(kind, spot)
+        return self._fields(kind, spot)
+
+    def _fields(self, kind: Type, spot: Spot) -> Column | None:
+        columns: list[Column] = []
+        fields: list[pa.Field] = []
+        with self._opened(kind):
+            for name, child in zip(kind.names, kind.children, strict=True):
+                path = (*spot.path, name)
+                write = spot.write and (not spot.ask or self.keep is None or self.keep(path))
+                inner = replace(spot, path=path, own=False, write=write)
+                back = write and any(record in self.open for record in nearest_records(child))
+                column = self._json(child, inner) if back else self._emit(child, inner)
+                if column is not None:
+                    columns.append(column)
+                    fields.append(pa.field(name, column.arrow, metadata=_metadata(child)))
+        if not spot.write:
+            return None
+        return Column(Form.STRUCT, pa.struct(fields), NONE, spot.valid, spot.level, tuple(columns))
+
+    def _variable_decimal(self, kind: Type, spot: Spot) -> Column | None:
+        slot = self.program.slots(spot.level, 3) if spot.write else NONE
+        for name in kind.names:
+            place = replace(spot, path=(*spot.path, name)).place("a scale that becomes text" if name == "scale" else "")
+            if name == "scale":
+                self.program.add(ops.INTEGER, place, slot + 2 if spot.write else NONE, NONE, -MAX_SCALE, MAX_SCALE)
+            else:
+                self.program.add(ops.BYTES, place, slot, NONE, MAX_BYTES)
+        if not spot.write:
+            return None
+        return Column(Form.DECIMAL_TEXT, pa.string(), slot, spot.valid, spot.level, type=kind)
+
+    def _json(self, kind: Type, spot: Spot) -> Column:
+        slot = self.program.slots(spot.level, 2)
+        self.program.add(ops.OPEN, spot.place(), slot)
+        self._emit(kind, replace(spot, write=False))
+        self.program.add(ops.CLOSE, spot.place(), slot)
+        return Column(Form.JSON, pa.string(), slot, spot.valid, spot.level, type=kind)
+
+    def _union(self, kind: Type, spot: Spot) -> Column | None:
+        branches = [branch for branch in kind.children if branch.kind != "null"]
+        nulls = len(kind.children) - len(branches)
+        if nulls and branches and spot.write:
+            spot = replace(spot, valid=self.program.valid_slot(spot.level), own=True)
+        if nulls == 1 and len(branches) == 1:
+            null = 0 if kind.children[0].kind == "null" else 1
+            row = self.program.add(ops.NULLABLE, spot.place("2"), NONE, spot.valid if spot.write else NONE, null)
+            column = self._emit(branches[0], spot)
+            self.program.land(row)
+            return column
+        if branches and all(scalar_of(branch) == pa.int64() for branch in branches):
+            return self._whole_numbers(kind, spot)
+        return self._members(kind, spot, alone=len(branches) < 2)
+
+    def _branches(self, kind: Type, spot: Spot) -> Iterator[Type]:
+        """Each branch in turn, at the place where its program goes."""
+        size = len(kind.children)
+        first = self.program.add(ops.UNION, spot.place(str(size)), a=size) + 1
+        ends = []
+        for _ in range(size):
+            self.program.add(ops.GOTO, spot.place())
+        for i, branch in enumerate(kind.children):
+            self.program.land(first + i)
+            if spot.own and spot.write and branch.kind != "null":
+                self.program.add(ops.MARK, spot.place(), valid=spot.valid)
+            yield branch
+            ends.append(self.program.add(ops.GOTO, spot.place()))
+        for end in ends:
+            self.program.land(end)
+
+    def _whole_numbers(self, kind: Type, spot: Spot) -> Column | None:
+        slot = self.program.slots(spot.level, 1) if spot.write else NONE
+        for branch in self._branches(kind, spot):
+            if branch.kind != "null":
+                how = scalar(branch)
+                self.program.add(how.op, spot.place(how.what), slot, NONE, how.a, how.b)
+        return Column(Form.WORD, pa.int64(), slot, spot.valid, spot.level) if spot.write else None
+
+    def _members(self, kind: Type, spot: Spot, alone: bool) -> Column | None:
+        """A union of many types; with `alone` there is one at most, whose column stands for the union."""
+        columns: list[Column] = []
+        for branch in self._branches(kind, spot):
+            inner = spot
+            if spot.write and not alone and branch.kind != "null":
+                inner = replace(spot, valid=self.program.valid_slot(spot.level), own=True, ask=False)
+                self.program.add(ops.MARK, spot.place(), valid=inner.valid)
+            column = self._emit(branch, inner)
+            if column is not None and (branch.kind != "null" or len(kind.children) == 1):
+                columns.append(column)
+        if not spot.write:
+            return None
+        if alone and columns:
+            return columns[0]
+        if alone:
+            return Column(Form.NULL, pa.null(), NONE, spot.valid, spot.level)
+        arrow = pa.struct([pa.field(f"member{i}", column.arrow) for i, column in enumerate(columns)])
+        return Column(Form.STRUCT, arrow, NONE, spot.valid, spot.level, tuple(columns))
+
+    def _items(self, kind: Type, spot: Spot) -> Column | None:
+        program = self.program
+        level = program.new_level() if spot.write else NONE
+        slot = program.slots(spot.level, 1) if spot.write else NONE
+        program.add(ops.REPEAT, spot.place())
+        step = program.add(ops.NEXT, spot.place("items"), slot)
+        inner = replace(spot, level=level, valid=NONE, own=False, ask=False)
+        key = self._emit(Type("string"), inner) if kind.kind == "map" else None
+        item = self._emit(kind.children[0], inner)
+        empty = program.here() == step + 1
+        program.rows[program.add(ops.GOTO, spot.place())][JUMP] = step
+        program.land(step)
+        program.rows[step][LEVEL] = level
+        program.rows[step][A] = int(empty)
+        if item is None:
+            return None
+        program.rows[step][B] = program.cells[level]
+        if key is None:
+            arrow = pa.list_(pa.field("item", item.arrow, metadata=_metadata(kind.children[0])))
+            return Column(Form.LIST, arrow, slot, spot.valid, spot.level, (item,))
+        return Column(Form.MAP, pa.map_(key.arrow, item.arrow), slot, spot.valid, spot.level, (key, item))
+
+    def _subroutines(self) -> None:
+        """Append the programs of the records that are called, and let the calls go there."""
+        entries: dict[int, int] = {}
+        done = 0
+        while done < len(self.calls):
+            row, kind = self.calls[done]
+            done += 1
+            if id(kind) not in entries:
+                entries[id(kind)] = self.program.here()
+                self._fields(kind, Spot(path=(kind.name,), write=False))
+                self.program.add(ops.RETURN, Place((kind.name,), ""))
+            self.program.rows[row][JUMP] = entries[id(kind)]
+
+    @contextmanager
+    def _opened(self, kind: Type) -> Iterator[None]:
+        self.open.append(kind)
+        yield
+        self.open.pop()
+
+
+def scalar_of(kind: Type) -> pa.DataType | None:
+    """int64 for plain `int` and `long`, which a union of both becomes."""
+    if kind.kind in ("int", "long") and scalar(kind).arrow in (pa.int32(), pa.int64()):
+        return pa.int64()
+    return None
+
+
+def _metadata(kind: Type) -> dict[bytes, bytes] | None:
+    branches = [branch for branch in kind.children if branch.kind != "null"] if kind.kind == "union" else [kind]
+    name = branches[0].connect_name if len(branches) == 1 else None
+    return None if name is None else {b"connect.name": name.encode(errors="backslashreplace")}
+
+
+def _arrow_depth(arrow: pa.DataType) -> int:
+    return 1 + max((_arrow_depth(arrow.field(i).type) for i in range(arrow.num_fields)), default=0)

@@ -1,0 +1,199 @@
+"""The Arrow type a person expects: Avro's logical types, Kafka Connect's and Debezium's names.
+
+Sources: Avro 1.12 specification, "Logical Types"; `io.debezium.time`, `io.debezium.data`; Confluent's AvroData. A
+logical type that does not fit its underlying type, or that nobody knows, is ignored, as the specification says.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final
+
+import pyarrow as pa
+
+from . import bytecode as ops
+from .decimals import MAX_BYTES, MAX_PRECISION, MAX_SCALE
+from .schema_types import Type
+
+INT: Final = (-(1 << 31), (1 << 31) - 1)
+LONG: Final = (-(1 << 63), (1 << 63) - 1)
+MILLIS: Final = (-(LONG[1] // 1_000), LONG[1] // 1_000)
+_DAY: Final = 86_400
+
+_NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
+
+DEFAULT_PRECISION: Final = 38
+_UNKNOWN_PRECISION: Final = 64
+"""What Confluent's converter writes as the precision of a Connect decimal that has none."""
+ZONED: Final = "io.debezium.time.ZonedTimestamp"
+VARIABLE_SCALE: Final = "io.debezium.data.VariableScaleDecimal"
+CONNECT_DECIMAL: Final = "org.apache.kafka.connect.data.Decimal"
+
+
+class Form(Enum):
+    """How a column is made of its slots."""
+
+    WORD = auto()
+    HALF = auto()
+    BOOLEAN = auto()
+    SPAN = auto()
+    FIXED = auto()
+    ENUM = auto()
+    DECIMAL = auto()
+    DECIMAL_TEXT = auto()
+    UUID = auto()
+    DURATION = auto()
+    NULL = auto()
+    STRUCT = auto()
+    LIST = auto()
+    MAP = auto()
+    JSON = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """How one value is read (operation and its arguments) and written (slots, form, Arrow type)."""
+
+    op: int
+    form: Form
+    arrow: pa.DataType
+    slots: int = 1
+    a: int = 0
+    b: int = 0
+    what: str = ""
+    scale: int = 0
+
+
+def _integer(arrow: pa.DataType, bounds: tuple[int, int], what: str) -> Scalar:
+    form = Form.HALF if arrow.bit_width == 32 else Form.WORD
+    return Scalar(ops.INTEGER, form, arrow, 1, *bounds, what)
+
+
+def _time(arrow: pa.DataType, ticks: int) -> Scalar:
+    return _integer(arrow, (0, _DAY * ticks), "a time of day")
+
+
+_DATE: Final = _integer(pa.date32(), INT, "a date")
+_TIME_MS: Final = _time(pa.time32("ms"), 10**3)
+_TIME_US: Final = _time(pa.time64("us"), 10**6)
+_TIME_NS: Final = _time(pa.time64("ns"), 10**9)
+_DURATION: Final = pa.struct([("months", pa.uint32()), ("days", pa.uint32()), ("millis", pa.uint32())])
+
+_PLAIN: Final[Mapping[str, Scalar]] = {
+    "boolean": Scalar(ops.BOOLEAN, Form.BOOLEAN, pa.bool_(), 1, 1, 0, "a boolean (0 or 1)"),
+    "int": _integer(pa.int32(), INT, "an int"),
+    "long": _integer(pa.int64(), LONG, "a long"),
+    "float": Scalar(ops.FLOAT, Form.HALF, pa.float32(), 1, 4, 0, "a float"),
+    "double": Scalar(ops.DOUBLE, Form.WORD, pa.float64(), 1, 8, 0, "a double"),
+    "bytes": Scalar(ops.BYTES, Form.SPAN, pa.binary(), 2, LONG[1], 0, "bytes"),
+    "string": Scalar(ops.STRING, Form.SPAN, pa.string(), 2, 0, 0, "a string"),
+}
+
+
+def _instant(unit: str, zone: str | None) -> Scalar:
+    return _integer(
+        pa.timestamp(unit, zone), MILLIS if unit == "ms" else LONG, "a timestamp of 64 bits of microseconds"
+    )
+
+
+_LOGICAL: Final[Mapping[tuple[str, str], Scalar]] = {
+    ("date", "int"): _DATE,
+    ("time-millis", "int"): _TIME_MS,
+    ("time-micros", "long"): _TIME_US,
+    ("timestamp-millis", "long"): _instant("ms", "UTC"),
+    ("timestamp-micros", "long"): _instant("us", "UTC"),
+    ("timestamp-nanos", "long"): _instant("ns", "UTC"),
+    ("local-timestamp-millis", "long"): _instant("ms", None),
+    ("local-timestamp-micros", "long"): _instant("us", None),
+    ("local-timestamp-nanos", "long"): _instant("ns", None),
+}
+
+_NAMED: Final[Mapping[tuple[str, str], Scalar]] = {
+    ("io.debezium.time.Date", "int"): _DATE,
+    ("io.debezium.time.Time", "int"): _TIME_MS,
+    ("io.debezium.time.MicroTime", "long"): _TIME_US,
+    ("io.debezium.time.NanoTime", "long"): _TIME_NS,
+    ("io.debezium.time.Timestamp", "long"): _instant("ms", None),
+    ("io.debezium.time.MicroTimestamp", "long"): _instant("us", None),
+    ("io.debezium.time.NanoTimestamp", "long"): _instant("ns", None),
+    ("io.debezium.time.MicroDuration", "long"): _integer(pa.duration("us"), LONG, "a duration"),
+    ("io.debezium.time.NanoDuration", "long"): _integer(pa.duration("ns"), LONG, "a duration"),
+    (ZONED, "string"): Scalar(ops.ZONED, Form.WORD, pa.timestamp("us", "UTC"), 1, 0, 0, "an instant"),
+    ("org.apache.kafka.connect.data.Date", "int"): _DATE,
+    ("org.apache.kafka.connect.data.Time", "int"): _TIME_MS,
+    ("org.apache.kafka.connect.data.Timestamp", "long"): _instant("ms", "UTC"),
+}
+
+
+def scalar(kind: Type) -> Scalar:
+    """How a type that holds one value is decoded; an enum's `what` names it."""
+    logical = kind.attributes.get("logicalType")
+    if (kind.kind == "bytes" or kind.size) and (logical == "decimal" or kind.connect_name == CONNECT_DECIMAL):
+        return _decimal(kind)
+    known = _NAMED.get((kind.connect_name or "", kind.kind))
+    if known is None and isinstance(logical, str):
+        known = _LOGICAL.get((logical, kind.kind))
+    if known is not None:
+        return known
+    if kind.kind == "enum":
+        symbols = len(kind.names)
+        return Scalar(ops.INTEGER, Form.ENUM, pa.string(), 1, 0, symbols - 1, f"enum {kind.name} of {symbols} symbols")
+    if kind.kind == "fixed":
+        return _fixed(kind, logical)
+    return _PLAIN[kind.kind]
+
+
+def is_variable_decimal(kind: Type) -> bool:
+    """Whether a record is Debezium's decimal that carries its own scale."""
+    parts = {name: child.kind for name, child in zip(kind.names, kind.children, strict=True)}
+    return kind.connect_name == VARIABLE_SCALE and parts == {"scale": "int", "value": "bytes"}
+
+
+def _fixed(kind: Type, logical: Any) -> Scalar:
+    what = f"{kind.size} bytes"
+    if logical == "uuid" and kind.size == 16:
+        return Scalar(ops.FIXED, Form.UUID, pa.string(), 2, 16, 0, what)
+    if logical == "duration" and kind.size == 12:
+        return Scalar(ops.FIXED, Form.DURATION, _DURATION, 2, 12, 0, what)
+    if kind.size == 0:
+        return Scalar(ops.FIXED, Form.SPAN, pa.binary(), 2, 0, 0, what)
+    return Scalar(ops.FIXED, Form.FIXED, pa.binary(kind.size), 2, kind.size, 0, what)
+
+
+def _decimal(kind: Type) -> Scalar:
+    """decimal128 or decimal256; exact text where the scale is negative or there are more than 76 digits."""
+    precision, scale = _precision(kind), _whole(kind.attributes.get("scale"))
+    if scale is None:
+        scale = _whole(_parameters(kind).get("scale")) or 0
+    size = kind.size if kind.kind == "fixed" else -1
+    if scale < 0 or max(precision, scale) > MAX_PRECISION:
+        if abs(scale) > MAX_SCALE or size > MAX_BYTES:
+            return _fixed(kind, None) if kind.kind == "fixed" else _PLAIN["bytes"]
+        op, limit = (ops.BYTES, MAX_BYTES) if size < 0 else (ops.FIXED, size)
+        return Scalar(op, Form.DECIMAL_TEXT, pa.string(), 2, limit, 0, "a decimal", scale)
+    precision = max(precision, scale)
+    arrow = pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
+    slots = arrow.bit_width // 64
+    return Scalar(ops.DECIMAL, Form.DECIMAL, arrow, slots, size, precision, f"a decimal of {precision} digits")
+
+
+def _precision(kind: Type) -> int:
+    given = _whole(_parameters(kind).get("connect.decimal.precision"))
+    if given is None:
+        given = _whole(kind.attributes.get("precision"))
+        if kind.connect_name == CONNECT_DECIMAL and given == _UNKNOWN_PRECISION:
+            return DEFAULT_PRECISION
+    return given if given is not None and given >= 1 else DEFAULT_PRECISION
+
+
+def _parameters(kind: Type) -> Mapping[str, Any]:
+    parameters = kind.attributes.get("connect.parameters")
+    return parameters if isinstance(parameters, dict) else {}
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number, also as text, or None."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,168 @@
+"""Reading one value: the kernel's handlers, each for one kind of operation.
+
+A handler returns the position behind what it read, or the number of what is wrong, negated; it writes where the
+program's row has a slot. Format: Avro 1.12 specification, "Binary Encoding".
+"""
+
+import numpy as np
+
+from . import bytecode as ops
+from .bytecode import JUMP, OP, SLOT, STRIDE, VALID, A, B
+from .decimals import fits_precision
+from .jit import compiled, inlined
+from .payload_errors import BRANCH, INSTANT, NEGATIVE, PRECISION, RANGE, TOO_LONG, TRUNCATED, UTF8, VARINT
+from .text import NO_TIME, PLACEHOLDER_TIME, instant, is_utf8
+
+NOTE = 0
+"""Where the notes of a walk hold the value that cannot be."""
+
+
+@inlined
+def varint(data, p, end):  # type: ignore[no-untyped-def]
+    """The position behind a zigzag number of at most 64 bits, and the number."""
+    if p < end and data[p] < 128:
+        return p + 1, np.int64(data[p] >> 1) ^ -np.int64(data[p] & 1)
+    bits = np.uint64(0)
+    shift = np.uint64(0)
+    while p < end:
+        byte = np.uint64(data[p])
+        p += 1
+        bits |= (byte & np.uint64(127)) << shift
+        if byte < np.uint64(128):
+            if shift == np.uint64(63) and byte > np.uint64(1):
+                return -VARINT, 0
+            return p, np.int64(bits >> np.uint64(1)) ^ -np.int64(bits & np.uint64(1))
+        shift += np.uint64(7)
+        if shift > np.uint64(63):
+            return -VARINT, 0
+    return -TRUNCATED, 0
+
+
+@inlined
+def nullable(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
+    p, branch = varint(data, p, end)
+    if p < 0:
+        return p, at
+    if branch == program[at, A]:
+        return p, program[at, JUMP]
+    if branch != 1 - program[at, A]:
+        state.notes[NOTE] = branch
+        return -BRANCH, at
+    if program[at, VALID] >= 0:
+        state.valid[program[at, VALID] + row] = 1
+    return p, at + 1
+
+
+@compiled
+def union(data, p, end, at, program, state):  # type: ignore[no-untyped-def]
+    p, branch = varint(data, p, end)
+    if p < 0:
+        return p, at
+    if branch < 0 or branch >= program[at, A]:
+        state.notes[NOTE] = branch
+        return -BRANCH, at
+    return p, at + 1 + branch
+
+
+@inlined
+def integer(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
+    p, value = varint(data, p, end)
+    if p < 0:
+        return p
+    if value < program[at, A] or value > program[at, B]:
+        state.notes[NOTE] = value
+        return -RANGE
+    if program[at, SLOT] >= 0:
+        state.values[program[at, SLOT] + row] = value
+    return p
+
+
+@inlined
+def _length(data, p, end, state):  # type: ignore[no-untyped-def]
+    """The position behind a length, and the length, which lies in the payload."""
+    p, length = varint(data, p, end)
+    if p < 0:
+        return p, 0
+    state.notes[NOTE] = length
+    if length < 0:
+        return -NEGATIVE, 0
+    if length > end - p:
+        return -TRUNCATED, 0
+    return p, length
+
+
+@inlined
+def span(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
+    p, length = _length(data, p, end, state)
+    if p < 0:
+        return p
+    if program[at, OP] == ops.STRING:
+        if not is_utf8(data, p, p + length):
+            return -UTF8
+    elif length > program[at, A]:
+        return -TOO_LONG
+    if program[at, SLOT] >= 0:
+        slot = program[at, SLOT] + row
+        state.values[slot] = p
+        state.values[slot + program[at, STRIDE]] = length
+    return p + length
+
+
+@compiled
+def scalar(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
+    """The rarer types of one value."""
+    op = program[at, OP]
+    if op == ops.DECIMAL:
+        return _decimal(data, p, end, at, program, row, state)
+    if op == ops.ZONED:
+        return _zoned(data, p, end, at, program, row, state)
+    size = program[at, A]
+    if end - p < size:
+        return -TRUNCATED
+    slot = program[at, SLOT] + row
+    bits = np.uint64(0)
+    if op != ops.FIXED:
+        for i in range(size):
+            bits |= np.uint64(data[p + i]) << np.uint64(8 * i)
+        if op == ops.BOOLEAN and bits > np.uint64(1):
+            state.notes[NOTE] = np.int64(bits)
+            return -RANGE
+    if program[at, SLOT] >= 0:
+        state.values[slot] = p if op == ops.FIXED else np.int64(bits)
+        if op == ops.FIXED:
+            state.values[slot + program[at, STRIDE]] = size
+    return p + size
+
+
+@compiled
+def _decimal(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
+    length = program[at, A]
+    if length < 0:
+        p, length = _length(data, p, end, state)
+        if p < 0:
+            return p
+    elif end - p < length:
+        return -TRUNCATED
+    if not fits_precision(data, p, length, program[at, B], state.words):
+        return -PRECISION
+    if program[at, SLOT] >= 0:
+        slot = program[at, SLOT] + row
+        for i in range(2 if program[at, B] <= 38 else 4):
+            state.values[slot + i * program[at, STRIDE]] = np.int64(state.words[i])
+    return p + length
+
+
+@compiled
+def _zoned(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
+    p, length = _length(data, p, end, state)
+    if p < 0:
+        return p
+    if not is_utf8(data, p, p + length):
+        return -UTF8
+    micros = instant(data, p, p + length)
+    if micros == NO_TIME:
+        return -INSTANT
+    if program[at, SLOT] >= 0:
+        state.values[program[at, SLOT] + row] = micros
+        state.valid[program[at, VALID] + row] = 0 if micros == PLACEHOLDER_TIME else 1
+    return p + length

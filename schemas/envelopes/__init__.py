@@ -1,0 +1,1 @@
+"""Envelopes: what a decoded message says happened to which row."""

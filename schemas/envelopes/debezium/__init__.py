@@ -1,0 +1,1 @@
+"""Debezium's envelope: before, after, op and the source's position."""

@@ -1,0 +1,86 @@
+"""Tombstones of a Debezium topic: most follow their delete and say nothing new; a lone one is a delete.
+
+Log compaction may remove a delete event and leave its tombstone. Such a lone tombstone has no source position, so
+it takes the largest (commit order, order inside it) seen before it in its partition, with its own offset: after
+every change of its key that stands before it, and before every one that follows.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ...model.message_batch import MessageBatch
+from ...model.position import Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class TombstoneContext:
+    """What the changes of a block leave for its tombstones, by record: source order, and which were deletes."""
+
+    commit: NDArray[np.uint64]
+    inner: NDArray[np.uint64]
+    placed: NDArray[np.bool_]
+    deleted: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, records: int) -> "TombstoneContext":
+        return cls(
+            np.zeros(records, np.uint64),
+            np.zeros(records, np.uint64),
+            np.zeros(records, np.bool_),
+            np.zeros(records, np.bool_),
+        )
+
+
+def lone_tombstones(records: MessageBatch, rows: NDArray[np.int64], trail: TombstoneContext) -> NDArray[np.bool_]:
+    """Which of the tombstones `rows` have no delete of the same key directly before them.
+
+    The block's first record counts as accompanied where no offset is missing before it: Debezium sends a delete
+    and its tombstone one after the other, so the delete ended the block before.
+    """
+    before = np.maximum(rows - 1, 0)
+    same = _same_bytes(records.data, records.key_at, records.key_len, before, rows)
+    follows = (rows > 0) & trail.deleted[before] & same
+    opens = (rows == 0) & (records.offset[rows] == records.first)
+    return ~(follows | opens)
+
+
+def tombstone_order(rows: NDArray[np.int64], trail: TombstoneContext) -> Numbers:
+    """(commit order, order inside it) of lone tombstones: the largest before them, else the first behind them."""
+    return _carried(rows, trail.commit, trail.inner, trail.placed)
+
+
+@numba.njit(cache=True, nogil=True)
+def _same_bytes(data, at, length, left, right):  # type: ignore[no-untyped-def]
+    same = np.ones(len(left), np.bool_)
+    for i in range(len(left)):
+        a, b = at[left[i]], at[right[i]]
+        same[i] = length[left[i]] == length[right[i]]
+        for k in range(length[right[i]] if same[i] else 0):
+            if data[a + k] != data[b + k]:
+                same[i] = False
+                break
+    return same
+
+
+@numba.njit(cache=True, nogil=True)
+def _carried(rows, commit, inner, placed):  # type: ignore[no-untyped-def]
+    outer, order = np.zeros(len(rows), np.uint64), np.zeros(len(rows), np.uint64)
+    top, top_inner, seen, next_row = np.uint64(0), np.uint64(0), False, 0
+    for i in range(len(rows)):
+        while next_row < rows[i]:
+            if placed[next_row] and (
+                not seen or commit[next_row] > top or (commit[next_row] == top and inner[next_row] > top_inner)
+            ):
+                top, top_inner, seen = commit[next_row], inner[next_row], True
+            next_row += 1
+        outer[i], order[i] = top, top_inner
+        ahead = rows[i]
+        while not seen and ahead < len(placed):
+            if placed[ahead]:
+                outer[i], order[i] = commit[ahead], inner[ahead]
+                break
+            ahead += 1
+    return outer, order

@@ -1,0 +1,136 @@
+"""Newest change of each key: one row a key, whatever the order and number of the changes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ..model.change import (
+    CHANGE_FIELDS,
+    DELETE,
+    MOVED,
+    MOVED_TYPE,
+    OP,
+    POSITION,
+    SOURCE,
+    UNAVAILABLE,
+    UNAVAILABLE_TYPE,
+    row_schema,
+)
+from ..model.key import number_keys
+from ..model.modes import VERSION, Mode, mode_of
+from ..model.position import unpack
+from ..model.table import Table, conform, grow
+from .unavailable_values import fill_partial
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """One row a key in `delta`, and what only the commit can finish.
+
+    `requests` are rows whose unavailable values stand in the last row of another key, `departures` the last rows of
+    keys that changed (see `schemas.moves`). `superseded` counts the changes left out, by source number.
+    """
+
+    table: Table
+    delta: pa.RecordBatch
+    superseded: dict[int, int]
+    requests: pa.RecordBatch | None = None
+    departures: pa.RecordBatch | None = None
+
+
+def compact(name: str, key: tuple[str, ...], batches: Sequence[pa.RecordBatch]) -> Compacted:
+    """Keep the change with the largest position of each key (of equal positions the one met last).
+
+    The batches may come in any order and have different schemas of one table; the delta has their union.
+    Partial rows and soft deletes are filled from older rows of their key. Where every change is kept, the key has what
+    tells them apart. Raises IncompatibleSchemaError.
+    """
+    columns = row_schema(batches[0].schema)
+    for batch in batches[1:]:
+        if not batch.schema.equals(batches[0].schema):
+            columns = grow(name, columns, row_schema(batch.schema))
+    table = Table(name, key, columns)
+    keys = [_joined([batch.column(field) for batch in batches], columns.field(field).type) for field in key]
+    positions = unpack(_joined([batch.column(POSITION) for batch in batches], None))
+    sources = np.concatenate([np.asarray(batch.column(SOURCE)) for batch in batches])
+    codes, count = number_keys(keys)
+    newest = newest_rows(codes, count, positions)
+    superseded = _counts(sources, 1)
+    for source, rows in _counts(sources[newest], 1).items():
+        superseded[source] -= rows
+    superseded = {source: rows for source, rows in superseded.items() if rows}
+    if any(leans(batch) for batch in batches):
+        if VERSION in key:
+            codes, _ = number_keys([column for name, column in zip(key, keys, strict=True) if name != VERSION])
+        filled = fill_partial(table, _whole(table, batches), codes, positions, newest)
+        return Compacted(table, filled.delta, superseded, filled.requests, filled.departures)
+    return Compacted(table, _taken(table, batches, newest), superseded)
+
+
+def leans(changes: pa.RecordBatch) -> bool:
+    """Whether a row may need the values of an older one."""
+    names = changes.schema.names
+    if UNAVAILABLE in names or MOVED in names:
+        return True
+    return mode_of(names) is Mode.SOFT_DELETE and bool((np.asarray(changes.column(OP)) == DELETE).any())
+
+
+def _joined(arrays: list[pa.Array], kind: pa.DataType | None) -> pa.Array:
+    if kind is not None:
+        arrays = [array if array.type == kind else array.cast(kind) for array in arrays]
+    return arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)
+
+
+def _counts(sources: NDArray[np.int32], shift: int) -> dict[int, int]:
+    """Rows by source number; the unaccounted (-1) left out."""
+    counts = np.bincount(sources + shift)
+    return {number - shift: int(rows) for number, rows in enumerate(counts) if rows and number >= shift}
+
+
+def _taken(table: Table, batches: Sequence[pa.RecordBatch], rows: NDArray[np.int64]) -> pa.RecordBatch:
+    """The rows, numbered through all batches in ascending order, of one schema."""
+    borders = np.cumsum([0, *(batch.num_rows for batch in batches)])
+    cuts = np.searchsorted(rows, borders)
+    schema = pa.schema([*table.columns, *CHANGE_FIELDS])
+    parts = []
+    for number, batch in enumerate(batches):
+        local = rows[cuts[number] : cuts[number + 1]] - borders[number]
+        if len(local):
+            kept = batch if len(local) == batch.num_rows else batch.take(pa.array(local))
+            parts.append(conform(kept, schema))
+    return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
+
+
+def _whole(table: Table, batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """All rows of all batches, with all of Millrace's columns."""
+    extra = [pa.field(UNAVAILABLE, UNAVAILABLE_TYPE), pa.field(MOVED, MOVED_TYPE)]
+    schema = pa.schema([*table.columns, *CHANGE_FIELDS, *extra])
+    return pa.concat_batches([conform(batch, schema) for batch in batches])
+
+
+def newest_rows(codes: NDArray[np.int32], count: int, positions: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The row with the largest position of each key number, ascending."""
+    best = _newest(codes, count, positions)
+    best.sort()
+    return best
+
+
+@numba.njit(cache=True, nogil=True)
+def _newest(codes, count, positions):  # type: ignore[no-untyped-def]
+    best = np.full(count, -1, np.int64)
+    for row in range(len(codes)):
+        held = best[codes[row]]
+        newer = held < 0
+        if not newer:
+            for part in range(3):
+                if positions[row, part] != positions[held, part]:
+                    newer = positions[row, part] > positions[held, part]
+                    break
+                newer = part == 2
+        if newer:
+            best[codes[row]] = row
+    return best

@@ -1,0 +1,1 @@
+"""What flows through a job: blocks, messages, changes, positions, ledgers, tables."""

@@ -1,0 +1,59 @@
+"""Where the changes of a topic go."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .ledger import TopicPartition
+from .modes import Mode
+
+
+class OnTruncate(StrEnum):
+    """What a TRUNCATE in the stream does to its table."""
+
+    FAIL = "fail"
+    APPLY = "apply"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where the changes of a topic go: the table, its key where the job names one, and all topics of that table.
+
+    `sources` are the partitions known when the job was built; others of the same topics may come later. With
+    `event_time` the changes carry their own time (`_millrace_time`): the record's timestamp. `copies` are further
+    tables that the same changes fill, each in a mode of its own, and each a `copy`: its messages count once.
+    """
+
+    table: str
+    key: tuple[str, ...] | None = None
+    on_truncate: OnTruncate = OnTruncate.FAIL
+    sources: tuple[TopicPartition, ...] = ()
+    event_time: bool = False
+    mode: Mode = Mode.MIRROR
+    copies: tuple["Route", ...] = ()
+    copy: bool = False
+
+    @property
+    def tables(self) -> tuple["Route", ...]:
+        """The route of each table, its own first."""
+        return (self, *self.copies)
+
+    @property
+    def timed(self) -> bool:
+        """Whether a table's window or mode needs the changes' own time."""
+        return self.event_time or any(part.mode is not Mode.MIRROR for part in self.tables)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The table's topics, in order."""
+        return tuple(sorted({source.topic for source in self.sources}))
+
+    def number(self, topic: str, partition: int) -> int:
+        """The `_millrace_source` of a partition, the same on every worker, whether it is among `sources` or not."""
+        topics = self.topics
+        return partition * len(topics) + topics.index(topic)
+
+    def source(self, number: int) -> TopicPartition:
+        """The partition of a `_millrace_source`."""
+        partition, place = divmod(number, len(self.topics))
+        return TopicPartition(self.topics[place], partition)

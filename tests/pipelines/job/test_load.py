@@ -1,0 +1,316 @@
+"""Mistakes in a job file: for each the whole sentence with its place, and never a secret."""
+
+import re
+
+import pytest
+from support.job_files import FULL, SMALL, load, write
+
+from millrace.pipelines.job.load import load_job
+from millrace.pipelines.job.yaml_node import read_yaml
+from millrace.schemas.errors import JobError
+from millrace.transforms.sinks import SINKS
+
+MISTAKES = [
+    ("  topics:", "  topcis:", "5:3: source.topcis: unknown key; did you mean 'topics'?"),
+    ("window:", "windows:", "16:1: windows: unknown key; did you mean 'window'?"),
+    (
+        "job: shop ",
+        "zebra: 1\njob: shop ",
+        "1:1: zebra: unknown key; known are job, source, format, tables, window, target, dead_letters, "
+        "max_dead_letters",
+    ),
+    ("job: shop  ", "#", "2:1: the key 'job' is missing"),
+    ("job: shop ", "job: 7 ", "1:6: job: expected text, found a number; put it in quotes"),
+    ("job: shop ", "job: ", "1:5: job: expected text, found nothing"),
+    ("job: shop ", "job: sh/op ", "1:6: job: 'sh/op' is not a name of letters, digits, '_', '-' and '.'"),
+    ("type: kafka", "type: kafak", "3:9: source.type: 'kafak' is not one of kafka; did you mean 'kafka'?"),
+    ("  type: kafka\n", "", "3:3: source: the key 'type' is missing"),
+    ("localhost:9092", "http://x:1", "4:22: source.bootstrap_servers: 'http://x:1' is not written host:port"),
+    ("localhost:9092", "9092", "4:22: source.bootstrap_servers: expected text, found a number; put it in quotes"),
+    ("localhost:9092", "x:99999", "4:22: source.bootstrap_servers: 'x:99999' is not written host:port"),
+    ("localhost:9092", "u:hunter2@x:1", "4:22: source.bootstrap_servers: one of the servers is not written host:port"),
+    (
+        "  start:",
+        "  topic_pattern: 'a'\n  start:",
+        "6:18: source.topic_pattern: stands beside source.topics; a job has one of the two",
+    ),
+    (
+        "  topics: [shop.public.orders]  ",
+        "  #",
+        "3:3: source: says no topics: add topics: [NAME, ...] or topic_pattern: 'REGEX'",
+    ),
+    ("topics: [shop.public.orders]", "topics: []", "5:11: source.topics: the list is empty"),
+    (
+        "topics: [shop.public.orders]",
+        "topics: ['shop.*']",
+        "5:11: source.topics: 'shop.*' cannot be a topic: names have letters, digits, '.', '_' and '-' only; "
+        "for a pattern use source.topic_pattern",
+    ),
+    ("topics: [shop.public.orders]", "topics: [a, a]", "5:15: source.topics[1]: 'a' stands twice in the list"),
+    (
+        "topics: [shop.public.orders]",
+        "topic_pattern: 'shop('",
+        "5:18: source.topic_pattern: 'shop(' is not a regular expression: "
+        "missing ), unterminated subpattern at position 4",
+    ),
+    (
+        "start: earliest",
+        "start: earlist",
+        "6:10: source.start: 'earlist' is not one of earliest, latest or {timestamp: 2026-01-01T00:00:00Z}; "
+        "did you mean 'earliest'?",
+    ),
+    (
+        "start: earliest",
+        "start: {timestamp: 2026-01-01}",
+        "6:22: source.start.timestamp: '2026-01-01' has no time zone; write it as 2026-01-01T00:00:00Z",
+    ),
+    (
+        "start: earliest",
+        "start: {timestamp: yesterday}",
+        "6:22: source.start.timestamp: 'yesterday' is not a time; write it as 2026-01-01T00:00:00Z",
+    ),
+    (
+        "client: {}",
+        "client: {secuirty_protocol: SSL}",
+        "7:31: source.client.secuirty_protocol is not a client option that a job can set; "
+        "did you mean 'security_protocol'?",
+    ),
+    (
+        "client: {}",
+        "client: {sasl_plain_password: hunter2}",
+        "7:33: source.client.sasl_plain_password is a secret: write ${env:NAME} or ${file:PATH} instead of the value",
+    ),
+    (
+        "client: {}",
+        "client: {sasl_plain_password: '${PASSWORD}'}",
+        "7:33: source.client.sasl_plain_password: ${PASSWORD}: a secret is written ${env:NAME} or ${file:PATH}",
+    ),
+    ("client: {}", "client: []", "7:11: source.client: expected a mapping (key: value), found a list"),
+    (
+        "type: debezium",
+        "type: debizium",
+        "9:9: format.type: 'debizium' is not one of debezium, upsert; did you mean 'debezium'?",
+    ),
+    (
+        "  registry: http://localhost:8081",
+        "",
+        "9:3: format: says no schemas: add registry: URL or schemas: FOLDER (of .avsc files)",
+    ),
+    (
+        "  registry:",
+        "  schemas: contracts\n  registry:",
+        "10:12: format.schemas: stands beside format.registry; a job has one of the two",
+    ),
+    (
+        "http://localhost:8081",
+        "u:hunter2@localhost",
+        "10:13: format.registry: is not an http:// or https:// address; a folder is format.schemas",
+    ),
+    (
+        "  type: debezium",
+        "  type: debezium\n  framing: bare",
+        "10:12: format.framing: bare needs format.schemas, a folder: a registry finds schemas by id only",
+    ),
+    ("  - from: shop", "  - form: shop", "12:5: tables[0].form: unknown key; did you mean 'from'?"),
+    (
+        "from: shop.public.orders",
+        "from: shop.public.order",
+        "12:11: tables[0].from: 'shop.public.order' does not stand in source.topics; "
+        "did you mean 'shop.public.orders'?",
+    ),
+    (
+        "tables:\n  - from: shop.public.orders\n    to: orders\n    key: [id]\n    on_truncate: fail",
+        "tables: 5",
+        "11:9: tables: expected a list, found a number",
+    ),
+    (
+        "to: orders",
+        "to: _millrace_x",
+        "13:9: tables[0].to: '_millrace_x': names that begin with _millrace_ are Millrace's own",
+    ),
+    (
+        "to: orders",
+        "to: a/b",
+        "13:9: tables[0].to: 'a/b' cannot be a table: no '/', '\\' or control characters, at most 200 characters",
+    ),
+    (
+        "fail\n",
+        "fial\n",
+        "15:18: tables[0].on_truncate: 'fial' is not one of fail, apply, ignore; did you mean 'fail'?",
+    ),
+    ("every: 10s", "every: 10", "16:17: window.every: '10' has no unit; write 10s for seconds, or ms, m, h, d"),
+    ("every: 10s", "every: 10 secs", "16:17: window.every: '10 secs': the unit 'secs' is not one of ms, s, m, h, d"),
+    (
+        "every: 10s",
+        "every: soon",
+        "16:17: window.every: 'soon' is not a duration; write a number and a unit, as in 500ms, 10s, 5m, 1h or 7d",
+    ),
+    ("every: 10s", "every: 0s", "16:17: window.every: '0s' is not between 1ms and 36500d"),
+    ("every: 10s", "every: 99999999999999d", "16:17: window.every: '99999999999999d' is not between 1ms and 36500d"),
+    ("by: arrival", "by: arival", "16:26: window.by: 'arival' is not one of arrival, event; did you mean 'arrival'?"),
+    (
+        "by: arrival",
+        "allowed_lateness: 1h",
+        "16:40: window.allowed_lateness: has a meaning with by: event only; windows by arrival are never late",
+    ),
+    (
+        "type: duckdb",
+        "type: dukdb",
+        f"18:9: target.type: 'dukdb' is not one of {', '.join(sorted(SINKS))}; did you mean 'duckdb'?",
+    ),
+    ("  path: warehouse", "  pth: warehouse", "19:3: target.pth: unknown key; did you mean 'path'?"),
+    ("  path: warehouse.duckdb", "", "18:3: target: the key 'path' is missing"),
+    (
+        "type: duckdb",
+        "type: duckdb\n  mode: appned",
+        "19:9: target.mode: 'appned' is not one of mirror, soft_delete, append, scd2; did you mean 'append'?",
+    ),
+    (
+        "type: duckdb",
+        "type: duckdb\n  mode: [mirror, append, mirror]",
+        "19:26: target.mode[2]: 'mirror' stands twice in the list",
+    ),
+    (
+        "type: duckdb",
+        "type: files\n  mode: [append, mirror]",
+        "19:18: target.mode[1]: a target of type files has no mode mirror, only append",
+    ),
+    (
+        "by: arrival}\ntarget:\n  type: duckdb",
+        "by: event}\ntarget:\n  type: files",
+        "16:26: window.by: a target of type files takes windows by arrival only; write by: arrival",
+    ),
+    (
+        "on_truncate: fail",
+        "on_truncate: apply\n    mode: [mirror, soft_delete]",
+        "15:18: tables[0].on_truncate: a table with mode: soft_delete keeps what was deleted, and a TRUNCATE does not "
+        "say which rows it deleted; write on_truncate: ignore, or fail",
+    ),
+    (
+        "{path: dead_letters}",
+        "{path: ftp://b}",
+        "20:22: dead_letters.path: 'ftp://b': ftp:// is not known; known are file, gs, hdfs, s3",
+    ),
+    (
+        "{path: dead_letters}",
+        "{path: x, storage_options: {aws_region: y}}",
+        "20:42: dead_letters.storage_options: belong to a URL, and dead_letters.path is a local folder",
+    ),
+    (
+        "{path: dead_letters}",
+        "{path: 's3://b', storage_option: {}}",
+        "20:32: dead_letters.storage_option: unknown key; did you mean 'storage_options'?",
+    ),
+    (
+        "dead_letters: {path",
+        "max_dead_letters: lots\ndead_letters: {path",
+        "20:19: max_dead_letters: 'lots' is neither a whole number nor a percentage such as 0.1%",
+    ),
+    ("job: shop ", "job: shop\njob: shop ", "2:1: job: is written twice, first in line 1"),
+    ("  type: kafka", "\ttype: kafka", "3:1: is not YAML: a tab stands where only spaces may indent"),
+    (
+        "job: shop ",
+        "job: a: b ",
+        "1:7: is not YAML: a second ': ' in one line; put the text that holds it in quotes, or begin a new line",
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "sentence"), MISTAKES)
+def test_mistakes(tmp_path, old, new, sentence):
+    assert old in FULL
+    file = write(tmp_path, FULL.replace(old, new, 1))
+    with pytest.raises(JobError) as caught:
+        load_job(file)
+    assert str(caught.value) == f"{file}:{sentence}"
+
+
+TWO_TABLES = SMALL.replace("[x.y]", "[x.y, z.y]")
+
+
+@pytest.mark.parametrize(
+    ("tables", "sentence"),
+    [
+        (
+            "- {from: x.y, to: t}\n- {from: z.y, to: T}",
+            "7:19: tables[1].to: the table 'T' stands twice (tables[0]); several topics into one table are one item: "
+            "from: [a, b]",
+        ),
+        ("- {from: x.y, to: t}\n- {from: x.y, to: u}", "7:10: tables[1].from: 'x.y' already goes to another table"),
+        ("- {from: [x.y, z.y]}", "6:3: tables[0]: several topics need the table's name: add to: NAME"),
+    ],
+)
+def test_mistakes_in_tables(tmp_path, tables, sentence):
+    file = write(tmp_path, f"{TWO_TABLES}tables:\n{tables}\n")
+    with pytest.raises(JobError) as caught:
+        load_job(file)
+    assert str(caught.value) == f"{file}:{sentence}"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", ": is empty; a job file begins with job: NAME"),
+        (b"# nothing\n", ": is empty; a job file begins with job: NAME"),
+        (b"just text", ":1:1: expected a mapping (key: value), found text"),
+        (b"\xff\xfe", ": is not UTF-8 text"),
+        (b"a: \x00", ":1: is not YAML: the character #x0000 is not allowed"),
+        (b"a: [1, 2\n", ":2:1: is not YAML: expected ',' or ']', but got '<stream end>'"),
+        (b"a: 1\n---\nb: 2\n", ":2:1: is not YAML: but found another document"),
+        (b"a: &x [*x]\n", ":1:4: is nested too deeply"),
+        (b"? [a]\n: 1\n", ":1:3: a key must be one word"),
+        (b"[" * 3000, ": is nested too deeply"),
+    ],
+)
+def test_files_that_are_no_job(tmp_path, content, sentence):
+    file = tmp_path / "job.yaml"
+    file.write_bytes(content)
+    with pytest.raises(JobError) as caught:
+        load_job(file)
+    assert str(caught.value) == f"{file}{sentence}"
+
+
+def test_files_that_are_not_there(tmp_path):
+    write(tmp_path, SMALL)
+    for path, sentence in (
+        ("jop.yaml", "there is no such file; did you mean 'job.yaml'?"),
+        ("nowhere/job.yaml", f"there is no such file, nor the folder {tmp_path}/nowhere"),
+        (".", "is a folder; name the job file in it"),
+    ):
+        with pytest.raises(JobError) as caught:
+            load_job(tmp_path / path)
+        assert str(caught.value) == f"{tmp_path / path}: {sentence}"
+
+
+CANARY = "c4n4ry-s3cr3t"
+
+
+def test_a_secret_is_never_shown(tmp_path):
+    """Below keys that look secret, in URLs, and in a wrong place."""
+    text = FULL.replace("http://localhost:8081", f"http://user:{CANARY}@localhost:8081")
+    assert CANARY not in repr(load(tmp_path, text))
+    assert CANARY not in repr(
+        load(tmp_path, FULL.replace("http://localhost:8081", f"{{url: http://r, password: {CANARY}}}"))
+    )
+    for old, new in (
+        ("client: {}", f"client: {{sasl_plain_password: {CANARY}}}"),
+        ("client: {}", f"client: {{ssl_password: [{CANARY}]}}"),
+        ("client: {}", f"client: {{proxy_url: 'http://u:{CANARY}@p'}}"),
+        ("localhost:9092", f"user:{CANARY}@localhost:9092"),
+        ("http://localhost:8081", f"user:{CANARY}@localhost:8081"),
+        ("http://localhost:8081", f"{{url: http://r, password: [{CANARY}]}}"),
+        ("  path: warehouse.duckdb", f"  path: w\n  password: {CANARY}"),
+    ):
+        with pytest.raises(JobError) as caught:
+            load(tmp_path, FULL.replace(old, new))
+        assert CANARY not in str(caught.value)
+
+
+def test_options_that_look_secret_are_wrapped(tmp_path):
+    entry = read_yaml(write(tmp_path, f"storage: {{aws_secret_access_key: {CANARY}, account_key: 5, region: eu}}"))
+    value = entry.mapping()["storage"].value()
+    assert repr(value) == "{'aws_secret_access_key': ***, 'account_key': ***, 'region': 'eu'}"
+
+
+def test_every_mistake_names_a_place():
+    assert all(re.match(r"\d+:\d+: ", sentence) for _, _, sentence in MISTAKES)

@@ -1,0 +1,42 @@
+"""Keys: equal keys have equal numbers and shards, however their schema grew."""
+
+from decimal import Decimal
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millrace.schemas.model.key import number_keys, shard
+
+KEYS = st.lists(
+    st.tuples(st.none() | st.integers(-3, 3), st.none() | st.sampled_from(["", "a", "b", "ab"])), min_size=1
+)
+
+
+@given(KEYS)
+def test_numbers_are_equal_where_keys_are(keys):
+    columns = [pa.array([key[0] for key in keys], pa.int64()), pa.array([key[1] for key in keys], pa.string())]
+    numbers, count = number_keys(columns)
+    firsts = list(dict.fromkeys(keys))
+    assert numbers.tolist() == [firsts.index(key) for key in keys]
+    assert count == len(firsts)
+
+
+@given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1), st.integers(1, 8))
+def test_a_wider_integer_stays_in_its_shard(values, shards):
+    narrow, wide = ([pa.array(values, kind)] for kind in (pa.int32(), pa.int64()))
+    assert shard(narrow, shards).tolist() == shard(wide, shards).tolist()
+    assert set(shard(narrow, shards).tolist()) <= set(range(shards))
+
+
+def test_a_wider_decimal_stays_in_its_shard():
+    values = [Decimal("0"), Decimal("1.50"), Decimal("-20"), Decimal("100.01")]
+    narrow, wide = ([pa.array(values, pa.decimal128(12, scale))] for scale in (2, 6))
+    assert shard(narrow, 64).tolist() == shard(wide, 64).tolist()
+
+
+def test_neighbours_spread_over_the_shards():
+    counts = [0] * 4
+    for number in shard([pa.array(range(4000))], 4):
+        counts[number] += 1
+    assert min(counts) > 900

@@ -1,0 +1,1 @@
+"""What tests share: servers, streams, jobs, and readers of what came out."""

@@ -1,0 +1,1 @@
+"""The proof that a target equals its source, with code of its own."""

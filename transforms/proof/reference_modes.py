@@ -1,0 +1,200 @@
+"""The oracle for tables that keep more than the newest rows: soft deletes, logs of changes, versions.
+
+As `fold`, of which it shares the reading of messages; every event is kept, so the memory is that of all messages.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...schemas.model import modes
+from ...schemas.model.change import POSITION
+from ...schemas.model.modes import Mode
+from .avro_validator import Malformed
+from .canonical import SECOND, Moment
+from .reference_table import Event, Key, Message, Position, ReferenceTable, Rules, plain_row
+
+MILLI: Final = SECOND // 1000
+LATEST: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+
+Row = dict[str, Any]
+
+
+def reference_for(mode: Mode, rules: Rules, late: bool = False) -> ReferenceTable:
+    """An empty oracle for a table of this mode; `late`: changes may have been committed in another order."""
+    if mode is Mode.SOFT_DELETE:
+        return ReferenceSoftDelete(rules, marks_only=late)
+    return _FOLDS[mode](rules)
+
+
+def marks_only(batches: Iterator[pa.RecordBatch], key: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Rows of a table of soft deletes, of the deleted ones only their key and marks: see `ReferenceSoftDelete`."""
+    kept = {*key, *modes.NAMES[Mode.SOFT_DELETE], POSITION}
+    for batch in batches:
+        live = pc.invert(batch.column(modes.DELETED).fill_null(False))
+        columns = [
+            column if name in kept else pc.if_else(live, column, pa.scalar(None, column.type))
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        ]
+        yield pa.RecordBatch.from_arrays(columns, schema=pa.schema([part.with_nullable(True) for part in batch.schema]))
+
+
+@dataclass(slots=True)
+class _EveryEvent(ReferenceTable):
+    """Keeps all events of a key, by position."""
+
+    time: int = -1
+
+    def add(self, message: Message) -> None:
+        """As in `ReferenceTable`."""
+        self.time = message.timestamp
+        ReferenceTable.add(self, message)
+
+    def _put(self, key: Key, event: Event) -> None:
+        if None in key:
+            raise Malformed("a key column is NULL")
+        events = self._keys.setdefault(key, [])
+        at = bisect_left(events, event.position, key=lambda one: one.position)
+        if at == len(events) or events[at].position != event.position:
+            events.insert(at, event._replace(timestamp=self.time))
+
+    def _named(self, key: Key) -> Row:
+        return dict(zip(self.names or (), key, strict=True))
+
+
+@dataclass(slots=True)
+class ReferenceSoftDelete(_EveryEvent):
+    """A deleted row is the last one of its key, marked.
+
+    With `marks_only` it is its key and the marks: an upsert that is committed behind a delete that follows it in the
+    source is refused there, so the row keeps the values that it had.
+    """
+
+    marks_only: bool = False
+
+    def _row(self, events: list[Event]) -> Row | None:
+        last = events[-1]
+        if last.row is not None:
+            marks = {modes.DELETED: False, modes.DELETED_AT: None}
+            return {**(ReferenceTable._row(self, events) or {}), **marks}
+        lived = next((at for at in range(len(events) - 1, -1, -1) if events[at].row is not None), None)
+        row = None if lived is None or self.marks_only else ReferenceTable._row(self, events[: lived + 1])
+        return {**(row or {}), modes.DELETED: True, modes.DELETED_AT: _moment(last.timestamp)}
+
+    def rows(self) -> Iterator[tuple[Key, Position, Row | None]]:
+        """As in `ReferenceTable`."""
+        for key, events in self._keys.items():
+            yield key, events[-1].position, self.row(key)
+
+    def row(self, key: Key) -> Row | None:
+        """As in `ReferenceTable`; a row that was never there has its key alone."""
+        return {**self._named(key), **(self._row(self._keys[key]) or {})} if key in self._keys else None
+
+
+@dataclass(slots=True)
+class ReferenceLog(_EveryEvent):
+    """Every change is a row: its key is its place in Kafka, and what it does."""
+
+    entries: dict[Key, tuple[Row, Event]] = field(default_factory=dict)
+    place: tuple[str, int] = ("", 0)
+
+    def add(self, message: Message) -> None:
+        """As in `ReferenceTable`."""
+        self.place = (message.topic, message.partition)
+        _EveryEvent.add(self, message)
+
+    def key_names(self, key: tuple[str, ...]) -> tuple[str, ...]:
+        """Topic, partition, offset and what the change does."""
+        return modes.LOG_KEY
+
+    def rows(self) -> Iterator[tuple[Key, Position, Row | None]]:
+        """Every change."""
+        for key, (_, event) in self.entries.items():
+            yield key, event.position, self.row(key)
+
+    def row(self, key: Key) -> Row | None:
+        """One change."""
+        if key not in self.entries:
+            return None
+        named, event = self.entries[key]
+        row = {**named, **(plain_row(event) or {}), **dict.fromkeys(event.missing)}
+        told = {modes.TIMESTAMP: _moment(event.timestamp), modes.NOT_SENT: list(event.missing) or None}
+        return {**row, **dict(zip(modes.LOG_KEY, key, strict=True)), **told}
+
+    def position(self, key: Key) -> Position | None:
+        """The position of one change."""
+        return self.entries[key][1].position if key in self.entries else None
+
+    def _put(self, key: Key, event: Event) -> None:
+        if None in key:
+            raise Malformed("a key column is NULL")
+        self._log("delete" if event.row is None else "upsert", self._named(key) if event.row is None else {}, event)
+
+    def _truncate(self, position: Position) -> None:
+        self._log("truncate", {}, Event(position, None))
+
+    def _log(self, change: str, named: Row, event: Event) -> None:
+        self.entries[(*self.place, event.position[2], change)] = named, event._replace(timestamp=self.time)
+
+
+@dataclass(slots=True)
+class ReferenceVersions(_EveryEvent):
+    """Every upsert begins a version that the key's next event ends; a delete behind no version is a row too."""
+
+    def key_names(self, key: tuple[str, ...]) -> tuple[str, ...]:
+        """The row's key and the version."""
+        return (*ReferenceTable.key_names(self, key), modes.VERSION)
+
+    def rows(self) -> Iterator[tuple[Key, Position, Row | None]]:
+        """Every version."""
+        for key, events in self._keys.items():
+            for at, event in enumerate(events):
+                row = self._version(key, at)
+                if row is not None:
+                    yield (*key, _digits(event.position)), event.position, row
+
+    def row(self, key: Key) -> Row | None:
+        """One version."""
+        events = self._keys.get(key[:-1], [])
+        at = next((at for at, event in enumerate(events) if _digits(event.position) == key[-1]), None)
+        return None if at is None else self._version(key[:-1], at)
+
+    def position(self, key: Key) -> Position | None:
+        """None: the target's position of a version tells where it ended."""
+        return None
+
+    def _version(self, key: Key, at: int) -> Row | None:
+        events = self._keys[key]
+        event, after = events[at], events[at + 1] if at + 1 < len(events) else None
+        if event.row is None and at and events[at - 1].row is not None:
+            return None
+        ended = event if event.row is None else after
+        return {
+            **self._named(key),
+            **(self._row(events[: at + 1]) or {}),
+            modes.VERSION: _digits(event.position),
+            modes.VALID_FROM: _moment(event.timestamp),
+            modes.VALID_TO: None if ended is None else _moment(ended.timestamp),
+            modes.IS_CURRENT: event.row is not None and after is None,
+            modes.DELETED: event.row is None,
+        }
+
+
+_FOLDS: Final[Mapping[Mode, type[ReferenceTable]]] = {
+    Mode.MIRROR: ReferenceTable,
+    Mode.APPEND: ReferenceLog,
+    Mode.SCD2: ReferenceVersions,
+}
+
+
+def _moment(milliseconds: int) -> Moment | None:
+    return Moment("instant", milliseconds, MILLI) if 0 <= milliseconds <= LATEST else None
+
+
+def _digits(position: Position) -> str:
+    return "".join(f"{part:016x}" for part in position)

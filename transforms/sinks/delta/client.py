@@ -1,0 +1,207 @@
+"""What the Delta target uses of deltalake: tables, commits and the ledger in them. No other module imports it.
+
+Every commit here fails with `Conflict` where another was made since the version was read: nothing is decided on an
+old version.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from ....schemas.errors import MissingExtraError
+from ....schemas.model.change import OP, POSITION, UPSERT
+from ....schemas.model.ledger import Account, Commit, TopicPartition
+from ..shared.ledger import Entry, advanced
+
+try:
+    from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+    from deltalake import Schema as DeltaSchema
+    from deltalake.exceptions import CommitFailedError as Conflict
+    from deltalake.exceptions import DeltaError, TableNotFoundError
+    from deltalake.fs import DeltaStorageHandler
+except ImportError as missing:
+    raise MissingExtraError("target.type: delta", "delta") from missing
+
+__all__ = ["Conflict", "DeltaError", "DeltaTable"]
+
+TRUNCATE: Final = "millrace-truncate"
+WORDS: Final = 3
+SIGN: Final = 1 << 63
+
+
+def open_table(uri: str, options: Mapping[str, str]) -> DeltaTable | None:
+    """The table's newest version; None where there is no table."""
+    try:
+        return DeltaTable(uri, storage_options=dict(options))
+    except TableNotFoundError:
+        return None
+
+
+class _Bytes:
+    """A stream of deltalake that takes Arrow's buffers too, not only bytes."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, data: Any) -> int:
+        return self._stream.write(bytes(data))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Files(DeltaStorageHandler):
+    def open_output_stream(self, path: str, metadata: dict[str, str] | None = None) -> pa.PythonFile:
+        return pa.PythonFile(_Bytes(self._handler.open_output_stream(path, metadata)))
+
+
+def file_system(uri: str, options: Mapping[str, str]) -> pafs.FileSystem:
+    """The files below a URL, by paths relative to it."""
+    return pafs.PyFileSystem(_Files(uri, dict(options)))
+
+
+def create(uri: str, schema: pa.Schema, options: Mapping[str, str]) -> DeltaTable:
+    """An empty table; the one that is there where another writer was faster."""
+    return DeltaTable.create(uri, schema, storage_options=dict(options), mode="ignore")
+
+
+def columns(target: DeltaTable) -> pa.Schema:
+    """The stored columns with their metadata."""
+    return pa.schema(target.schema().to_arrow())
+
+
+def add_columns(target: DeltaTable, added: pa.Schema) -> None:
+    """Widen the table by columns that are NULL in every row."""
+    target.alter.add_columns(DeltaSchema.from_arrow(added).fields, commit_properties=_properties())
+
+
+def replace(target: DeltaTable, rows: pa.Table | pa.RecordBatchReader) -> None:
+    """Put these rows and columns in place of all the table has; the ledger stays."""
+    write_deltalake(target, rows, mode="overwrite", schema_mode="overwrite", commit_properties=_properties())
+
+
+def append(target: DeltaTable, rows: pa.Table, entry: "LedgerEntry | None" = None) -> None:
+    """Add rows whose keys the table does not hold."""
+    write_deltalake(target, rows, mode="append", commit_properties=_properties(entry))
+
+
+def record(target: DeltaTable, entry: "LedgerEntry") -> None:
+    """A commit that changes no row."""
+    target.create_write_transaction([], "append", target.schema(), commit_properties=_properties(entry))
+
+
+def merge(target: DeltaTable, key: Sequence[str], rows: pa.Table, entry: "LedgerEntry", pruned: bool) -> None:
+    """Insert, replace and delete by key (`_millrace_op` says which), and remove what the entry's TRUNCATE covers.
+
+    `pruned`: files are left out by the smallest and largest key of the rows (deltalake looks at the source only where
+    it is not streamed).
+
+    deltalake commits nothing where no file changes: then the ledger has a commit of its own.
+    """
+    same = " AND ".join(
+        f'(t."{name}" {"IS NOT DISTINCT FROM" if rows.column(name).null_count else "="} s."{name}")' for name in key
+    )
+    upsert, hidden = f's."{OP}" = {UPSERT}', [OP]
+    merger = (
+        target.merge(rows, same, "s", "t", streamed_exec=not pruned, commit_properties=_properties(entry))
+        .when_matched_delete(f's."{OP}" <> {UPSERT}')
+        .when_matched_update_all(upsert, except_cols=hidden)
+        .when_not_matched_insert_all(upsert, except_cols=hidden)
+    )
+    if entry.truncate is not None:
+        merger = merger.when_not_matched_by_source_delete(f"t.\"{POSITION}\" <= X'{entry.truncate.hex()}'")
+    version = target.version()
+    merger.execute()
+    if target.version() == version:
+        record(target, entry)
+
+
+def maintain(target: DeltaTable) -> dict[str, int]:
+    """Merge small files, and delete those that no version of the table's retention needs; how many of each."""
+    merged = target.optimize.compact(commit_properties=_properties())
+    deleted = target.vacuum(dry_run=False, commit_properties=_properties())
+    return {"rewritten": int(merged["numFilesRemoved"]), "deleted": len(deleted)}
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What a commit adds to the ledger: `transactions` by identifier, a TRUNCATE that is new, the accounts as JSON."""
+
+    transactions: Mapping[str, int]
+    truncate: bytes | None
+    accounts: str
+
+
+def ledger_entry(
+    target: DeltaTable, table: str, commit: Commit, settled: Sequence[Account], truncate: bytes | None
+) -> LedgerEntry:
+    """The entry for these settled accounts and a newer TRUNCATE, if there is one. Raises LedgerGapError."""
+    sources = [TopicPartition(account.topic, account.partition) for account in settled]
+    before = offsets(target, commit.job, sources)
+    held = {source: Entry(stop, Account(source.topic, source.partition, 0, 0)) for source, stop in before.items()}
+    after = advanced(table, commit, settled, held)
+    transactions = {
+        _app_id(commit.job, source): entry.next
+        for source, entry in after.items()
+        if entry.next is not None and entry.next != before.get(source)
+    }
+    for source, entry in after.items():
+        if source not in before and entry.start is not None:
+            transactions[f"{_app_id(commit.job, source)}/start"] = entry.start
+    known = topic_ids(target, commit.job, list(commit.topic_ids))
+    for topic, number in commit.topic_ids.items():
+        if known.get(topic) != number:
+            transactions[_topic_app_id(commit.job, topic)] = number
+    for number in range(WORDS if truncate is not None else 0):
+        word = int.from_bytes(truncate[number * 8 : number * 8 + 8], "big") if truncate is not None else 0
+        transactions[f"{TRUNCATE}/{number}"] = word - SIGN
+    text = json.dumps({"job": commit.job, "accounts": [asdict(account) for account in settled]}, ensure_ascii=False)
+    return LedgerEntry(transactions, truncate, text)
+
+
+def offsets(target: DeltaTable, job: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    """The job's next offset of each of these partitions that has one."""
+    found = {source: target.transaction_version(_app_id(job, source)) for source in partitions}
+    return {source: version for source, version in found.items() if version is not None}
+
+
+def starts(target: DeltaTable, job: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    """The offset at which the job began each of these partitions."""
+    found = {source: target.transaction_version(f"{_app_id(job, source)}/start") for source in partitions}
+    return {source: version for source, version in found.items() if version is not None}
+
+
+def topic_ids(target: DeltaTable, job: str, topics: Sequence[str]) -> dict[str, int]:
+    """The ids of these topics, as far as commits of the job recorded them."""
+    found = {topic: target.transaction_version(_topic_app_id(job, topic)) for topic in topics}
+    return {topic: number for topic, number in found.items() if number is not None}
+
+
+def last_truncate(target: DeltaTable) -> bytes | None:
+    """The newest TRUNCATE's position: three unsigned numbers, kept as signed ones from the smallest up."""
+    words = [target.transaction_version(f"{TRUNCATE}/{number}") for number in range(WORDS)]
+    if None in words:
+        return None
+    return b"".join((word + SIGN).to_bytes(8, "big") for word in words if word is not None)
+
+
+def _app_id(job: str, source: TopicPartition) -> str:
+    return f"millrace/{quote(job, safe='')}/{quote(source.topic, safe='')}/{source.partition}"
+
+
+def _topic_app_id(job: str, topic: str) -> str:
+    return f"millrace/{quote(job, safe='')}/{quote(topic, safe='')}/topic_id"
+
+
+def _properties(entry: LedgerEntry | None = None) -> Any:
+    if entry is None:
+        return CommitProperties(max_commit_retries=0)
+    transactions = [Transaction(identifier, version) for identifier, version in entry.transactions.items()]
+    return CommitProperties(
+        max_commit_retries=0, app_transactions=transactions, custom_metadata={"millrace": entry.accounts}
+    )

@@ -1,0 +1,238 @@
+"""DuckDB: a warehouse in one file, the default target."""
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from ....schemas.errors import JobError, TableError, TerminalSinkError, TransientSinkError
+from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
+from ....schemas.model.table import Table, conform, selected
+from .. import Staged
+from ..shared.ledger import Entry, advanced
+from ..shared.options import read_retention
+from ..shared.staging import Staging
+from . import catalog, merge
+from .catalog import BATCH_ROWS, Connection, quote, quoted
+
+LEDGER: Final = "next, start, topic, partition, first, stop, read, applied, superseded, filtered, dead, skipped"
+
+
+class DuckDBSink:
+    """Tables in the DuckDB file `path`; deltas are staged in the folder `<path>.staging` beside it.
+
+    `memory_limit` is DuckDB's own (beyond it, it spills into `<path>.tmp`), `tombstone_retention` how long a delete is
+    remembered. One process at a time can have the file open: it is opened at the first use and closed by `close`.
+    Each table has the stream's columns (types: see `storage`) and `_millrace_position`.
+    """
+
+    def __init__(self, path: str, memory_limit: str = "512MB", tombstone_retention: str = "7d") -> None:
+        if not path or path.startswith(":"):
+            raise JobError(f"target.path: {path!r} is not a file, such as warehouse.duckdb")
+        self._path = os.path.abspath(path)
+        self._memory_limit = memory_limit
+        self._retention = read_retention(tombstone_retention)
+        self._staging = Staging(pafs.LocalFileSystem(use_mmap=True), f"{self._path}.staging")
+        self._open: Any = None
+
+    def stage(self, table: Table, delta: pa.RecordBatch) -> Staged:
+        """Write the rows into an Arrow file in the staging folder. Raises TerminalSinkError."""
+        if not os.path.isdir(os.path.dirname(self._path)):
+            raise TerminalSinkError(f"{self._path}: its folder does not exist; make it, or correct target.path")
+        return self._staging.put(table, delta)
+
+    def commit(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
+        """Apply rows, truncate and ledger in one transaction of DuckDB."""
+        with self._transaction() as con:
+            accounts = self._apply(con, table, staged, commit)
+        self._staging.taken(staged)
+        return accounts
+
+    def _apply(self, con: Connection, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
+        for statement in catalog.OWN_TABLES:
+            con.execute(statement)
+        known, floor = catalog.held(con, table.name)
+        if staged or len(table.columns):
+            known = catalog.grown(con, table, [part.table for part in staged], self._path)
+        if commit.truncate is not None and (floor is None or commit.truncate > floor):
+            floor = commit.truncate
+            catalog.save_truncate(con, table.name, floor)
+            if known is not None:
+                merge.truncate(con, known, floor)
+        if known is None or not any(part.rows for part in staged):
+            accounts = commit.settle({}, {})
+        else:
+            delta = merge.as_stored(known, self._staging.read(staged, known.columns))
+            verdict = merge.judge(con, known, delta, floor)
+            accounts = commit.settle(*verdict.counts(delta))
+            merge.write(con, known, delta, verdict)
+        if known is not None:
+            merge.prune(con, known, self._retention)
+        self._write_ledger(con, table.name, commit, accounts)
+        return accounts
+
+    def _write_ledger(self, con: Connection, table: str, commit: Commit, accounts: Sequence[Account]) -> None:
+        entries = advanced(table, commit, accounts, _entries(con, commit.job, table))
+        topic_ids = {**_topic_ids(con, commit.job, table), **commit.topic_ids}
+        con.execute("DELETE FROM _millrace_ledger WHERE job = ? AND table_name = ?", [commit.job, table])
+        now = datetime.now(UTC)
+        for source, entry in entries.items():
+            sums = entry.account
+            counts = [sums.read, sums.applied, sums.superseded, sums.filtered, sums.dead, sums.skipped]
+            values = [
+                commit.job,
+                table,
+                source.topic,
+                source.partition,
+                entry.next,
+                sums.first,
+                sums.stop,
+                now,
+                *counts,
+                topic_ids.get(source.topic),
+                entry.start,
+            ]
+            con.execute(f"INSERT INTO _millrace_ledger VALUES ({', '.join('?' * len(values))})", values)
+
+    def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
+        """The next offsets of these partitions; empty where there is no file yet."""
+        with self._reading() as con:
+            if con is None:
+                return Ledger()
+            entries = _entries(con, job, table)
+            offsets = {source: entry.next for source, entry in entries.items() if entry.next is not None}
+            _, floor = catalog.held(con, table)
+            topic_ids = _topic_ids(con, job, table)
+        asked = [source for source in partitions if source in offsets]
+        starts = {source: entries[source].start or 0 for source in asked}
+        return Ledger({source: offsets[source] for source in asked}, floor, topic_ids, starts)
+
+    def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows in batches of 65,536 or fewer, of the stream's own types. Raises TableError."""
+        with self._reading() as con:
+            known = None if con is None else catalog.held(con, table)[0]
+            if con is None or known is None:
+                raise TableError(f"{self._path} has no table {table!r} of Millrace")
+            schema = selected(self._path, known, columns)
+            cursor = con.cursor()
+            try:
+                reader = cursor.sql(f"SELECT {quoted(schema.names)} FROM {quote(table)}").to_arrow_reader(BATCH_ROWS)
+                for batch in reader:
+                    yield conform(batch, schema)
+            finally:
+                cursor.close()
+
+    def columns(self, table: str) -> pa.Schema | None:
+        """The table's columns, of the stream's own types."""
+        with self._reading() as con:
+            known = None if con is None else catalog.held(con, table)[0]
+            return None if known is None else known.columns
+
+    def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
+        """The rows of these keys, by a join."""
+        with self._reading() as con:
+            known = None if con is None else catalog.held(con, table)[0]
+            if con is None or known is None:
+                raise TableError(f"{self._path} has no table {table!r} of Millrace")
+            return merge.find(con, known, keys, selected(self._path, known, columns), upto)
+
+    def tables(self) -> tuple[str, ...]:
+        """The tables' names, sorted."""
+        with self._reading() as con:
+            return () if con is None else catalog.names(con)
+
+    def describe(self, table: str) -> str:
+        """A command for DuckDB's shell."""
+        return f"duckdb {shlex.quote(self._path)} {shlex.quote(f'FROM {quote(table)}')}"
+
+    def close(self) -> None:
+        """Close the file, and remove staged rows."""
+        self._staging.close()
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _connect(self) -> Connection:
+        if self._open is None:
+            if not os.path.isdir(os.path.dirname(self._path)):
+                raise TerminalSinkError(f"{self._path}: its folder does not exist; make it, or correct target.path")
+            self._open = duckdb.connect(
+                self._path, config={"memory_limit": self._memory_limit, "preserve_insertion_order": "false"}
+            )
+        return self._open
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._errors():
+            con = self._connect()
+            con.execute("BEGIN")
+            with ExitStack() as undo:
+                undo.callback(self._drop)
+                yield con
+                con.execute("COMMIT")
+                undo.pop_all()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection | None]:
+        with self._errors():
+            con = self._connect() if os.path.exists(self._path) else None
+            yield con if con is not None and catalog.own(con) else None
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """DuckDB's errors as Millrace's, with the file's name."""
+        try:
+            yield
+        except duckdb.OutOfMemoryException as error:
+            raise TerminalSinkError(
+                f"{self._path}: raise memory_limit, {self._memory_limit} is too small ({_line(error)})"
+            ) from error
+        except (duckdb.IOException, duckdb.ConnectionException, duckdb.FatalException) as error:
+            raise TerminalSinkError(f"{self._path}: {_advice(str(error))} ({_line(error)})") from error
+        except duckdb.TransactionException as error:
+            if "conflict" in str(error).lower():
+                raise TransientSinkError(f"{self._path}: another commit was faster ({_line(error)})") from error
+            raise TerminalSinkError(f"{self._path}: {_advice(str(error))} ({_line(error)})") from error
+        except duckdb.Error as error:
+            raise TerminalSinkError(f"{self._path}: {_line(error)}") from error
+
+
+def _entries(con: Connection, job: str, table: str) -> dict[TopicPartition, Entry]:
+    rows = con.execute(f"SELECT {LEDGER} FROM _millrace_ledger WHERE job = ? AND table_name = ?", [job, table])
+    return {TopicPartition(row[2], row[3]): Entry(row[0], Account(*row[2:]), row[1]) for row in rows.fetchall()}
+
+
+def _topic_ids(con: Connection, job: str, table: str) -> dict[str, int]:
+    rows = con.execute(
+        "SELECT DISTINCT topic, topic_id FROM _millrace_ledger "
+        "WHERE job = ? AND table_name = ? AND topic_id IS NOT NULL",
+        [job, table],
+    )
+    return dict(rows.fetchall())
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _advice(message: str) -> str:
+    """What a person can do about it."""
+    words = message.lower()
+    if "lock" in words:
+        return "another process has the file open; DuckDB lets in one at a time: close it and run again"
+    if "not a valid duckdb" in words or "magic" in words:
+        return "this is not a DuckDB file; correct target.path"
+    if "permission" in words or "read-only" in words or "cannot open" in words:
+        return "the file cannot be opened or written; check its rights and those of its folder"
+    if "space" in words or "could not write" in words or "truncate" in words:
+        return "nothing was committed, the disk is full or the file cannot be written; make room and run again"
+    return "DuckDB cannot read or write the file"

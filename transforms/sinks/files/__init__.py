@@ -1,0 +1,1 @@
+"""Change logs of Parquet or Avro files as a target."""

@@ -1,0 +1,151 @@
+"""The ledger of a change log: each commit makes a new version of it, one JSON object that says all.
+
+A version is made under the condition that there is none of that number, so of two commits on top of the same version
+one fails and is decided again. The newest version counts; older ones are kept for a while for people to look at.
+"""
+
+import base64
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+
+from ....schemas.model.ledger import Account, Commit, TopicPartition
+from ....schemas.model.table import Table
+from ...stores import Store
+from ..shared.ledger import Entry
+from ..shared.names import folder_name
+from .names import LEDGER, Span, Stream, ledger_name
+
+KEPT: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far files hold a stream: up to `next`, and spans [first, stop) of offsets beyond; the last file's date."""
+
+    next: int | None = None
+    ahead: tuple[Span, ...] = ()
+    date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A stream's entry, and the files beyond it."""
+
+    entry: Entry
+    reach: Reach
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One version of a table's ledger; `table` is None until rows came, `commit` tells who made it."""
+
+    version: int = 0
+    commit: str = ""
+    table: Table | None = None
+    streams: Mapping[Stream, Line] = field(default_factory=dict)
+    topic_ids: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    truncate: bytes | None = None
+
+    def entries(self, job: str) -> dict[TopicPartition, Entry]:
+        """The job's entries."""
+        return {
+            TopicPartition(stream.topic, stream.partition): line.entry
+            for stream, line in self.streams.items()
+            if stream.job == job
+        }
+
+    def reached(self, job: str, sources: Sequence[TopicPartition]) -> dict[Stream, Reach]:
+        """How far files hold these partitions."""
+        streams = [Stream(job, source.topic, source.partition) for source in sources]
+        return {stream: self.streams[stream].reach if stream in self.streams else Reach() for stream in streams}
+
+    def after(
+        self,
+        commit: Commit,
+        table: Table | None,
+        reaches: Mapping[Stream, Reach],
+        entries: Mapping[TopicPartition, Entry],
+    ) -> "State":
+        """The next version: these entries, and the spans that still lie beyond them."""
+        lines = {}
+        for stream, reach in reaches.items():
+            entry = entries[TopicPartition(stream.topic, stream.partition)]
+            ahead = tuple(sorted(span for span in reach.ahead if span[1] > (entry.next or 0)))
+            lines[stream] = Line(entry, Reach(entry.next, ahead, reach.date))
+        ids = {(commit.job, topic): number for topic, number in commit.topic_ids.items()}
+        truncate = max(filter(None, (self.truncate, commit.truncate)), default=None)
+        streams = {**self.streams, **lines}
+        return State(
+            self.version + 1, uuid.uuid4().hex, table or self.table, streams, {**self.topic_ids, **ids}, truncate
+        )
+
+
+def newest(store: Store, name: str) -> State:
+    """The newest version of a table's ledger; an empty one where there is none."""
+    folder = f"{folder_name(name)}/{LEDGER}"
+    versions = [found for found in store.names(folder) if found.endswith(".json")]
+    data = store.read(versions[-1]) if versions else None
+    return _from_json(name, json.loads(data.to_pybytes())) if data is not None else State()
+
+
+def write(store: Store, name: str, state: State) -> bool:
+    """Make the version; False where another commit has made it. Old versions are removed."""
+    data = pa.py_buffer(json.dumps(_to_json(state), ensure_ascii=False).encode(errors="surrogatepass"))
+    place = ledger_name(name, state.version)
+    if not store.create(place, data):
+        held = store.read(place)
+        return held is not None and json.loads(held.to_pybytes())["commit"] == state.commit
+    if state.version % KEPT == 0:
+        for old in store.names(f"{folder_name(name)}/{LEDGER}")[:-KEPT]:
+            store.delete(old)
+    return True
+
+
+def _to_json(state: State) -> dict[str, Any]:
+    table = state.table
+    return {
+        "version": state.version,
+        "commit": state.commit,
+        "key": None if table is None else list(table.key),
+        "columns": None if table is None else base64.b64encode(table.columns.serialize().to_pybytes()).decode(),
+        "truncate": None if state.truncate is None else state.truncate.hex(),
+        "topic_ids": [{"job": job, "topic": topic, "id": id} for (job, topic), id in state.topic_ids.items()],
+        "streams": [
+            {
+                "job": stream.job,
+                "next": line.entry.next,
+                "start": line.entry.start,
+                "ahead": line.reach.ahead,
+                "date": line.reach.date,
+                "sums": asdict(line.entry.account),
+            }
+            for stream, line in state.streams.items()
+        ],
+    }
+
+
+def _from_json(name: str, found: dict[str, Any]) -> State:
+    table = None
+    if found["columns"] is not None:
+        columns = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(found["columns"])))
+        table = Table(name, tuple(found["key"]), columns)
+    lines = {}
+    for part in found["streams"]:
+        account = Account(**part["sums"])
+        ahead = tuple((first, stop) for first, stop in part["ahead"])
+        stream = Stream(part["job"], account.topic, account.partition)
+        entry = Entry(part["next"], account, part["start"])
+        lines[stream] = Line(entry, Reach(entry.next, ahead, part["date"]))
+    return State(
+        found["version"],
+        found["commit"],
+        table,
+        lines,
+        {(part["job"], part["topic"]): part["id"] for part in found["topic_ids"]},
+        None if found["truncate"] is None else bytes.fromhex(found["truncate"]),
+    )

@@ -1,0 +1,1 @@
+"""The catalog of Iceberg tables: SQL, REST, Hive or Glue."""

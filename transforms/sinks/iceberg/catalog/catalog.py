@@ -1,0 +1,296 @@
+"""The catalog of an Iceberg target: opened from pyiceberg's own properties, its errors, and commits that are known.
+
+A commit succeeds only on top of the snapshot that it was decided on. Where its outcome is not known (a lost answer, a
+time-out), the table's snapshots are searched for the commit's id; no file is deleted, whatever the outcome.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import pyarrow.fs as pafs
+
+from .....schemas.errors import JobError, MillraceError, SinkError, TerminalSinkError, TransientSinkError
+from ..pyiceberg import (
+    DATABASE_ERRORS,
+    AuthorizationExpiredError,
+    BotoCoreError,
+    Catalog,
+    ClientError,
+    CommitFailedException,
+    CommitStateUnknownException,
+    DatabaseBusy,
+    DatabaseError,
+    ForbiddenError,
+    IcebergTable,
+    InvalidOperationException,
+    NamespaceAlreadyExistsError,
+    NoSuchNamespaceError,
+    NoSuchTableError,
+    NotInstalledError,
+    OAuthError,
+    PyArrowFileIO,
+    RESTError,
+    TableAlreadyExistsError,
+    TException,
+    UnauthorizedError,
+    ValidationError,
+    WaitingForLockException,
+    load_catalog,
+    load_file_io,
+)
+from ..table_format.snapshots import COMMIT, Produced
+from .sqlite import check_rights, database
+
+LOOKS: Final = (0.0, 0.5, 2.0, 5.0)
+REFUSED: Final = (UnauthorizedError, ForbiddenError, OAuthError, AuthorizationExpiredError)
+BROKEN: Final = (RESTError, OSError, *DATABASE_ERRORS, BotoCoreError, ClientError, TException, WaitingForLockException)
+NETWORK: Final = re.compile(r"NETWORK_CONNECTION|curlCode|[Tt]imed? ?out|SLOW_DOWN|INTERNAL_FAILURE|[Cc]onnection")
+LASTING_CODES: Final = (
+    "AccessDenied",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "NoSuchBucket",
+    "UnrecognizedClient",
+)
+HIVE_2: Final = "A metastore of Hive 2 needs `hive.hive2-compatible: true` in target.catalog."
+NAME: Final = "default"
+PROPERTIES: Final = {
+    "format-version": "2",
+    "write.delete.mode": "merge-on-read",
+    "write.update.mode": "merge-on-read",
+    "write.merge.mode": "merge-on-read",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+}
+
+
+class Conflict(Exception):
+    """Another writer has committed since the table was read: decide again on top of it."""
+
+
+class IcebergCatalog:
+    """The tables of one namespace. `properties` are pyiceberg's, with `name` for the catalog's own."""
+
+    def __init__(self, namespace: str, properties: Mapping[str, Any]) -> None:
+        given = {str(name): str(value) for name, value in properties.items()}
+        self.name = given.pop("name", NAME)
+        self.namespace = tuple(namespace.split("."))
+        self._properties = {"py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO", **given}
+        self.warehouse = given.get("warehouse", "")
+        self._lazy: Any = None
+
+    @property
+    def _catalog(self) -> Any:
+        if self._lazy is None:
+            try:
+                self._lazy = load_catalog(self.name, **self._properties)
+            except (ValueError, NotInstalledError, ImportError) as error:
+                raise JobError(f"target.catalog: {_line(error)}") from None
+        return self._lazy
+
+    @property
+    def place(self) -> str:
+        """The catalog and namespace in words, without user names and passwords."""
+        return f"{self.warehouse or self._properties.get('type', 'iceberg')}: {'.'.join(self.namespace)}"
+
+    @property
+    def local(self) -> str | None:
+        """The warehouse's folder, where it is a local one."""
+        path = self.warehouse.removeprefix("file://") if self.warehouse.startswith("file:///") else self.warehouse
+        return os.path.abspath(path) if path.startswith("/") or (path and "://" not in path and self._sql) else None
+
+    @property
+    def root(self) -> str | None:
+        """The warehouse as a URL; None where it is a name that the catalog knows."""
+        if "://" in self.warehouse and not self.local:
+            return self.warehouse.rstrip("/")
+        return f"file://{self.local}" if self.local else None
+
+    @property
+    def appends_columns(self) -> bool:
+        """Whether new columns must stand behind all others: a Hive metastore compares types place by place."""
+        kind = self._properties.get("type", "")
+        return kind == "hive" or (not kind and self._uri.startswith("thrift"))
+
+    @property
+    def _uri(self) -> str:
+        return self._properties.get("uri", "")
+
+    @property
+    def _sql(self) -> bool:
+        return self._properties.get("type", "") in ("sql", "in-memory")
+
+    @property
+    def made(self) -> bool:
+        """Whether there is a catalog at all: False for a SQLite file that is not there yet."""
+        path = database(self._uri)
+        return not path or os.path.exists(path)
+
+    def make_folders(self) -> None:
+        """Make the folders of a local warehouse and of a SQLite file; those above them must exist.
+
+        Raises TerminalSinkError, also for a SQLite file that this user cannot write.
+        """
+        path = database(self._uri)
+        folders = [self.local, os.path.dirname(os.path.abspath(path)) if path else None]
+        for folder in filter(None, folders):
+            if os.path.isdir(folder):
+                continue
+            if not os.path.isdir(os.path.dirname(folder)):
+                raise TerminalSinkError(
+                    f"{folder}: the folder above it does not exist; make it, or correct target.catalog"
+                )
+            os.mkdir(folder)
+        check_rights(self._uri)
+
+    def file_system(self, location: str) -> tuple[pafs.FileSystem, str]:
+        """The file system of a location, and its path there."""
+        scheme, host, path = PyArrowFileIO.parse_location(location, self._properties)
+        return load_file_io(self._properties, location).fs_by_scheme(scheme, host), path
+
+    def file_system_path(self, location: str) -> str:
+        """A location as its file system names it."""
+        return str(PyArrowFileIO.parse_location(location, self._properties)[2])
+
+    def names(self) -> list[str]:
+        """The tables of the namespace."""
+        if not self.made:
+            return []
+        try:
+            return [name[-1] for name in self._catalog.list_tables(self.namespace)]
+        except NoSuchNamespaceError:
+            return []
+
+    def load(self, name: str) -> Any:
+        """pyiceberg's table; None where there is none."""
+        if not self.made:
+            return None
+        try:
+            return self._catalog.load_table((*self.namespace, name))
+        except (NoSuchTableError, NoSuchNamespaceError):
+            return None
+
+    def create(self, name: str, schema: Any, properties: Mapping[str, str]) -> Any:
+        """An empty table; the one that is there where another writer was faster."""
+        self.make_folders()
+        with suppress(NamespaceAlreadyExistsError):
+            self._catalog.create_namespace(self.namespace)
+        location = "/".join([self.root, *self.namespace, name]) if self.root and self._sql else None
+        try:
+            return self._catalog.create_table(
+                (*self.namespace, name), schema, location=location, properties={**PROPERTIES, **properties}
+            )
+        except TableAlreadyExistsError:
+            return self.load(name)
+
+    def commit(self, table: Any, produced: Produced, commit: str) -> Any:
+        """Ask the catalog for it once; the table as it is then.
+
+        Raises Conflict where another commit came first, TransientSinkError where nobody knows what happened.
+        """
+        try:
+            done = self._catalog.commit_table(table, produced.requirements, produced.updates)
+        except (CommitFailedException, *BROKEN) as error:
+            if isinstance(error, REFUSED) or _refused_by_hive(error):
+                raise
+            return self._resolved(table, commit, error)
+        return IcebergTable(table.name(), done.metadata, done.metadata_location, table.io, self._catalog)
+
+    def _resolved(self, table: Any, commit: str, cause: Exception) -> Any:
+        for pause in LOOKS:
+            time.sleep(pause)
+            try:
+                found = self.load(table.name()[-1])
+            except BROKEN:
+                continue
+            if found is not None and holds(found, commit):
+                return found
+            if found is not None and isinstance(cause, CommitFailedException):
+                raise Conflict(_line(cause)) from cause
+            if found is not None and found.metadata.current_snapshot_id != table.metadata.current_snapshot_id:
+                raise Conflict(_line(cause)) from cause
+        if isinstance(cause, CommitStateUnknownException | OSError) or _passing(cause):
+            raise TransientSinkError(
+                f"{self.place}.{table.name()[-1]}: the catalog's answer to a commit was lost ({_line(cause)}), and the "
+                "commit is not in the table's history yet; nothing was deleted"
+            ) from cause
+        raise cause
+
+    def drop_connections(self) -> None:
+        """Let go of the catalog."""
+        if self._lazy is not None:
+            self._lazy.close()
+            self._lazy = None
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Errors of pyiceberg and of what is below it as Millrace's, with the place and without secrets."""
+        try:
+            yield
+        except MillraceError:
+            raise
+        except Conflict as error:
+            raise TransientSinkError(f"{self.place}: another writer was faster ({error})") from error
+        except REFUSED as error:
+            raise TerminalSinkError(f"{self.place}: the catalog refuses these credentials: {_line(error)}") from error
+        except BROKEN as error:
+            kind = TransientSinkError if _passing(error) else TerminalSinkError
+            raise kind(f"{self.place}: {_line(error)}") from error
+        except (ValidationError, NoSuchTableError, NotInstalledError) as error:
+            raise TerminalSinkError(f"{self.place}: {_line(error)}") from error
+
+
+def holds(table: Any, commit: str) -> bool:
+    """Whether a snapshot of the table, or its ledger, names this commit."""
+    named = (snapshot.summary and snapshot.summary.additional_properties.get(COMMIT) for snapshot in table.snapshots())
+    return commit in named or any(
+        name.startswith(f"{COMMIT}.") and value == commit for name, value in table.properties.items()
+    )
+
+
+def _passing(error: BaseException) -> bool:
+    """Whether another try may help."""
+    if isinstance(error, DatabaseError):
+        text = str(error.orig)
+        lasting = (
+            "unable to open",
+            "readonly",
+            "authentication failed",
+            "does not exist",
+            "no such table",
+            "disk is full",
+        )
+        return isinstance(error, DatabaseBusy) and not any(word in text for word in lasting)
+    if isinstance(error, ClientError):
+        return error.response.get("Error", {}).get("Code", "") not in LASTING_CODES
+    if _refused_by_hive(error):
+        return False
+    if isinstance(error, BotoCoreError | TException | WaitingForLockException | CommitStateUnknownException):
+        return True
+    if isinstance(error, RESTError):
+        return type(error).__name__ in ("ServerError", "ServiceUnavailableError", "TooManyRequestsError")
+    if isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.startswith("requests"):
+        return True
+    return isinstance(error, OSError) and error.errno is None and NETWORK.search(str(error)) is not None
+
+
+def _refused_by_hive(error: BaseException) -> bool:
+    """Whether a Hive metastore has said no, for good: nothing was changed."""
+    bad = isinstance(error, TException) and "IllegalArgumentException" in str(error)
+    return bad or isinstance(error, InvalidOperationException)
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error; of a database's its own words, not the statement and its parameters."""
+    if isinstance(error, TException):
+        text = " ".join(str(getattr(error, "message", "") or error).split())
+        return f"{text} {HIVE_2}" if "with local time zone" in text else text
+    text = str(error.orig) if isinstance(error, DatabaseError) else str(error)
+    return (text.strip().splitlines() or [type(error).__name__])[0]
+
+
+__all__ = ["Catalog", "Conflict", "IcebergCatalog", "SinkError", "holds"]

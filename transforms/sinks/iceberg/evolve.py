@@ -1,0 +1,103 @@
+"""An Iceberg table made, and grown so that it holds what was staged."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from ....schemas.errors import IncompatibleSchemaError, TerminalSinkError
+from ....schemas.model.change import POSITION
+from ....schemas.model.table import Table, conform, enlarged
+from .keys.keyed_table import KeyedTable
+from .rows import from_stored, read_all, to_stored, write
+from .table_format.columns import Shape, empty_shape, grown
+from .table_format.partitions import new_spec
+from .table_format.snapshots import Change
+
+Terms = Sequence[tuple[str, str]]
+
+
+def opened(target: KeyedTable, name: str, extra: pa.Schema | None = None) -> Shape:
+    """The newest state of the table, made where there is none. Raises TerminalSinkError for another's table."""
+    if not target.known():
+        empty = empty_shape(name, extra)
+        target.catalog.create(target.name, empty.schema, empty.properties())
+        target.refresh()
+    if target.shape is None:
+        raise TerminalSinkError(
+            f"{target.catalog.place}.{target.name} is an Iceberg table that Millrace did not make: rename it, or set "
+            "another `to`"
+        )
+    if target.table.format_version != 2:
+        raise TerminalSinkError(
+            f"{target.catalog.place}.{target.name} has format version {target.table.format_version}; Millrace writes 2"
+        )
+    return target.shape
+
+
+def wanted(target: KeyedTable, table: Table, parts: Sequence[Table]) -> Table | None:
+    """The table that holds what it has and all `parts`; None for no columns. Raises IncompatibleSchemaError."""
+    assert target.shape is not None
+    if not (parts or len(table.columns)):
+        return None
+    return enlarged(target.catalog.place, target.shape.table if target.shape.ids else None, table, parts)
+
+
+def fit(target: KeyedTable, table: Table, terms: Terms, change: Change) -> Shape:
+    """Grow the shape to that of `table`: with the change, or by a commit of its own where files must be rewritten.
+
+    The first columns of a table bring its partitions, `terms`. Raises Conflict, IncompatibleSchemaError.
+    """
+    assert target.shape is not None
+    old = target.shape
+    if old.ids and old.table.columns.equals(table.columns):
+        return old
+    metadata = target.table.metadata
+    last = metadata.last_column_id, max(schema.schema_id for schema in metadata.schemas)
+    shape, rewrite = grown(old, table, last, target.catalog.appends_columns)
+    if rewrite and target.layout.files:
+        _check_partitions(target, shape)
+        _rewrite(target, shape)
+        assert target.shape is not None
+        return target.shape
+    change.shape = target.shape = shape
+    if not old.ids and terms:
+        change.spec = new_spec(terms, shape)
+    return shape
+
+
+def _check_partitions(target: KeyedTable, shape: Shape) -> None:
+    fields = target.table.spec().fields
+    lost = next((field for field in fields if field.source_id not in shape.ids), None)
+    if lost is not None and target.shape is not None:
+        name = target.shape.table.columns.names[target.shape.ids.index(lost.source_id)]
+        raise IncompatibleSchemaError(
+            f"table {shape.table.name}: the column {name!r} has another type now and the table is partitioned by it, "
+            "which Iceberg cannot change; write to a new table"
+        )
+
+
+def _rewrite(target: KeyedTable, shape: Shape) -> None:
+    """All live rows in files of the new shape, in one commit that changes no row."""
+    assert target.shape is not None
+    old, change = target.shape, Change(shape=shape, rewrite=True)
+    own = [field.name for field in old.schema.fields if field.field_id not in old.ids]
+    extra = pa.schema([old.file.field(name).remove_metadata() for name in own])
+    before, after = pa.schema([*old.table.columns, *extra]), pa.schema([*shape.table.columns, *extra])
+    for rows in read_all(target, old, [*old.table.columns.names, *own]):
+        batches = [conform(batch, after) for batch in from_stored(before, rows)]
+        if batches:
+            stored = to_stored(shape.table.columns, pa.Table.from_batches(batches), shape)
+            change.files += [data for data, _ in write(target.files, shape, target.table.spec(), stored)]
+    for file in target.layout.files.values():
+        target.drop(file, change)
+    target.commit(change, "")
+    target.forget_index()
+
+
+def spec_of(target: KeyedTable, change: Change) -> Any:
+    """The partition spec of new files."""
+    return change.spec if change.spec is not None else target.table.spec()
+
+
+__all__ = ["POSITION", "fit", "opened", "spec_of", "wanted"]

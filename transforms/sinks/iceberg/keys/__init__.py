@@ -1,0 +1,1 @@
+"""Where the row of a key lies among a table's data files."""

@@ -1,0 +1,1 @@
+"""Postgres' binary COPY format, from and to Arrow columns."""

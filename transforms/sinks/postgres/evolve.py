@@ -1,0 +1,98 @@
+"""Growth of a Postgres table in a commit's transaction: one ALTER TABLE; nested values are written anew by Arrow."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import pyarrow as pa
+
+from ....schemas.errors import IncompatibleSchemaError
+from ....schemas.model.table import Table, cast
+from .client import DataError, Session
+from .columns import BEYOND, FACTORS, converted, is_limited, literal, physical, plain, quote, sql_type, unit_of
+from .copy_format import decode, encode
+
+BLOCKS: Final = 4_096
+"""Pages of 8 KB that are read at a time."""
+
+
+def grow(
+    session: Session, tables: tuple[Table, Table], beyond: frozenset[int], relations: tuple[str, str]
+) -> frozenset[int]:
+    """Bring both relations from the old table's columns to the new one's; the columns that still have a companion.
+
+    Raises IncompatibleSchemaError where a value does not fit.
+    """
+    old, new = tables
+    relation, tombstones = relations
+    try:
+        actions, left = _actions(tables, beyond)
+        keys = [action for name, action in actions if name in old.key and not action.startswith("ADD")]
+        for target, changes in ((relation, [action for _, action in actions]), (tombstones, keys)):
+            if changes:
+                session.run(f"ALTER TABLE {session.name(target)} {', '.join(changes)}")
+        for number in sorted(left):
+            _widen_beyond(session, relation, number, (old.columns.field(number).type, new.columns.field(number).type))
+    except DataError as error:
+        raise IncompatibleSchemaError(
+            f"table {new.name}: a value in the table does not fit the wider type ({error.diag.message_primary}); write "
+            "to a new table"
+        ) from error
+    for field in old.columns:
+        kinds = (field.type, new.columns.field(field.name).type)
+        if converted(*kinds, "v") is None:
+            _rewrite(session, relation, physical(field.name), kinds)
+    return left
+
+
+def _actions(tables: tuple[Table, Table], beyond: frozenset[int]) -> tuple[list[tuple[str, str]], frozenset[int]]:
+    """What ALTER TABLE has to do, by column, and the companions that stay."""
+    old, new = tables
+    actions, left = [], set(beyond)
+    for number, field in enumerate(new.columns):
+        name, kind = quote(physical(field.name)), sql_type(field.type)
+        if number >= len(old.columns):
+            actions.append((field.name, f"ADD COLUMN {name} {kind}"))
+            continue
+        companion = quote(f"{BEYOND}{number}") if number in beyond else None
+        made = converted(old.columns.field(number).type, field.type, name, companion)
+        if made is not None and made != name:
+            actions.append((field.name, f"ALTER COLUMN {name} TYPE {kind} USING {made}"))
+        if companion is not None and not is_limited(field.type):
+            actions.append((field.name, f"DROP COLUMN {companion}"))
+            left.discard(number)
+    return actions, frozenset(left)
+
+
+def _widen_beyond(session: Session, relation: str, number: int, kinds: tuple[pa.DataType, pa.DataType]) -> None:
+    old, new = map(plain, kinds)
+    if pa.types.is_date32(new) or unit_of(old) == unit_of(new):
+        return
+    companion = quote(f"{BEYOND}{number}")
+    factor = FACTORS[unit_of(new)] // FACTORS[unit_of(old)]
+    session.run(
+        f"UPDATE {session.name(relation)} SET {companion} = {companion} * {factor} WHERE {companion} IS NOT NULL"
+    )
+
+
+def _rewrite(session: Session, relation: str, column: str, kinds: tuple[pa.DataType, pa.DataType]) -> None:
+    """Read the column's values, which are JSON, as the old type and write them as the new one, some pages at a time."""
+    target = session.name(relation)
+    session.run(f"LOCK TABLE {target} IN SHARE ROW EXCLUSIVE MODE")
+    session.run("CREATE TEMP TABLE _millrace_growing (place tid, value jsonb) ON COMMIT DROP")
+    for place, values in _values(session, target, quote(column), kinds[0]):
+        cells = [place, encode.cells(cast(values, kinds[1]))]
+        session.copy_in("_millrace_growing (place, value)", encode.encode(cells))
+    session.run("ANALYZE _millrace_growing")
+    session.run(f"UPDATE {target} t SET {quote(column)} = g.value FROM _millrace_growing g WHERE t.ctid = g.place")
+    session.run("DROP TABLE _millrace_growing")
+
+
+def _values(session: Session, target: str, column: str, kind: pa.DataType) -> Iterator[tuple[encode.Cells, pa.Array]]:
+    ((size,),) = session.run(f"SELECT pg_relation_size({literal(target)}::regclass) / 8192 + 1")
+    for first in range(0, size, BLOCKS):
+        query = (
+            f"SELECT ctid, {column} FROM {target} WHERE {column} IS NOT NULL "
+            f"AND ctid >= '({first},0)'::tid AND ctid < '({first + BLOCKS},0)'::tid"
+        )
+        for place, cells in list(session.copy_out(query, 2)):
+            yield place, decode.column(kind, cells)

@@ -1,0 +1,237 @@
+"""Postgres 15 or newer: rows are staged by COPY, and one transaction applies them."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+
+import pyarrow as pa
+
+from ....schemas.errors import IncompatibleSchemaError, TableError, TransientSinkError
+from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
+from ....schemas.model.table import Table, selected
+from .. import Staged
+from ..shared.options import read_retention
+from . import catalog, ledger, merge, scan, staging
+from .catalog import Kept
+from .client import DataError, PostgresError, Server, Session
+from .columns import converted, is_limited, physical
+from .staging import Part
+
+
+class PostgresSink:
+    """Tables in the schema `schema` of the database that `dsn`, a connection string of libpq, leads to.
+
+    Rows are staged in unlogged tables (`postgres_staging`); a commit is one transaction under READ COMMITTED that first
+    locks the table's row in `_millrace_tables`: other commits of the table wait and then see what it left. A table has
+    the stream's columns (names and types: `postgres_columns`, `storage`) and `_millrace_position`. A delete is
+    remembered for `tombstone_retention`. The connection is opened at the first use and anew where it was lost.
+    """
+
+    def __init__(self, dsn: str, schema: str = "public", tombstone_retention: str = "7d") -> None:
+        self._server = Server(dsn, schema)
+        self._retention = read_retention(tombstone_retention)
+        self._open: Session | None = None
+        self._written: set[str] = set()
+        self._taken: set[str] = set()
+
+    def stage(self, table: Table, delta: pa.RecordBatch) -> Staged:
+        """Copy the rows into a table of their own. Raises TableError, SinkError."""
+        if not delta.num_rows:
+            return Staged(table, "", 0)
+        with self._session() as session:
+            name = staging.put(session, table, delta)
+        self._written.add(name)
+        return Staged(table, name, delta.num_rows)
+
+    def commit(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
+        """Apply rows, truncate and ledger in one transaction, under the lock of the table."""
+        with self._session() as session:
+            catalog.make_own(session)
+            with session.transaction():
+                session.run(merge.PLANNING)
+                accounts = self._apply(session, table, staged, commit)
+        now = {part.uri for part in staged if part.rows}
+        self._remove(self._taken - now, others=not self._taken)
+        self._taken = now
+        return accounts
+
+    def _apply(self, session: Session, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
+        known, floor = catalog.lock_table(session, table.name)
+        kept = None if known is None else Kept(known, frozenset())
+        if staged or len(table.columns):
+            kept = catalog.grown(session, table, [part.table for part in staged], known)
+        if commit.truncate is not None and (floor is None or commit.truncate > floor):
+            floor = commit.truncate
+            catalog.save_truncate(session, table.name, floor)
+            if kept is not None:
+                merge.truncate(session, kept, floor)
+        if kept is None or not any(part.rows for part in staged):
+            accounts = commit.settle({}, {})
+        else:
+            accounts = _write(session, kept, staged, (commit, floor))
+        if kept is not None:
+            merge.prune(session, kept, self._retention)
+        ledger.write(session, table.name, commit, accounts)
+        return accounts
+
+    def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
+        """The next offsets of these partitions; empty where there are no tables yet."""
+        with self._session() as session:
+            if not catalog.own(session):
+                return Ledger()
+            entries = ledger.entries(session, job, table)
+            _, floor = catalog.held(session, table)
+            topic_ids = ledger.topic_ids(session, job, table)
+        offsets = {source: entry.next for source, entry in entries.items() if entry.next is not None}
+        asked = [source for source in partitions if source in offsets]
+        starts = {source: entries[source].start or 0 for source in asked}
+        return Ledger({source: offsets[source] for source in asked}, floor, topic_ids, starts)
+
+    def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows at one moment, 65,536 or 32 MB at a time, over a connection of its own. Raises TableError."""
+        with self._server.errors():
+            session = self._server.connect()
+            with closing(session.con), session.transaction():
+                yield from self._scanned(session, table, columns)
+
+    def _scanned(self, session: Session, name: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        kept = self._there(session, name)
+        yield from scan.read(session, kept, selected(str(self._server), kept.table, columns), ["true"])
+
+    def columns(self, table: str) -> pa.Schema | None:
+        """The table's columns, of the stream's own types."""
+        with self._session() as session:
+            known = catalog.held(session, table)[0] if catalog.own(session) else None
+        return None if known is None else known.columns
+
+    def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
+        """The rows of these keys, by a join. Raises TableError."""
+        with self._session() as session, session.transaction(durable=False):
+            kept = self._there(session, table)
+            session.run(merge.PLANNING)
+            return scan.find(session, kept, keys, selected(str(self._server), kept.table, columns), upto)
+
+    def _there(self, session: Session, table: str) -> Kept:
+        kept = catalog.locked_for_reading(session, table)
+        if kept is None:
+            raise TableError(f"{self._server} has no table {table!r} of Millrace")
+        return kept
+
+    def tables(self) -> tuple[str, ...]:
+        """The tables' names, sorted."""
+        with self._session() as session:
+            return catalog.names(session) if catalog.own(session) else ()
+
+    def describe(self, table: str) -> str:
+        """A command for psql, which asks for the password where it needs one."""
+        return self._server.command(physical(table))
+
+    def close(self) -> None:
+        """Drop staged rows, and what others left more than a day ago; close the connection."""
+        session, self._open = self._open, None
+        if session is None:
+            return
+        try:
+            staging.drop(session, self._written | self._taken)
+            staging.drop(session, staging.left_behind(session))
+        except PostgresError:
+            return
+        finally:
+            session.con.close()
+
+    def _remove(self, names: set[str], others: bool) -> None:
+        """Drop staged tables, and what others left behind; where the server does not let us, they go after a day."""
+        if self._open is not None and (names or others):
+            try:
+                staging.drop(self._open, names)
+                staging.drop(self._open, staging.left_behind(self._open) if others else ())
+            except PostgresError:
+                return
+        self._written -= names
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        """The connection, made anew where it was lost; after an error it is as it was before."""
+        with self._server.errors(), ExitStack() as undo:
+            if self._open is None or not _alive(self._open):
+                self._open = self._server.connect()
+            undo.callback(self._drop)
+            yield self._open
+            undo.pop_all()
+
+    def _drop(self) -> None:
+        if self._open is not None:
+            self._open.con.close()
+            self._open = None
+
+
+def _alive(session: Session) -> bool:
+    """Whether the server still answers; closes a connection that was lost."""
+    try:
+        session.run("SELECT 1")
+    except PostgresError:
+        session.con.close()
+        return False
+    return True
+
+
+def _write(
+    session: Session, kept: Kept, staged: Sequence[Staged], order: tuple[Commit, bytes | None]
+) -> tuple[Account, ...]:
+    """Apply the staged rows; the settled accounts."""
+    commit, floor = order
+    rows = [part for part in staged if part.rows]
+    parts = _parts(session, kept, rows)
+    kept = catalog.with_beyond(session, kept, _beyond(kept, parts))
+    delta = merge.combined(kept, parts)
+    try:
+        counts = merge.judge(session, kept, delta, floor)
+        if sum(counts.values()) != sum(part.rows for part in rows):
+            raise _gone(kept)
+        accounts = commit.settle(*_by_source(counts))
+        changed = merge.write(session, kept, delta, floor)
+    except DataError as error:
+        raise IncompatibleSchemaError(
+            f"table {kept.table.name}: a value does not fit the table's column ({error.diag.message_primary}); "
+            "write to a new table"
+        ) from error
+    merge.check_changed(kept, counts, changed)
+    return accounts
+
+
+def _parts(session: Session, kept: Kept, staged: Sequence[Staged]) -> list[Part]:
+    """The staged tables, those whose nested values are written in another way converted. Raises TransientSinkError."""
+    parts = staging.find(session, [part.uri for part in staged], [part.table for part in staged])
+    if parts is None:
+        raise _gone(kept)
+    columns = kept.table.columns
+    return [
+        staging.put_again(session, kept.table, part)
+        if any(converted(field.type, columns.field(field.name).type, "v") is None for field in part.table.columns)
+        else part
+        for part in parts
+    ]
+
+
+def _gone(kept: Kept) -> TransientSinkError:
+    return TransientSinkError(
+        f"the staged rows of table {kept.table.name} are gone: their worker was stopped, or the server crashed; "
+        "run the job again"
+    )
+
+
+def _beyond(kept: Kept, parts: Sequence[Part]) -> frozenset[int]:
+    """The numbers of the table's columns for which a part holds values beyond Postgres' range."""
+    names = [part.table.columns.names[int(column[1:])] for part in parts for column in part.columns if column[0] == "b"]
+    fields = kept.table.columns
+    return frozenset(fields.get_field_index(name) for name in names if is_limited(fields.field(name).type))
+
+
+def _by_source(counts: merge.Counts) -> tuple[Counter[int], Counter[int]]:
+    """(applied, superseded) by source number; rows without a source are not counted."""
+    applied: Counter[int] = Counter()
+    superseded: Counter[int] = Counter()
+    for (source, _, accepted), count in counts.items():
+        if source >= 0:
+            (applied if accepted else superseded)[source] += count
+    return applied, superseded

@@ -1,0 +1,1 @@
+"""What several targets do in the same way."""

@@ -1,0 +1,29 @@
+"""What a target may declare that it cannot promise. The contract suite and the README's table read it from here.
+
+A sink class says so in its attribute `EXCEPT`: a sentence for each promise that it does not keep.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from .. import sink_class
+
+
+class Promise(StrEnum):
+    """The promises that every target keeps unless it says otherwise."""
+
+    ATOMIC = "rows and ledger appear together"
+    COUNTS = "a change that the guard refuses is counted as superseded"
+    TIES = "a change at the very position that its row has is refused"
+    RETENTION = "deletes are remembered for tombstone_retention"
+    NULL_KEYS = "a key column may hold NULL"
+    ANY_KEY = "a key may be of any scalar type and of any number of columns"
+    REWRITES = "a column grows also where its values are stored in another way then"
+    YEARS = "dates and timestamps of any year"
+    EVENT_TIME = "windows may be cut by event time"
+
+
+def exceptions_of(kind: str) -> Mapping[Promise, str]:
+    """The promises that a target does not keep, and what it does instead; raises JobError for an unknown target."""
+    found: Mapping[Promise, str] = getattr(sink_class(kind), "EXCEPT", {})
+    return found

@@ -1,0 +1,107 @@
+"""What a Kafka cluster holds: topics, partitions, offsets."""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from kafka import KafkaConsumer
+from kafka import TopicPartition as KafkaPartition
+from kafka.errors import KafkaError
+
+from ....schemas.errors import JobError, SourceError
+from ....schemas.model.ledger import TopicPartition
+from .client import open_consumer, topic_id
+from .settings import KafkaSettings
+
+_T = TypeVar("_T")
+_TIMEOUT_MS: Final = 30_000
+ID_SHIFT: Final = 128 - 60
+_LOOK_MS: Final = 100
+
+
+class Broker:
+    """An open connection for questions; each answer is asked for anew. Raises SourceError where none comes in 30 s."""
+
+    def __init__(self, settings: KafkaSettings, consumer: KafkaConsumer) -> None:
+        self._settings = settings
+        self._consumer = consumer
+
+    def topics(self, names: Sequence[str] = (), pattern: str | None = None) -> dict[str, list[int]]:
+        """The partitions of the topics named and of those whose whole name the pattern matches.
+
+        Raises SourceError for a named topic that does not exist, JobError for a pattern that is no regular expression.
+        """
+        known = self._ask("topics", self._consumer.topics)
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else "create it, or check source.topics"
+                raise SourceError(f"there is no topic {name!r} at {self._settings.bootstrap_servers}; {hint}")
+        wanted = set(names) | {name for name in known if pattern is not None and _matches(pattern, name)}
+        return {name: sorted(self._consumer.partitions_for_topic(name)) for name in sorted(wanted)}
+
+    def offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """The first offset held, and the offset up to which all transactions have ended (the last stable offset)."""
+        asked = [KafkaPartition(source.topic, source.partition) for source in partitions]
+        low = self._ask("offsets", lambda: self._consumer.beginning_offsets(asked, _TIMEOUT_MS))
+        high = self._ask("offsets", lambda: self._consumer.end_offsets(asked, _TIMEOUT_MS))
+        self._look_behind(high)
+        return {source: (low[tp], high[tp]) for source, tp in zip(partitions, asked, strict=True)}
+
+    def _look_behind(self, ends: dict[Any, int]) -> None:
+        """Move each end behind the committed records there: Tansu 0.6 answers with an offset in the last batch."""
+        self._consumer.assign(list(ends))
+        for tp, end in ends.items():
+            self._consumer.seek(tp, end)
+        for tp in self._ask("records", lambda: self._consumer.poll(_LOOK_MS)):
+            ends[tp] = self._consumer.position(tp)
+
+    def offsets_at(self, timestamp: int, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """The first offset whose timestamp is `timestamp` (ms since the epoch) or later, else the end."""
+        asked = {KafkaPartition(source.topic, source.partition): timestamp for source in partitions}
+        found = self._ask("offsets by time", lambda: self._consumer.offsets_for_times(asked, _TIMEOUT_MS))
+        ends = self.offsets(partitions)
+        at = {source: found[KafkaPartition(source.topic, source.partition)] for source in partitions}
+        return {source: ends[source][1] if place is None else place.offset for source, place in at.items()}
+
+    def topic_ids(self, topics: Sequence[str]) -> dict[str, int]:
+        """A number for each topic that changes when it is deleted and created again (60 bits of its id).
+
+        Empty for brokers older than 2.8, which have no ids.
+        """
+        self._ask("topics", self._consumer.topics)
+        found = {topic: topic_id(self._consumer, topic) for topic in topics}
+        return {topic: known.int >> ID_SHIFT for topic, known in found.items() if known is not None}
+
+    def close(self) -> None:
+        """End the connection; may be called twice."""
+        self._consumer.close(autocommit=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, what: str, question: Callable[[], _T]) -> _T:
+        try:
+            return question()
+        except KafkaError as error:
+            name = type(error).__name__
+            raise SourceError(f"no {what} from the broker at {self._settings.bootstrap_servers}: {name}") from None
+
+
+def open_broker(settings: KafkaSettings) -> Broker:
+    """Connect; raises SourceError where no broker answers, JobError for settings that cannot work."""
+    return Broker(settings, open_consumer(settings, fetch_max_wait_ms=_LOOK_MS // 2))
+
+
+def _matches(pattern: str, name: str) -> bool:
+    try:
+        return re.fullmatch(pattern, name) is not None
+    except re.error as error:
+        raise JobError(f"source.topic_pattern: {pattern!r} is no regular expression: {error}") from None

@@ -1,0 +1,105 @@
+"""Partitions and topics that appear while a stream is read."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ....schemas.errors import LostOffsetsError, SourceError
+from ....schemas.model.ledger import TopicPartition
+from .client import LOGGER
+from .cluster import Broker, open_broker
+from .settings import KafkaSettings
+
+LOOK_SECONDS: Final = 15.0
+
+
+@dataclass(slots=True, eq=False)
+class TopicDiscovery:
+    """What a cluster holds of some topics, asked for at most every `LOOK_SECONDS`; thread-safe.
+
+    A runner may build a new reader for each bundle: those of one process share one (`topic_discovery`), and with it
+    the connection and the time of the last look.
+    """
+
+    settings: KafkaSettings
+    topics: tuple[str, ...]
+    pattern: str | None
+    topic_ids: dict[str, int]
+    _broker: Broker | None = None
+    _next_look: float = field(default_factory=lambda: time.monotonic() + LOOK_SECONDS)
+    _partitions: frozenset[TopicPartition] = frozenset()
+    _told: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def partitions(self) -> frozenset[TopicPartition]:
+        """The partitions of the topics as of the last look; none before the first one.
+
+        A broker that is away is told of on the logger `millrace` and asked again. Raises LostOffsetsError where a
+        topic was deleted and created again.
+        """
+        with self._lock:
+            if time.monotonic() >= self._next_look:
+                self._next_look = time.monotonic() + LOOK_SECONDS
+                try:
+                    self._look()
+                except SourceError as error:
+                    if isinstance(error, LostOffsetsError):
+                        raise
+                    self.close()
+                    LOGGER.warning("cannot look for new partitions: %s; trying again in %.0f s", error, LOOK_SECONDS)
+            return self._partitions
+
+    def _look(self) -> None:
+        if self._broker is None:
+            self._broker = open_broker(self.settings)
+        found = self._broker.topics(self.topics, self.pattern)
+        self._check_ids()
+        self._partitions = frozenset(
+            TopicPartition(topic, number) for topic in self.topics for number in found.get(topic, ())
+        )
+        for topic in sorted(set(found) - set(self.topics) - self._told):
+            self._told.add(topic)
+            LOGGER.warning(
+                "topic %s matches source.topic_pattern and is newer than this run: start the job again to read it",
+                topic,
+            )
+
+    def _check_ids(self) -> None:
+        ids = self._broker.topic_ids(self.topics) if self._broker is not None else {}
+        for topic, number in self.topic_ids.items():
+            if ids.get(topic, number) != number:
+                raise LostOffsetsError(
+                    f"the topic {topic} was deleted and created again while it was read: its offsets are of another "
+                    "topic now. To start over, remove its table from the target and run with source.start: earliest"
+                )
+
+    def close(self) -> None:
+        """Let go of the connection; it is opened again when needed."""
+        broker, self._broker = self._broker, None
+        if broker is not None:
+            broker.close()
+
+
+_LOOKOUTS: Final[dict[object, TopicDiscovery]] = {}
+_LOCK: Final = threading.Lock()
+
+
+def topic_discovery(
+    settings: KafkaSettings, topics: Sequence[str], pattern: str | None, topic_ids: dict[str, int]
+) -> TopicDiscovery:
+    """The discovery that this process has for these topics."""
+    key = (settings.key, tuple(topics), pattern, tuple(sorted(topic_ids.items())))
+    with _LOCK:
+        if key not in _LOOKOUTS:
+            _LOOKOUTS[key] = TopicDiscovery(settings, tuple(topics), pattern, topic_ids)
+        return _LOOKOUTS[key]
+
+
+def close_discoveries() -> None:
+    """Forget them all, with their connections: at the end of a run, where others follow in the same process."""
+    with _LOCK:
+        for held in _LOOKOUTS.values():
+            held.close()
+        _LOOKOUTS.clear()

@@ -1,0 +1,185 @@
+"""One partition, read as contiguous blocks."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from kafka.errors import AuthorizationError, CorruptRecordError, KafkaError, LogTruncationError, OffsetOutOfRangeError
+
+from ....schemas.errors import LostOffsetsError, SourceError
+from ....schemas.model.block import Block
+from ....schemas.model.ledger import TopicPartition
+from .client import LOGGER, Run, position, until
+from .consumer_pool import POOL, PooledConsumer
+from .settings import KafkaSettings
+
+BLOCK_BYTES: Final = 2 << 20
+PATIENCE_SECONDS: Final = 120.0
+_LINGER_MS: Final = 50
+_PROBE_SECONDS: Final = 2.0
+_LONGEST_PROBE_SECONDS: Final = 30.0
+_PROBE_TIMEOUT_MS: Final = 5_000
+
+
+class PartitionReader:
+    """Reads the offsets [first, stop) of a partition in order; `stop` None reads on for ever.
+
+    `next` is the offset behind the last block given. A broker that does not answer is tried again, with
+    warnings on the logger `millrace`, for `patience` seconds (`math.inf`: for ever); then SourceError. Not thread-safe.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        source: TopicPartition,
+        first: int,
+        stop: int | None,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self.next = first
+        self._settings = settings
+        self._source = source
+        self._stop = stop
+        self._patience = patience
+        self._pooled: PooledConsumer | None = None
+        self._quiet_since: float | None = None
+        self._probe_at = 0.0
+
+    @property
+    def done(self) -> bool:
+        """Whether the blocks given reach `stop`."""
+        return self._stop is not None and self.next >= self._stop
+
+    @property
+    def end(self) -> int | None:
+        """The end of the partition as the last answer of the broker had it; None where there was none."""
+        if self._pooled is None:
+            return None
+        found: int | None = self._pooled.consumer.highwater(self._pooled.partition)
+        return found
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the last answer of the broker held nothing behind the blocks given; false where there was none."""
+        return self.end is not None and self.next >= self.end
+
+    def read(self, wait: float) -> Block | None:
+        """The next block, or None where nothing came within about `wait` seconds.
+
+        About 2 to 6 MB; less at the end of the log. It may hold no data at all where the offsets are control
+        records, aborted or compacted away. Raises LostOffsetsError, SourceError, JobError.
+        """
+        if self.done:
+            return None
+        pooled = self._connected()
+        runs, reached = self._poll_runs(pooled, wait)
+        if reached == self.next:
+            self._quiet(pooled)
+            return None
+        self._quiet_since = None
+        stop = reached if self._stop is None else min(reached, self._stop)
+        data = b"".join(run.data for run in runs)
+        block = Block(self._source.topic, self._source.partition, self.next, stop, until(data, stop))
+        self.next = pooled.next = stop
+        return block
+
+    def close(self) -> None:
+        """Hand the consumer back; the reader may be used again."""
+        pooled, self._pooled = self._pooled, None
+        if pooled is not None:
+            POOL.release(pooled)
+
+    def _poll_runs(self, pooled: PooledConsumer, wait: float) -> tuple[list[Run], int]:
+        runs: list[Run] = []
+        size, reached = 0, self.next
+        deadline = time.monotonic() + wait
+        while size < BLOCK_BYTES and (self._stop is None or reached < self._stop):
+            left = max(0, round(1000 * (deadline - time.monotonic())))
+            got = self._poll(pooled, min(left, _LINGER_MS) if reached > self.next else left)
+            before, reached = reached, position(pooled.consumer, pooled.partition)
+            runs += got
+            size += sum(len(run.data) for run in got)
+            if reached == before and (reached > self.next or time.monotonic() >= deadline):
+                break
+            if self._stop is None and self.next < reached == pooled.consumer.highwater(pooled.partition):
+                break
+        return runs, reached
+
+    def _poll(self, pooled: PooledConsumer, timeout_ms: int) -> Sequence[Run]:
+        try:
+            found: Sequence[Run] = pooled.consumer.poll(timeout_ms).get(pooled.partition, ())
+        except (OffsetOutOfRangeError, LogTruncationError) as error:
+            raise self._lost(pooled) from error
+        except (AuthorizationError, CorruptRecordError) as error:
+            raise SourceError(f"{self._source} cannot be read at offset {self.next}: {error}") from error
+        except KafkaError as error:
+            if not error.retriable:
+                raise SourceError(f"{self._source} cannot be read at offset {self.next}: {error!r}") from error
+            return ()
+        return found
+
+    def _connected(self) -> PooledConsumer:
+        deadline = time.monotonic() + self._patience
+        pause = 1.0
+        while self._pooled is None:
+            try:
+                self._pooled = POOL.acquire(self._settings, self._source, self.next)
+            except SourceError as error:
+                if time.monotonic() + pause > deadline:
+                    raise
+                LOGGER.warning("%s: %s; trying again in %.0f s", self._source, error, pause)
+                time.sleep(pause)
+                pause = min(2 * pause, 30.0)
+        return self._pooled
+
+    def _quiet(self, pooled: PooledConsumer) -> None:
+        """Find out why nothing comes: nothing is there, the broker is away, or the offsets are gone."""
+        now = time.monotonic()
+        if self._quiet_since is None:
+            self._quiet_since, self._probe_at = now, now + _PROBE_SECONDS
+        quiet = now - self._quiet_since
+        if now < self._probe_at:
+            return
+        try:
+            end = self._end(pooled)
+        except KafkaError as error:
+            said = f"no answer about {self._source} from {self._settings.bootstrap_servers} for {quiet:.0f} s ({error})"
+        else:
+            if end < self.next or (self._stop is not None and end < self._stop):
+                raise self._lost(pooled)
+            if self._stop is None:
+                self._quiet_since = None
+                return
+            said = f"no records of {self._source} from offset {self.next} for {quiet:.0f} s"
+        if quiet > self._patience:
+            raise SourceError(f"{said}; check the broker, then run again: it goes on where it stopped")
+        left = f" for {self._patience - quiet:.0f} s" if self._patience < math.inf else ""
+        LOGGER.warning("%s; trying again%s", said, left)
+        self._probe_at = time.monotonic() + min(max(_PROBE_SECONDS, quiet), _LONGEST_PROBE_SECONDS)
+
+    def _lost(self, pooled: PooledConsumer) -> LostOffsetsError:
+        where, wanted = f"{self._source}", f"offset {self.next}"
+        try:
+            low = pooled.consumer.beginning_offsets([pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
+            high = self._end(pooled)
+        except KafkaError:
+            return LostOffsetsError(f"{where}: {wanted} is gone, and the broker does not say what it still holds")
+        return lost_offsets(self._source, self.next, low, high)
+
+    def _end(self, pooled: PooledConsumer) -> int:
+        """The last fetch may know better: Tansu 0.6 answers with the first offset of the last batch, plus one."""
+        end: int = pooled.consumer.end_offsets([pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
+        return max(end, pooled.consumer.highwater(pooled.partition) or 0)
+
+
+def lost_offsets(source: TopicPartition, wanted: int, low: int, high: int) -> LostOffsetsError:
+    """The error for an offset outside [low, high], with what may have happened and what to do."""
+    if wanted < low:
+        why = "retention (or DeleteRecords) removed the records before they were read"
+    else:
+        why = "the topic was recreated or its log cut short"
+    return LostOffsetsError(
+        f"{source}: offset {wanted} is gone, the broker holds {low} to {high}: {why}; nothing was skipped. "
+        "To start over, remove the table from the target and run again with source.start: earliest"
+    )

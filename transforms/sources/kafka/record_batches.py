@@ -1,0 +1,216 @@
+"""MessageBatch: the columns of record batches v2, split without Python per record.
+
+Format: Kafka protocol, "Record Batch" (message format v2).
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from ....schemas.model.block import Block
+from ....schemas.model.dead_letter import DeadLetter
+from ....schemas.model.message_batch import Headers, MessageBatch
+from .compression import CodecError, decompress
+from .record_varints import PROBLEMS, find_headers, walk
+
+MAX_BATCH_BYTES: Final = 128 << 20
+"""The most that one record batch may hold when decompressed; kafka-python takes up to 100 MB off the wire."""
+
+_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
+_PREFIX: Final = struct.Struct(">qi")
+_CRC_FROM: Final = struct.calcsize(">qiibI")
+_ATTRIBUTES_AT: Final = _CRC_FROM + 1
+_LEAST_RECORD: Final = 7
+_GUESSED_RECORD: Final = 64
+
+_CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20
+_COLUMNS: Final = 8
+_HEADERS_AT, _HEADERS_COUNT = 6, 7
+
+
+class _BatchError(Exception):
+    """This batch becomes a dead letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    base_offset: int
+    attributes: int
+    last_delta: int
+    first_timestamp: int
+    max_timestamp: int
+    count: int
+
+
+def split(block: Block) -> tuple[MessageBatch, list[DeadLetter]]:
+    """The records of a block inside [first, stop), and a dead letter for each batch that is corrupt.
+
+    A batch is taken whole or not at all. A dead letter's value is the batch as it came, its offset the batch's base
+    offset, moved into [first, stop). Where a batch's length is corrupt, the rest of the block is one dead letter.
+    `data` is the block's own bytes as long as no batch is compressed.
+    """
+    bounds = _bounds(block.data)
+    plain = not any(_compressed(block.data, start, stop) for start, stop in bounds)
+    whole = np.frombuffer(block.data, np.uint8)
+    columns = _Columns(len(block.data) // _GUESSED_RECORD)
+    contents: list[bytes] = []
+    letters: list[DeadLetter] = []
+    size, least = 0, 0
+    for start, stop in bounds:
+        try:
+            batch = _check(block, start, stop, least)
+            if batch.attributes & _CONTROL:
+                continue
+            if plain:
+                columns.append(batch, whole[start + _HEADER.size : stop], start + _HEADER.size)
+            else:
+                content = _content(block.data, start, stop, batch)
+                columns.append(batch, np.frombuffer(content, np.uint8), size)
+                contents.append(content)
+                size += len(content)
+        except _BatchError as error:
+            letters.append(_letter(block, start, stop, error))
+        else:
+            least = batch.base_offset + batch.last_delta + 1
+    data = whole if plain else np.frombuffer(b"".join(contents), np.uint8)
+    return columns.records(block, data), letters
+
+
+def parts(block: Block, starts: Sequence[int]) -> list[Block]:
+    """The block cut at these offsets, the first of which is its own: `split` gives of the parts what it gives of it.
+
+    A batch that reaches over an end is in both parts. One that is corrupt, whose header may say anything, is in one.
+    """
+    stops = [*starts[1:], block.stop]
+    found: list[list[bytes]] = [[] for _ in starts]
+    least = 0
+    for start, stop in _bounds(block.data):
+        try:
+            batch = _check(block, start, stop, least)
+            low, high = batch.base_offset, batch.base_offset + batch.last_delta
+            least = high + 1
+        except _BatchError as error:
+            # Behind the good one before it: what is out of order here must not be in order there.
+            low = high = min(max(_letter(block, start, stop, error).offset, least - 1), block.stop - 1)
+        for part, first, end in zip(found, starts, stops, strict=True):
+            if low < end and high >= first:
+                part.append(block.data[start:stop])
+    return [
+        replace(block, first=first, stop=stop, data=b"".join(part))
+        for part, first, stop in zip(found, starts, stops, strict=True)
+    ]
+
+
+def _bounds(data: bytes) -> list[tuple[int, int]]:
+    found = []
+    start = 0
+    while start < len(data):
+        stop = len(data)
+        if start + _HEADER.size <= len(data):
+            length = _PREFIX.size + _PREFIX.unpack_from(data, start)[1]
+            if _HEADER.size <= length <= len(data) - start:
+                stop = start + length
+        found.append((start, stop))
+        start = stop
+    return found
+
+
+def _compressed(data: bytes, start: int, stop: int) -> bool:
+    return stop - start >= _HEADER.size and bool(data[start + _ATTRIBUTES_AT] & _CODEC)
+
+
+def _check(block: Block, start: int, stop: int, least: int) -> _Batch:
+    """The batch's header, its checksum and offsets found good."""
+    if stop - start < _HEADER.size:
+        raise _BatchError(f"{stop - start} bytes are no record batch")
+    header = _HEADER.unpack_from(block.data, start)
+    base, length, _, magic, crc, attributes, last_delta, first_timestamp, max_timestamp, _, _, _, count = header
+    if length + _PREFIX.size != stop - start:
+        raise _BatchError(f"the record batch says that it is {length} bytes long, {stop - start} are left")
+    if magic != 2:
+        raise _BatchError(f"message format {magic} instead of 2")
+    if google_crc32c.value(block.data[start + _CRC_FROM : stop]) != crc:
+        raise _BatchError("the CRC-32C of the record batch is wrong")
+    if last_delta < 0 or base < least or base >= block.stop or base + last_delta < block.first:
+        raise _BatchError(f"offsets {base} to {base + last_delta} are out of order or not of this block")
+    if count < 0:
+        raise _BatchError(f"a count of {count} records")
+    return _Batch(base, attributes, last_delta, first_timestamp, max_timestamp, count)
+
+
+def _content(data: bytes, start: int, stop: int, batch: _Batch) -> bytes:
+    body = memoryview(data)[start + _HEADER.size : stop]
+    if not batch.attributes & _CODEC:
+        return bytes(body)
+    try:
+        return decompress(batch.attributes & _CODEC, body, MAX_BATCH_BYTES)
+    except CodecError as error:
+        raise _BatchError(str(error)) from error
+
+
+def _letter(block: Block, start: int, stop: int, error: _BatchError) -> DeadLetter:
+    base = _PREFIX.unpack_from(block.data, start)[0] if stop - start >= _PREFIX.size else block.first
+    offset = min(max(base, block.first), block.stop - 1)
+    value = block.data[start:stop]
+    return DeadLetter(block.topic, block.partition, offset, -1, None, value, None, "split", f"{error}")
+
+
+class _Columns:
+    """Columns that grow, one row of `cells` each."""
+
+    def __init__(self, capacity: int) -> None:
+        self.cells = np.empty((_COLUMNS, capacity), np.int64)
+        self.used = 0
+
+    def append(self, batch: _Batch, content: NDArray[np.uint8], shift: int) -> None:
+        """Add a batch's records, with `shift` added to their places; on _BatchError nothing is added."""
+        if batch.count * _LEAST_RECORD > len(content):
+            raise _BatchError(f"{batch.count} records do not fit in {len(content)} bytes")
+        needed = self.used + batch.count
+        if needed > self.cells.shape[1]:
+            grown = np.empty((_COLUMNS, 2 * needed), np.int64)
+            grown[:, : self.used] = self.cells[:, : self.used]
+            self.cells = grown
+        fixed = bool(batch.attributes & _APPEND_TIME)
+        clock = batch.max_timestamp if fixed else batch.first_timestamp
+        problem = walk(
+            content, self.cells[:, self.used : needed], shift, batch.base_offset, batch.last_delta, clock, fixed
+        )
+        if problem:
+            raise _BatchError(PROBLEMS[problem])
+        self.used = needed
+
+    def records(self, block: Block, data: NDArray[np.uint8]) -> MessageBatch:
+        """Those inside the block's range; the columns are views."""
+        low, high = np.searchsorted(self.cells[0, : self.used], (block.first, block.stop))
+        cells = self.cells[:, low:high]
+        headers = _headers(data, cells[_HEADERS_AT], cells[_HEADERS_COUNT])
+        offset, timestamp, key_at, key_len, value_at, value_len = cells[:_HEADERS_AT]
+        return MessageBatch(
+            block.topic,
+            block.partition,
+            block.first,
+            block.stop,
+            data,
+            offset,
+            timestamp,
+            key_at,
+            key_len,
+            value_at,
+            value_len,
+            headers,
+        )
+
+
+def _headers(data: NDArray[np.uint8], at: NDArray[np.int64], count: NDArray[np.int64]) -> Headers | None:
+    if not count.any():
+        return None
+    first = np.concatenate(([0], np.cumsum(count)))
+    cells = np.empty((4, int(first[-1])), np.int64)
+    find_headers(data, at, first, cells)
+    return Headers(first, *cells)

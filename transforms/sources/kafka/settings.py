@@ -1,0 +1,89 @@
+"""How to reach a Kafka cluster, with secrets kept as references."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from kafka import KafkaConsumer
+
+from ....schemas.errors import JobError
+from ....schemas.secrets import REFERENCE, resolve
+
+_OWN: Final = frozenset(
+    {"allow_auto_create_topics", "auto_offset_reset", "bootstrap_servers", "check_crcs", "enable_auto_commit"}
+    | {"group_id", "group_instance_id", "isolation_level", "key_deserializer", "value_deserializer"}
+)
+_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        name: default
+        for name, default in KafkaConsumer.DEFAULT_CONFIG.items()
+        if name not in _OWN and (default is None or isinstance(default, str | int | float))
+    }
+)
+_SECRETS: Final = frozenset({"sasl_plain_password", "ssl_password"})
+_OBJECTS: Final = frozenset({"ssl_context", "sasl_oauth_token_provider"})
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """`client` holds kafka-python's option names; each text may hold `${env:NAME}` or `${file:PATH}`.
+
+    The references are looked up by `resolved`, in the worker: this object, its repr and its pickle never hold a
+    secret. Raises JobError for an option that kafka-python does not know, that Millrace sets itself, or that is a
+    password written out.
+    """
+
+    bootstrap_servers: str
+    client: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in self.client.items():
+            _check(name, value)
+        object.__setattr__(self, "client", dict(self.client))
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for equal settings, and hashable."""
+        return (self.bootstrap_servers, *sorted(self.client.items()))
+
+    def resolved(self) -> tuple[dict[str, Any], list[str]]:
+        """kafka-python's options with the references looked up, and the texts that came from them.
+
+        Raises JobError where a reference leads nowhere.
+        """
+        options: dict[str, Any] = {"bootstrap_servers": self.bootstrap_servers.split(",")}
+        secrets = []
+        for name, value in self.client.items():
+            options[name] = value
+            if isinstance(value, str) and REFERENCE.search(value):
+                options[name] = _resolved(name, value)
+                secrets.append(options[name])
+        return options, secrets
+
+
+def _resolved(name: str, value: str) -> str:
+    try:
+        return resolve(value)
+    except JobError as error:
+        raise JobError(f"source.client.{name}: {error}") from None
+
+
+def _check(name: str, value: Any) -> None:
+    place = f"source.client.{name}"
+    if name in _OWN:
+        raise JobError(f"{place} is set by Millrace; remove it")
+    if name in _OBJECTS or name not in _OPTIONS:
+        near = difflib.get_close_matches(name, set(_OPTIONS) - _OBJECTS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "see kafka-python's KafkaConsumer for the options"
+        raise JobError(f"{place} is not a client option that a job can set; {hint}")
+    if not (value is None or isinstance(value, str | int | float)):
+        raise JobError(f"{place} must be a text, a number or true or false, not {type(value).__name__}")
+    if isinstance(value, str) and not REFERENCE.search(value) and (name in _SECRETS or _has_password(name, value)):
+        raise JobError(f"{place} is a secret: write ${{env:NAME}} or ${{file:PATH}} instead of the value")
+
+
+def _has_password(name: str, value: str) -> bool:
+    return name.endswith("proxy_url") and urlsplit(value).password is not None

@@ -1,0 +1,1 @@
+"""The steps of a pipeline between the source and the target."""

@@ -1,0 +1,163 @@
+"""Blocks to changes, sent to the shard of their key; counts and dead letters to the commit of their table."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindow, TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from ...schemas.encodings.schema_store import SchemaStore
+from ...schemas.encodings.wire_format import Framing
+from ...schemas.envelopes.debezium.envelope import DebeziumDecoder
+from ...schemas.envelopes.decoder import BlockDecoder, Decoded
+from ...schemas.envelopes.upsert import UpsertDecoder
+from ...schemas.errors import MillraceError
+from ...schemas.merging.rows_by_mode import shaped
+from ...schemas.model.block import Block
+from ...schemas.model.change import SOURCE, TIME
+from ...schemas.model.dead_letter import DeadLetter
+from ...schemas.model.key import shard
+from ...schemas.model.ledger import OffsetRange
+from ...schemas.model.modes import VERSION
+from ...schemas.model.route import Route
+from ..sources.kafka.record_batches import split
+from .precompact import Precompaction, marked, superseded_before, table_key
+
+RECEIPTS: Final = "receipts"
+DECODERS: Final[Mapping[str, Callable[[SchemaStore, str, Route, Framing], BlockDecoder]]] = {
+    "debezium": DebeziumDecoder,
+    "upsert": UpsertDecoder,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """How the messages of a job are written: `type` is debezium or upsert."""
+
+    type: str
+    contracts: SchemaStore
+    framing: Framing = Framing.AUTO
+
+    def decoder(self, topic: str, route: Route) -> BlockDecoder:
+        """A decoder of one topic's blocks."""
+        return DECODERS[self.type](self.contracts, topic, route, self.framing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What one block came to, for the accounts of its table's commit: `changes` of `size` bytes went to the shuffle.
+
+    Each of several tables that one topic fills writes the dead `letters` before its commit: reading gives them once.
+    """
+
+    span: OffsetRange
+    read: int
+    changes: int
+    size: int
+    filtered: int
+    truncates: int
+    truncate: bytes | None
+    letters: tuple[DeadLetter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a table cannot be committed in this window; nothing of it is."""
+
+    table: str
+    error: MillraceError
+
+
+class Decode(beam.DoFn):
+    """Block to ((table, shard), changes), and (table, Receipt or Failure) as `RECEIPTS`.
+
+    Changes bear the time stamp of their block; with `every` (milliseconds) they are cut by their own time, and
+    stamped with the start of their window. Those of a bundle are gathered first (see `gather`).
+    """
+
+    def __init__(self, routes: Mapping[str, Route], format: Format, shards: int = 1, every: int | None = None) -> None:
+        self._routes, self._format, self._shards, self._every = dict(routes), format, shards, every
+        self._decoders: dict[str, BlockDecoder] = {}
+
+    def start_bundle(self) -> None:
+        self._gathering = Precompaction()
+
+    def process(self, block: Block, time: Any = beam.DoFn.TimestampParam) -> Iterator[Any]:
+        route = self._routes[block.topic]
+        try:
+            done = decode_block(self._decoder(block.topic, route), block)
+        except MillraceError as error:
+            for part in route.tables:
+                yield beam.pvalue.TaggedOutput(RECEIPTS, (part.table, Failure(part.table, error)))
+            return
+        for part in route.tables:
+            mine = shaped(part.mode, done)
+            yield beam.pvalue.TaggedOutput(RECEIPTS, (part.table, receipt(mine)))
+            for changes in mine.changes:
+                for stamp, piece in by_window(changes, self._every):
+                    self._gathering.add(part.table, mine.key, float(time) if stamp is None else stamp, piece)
+        for table, stamp, changes in self._gathering.full():
+            for number, piece in by_shard(changes, self._shards):
+                yield TimestampedValue(((table, number), piece), stamp)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for table, stamp, changes in self._gathering.all():
+            for number, piece in by_shard(changes, self._shards):
+                yield WindowedValue(((table, number), piece), Timestamp.of(stamp), (GlobalWindow(),))
+
+    def _decoder(self, topic: str, route: Route) -> BlockDecoder:
+        if topic not in self._decoders:
+            self._decoders[topic] = self._format.decoder(topic, route)
+        return self._decoders[topic]
+
+
+def decode_block(decoder: BlockDecoder, block: Block) -> Decoded:
+    """Changes, counts and dead letters of a block, corrupt batches among them; raises as the decoder does."""
+    messages, letters = split(block)
+    done = decoder.decode(messages)
+    done.letters = [*letters, *done.letters]
+    done.read += len(letters)
+    return done
+
+
+def receipt(done: Decoded) -> Receipt:
+    """The receipt of a decoded block; changes with source -1 are not counted."""
+    return Receipt(
+        span=OffsetRange(done.topic, done.partition, done.first, done.stop),
+        read=done.read,
+        changes=sum(int((np.asarray(batch.column(SOURCE)) >= 0).sum()) for batch in done.changes),
+        size=sum(batch.nbytes for batch in done.changes),
+        filtered=done.filtered,
+        truncates=done.truncates,
+        truncate=done.truncate,
+        letters=tuple(done.letters),
+    )
+
+
+def by_window(changes: pa.RecordBatch, every: int | None) -> Iterator[tuple[float | None, pa.RecordBatch]]:
+    """The changes cut by windows of `every` milliseconds of their own time, with each window's start in seconds."""
+    if every is None:
+        yield None, changes.drop_columns([TIME]) if TIME in changes.schema.names else changes
+        return
+    windows = np.asarray(changes.column(TIME)) // every
+    changes = changes.drop_columns([TIME])
+    for window in np.unique(windows):
+        yield int(window) * every / 1000, changes.take(pa.array(np.flatnonzero(windows == window)))
+
+
+def by_shard(changes: pa.RecordBatch, shards: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The changes cut by the hash of their key; all versions of a row go to one shard."""
+    if shards == 1:
+        yield 0, changes
+        return
+    numbers = shard([changes.column(name) for name in table_key(changes) if name != VERSION], shards)
+    key, before = table_key(changes), superseded_before(changes)
+    for number in np.unique(numbers):
+        piece = changes.take(pa.array(np.flatnonzero(numbers == number)))
+        yield int(number), marked(piece, key, before)
+        before = {}

@@ -1,0 +1,81 @@
+"""Stage the changes of a shard: one row a key, put where the commit of the table finds it."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+import pyarrow as pa
+
+from ...schemas.errors import MillraceError
+from ...schemas.merging.newest_by_key import compact
+from ...schemas.model.change import SOURCE
+from ...schemas.model.table import Table
+from ..sinks import Sink, Staged
+from ..sinks.target import Target
+from .decode import Failure
+from .precompact import superseded_before, table_key
+from .resolve_from_target import split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one shard of a table and window came to; `rows` counts the staged rows by source number.
+
+    `late` are rows that the commit finishes.
+    """
+
+    table: Table
+    staged: Staged
+    rows: Mapping[int, int]
+    superseded: Mapping[int, int]
+    requests: pa.RecordBatch | None
+    departures: pa.RecordBatch | None
+    late: pa.RecordBatch | None = None
+
+
+class Stage(beam.DoFn):
+    """((table, shard), changes of a window) to (table, Part or Failure)."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def setup(self) -> None:
+        self._sink = self._target.open()
+
+    def teardown(self) -> None:
+        self._sink.close()
+
+    def process(
+        self, element: tuple[tuple[str, int], Iterable[pa.RecordBatch]]
+    ) -> Iterator[tuple[str, Part | Failure]]:
+        (name, _), batches = element[0], list(element[1])
+        try:
+            yield name, stage(self._sink, name, batches)
+        except MillraceError as error:
+            yield name, Failure(name, error)
+
+
+def stage(sink: Sink, name: str, batches: Sequence[pa.RecordBatch]) -> Part:
+    """Compact the changes of one shard and stage its delta. Raises TableError, SinkError."""
+    done = compact(name, table_key(batches[0]), batches)
+    rows, superseded = _counted(done.delta), Counter(done.superseded)
+    for batch in batches:
+        superseded.update(superseded_before(batch))
+    if done.requests is not None:
+        rows.update(_counted(done.requests))
+    now, late = split(done.table, done.delta)
+    return Part(
+        table=done.table,
+        staged=sink.stage(done.table, now),
+        rows={number: count for number, count in rows.items() if number >= 0},
+        superseded=superseded,
+        requests=done.requests,
+        departures=done.departures,
+        late=late,
+    )
+
+
+def _counted(delta: pa.RecordBatch) -> Counter[int]:
+    counts = delta.column(SOURCE).value_counts()
+    return Counter(dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)))

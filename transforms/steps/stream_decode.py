@@ -1,0 +1,131 @@
+"""A job that streams: what a bundle decoded travels to its commit in one piece, receipts and changes together.
+
+So it does not matter how a runner cuts windows into panes, or in which order it hands them over: a pane holds whole
+loads, and those that do not continue the ledger wait for the ones between.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from ...schemas.envelopes.decoder import BlockDecoder, Decoded
+from ...schemas.errors import MillraceError, RegistryError
+from ...schemas.merging.rows_by_mode import shaped
+from ...schemas.model.block import Block
+from ...schemas.model.change import TIME
+from ...schemas.model.ledger import OffsetRange
+from ...schemas.model.route import Route
+from ..coders import RecordBatchCoder
+from .decode import Failure, Format, Receipt, decode_block, receipt
+from .precompact import Precompaction
+from .windows import Cut
+
+LOGGER: Final = logging.getLogger("millrace")
+PAUSES: Final = (1.0, 2.0, 5.0, 10.0, *(30.0 for _ in range(20)))
+"""Seconds between tries of a server that is away: ten minutes in all, then the runner takes the bundle up again."""
+BATCHES: Final = RecordBatchCoder()
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedBundle:
+    """What a bundle decoded of one table for one window; `changes` are record batches as Arrow IPC streams."""
+
+    receipts: tuple[Receipt, ...]
+    changes: tuple[bytes, ...]
+    failure: Failure | None = None
+
+    def batches(self) -> list[pa.RecordBatch]:
+        """The changes."""
+        return [BATCHES.decode(batch) for batch in self.changes]
+
+    @property
+    def spans(self) -> list[OffsetRange]:
+        """The offsets that it covers."""
+        return [part.span for part in self.receipts]
+
+
+@dataclass(slots=True)
+class _Filling:
+    receipts: list[Receipt] = field(default_factory=list)
+    changes: list[bytes] = field(default_factory=list)
+    failure: Failure | None = None
+
+    def load(self) -> DecodedBundle:
+        return DecodedBundle(tuple(self.receipts), tuple(self.changes), self.failure)
+
+
+class StreamDecode(beam.DoFn):
+    """Block to (table, DecodedBundle): one a table and window at the end of each bundle, or when enough rows are held.
+
+    A registry that is away is waited for; RegistryError is raised after ten minutes.
+    """
+
+    def __init__(self, routes: Mapping[str, Route], format: Format, cut: Cut) -> None:
+        self._routes, self._format, self._cut = dict(routes), format, cut
+        self._decoders: dict[str, BlockDecoder] = {}
+
+    def start_bundle(self) -> None:
+        self._gathering = Precompaction()
+        self._filling: dict[tuple[str, float], _Filling] = defaultdict(_Filling)
+
+    def process(self, block: Block, time: Any = beam.DoFn.TimestampParam) -> Iterator[Any]:
+        for stamp, piece in self._cut.pieces(block, float(time)):
+            self._add(stamp, piece)
+        for place in self._take(self._gathering.full()):
+            yield self._emitted(place)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        self._take(self._gathering.all())
+        for place in list(self._filling):
+            yield self._emitted(place)
+
+    def _add(self, stamp: float, block: Block) -> None:
+        route = self._routes[block.topic]
+        try:
+            done = self._decoded(block, route)
+        except RegistryError:
+            raise
+        except MillraceError as error:
+            for part in route.tables:
+                self._filling[part.table, stamp].failure = Failure(part.table, error)
+            return
+        for part in route.tables:
+            mine = shaped(part.mode, done)
+            self._filling[part.table, stamp].receipts.append(receipt(mine))
+            for changes in mine.changes:
+                self._gathering.add(part.table, mine.key, stamp, _untimed(changes))
+
+    def _take(self, gathered: Iterable[tuple[str, float, Any]]) -> list[tuple[str, float]]:
+        places = []
+        for table, stamp, changes in gathered:
+            self._filling[table, stamp].changes.append(BATCHES.encode(changes))
+            places.append((table, stamp))
+        return list(dict.fromkeys(places))
+
+    def _emitted(self, place: tuple[str, float]) -> WindowedValue:
+        table, stamp = place
+        return WindowedValue((table, self._filling.pop(place).load()), Timestamp.of(stamp), (GlobalWindow(),))
+
+    def _decoded(self, block: Block, route: Route) -> Decoded:
+        if block.topic not in self._decoders:
+            self._decoders[block.topic] = self._format.decoder(block.topic, route)
+        for pause in PAUSES:
+            try:
+                return decode_block(self._decoders[block.topic], block)
+            except RegistryError as error:
+                LOGGER.warning("%s; trying again in %.0f s", error, pause)
+                time.sleep(pause)
+        return decode_block(self._decoders[block.topic], block)
+
+
+def _untimed(changes: pa.RecordBatch) -> pa.RecordBatch:
+    return changes.drop_columns([TIME]) if TIME in changes.schema.names else changes
