@@ -1,21 +1,34 @@
 """The HTTP registry, over real sockets: what it answers, what it tries again, what it must not say."""
 
+import base64
+import email.utils
 import io
+import json
 import logging
 import pickle
 import shutil
 import subprocess
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import fastavro
 import pytest
 from support.registry_server import Fault, RegistryServer
 
 from millrace.schemas.errors import JobError, RegistryError, SchemaError, UnknownSchemaError
+from millrace.transforms.registries import confluent
+from millrace.transforms.registries.authorization import OAuth
 from millrace.transforms.registries.confluent import ConfluentRegistry
 
 RECORD = {"type": "record", "name": "R", "namespace": "shop", "fields": [{"name": "id", "type": "long"}]}
+
+
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch):
+    monkeypatch.setattr(confluent, "REPLICA_SECONDS", 0.1)
+    monkeypatch.setattr(confluent, "REPLICA_PAUSE", 0.02)
 
 
 @pytest.fixture
@@ -47,7 +60,11 @@ def test_an_unknown_id_is_refused_and_not_asked_for_again_for_a_while(server):
     for _ in range(3):
         with pytest.raises(UnknownSchemaError, match=r"schema id 9: schema registry .* does not know it"):
             contracts.by_id(9)
-    assert server.requests["/schemas/ids/9"] == 1
+    asked = server.requests["/schemas/ids/9"]
+    assert asked > 1, "a replica may lag: it is asked again for a while, once"
+    with pytest.raises(UnknownSchemaError):
+        contracts.by_id(9)
+    assert server.requests["/schemas/ids/9"] == asked
     server.add(9, RECORD)
     time.sleep(0.35)
     assert contracts.by_id(9) == RECORD
@@ -273,3 +290,125 @@ def test_what_a_registry_cannot_give():
         contracts.by_fingerprint(bytes(8))
     with pytest.raises(JobError, match=r"orders-key\.avsc"):
         contracts.by_topic("orders", "key")
+
+
+def test_a_replica_that_lags_is_waited_for(server, monkeypatch):
+    monkeypatch.setattr(confluent, "REPLICA_SECONDS", 5.0)
+    registry = ConfluentRegistry(server.url)
+    threading.Timer(0.2, lambda: server.add(9, RECORD)).start()
+    assert registry.by_id(9) == RECORD
+
+
+def test_unknown_ids_one_after_another_are_waited_for_once(server):
+    """A stream of garbage names many ids: each of them would wait else."""
+    registry = ConfluentRegistry(server.url)
+    for number in range(10, 20):
+        with pytest.raises(UnknownSchemaError):
+            registry.by_id(number)
+    assert [server.requests[f"/schemas/ids/{number}"] for number in range(11, 20)] == [1] * 9
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b'{"message": "no Route matched with those values"}'),
+        (404, b'{"error_code": 404, "message": "HTTP 404 Not Found"}'),
+        (404, b'{"error_code": 40499}'),
+        (200, b'{"schema": null}'),
+        (200, b'{"schema": {"type": "string"}}'),
+        (200, b'{"error_code": 50001, "message": "Error in the backend data store"}'),
+        (200, b"<html>Bad Gateway</html>"),
+    ],
+)
+def test_what_answers_in_the_registry_s_place_is_no_unknown_schema(server, status, body):
+    """An unknown schema is a dead letter, so a gateway's answer must not look like one."""
+    server.faults.extend([Fault(status, body=body)] * 3)
+    with pytest.raises(RegistryError, match="is the url right"):
+        ConfluentRegistry(server.url).by_id(1)
+
+
+def test_a_namespace_of_null_is_none(server):
+    schema = {"type": "record", "name": "A", "namespace": None, "fields": [{"name": "id", "type": "long"}]}
+    assert ConfluentRegistry(server.add(1, schema).url).by_id(1)["fields"] == schema["fields"]
+
+
+def test_the_next_address_answers_where_the_first_is_away(server):
+    server.add(1, RECORD)
+    started = time.monotonic()
+    registry = ConfluentRegistry(f"http://127.0.0.1:9, {server.url}")
+    assert registry.by_id(1) == RECORD
+    assert time.monotonic() - started < 5
+
+
+def test_a_bearer_token_is_sent_and_shown_nowhere(server, monkeypatch):
+    monkeypatch.setenv("REGISTRY_TOKEN", "t0p-s3cret")
+    registry = ConfluentRegistry(server.add(1, RECORD).url, token="${env:REGISTRY_TOKEN}")
+    assert registry.by_id(1) == RECORD
+    assert server.headers_seen[-1]["Authorization"] == "Bearer t0p-s3cret"
+    assert "t0p-s3cret" not in repr(registry)
+
+
+def test_no_credentials_are_taken_from_a_netrc_file(server, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login ann password pw\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    ConfluentRegistry(server.add(1, RECORD).url).by_id(1)
+    assert "Authorization" not in server.headers_seen[-1]
+
+
+def test_retry_after_may_be_a_date(server):
+    server.add(1, RECORD)
+    later = email.utils.formatdate(time.time() + 2, usegmt=True)
+    server.faults.append(Fault(429, {"Retry-After": later}))
+    started = time.monotonic()
+    ConfluentRegistry(server.url).by_id(1)
+    assert time.monotonic() - started > 0.8
+
+
+class _OAuthServer(BaseHTTPRequestHandler):
+    forms: ClassVar[list] = []
+    status = 200
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.forms.append((body, self.headers.get("Authorization")))
+        answer = {"access_token": f"token-{len(self.forms)}", "expires_in": 31}
+        if self.status != 200:
+            answer = {"error": "invalid_client"}
+        text = json.dumps(answer).encode()
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
+@pytest.fixture
+def oauth(monkeypatch):
+    monkeypatch.setattr(_OAuthServer, "forms", [])
+    monkeypatch.setattr(_OAuthServer, "status", 200)
+    running = ThreadingHTTPServer(("127.0.0.1", 0), _OAuthServer)
+    threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
+    monkeypatch.setenv("CLIENT_SECRET", "cl13nt")
+    yield OAuth(f"http://127.0.0.1:{running.server_port}/token", "millrace", "${env:CLIENT_SECRET}", "read")
+    running.shutdown()
+    running.server_close()
+
+
+def test_client_credentials_give_a_token_until_it_ends(server, oauth):
+    registry = ConfluentRegistry(server.add(1, RECORD).add(2, RECORD).url, oauth=oauth)
+    registry.by_id(1)
+    assert server.headers_seen[-1]["Authorization"] == "Bearer token-1"
+    time.sleep(1.1)
+    registry.by_id(2)
+    assert server.headers_seen[-1]["Authorization"] == "Bearer token-2"
+    assert _OAuthServer.forms[0][0] == "grant_type=client_credentials&scope=read"
+    assert base64.b64decode(_OAuthServer.forms[0][1].removeprefix("Basic ")) == b"millrace:cl13nt"
+    assert "cl13nt" not in repr(registry)
+
+
+def test_an_oauth_server_that_refuses_is_named(server, oauth, monkeypatch):
+    monkeypatch.setattr(_OAuthServer, "status", 401)
+    with pytest.raises(RegistryError, match=r"the OAuth server .* gave no token: answered 401 invalid_client"):
+        ConfluentRegistry(server.add(1, RECORD).url, oauth=oauth).by_id(1)
