@@ -187,7 +187,7 @@ def function_lengths(modules: Sequence[Module]) -> Iterator[Breach]:
 
 
 def parameter_counts(modules: Sequence[Module]) -> Iterator[Breach]:
-    """A function takes at most MAX_PARAMETERS beside self and cls. Compiled loops, which take bare arrays, are left out."""
+    """A function takes at most MAX_PARAMETERS beside self and cls; compiled loops, over bare arrays, are left out."""
     for module in modules:
         for function in module.functions:
             if any(COMPILED.search(ast.unparse(one)) for one in function.decorator_list):
