@@ -138,7 +138,6 @@ IMPORTERS: Mapping[str, tuple[str, ...]] = {
         "pipelines.job.model",
         "pipelines.workload.produce",
         "transforms.proof.verify",
-        *("transforms.registries.authorization", "transforms.registries.http_client"),
         "transforms.sources.timer_read",
         "transforms.steps.decode",
         "transforms.steps.windows",
