@@ -10,6 +10,11 @@ from urllib.parse import unquote
 from .errors import JobError
 
 REFERENCE: Final = re.compile(r"\$\{(?:(?P<kind>[A-Za-z_]\w*):)?(?P<name>[^}]*)\}")
+SECRET_NAME: Final = re.compile(
+    r"password|passwd|secret|token|credential|auth|dsn|jaas|(access|api|private|account)_?key", re.I
+)
+PASSWORD_IN_URL: Final = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+WRITTEN_OUT: Final = "is a secret: write ${env:NAME} or ${file:PATH} instead of the value"
 
 
 class Secret:
@@ -78,6 +83,25 @@ def shown(url: str) -> str:
     masked = REFERENCE.sub(lambda reference: "*" * len(reference[0]), rest)
     authority = masked.partition("/")[0]
     return f"{scheme}{separator}{rest[authority.rfind('@') + 1 :]}"
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a setting of this name is one that must not be shown."""
+    return SECRET_NAME.search(name) is not None
+
+
+def has_password(url: str) -> bool:
+    """Whether a password is written out in the url; one that is a reference is not."""
+    return PASSWORD_IN_URL.search(REFERENCE.sub("", url)) is not None
+
+
+def masked(name: str, value: Any) -> Any:
+    """The setting `name` for people and logs: *** for what looks like a secret, URLs without their password."""
+    if isinstance(value, Mapping):
+        return {part: masked(str(part), inner) for part, inner in value.items()}
+    if isinstance(value, str) and has_password(value):
+        return shown(value)
+    return Secret(str(value)) if value is not None and looks_secret(name) else value
 
 
 def _secret(reference: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 from ... import __version__
 from ...schemas.errors import JobError
-from ..job.yaml_node import guess, nearest
+from ...schemas.suggestions import guess, nearest
 
 RUNNERS: Final = ("DirectRunner", "PrismRunner", "FlinkRunner", "DataflowRunner")
 STREAMING: Final = ("run", "check")

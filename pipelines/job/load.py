@@ -10,6 +10,7 @@ from ...schemas.errors import JobError
 from ...schemas.model.change import PREFIX
 from ...schemas.model.modes import Mode
 from ...schemas.model.route import OnTruncate
+from ...schemas.suggestions import guess
 from ...transforms.dead_letters import Limit, letters_at
 from ...transforms.registries.confluent import ConfluentRegistry
 from ...transforms.sinks.shared.guarantees import Promise, exceptions_of
@@ -18,7 +19,7 @@ from ...transforms.stores import SCHEMES, Address, unknown_scheme
 from .model import By, Format, FormatType, Job, Source, Start, TableEntry, Target, Window
 from .table_routes import TableRoute, route
 from .target_options import located, read_modes, read_target
-from .yaml_node import YamlNode, guess, read_yaml
+from .yaml_node import YamlNode, read_yaml
 
 __all__ = ["Job", "TableRoute", "load_job", "route"]
 

@@ -1,6 +1,5 @@
 """A value of the job file together with its place: every complaint says file:line:column and the nearest right word."""
 
-import difflib
 import math
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -12,14 +11,12 @@ from typing import Any, Final
 import yaml
 
 from ...schemas.errors import JobError
-from ...schemas.secrets import REFERENCE, Secret
+from ...schemas.secrets import REFERENCE, Secret, looks_secret
+from ...schemas.suggestions import guess, nearest
 
 UNITS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
 LONGEST: Final = timedelta(days=36_500)
-SECRET_WORD: Final = re.compile(
-    r"password|passwd|secret|token|credential|auth|dsn|jaas|(access|api|private|account)_?key", re.I
-)
 TAGS: Final = {
     "tag:yaml.org,2002:null": "nothing",
     "tag:yaml.org,2002:bool": "true or false",
@@ -197,25 +194,6 @@ class YamlNode:
             return yaml.SafeLoader("").construct_object(self.node, deep=True)
         except ValueError:
             raise self.error("is no value of YAML; put it in quotes to make it text") from None
-
-
-def looks_secret(key: str) -> bool:
-    """Whether a setting of this name is one that must not be shown."""
-    return SECRET_WORD.search(key) is not None
-
-
-def guess(word: str, known: Collection[str]) -> str:
-    """`; did you mean 'x'?`, or nothing where no known word is near."""
-    folded = {name.lower(): str(name) for name in known}
-    near = difflib.get_close_matches(word.lower().replace("-", "_"), folded, 1, 0.6) or difflib.get_close_matches(
-        word.lower(), folded, 1, 0.6
-    )
-    return f"; did you mean {folded[near[0]]!r}?" if near else ""
-
-
-def nearest(word: str, known: Collection[str], otherwise: str) -> str:
-    """The guess, or else the list of all known words."""
-    return guess(word, known) or f"; {otherwise} {', '.join(known)}"
 
 
 def read_yaml(file: Path) -> YamlNode:

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from ...schemas.errors import JobError
-from ..job.yaml_node import guess
+from ...schemas.suggestions import guess
 
 KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
     "flag": {"action": "store_true"},
