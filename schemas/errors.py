@@ -77,7 +77,7 @@ class LedgerGapError(TableError):
 
 
 class AccountingError(TableError):
-    """Records read are not the sum of applied, superseded, filtered, dead and skipped."""
+    """Records read are not the sum of applied, superseded, filtered and dead."""
 
 
 class DeadLetterLimitError(TableError):

@@ -9,12 +9,12 @@ from typing import Any, Final
 from ...schemas.model.ledger import Account
 from ..job.formatting import aligned, duration
 
-COUNTS: Final = ("read", "applied", "superseded", "filtered", "dead", "skipped")
+COUNTS: Final = ("read", "applied", "superseded", "filtered", "dead")
 
 
 @dataclass(slots=True, kw_only=True)
 class TableSummary:
-    """One table; read = applied + superseded + filtered + dead + skipped, `lag` in offsets up to the last end seen.
+    """One table; read = applied + superseded + filtered + dead, `lag` in offsets up to the last end seen.
 
     `unfilled` counts values that no row held, `where` is `Sink.describe`, `error` says why the table stopped. A `copy`
     is filled from the messages of another table: they count there.
@@ -26,7 +26,6 @@ class TableSummary:
     superseded: int = 0
     filtered: int = 0
     dead: int = 0
-    skipped: int = 0
     unfilled: int = 0
     lag: int = 0
     where: str = ""

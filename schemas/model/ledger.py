@@ -47,7 +47,6 @@ class Account:
     superseded: int = 0
     filtered: int = 0
     dead: int = 0
-    skipped: int = 0
 
     @property
     def source(self) -> TopicPartition:
@@ -56,7 +55,7 @@ class Account:
     @property
     def balance(self) -> int:
         """Zero where the account adds up."""
-        return self.read - self.applied - self.superseded - self.filtered - self.dead - self.skipped
+        return self.read - self.applied - self.superseded - self.filtered - self.dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +94,12 @@ class Commit:
                 part.superseded + superseded.get(number, 0),
                 part.filtered,
                 part.dead,
-                part.skipped,
             )
             if account.balance:
                 raise AccountingError(
                     f"{account.topic}[{account.partition}] offsets {account.first} to {account.stop}: read "
                     f"{account.read}, but applied {account.applied} + superseded {account.superseded} + filtered "
-                    f"{account.filtered} + dead {account.dead} + skipped {account.skipped} differ by {account.balance}"
+                    f"{account.filtered} + dead {account.dead} differ by {account.balance}"
                     "; nothing was committed"
                 )
             settled.append(account)

@@ -224,7 +224,7 @@ def _stop(gate: Gate, failure: Failure) -> Failure:
 def measure(done: Outcome) -> None:
     """Beam metrics of a commit: counters by table, and how far each partition is committed."""
     for account in done.accounts:
-        for what in ("read", "applied", "superseded", "filtered", "dead", "skipped"):
+        for what in ("read", "applied", "superseded", "filtered", "dead"):
             Metrics.counter("millrace", f"{done.table}.{what}").inc(getattr(account, what))
         if account.stop >= 0:
             Metrics.gauge("millrace", f"{account.source}.committed").set(account.stop)

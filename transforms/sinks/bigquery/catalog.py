@@ -29,7 +29,7 @@ TABLES: Final = "_millrace_tables"
 LEDGER: Final = "_millrace_ledger"
 TEXT: Final = pa.string()
 NUMBER: Final = pa.int64()
-COUNTS: Final = ("first", "stop", "read", "applied", "superseded", "filtered", "dead", "skipped")
+COUNTS: Final = ("first", "stop", "read", "applied", "superseded", "filtered", "dead")
 TABLES_SCHEMA: Final = pa.schema(
     {"job": TEXT, "table_name": TEXT, "key": TEXT, "columns": pa.binary(), "truncate": pa.binary(), "version": NUMBER}
 )

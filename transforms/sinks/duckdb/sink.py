@@ -21,7 +21,7 @@ from ..shared.staging import Staging
 from . import catalog, merge
 from .catalog import BATCH_ROWS, Connection, quote, quoted
 
-LEDGER: Final = "next, start, topic, partition, first, stop, read, applied, superseded, filtered, dead, skipped"
+LEDGER: Final = "next, start, topic, partition, first, stop, read, applied, superseded, filtered, dead"
 
 
 class DuckDBSink:
@@ -84,7 +84,7 @@ class DuckDBSink:
         now = datetime.now(UTC)
         for source, entry in entries.items():
             sums = entry.account
-            counts = [sums.read, sums.applied, sums.superseded, sums.filtered, sums.dead, sums.skipped]
+            counts = [sums.read, sums.applied, sums.superseded, sums.filtered, sums.dead]
             values = [
                 commit.job,
                 table,

@@ -1,7 +1,7 @@
 """The ledger in a Postgres schema, `_millrace_ledger`.
 
 A row a job, table, topic and partition: next (offset), first and stop of the last commit, its time, the sums of all
-accounts (read, applied, superseded, filtered, dead, skipped), the topic's id, and start, the offset it was begun at.
+accounts (read, applied, superseded, filtered, dead), the topic's id, and start, the offset it was begun at.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from .client import Session
 from .columns import escaped
 
 LEDGER: Final = f"{PREFIX}ledger"
-COLUMNS: Final = "next, start, topic, partition, first, stop, read, applied, superseded, filtered, dead, skipped"
+COLUMNS: Final = "next, start, topic, partition, first, stop, read, applied, superseded, filtered, dead"
 MINE: Final = "WHERE job = %s AND table_name = %s"
 
 
@@ -42,12 +42,12 @@ def write(session: Session, table: str, commit: Commit, accounts: Sequence[Accou
     rows = []
     for source, entry in after.items():
         sums = entry.account
-        counts = [sums.read, sums.applied, sums.superseded, sums.filtered, sums.dead, sums.skipped]
+        counts = [sums.read, sums.applied, sums.superseded, sums.filtered, sums.dead]
         place = [*mine, source.topic, source.partition]
         rows.append([*place, entry.next, sums.first, sums.stop, *counts, ids.get(source.topic), entry.start])
     session.run_each(
         f"INSERT INTO {session.bound(LEDGER)} (job, table_name, topic, partition, next, first, stop, read, applied, "
-        "superseded, filtered, dead, skipped, topic_id, start, committed_at) "
-        f"VALUES ({', '.join(['%s'] * 15)}, clock_timestamp())",
+        "superseded, filtered, dead, topic_id, start, committed_at) "
+        f"VALUES ({', '.join(['%s'] * 14)}, clock_timestamp())",
         rows,
     )

@@ -57,5 +57,4 @@ def _sum(old: Entry | None, account: Account) -> Account:
         sums.superseded + account.superseded,
         sums.filtered + account.filtered,
         sums.dead + account.dead,
-        sums.skipped + account.skipped,
     )
