@@ -1,0 +1,96 @@
+"""A log of messages through the steps of a job, without a broker: decode, compact, commit; then the proof."""
+
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+
+from millrace.schemas.encodings.schema_store import SchemaStore
+from millrace.schemas.model.block import Block
+from millrace.schemas.model.ledger import TopicPartition
+from millrace.schemas.model.route import OnTruncate, Route
+from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
+from millrace.transforms.proof.compare import compare
+from millrace.transforms.proof.reference_modes import reference_for
+from millrace.transforms.proof.reference_table import Message, Rules
+from millrace.transforms.proof.report import Report
+from millrace.transforms.sinks import Sink
+from millrace.transforms.sinks.target import Target
+from millrace.transforms.steps.commit import CommitSettings, Item, Outcome, commit
+from millrace.transforms.steps.decode import Format, by_shard, by_window, decode_block, receipt
+from millrace.transforms.steps.precompact import Precompaction
+from millrace.transforms.steps.stage import stage
+from support.record_batches import batch
+
+JOB = "test"
+TABLE = "t"
+SHARDS = 2
+
+
+@dataclass
+class LogReader:
+    """Reads the messages of one topic into `TABLE` of a sink, a commit at a time."""
+
+    sink: Sink
+    contracts: SchemaStore
+    topic: str
+    partitions: int
+    random: Random
+    route: Route = field(init=False)
+
+    def __post_init__(self) -> None:
+        sources = tuple(TopicPartition(self.topic, number) for number in range(self.partitions))
+        self.route = Route(table=TABLE, sources=sources, on_truncate=OnTruncate.APPLY)
+        self.decoder = Format(type="debezium", contracts=self.contracts).decoder(self.topic, self.route)
+
+    def commit(self, messages: list[Message]) -> Outcome | None:
+        """One commit of these messages, each partition's in its order, cut into blocks at random."""
+        items: list[Item] = []
+        gathered, shards = Precompaction(), defaultdict(list)
+        for block in self._blocks(messages):
+            done = decode_block(self.decoder, block)
+            assert not done.letters, done.letters
+            items.append(receipt(done))
+            for changes in done.changes:
+                for _, piece in by_window(changes, None):
+                    gathered.add(TABLE, done.key, 0.0, piece)
+        for _, _, changes in gathered.all():
+            for number, piece in by_shard(changes, SHARDS):
+                shards[number].append(piece)
+        items += [stage(self.sink, TABLE, batches) for batches in shards.values()]
+        return commit(self.sink, self._settings(), TABLE, items) if items else None
+
+    def _blocks(self, messages: list[Message]) -> list[Block]:
+        lanes: dict[int, list[Message]] = defaultdict(list)
+        for message in messages:
+            lanes[message.partition].append(message)
+        blocks = []
+        for partition, lane in lanes.items():
+            while lane:
+                size = self.random.randint(1, len(lane))
+                part, lane = lane[:size], lane[size:]
+                records = [(one.timestamp, one.key, one.value, list(one.headers)) for one in part]
+                first = part[0].offset
+                blocks.append(Block(self.topic, partition, first, first + size, batch(first, records)))
+        return blocks
+
+    def _settings(self) -> CommitSettings:
+        letters = DeadLetterFiles(letters_at(tempfile.gettempdir()), "none", datetime.now(UTC))
+        return CommitSettings(job=JOB, routes={TABLE: self.route}, target=Target("duckdb"), dead_letters=letters)
+
+    def rows(self) -> dict[int, dict]:
+        """The target's rows by key."""
+        if TABLE not in self.sink.tables():
+            return {}
+        found = [row for part in self.sink.scan(TABLE) for row in part.to_pylist()]
+        rows = {row["id"]: row for row in found}
+        assert len(rows) == len(found)
+        return rows
+
+    def proof(self, messages: list[Message]) -> Report:
+        """The proof of the target by the messages that have been committed."""
+        fold = reference_for(self.route.mode, Rules("debezium", self.contracts, truncate=True)).add_all(messages)
+        return compare(
+            TABLE, fold, lambda columns: self.sink.scan(TABLE, columns) if TABLE in self.sink.tables() else iter(())
+        )
