@@ -19,19 +19,23 @@ import pyarrow as pa
 from millrace.pipelines.execution.progress import Progress
 from millrace.pipelines.execution.run_passes import run
 from millrace.pipelines.job.load import load_job
+from millrace.schemas.encodings.avro.encoding import AvroEncoding
+from millrace.schemas.encodings.avro.options import AvroOptions
 from millrace.schemas.encodings.message_reader import Failures, MessageReader
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
-from millrace.schemas.envelopes.debezium.envelope import DebeziumDecoder
+from millrace.schemas.envelopes import ENVELOPES
+from millrace.schemas.envelopes.decoder import TopicDecoder
 from millrace.schemas.merging.newest_by_key import compact
 from millrace.schemas.model.block import Block
 from millrace.schemas.model.change import row_schema
 from millrace.schemas.model.ledger import Account, Commit, TopicPartition
 from millrace.schemas.model.route import Route
+from millrace.schemas.options import Options
 from millrace.transforms.sinks import open_sink
 from millrace.transforms.sources.kafka.bounded import KafkaSettings
 from millrace.transforms.sources.kafka.partition_reader import PartitionReader
 from millrace.transforms.sources.kafka.record_batches import split
-from millrace.transforms.steps.decode import decode_block
+from millrace.transforms.steps.decode import Format, decode_block
 
 from . import iceberg, per_record, postgres
 
@@ -108,9 +112,17 @@ def blocks(arguments: dict[str, Any], topic: str) -> Iterator[Block]:
         reader.close()
 
 
-def decoder(arguments: dict[str, Any], topic: str) -> DebeziumDecoder:
-    sources = tuple(TopicPartition(topic, number) for number in range(4))
-    return DebeziumDecoder(FolderSchemaStore(arguments["contracts"]), topic, Route(table="orders", sources=sources))
+def orders_format(arguments: dict[str, Any]) -> Format:
+    encoding = AvroEncoding(AvroOptions(), FolderSchemaStore(arguments["contracts"]))
+    return Format(encoding=encoding, envelope=ENVELOPES["debezium"].open(Options()))
+
+
+def orders_route(topic: str) -> Route:
+    return Route(table="orders", sources=tuple(TopicPartition(topic, number) for number in range(4)))
+
+
+def decoder(arguments: dict[str, Any], topic: str) -> TopicDecoder:
+    return orders_format(arguments).decoder(topic, orders_route(topic))
 
 
 def to_arrow(arguments: dict[str, Any]) -> Callable[[], int]:
@@ -144,10 +156,8 @@ def decode_only(arguments: dict[str, Any]) -> Callable[[], int]:
     """Framing and Avro of keys and values, all columns of `after` and what positions need."""
     topic = arguments["topic"]
     held = [split(block)[0] for block in blocks(arguments, topic)]
-    keep = decoder(arguments, topic)._keep
-    reader = MessageReader(
-        FolderSchemaStore(arguments["contracts"]), topic, decoder(arguments, topic)._reader._framing, keep
-    )
+    format, route = orders_format(arguments), orders_route(topic)
+    reader = MessageReader(format.encoding, topic, lambda path: format.envelope.keep(path, route))
 
     def measured() -> int:
         return sum(

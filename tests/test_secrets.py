@@ -15,6 +15,7 @@ from support.registry_server import RegistryServer
 
 from millrace.pipelines.cli.main import main
 from millrace.pipelines.execution.graph import JobGraph, Windows, build
+from millrace.pipelines.execution.job_parts import format_of
 from millrace.pipelines.job.load import load_job
 from millrace.schemas.model.ledger import TopicPartition
 from millrace.schemas.model.route import Route
@@ -23,7 +24,6 @@ from millrace.transforms.dead_letters import DeadLetterFiles
 from millrace.transforms.sinks.target import Target
 from millrace.transforms.sources.kafka.bounded import KafkaSource, PartitionSpan
 from millrace.transforms.steps.commit import CommitSettings
-from millrace.transforms.steps.decode import Format
 
 SECRETS = {name: f"canary-{name.lower()}-5d0c9a" for name in ("KAFKA_SECRET", "REGISTRY_SECRET", "STORAGE_SECRET")}
 JOB = """job: secret
@@ -88,7 +88,7 @@ def graph_of(job):
     letters = DeadLetterFiles(job.dead_letters, job.job, datetime.now(UTC))
     target = Target(job.target.type, job.target.settings())
     commits = CommitSettings(job=job.job, routes={"orders": routes["t"]}, target=target, dead_letters=letters)
-    format = Format(type=job.format.type, contracts=job.format.contracts())
+    format = format_of(job)
     source = KafkaSource(job.source.kafka, [PartitionSpan("t", 0, 0, 10, 1.0)])
     sync = JobGraph(routes=routes, format=format, commits=commits, windows=Windows())
     pipeline = beam.Pipeline()

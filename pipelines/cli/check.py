@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from ...schemas.envelopes.decoder import BlockDecoder
 from ...schemas.errors import MillraceError, SchemaError, UnknownSchemaError
 from ...schemas.model.block import Block
 from ...schemas.model.change import POSITION_TYPE
@@ -20,7 +19,8 @@ from ...transforms.dead_letters import open_letters, place
 from ...transforms.sinks import Sink, open_sink
 from ...transforms.sources.kafka.cluster import Broker, open_broker
 from ...transforms.sources.kafka.partition_reader import PartitionReader
-from ...transforms.steps.decode import DECODERS, decode_block
+from ...transforms.steps.decode import decode_block
+from ..execution.job_parts import format_of
 from ..execution.start_offsets import find_read_plan, find_routes
 from ..job.model import Job
 from ..runners.findings import FAIL, OK, WARN, Finding
@@ -174,9 +174,7 @@ def _block(reader: PartitionReader) -> Block | None:
 
 
 def _decoded(job: Job, topic: str, route: Route, block: Block) -> Finding:
-    make = cast(Callable[..., BlockDecoder], DECODERS[job.format.type])
-    decoder = make(job.format.contracts(), topic, route, job.format.framing)
-    done = decode_block(decoder, block)
+    done = decode_block(format_of(job).decoder(topic, route), block)
     if not done.letters:
         return Finding(OK, topic, f"the first {done.read:,} messages can be decoded; key: {', '.join(done.key)}")
     first = done.letters[0]

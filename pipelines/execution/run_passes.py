@@ -23,6 +23,7 @@ from ...transforms.steps.decode import Format
 from ..job.model import Job
 from .bounded_pass import OffsetProgress, PassResult, PassSizer, keep_memory, run_pass
 from .graph import JobGraph, Windows
+from .job_parts import format_of
 from .progress import Progress
 from .start_offsets import anchor, by_table, find_read_plan, find_routes, without
 from .summary import Summary
@@ -59,7 +60,7 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
     keep_memory()
     started, clock, cpu = datetime.now(UTC), time.monotonic(), time.process_time()
     target = Target(job.target.type, job.target.settings())
-    format = Format(type=job.format.type, contracts=job.format.contracts(), framing=job.format.framing)
+    format = format_of(job)
     with closing(POOL), stopping() as stop, open_broker(job.source.kafka) as broker, closing(target.open()) as sink:
         letters = DeadLetterFiles(job.dead_letters, job.job, started)
         letters.open()

@@ -14,12 +14,12 @@ from ...transforms.sinks.target import Target
 from ...transforms.sources.kafka.cluster import open_broker
 from ...transforms.sources.kafka.unbounded import KafkaStream, StreamSettings
 from ...transforms.steps.commit import CommitSettings
-from ...transforms.steps.decode import Format
 from ...transforms.steps.outcome_queue import OutcomeQueue
 from ..job.model import Job
 from ..runners.flink.checks import LOOPBACK
 from ..runners.flink.options import RUNNER as FLINK
 from .graph import JobGraph, Windows, build_stream
+from .job_parts import format_of
 from .start_offsets import LedgerStartOffsets, by_table, routes_of
 
 
@@ -50,7 +50,7 @@ def live_sync(job: Job, topics: Sequence[str]) -> JobGraph:
         by_event=job.window.by == "event",
         lateness=job.window.allowed_lateness.total_seconds(),
     )
-    format = Format(type=job.format.type, contracts=job.format.contracts(), framing=job.format.framing)
+    format = format_of(job)
     return JobGraph(routes=routes, format=format, commits=commits, windows=windows)
 
 

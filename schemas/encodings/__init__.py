@@ -1,1 +1,13 @@
-"""Encodings: the bytes of keys and values as Arrow columns."""
+"""Encodings: bytes of keys and values to Arrow columns. Here is the registry; the contract is in `encoding`."""
+
+from typing import Final
+
+from ..plugins import Plugins
+from .avro.options import AvroOptions
+from .encoding import EncodingSpec
+
+ENCODINGS: Final = Plugins(
+    "millrace.encodings",
+    "format.encoding",
+    (EncodingSpec(name="avro", encoding=f"{__name__}.avro.encoding:AvroEncoding", options=AvroOptions, schemas=True),),
+)

@@ -1,8 +1,8 @@
 """Messages of one topic as groups of decoded keys and values; what cannot be decoded as dead letters."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -11,14 +11,11 @@ from numpy.typing import NDArray
 from ..errors import SchemaError, UnknownSchemaError
 from ..model.dead_letter import DeadLetter
 from ..model.message_batch import MessageBatch
-from .avro import AvroDecoder, compile_decoder
-from .schema_store import SchemaStore
-from .wire_format import BAD, BARE, CONFLUENT, NULL, Framed, Framing, explain, frame
+from .encoding import BAD, BY_ID, NULL, ColumnDecoder, Encoding, Framed, Keep, WriterSchema
+from .schema_store import Side
 
 FEW: Final = 16
 PRIMITIVE_KEY: Final = "key"
-
-Keep = Callable[[tuple[str, ...]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,100 +55,100 @@ class Failures:
             )
         )
 
+    def add_all(self, rows: NDArray[np.int64], step: str, error: str, schema_id: int | None = None) -> None:
+        """All of `rows` go to the dead letters for one reason."""
+        for row in rows:
+            self.add(int(row), step, error, schema_id)
+
+
+@dataclass(slots=True)
+class _Block:
+    """One block while it is read: its messages, how each side is framed, and where dead letters go."""
+
+    messages: MessageBatch
+    framed: dict[Side, Framed]
+    failures: Failures
+
 
 class MessageReader:
-    """Decodes the messages of one topic; keeps one compiled plan for each schema that it meets."""
+    """Decodes the messages of one topic; keeps a decoder for each schema that it meets."""
 
-    def __init__(self, contracts: SchemaStore, topic: str, framing: Framing, keep: Keep | None = None) -> None:
-        self._contracts, self._topic, self._framing, self._keep = contracts, topic, framing, keep
-        self._plans: dict[tuple[str, int, int], AvroDecoder | str] = {}
+    def __init__(self, encoding: Encoding, topic: str, keep: Keep | None = None) -> None:
+        self._encoding, self._topic, self._keep = encoding, topic, keep
+        self._decoders: dict[tuple[Side, int, int], ColumnDecoder | str] = {}
 
-    def read(self, records: MessageBatch, failures: Failures, keys_of_values: bool) -> Iterator[Group]:
+    def read(self, messages: MessageBatch, failures: Failures, keys_of_values: bool) -> Iterator[Group]:
         """The block's messages in groups; keys of messages that have a value are read where `keys_of_values`."""
-        value = frame(records.data, records.value_at, records.value_len, self._framing)
-        key = frame(records.data, records.key_at, records.key_len, self._framing)
+        value = self._encoding.frame(messages, "value")
+        key = self._encoding.frame(messages, "key")
         if not keys_of_values:
             unread = value.kind != NULL
             key.kind[unread], key.schema[unread] = NULL, 0
+        block = _Block(messages, {"value": value, "key": key}, failures)
         for rows in same_schemas(key, value):
-            group = self._group(records, failures, rows, key, value)
-            if group is not None and len(group.rows):
+            group = self._group(block, rows)
+            if len(group.rows):
                 yield group
 
-    def _group(
-        self, records: MessageBatch, failures: Failures, rows: NDArray[np.int64], key: Framed, value: Framed
-    ) -> Group | None:
-        schema_id = int(value.schema[rows[0]]) if value.kind[rows[0]] == CONFLUENT else None
-        arrays: list[pa.StructArray | None] = []
+    def _group(self, block: _Block, rows: NDArray[np.int64]) -> Group:
+        value = block.framed["value"]
+        schema_id = int(value.schema[rows[0]]) if value.kind[rows[0]] == BY_ID else None
+        # By row of the group: whether both sides could be decoded so far.
         good = np.ones(len(rows), np.bool_)
-        for side, framed in (("value", value), ("key", key)):
-            arrays.append(self._side(records, failures, (side, schema_id), framed, rows, good))
+        values = self._side(block, "value", rows, good, schema_id)
+        keys = self._side(block, "key", rows, good, schema_id)
         if not good.all():
             kept = pa.array(np.flatnonzero(good))
-            arrays = [None if array is None else array.take(kept) for array in arrays]
+            values = None if values is None else values.take(kept)
+            keys = None if keys is None else keys.take(kept)
             rows = rows[good]
-        return Group(rows, arrays[1], arrays[0], schema_id)
+        return Group(rows, keys, values, schema_id)
 
     def _side(
-        self,
-        records: MessageBatch,
-        failures: Failures,
-        place: tuple[str, int | None],
-        framed: Framed,
-        rows: NDArray[np.int64],
-        good: NDArray[np.bool_],
+        self, block: _Block, side: Side, rows: NDArray[np.int64], good: NDArray[np.bool_], schema_id: int | None
     ) -> pa.StructArray | None:
         """Decode one side of `rows`; rows that fail become dead letters and are unset in `good`."""
-        side, schema_id = place
+        framed = block.framed[side]
         kind = int(framed.kind[rows[0]])
         if kind == NULL:
             return None
         if kind == BAD:
             for i in np.flatnonzero(good):
                 row = int(rows[i])
-                payload = records.value(row) if side == "value" else records.key(row)
-                failures.add(row, "frame", f"{side}: {explain(payload or b'')}")
+                message = block.messages.value(row) if side == "value" else block.messages.key(row)
+                block.failures.add(row, "frame", f"{side}: {self._encoding.explain(message or b'')}")
             good[:] = False
             return None
-        plan = self._plan(side, kind, int(framed.schema[rows[0]]))
-        if isinstance(plan, str):
-            for i in np.flatnonzero(good):
-                failures.add(int(rows[i]), "schema", plan, schema_id)
+        decoder = self._decoder(side, kind, int(framed.schema[rows[0]]))
+        if isinstance(decoder, str):
+            block.failures.add_all(rows[good], "schema", decoder, schema_id)
             good[:] = False
             return None
         try:
-            decoded = plan.decode(records.data, framed.at[rows], framed.length[rows])
+            decoded = decoder.decode(block.messages.data, framed.at[rows], framed.length[rows])
         except SchemaError as error:
-            for i in np.flatnonzero(good):
-                failures.add(int(rows[i]), "decode", f"{side}: {error}", schema_id)
+            block.failures.add_all(rows[good], "decode", f"{side}: {error}", schema_id)
             good[:] = False
             return None
         for i in np.flatnonzero((decoded.errors != 0) & good):
-            failures.add(int(rows[i]), "decode", f"{side}: {decoded.message(int(i))}", schema_id)
+            block.failures.add(int(rows[i]), "decode", f"{side}: {decoded.message(int(i))}", schema_id)
         good &= decoded.errors == 0
         return as_struct(decoded.array)
 
-    def _plan(self, side: str, kind: int, schema: int) -> AvroDecoder | str:
-        """The compiled plan of a writer schema, or why there is none."""
-        known = self._plans.get((side, kind, schema))
+    def _decoder(self, side: Side, kind: int, number: int) -> ColumnDecoder | str:
+        """The decoder of a writer schema, or why there is none."""
+        known = self._decoders.get((side, kind, number))
         if known is not None:
             return known
+        schema = WriterSchema(self._topic, side, kind, number)
         try:
-            parsed = self._schema(side, kind, schema)
-            plan: AvroDecoder | str = compile_decoder(parsed, self._keep if side == "value" else None)
+            made: ColumnDecoder | str = self._encoding.decoder(schema, self._keep if side == "value" else None)
         except UnknownSchemaError as error:
             return str(error)
         except SchemaError as error:
-            plan = str(error)
-        self._plans[side, kind, schema] = plan
-        return plan
-
-    def _schema(self, side: str, kind: int, schema: int) -> Any:
-        if kind == CONFLUENT:
-            return self._contracts.by_id(schema)
-        if kind == BARE:
-            return self._contracts.by_topic(self._topic, "value" if side == "value" else "key")
-        return self._contracts.by_fingerprint(schema.to_bytes(8, "little"))
+            made = str(error)
+        self._decoders[side, kind, number] = made
+        return made
 
 
 def as_struct(array: pa.Array) -> pa.StructArray:

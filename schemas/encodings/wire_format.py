@@ -1,20 +1,15 @@
 """What stands before the Avro datum in a message: which schema wrote it, and where the datum begins."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .encoding import BAD, BARE, BY_FINGERPRINT, BY_ID, NULL, Framed
+
 MAGIC: Final = 0
 SINGLE_OBJECT: Final = (0xC3, 0x01)
-
-NULL: Final = 0
-CONFLUENT: Final = 1
-FINGERPRINT: Final = 2
-BARE: Final = 3
-BAD: Final = 4
 
 
 class Framing(StrEnum):
@@ -24,20 +19,6 @@ class Framing(StrEnum):
     CONFLUENT = "confluent"
     SINGLE_OBJECT = "single_object"
     BARE = "bare"
-
-
-@dataclass(frozen=True, slots=True)
-class Framed:
-    """One row a message: how it is framed, the schema it names, and the datum's place in the data.
-
-    `kind` is NULL, CONFLUENT, FINGERPRINT, BARE or BAD; `schema` the id or the fingerprint (as a
-    little-endian number), 0 for a bare datum.
-    """
-
-    kind: NDArray[np.uint8]
-    schema: NDArray[np.uint64]
-    at: NDArray[np.int64]
-    length: NDArray[np.int64]
 
 
 def frame(data: NDArray[np.uint8], at: NDArray[np.int64], length: NDArray[np.int64], framing: Framing) -> Framed:
@@ -56,12 +37,12 @@ def frame(data: NDArray[np.uint8], at: NDArray[np.int64], length: NDArray[np.int
     first = _byte(data, at, length, 0)
     if framing is not Framing.SINGLE_OBJECT:
         rows = (length >= 5) & (first == MAGIC)
-        kind[rows] = CONFLUENT
+        kind[rows] = BY_ID
         header[rows] = 5
         schema[rows] = _number(data, at[rows], (1, 2, 3, 4))
     if framing is not Framing.CONFLUENT:
         rows = (length >= 10) & (first == SINGLE_OBJECT[0]) & (_byte(data, at, length, 1) == SINGLE_OBJECT[1])
-        kind[rows] = FINGERPRINT
+        kind[rows] = BY_FINGERPRINT
         header[rows] = 10
         schema[rows] = _number(data, at[rows], (9, 8, 7, 6, 5, 4, 3, 2))
     return Framed(kind, schema, at + header, length - header)

@@ -1,12 +1,23 @@
-"""From a block to changes: the seam between message formats and the steps that follow."""
+"""From messages to changes: what is the same for every encoding and envelope."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from ..encodings.encoding import Encoding
+from ..encodings.message_reader import Failures, Group, MessageReader
+from ..errors import SchemaError, TruncateError
+from ..model.change import DELETE
+from ..model.change_batch import ChangeColumns, change_batch, take_positions
 from ..model.dead_letter import DeadLetter
 from ..model.message_batch import MessageBatch
+from ..model.position import pack
+from ..model.route import OnTruncate, Route
+from .envelope import NOTHING, TRUNCATE, Envelope, Events, fields_of
+from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, message_key, refuse_own_names
+from .tombstones import TombstoneContext, lone_tombstones, tombstone_order
 
 
 @dataclass(slots=True)
@@ -35,8 +46,181 @@ class Decoded:
         return cls(messages.topic, messages.partition, messages.first, messages.stop, key, read=len(messages))
 
 
-class BlockDecoder(Protocol):
-    """Decodes the messages of one topic."""
+class TopicDecoder:
+    """Decodes the messages of one topic; the key is the message key's fields, or the route's columns.
+
+    Not safe to share between threads.
+    """
+
+    def __init__(self, encoding: Encoding, envelope: Envelope, topic: str, route: Route) -> None:
+        self._envelope, self._route = envelope, route
+        self._reader = MessageReader(encoding, topic, lambda path: envelope.keep(path, route))
 
     def decode(self, messages: MessageBatch) -> Decoded:
-        """Changes, counts and dead letters; raises RegistryError, TruncateError."""
+        """Changes, counts and dead letters; raises RegistryError, IncompatibleSchemaError, TruncateError."""
+        done = Decoded.of(messages, self._route.key or ())
+        context = DecodeContext(
+            self._route, self._envelope, messages, Failures(messages), done, TombstoneContext.of(len(messages))
+        )
+        null_values: list[Group] = []
+        for group in self._reader.read(messages, context.failures, keys_of_values=self._route.key is None):
+            if group.value is None:
+                null_values.append(group)
+            else:
+                _values(context, group, group.value)
+        # Last, for they take their place among the changes around them.
+        for group in null_values:
+            _null_values(context, group)
+        done.letters = context.failures.letters
+        return done
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeContext:
+    """One block while it is decoded."""
+
+    route: Route
+    envelope: Envelope
+    messages: MessageBatch
+    failures: Failures
+    done: Decoded
+    places: TombstoneContext
+
+    @property
+    def source(self) -> int:
+        return self.route.number(self.messages.topic, self.messages.partition)
+
+    def time(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        return self.messages.timestamp[rows] if self.route.timed else None
+
+
+def _values(context: DecodeContext, group: Group, value: pa.StructArray) -> None:
+    """What values of one schema say; rows below are numbers within the group, `group.rows` those of the messages."""
+    try:
+        events = context.envelope.events(value, context.route)
+    except SchemaError as error:
+        context.failures.add_all(group.rows, "envelope", str(error), group.schema_id)
+        return
+    wrong = np.zeros(len(value), np.bool_)
+    for mask, reason in events.wrong:
+        context.failures.add_all(group.rows[mask & ~wrong], "envelope", reason, group.schema_id)
+        wrong |= mask
+    zeros = np.zeros(len(value), np.uint64)
+    commit, inner = events.order or (zeros, zeros)
+    context.places.note(group.rows, (commit, inner), ~wrong if events.placed is None else events.placed)
+    context.places.deleted[group.rows] = events.what == DELETE
+    position = pack(commit, inner, context.messages.offset[group.rows])
+    context.done.filtered += int((~wrong & (events.what == NOTHING)).sum())
+    _truncates(context, group, np.flatnonzero(~wrong & (events.what == TRUNCATE)), position)
+    rows = np.flatnonzero(~wrong & (events.what != TRUNCATE) & (events.what != NOTHING))
+    if len(rows):
+        _row_changes(context, group, events, position, rows)
+
+
+def _truncates(context: DecodeContext, group: Group, rows: NDArray[np.int64], position: pa.Array) -> None:
+    if not len(rows):
+        return
+    messages, route, done = context.messages, context.route, context.done
+    if route.on_truncate is OnTruncate.FAIL:
+        raise TruncateError(
+            f"table {route.table}: a TRUNCATE stands at {messages.topic}[{messages.partition}] offset "
+            f"{messages.offset[group.rows[rows[0]]]}; say in the job file under tables what it does: "
+            "on_truncate: apply (empties the table) or on_truncate: ignore"
+        )
+    if route.on_truncate is OnTruncate.IGNORE:
+        done.filtered += len(rows)
+        return
+    newest = max(position[int(row)].as_py() for row in rows)
+    done.truncates += len(rows)
+    done.truncate = max(newest, done.truncate or b"")
+    marks = ChangeColumns(
+        op=np.full(len(rows), DELETE, np.int8),
+        position=take_positions(position, rows),
+        source=context.source,
+        time=context.time(group.rows[rows]),
+    )
+    done.emptied.append(change_batch({}, marks))
+
+
+def _row_changes(
+    context: DecodeContext, group: Group, events: Events, position: pa.Array, rows: NDArray[np.int64]
+) -> None:
+    """The changes of `rows`; a group that is whole, as nearly all are, is not copied."""
+    whole = len(rows) == len(events.what)
+
+    def of(array: pa.Array) -> pa.Array:
+        return array if whole else array.take(pa.array(rows))
+
+    columns = fields_of(of(events.row))
+    refuse_own_names(context.route.table, columns)
+    found = KeyedRows(
+        columns,
+        events.what[rows] == DELETE,
+        group.rows if whole else group.rows[rows],
+        position if whole else take_positions(position, rows),
+    )
+    if context.route.key is None:
+        if group.key is None or not group.key.type.num_fields:
+            error = KEYLESS.format(topic=context.messages.topic)
+            context.failures.add_all(found.rows, "apply", error, group.schema_id)
+            return
+        key = fields_of(of(group.key))
+        context.done.key = tuple(key)
+        keyed = keyed_by_message(found, key)
+        if context.envelope.null_deletes:
+            keyed = keyed.with_whole_keys(context.done.key, context.failures, group.schema_id)
+    else:
+        before = None if events.before is None else of(events.before)
+        by_columns = keyed_by_columns(found, context.route.key, before, context.failures, group.schema_id)
+        if by_columns is None:
+            return
+        keyed, left = by_columns
+        if left is not None:
+            _departures(context, left)
+    _add(context, keyed)
+
+
+def _departures(context: DecodeContext, left: KeyedRows) -> None:
+    """The delete half of key changes: a batch of its own that is not accounted."""
+    op = np.full(len(left.rows), DELETE, np.int8)
+    marks = ChangeColumns(op=op, position=left.position, source=-1, time=context.time(left.rows))
+    context.done.changes.append(change_batch(left.columns, marks))
+
+
+def _add(context: DecodeContext, keyed: KeyedRows) -> None:
+    columns, unavailable = context.envelope.blank_unavailable(keyed.columns)
+    marks = ChangeColumns(
+        op=keyed.deletes.astype(np.int8),
+        position=keyed.position,
+        source=context.source,
+        unavailable=unavailable,
+        moved=context.envelope.moved_keys(context.messages, keyed.rows, keyed.deletes, unavailable),
+        time=context.time(keyed.rows),
+    )
+    context.done.changes.append(change_batch(columns, marks))
+
+
+def _null_values(context: DecodeContext, group: Group) -> None:
+    """Messages without a value: deletes, or what follows a delete and says nothing new."""
+    alone = np.ones(len(group.rows), np.bool_)
+    if not context.envelope.null_deletes:
+        alone = lone_tombstones(context.messages, group.rows, context.places)
+    context.done.filtered += int((~alone).sum())
+    rows = group.rows[alone]
+    if not len(rows):
+        return
+    fields = {} if group.key is None else fields_of(group.key)
+    key, columns = message_key(fields, context.route.key, any_name=context.envelope.null_deletes)
+    if columns is None:
+        error = "a tombstone without the key of the row that it deletes"
+        context.failures.add_all(rows, "apply", error, group.schema_id)
+        return
+    context.done.key = key
+    taken = {name: array.take(pa.array(np.flatnonzero(alone))) for name, array in columns.items()}
+    position = pack(*tombstone_order(rows, context.places), context.messages.offset[rows])
+    found = KeyedRows(taken, np.ones(len(rows), np.bool_), rows, position)
+    if context.envelope.null_deletes:
+        found = found.with_whole_keys(key, context.failures, group.schema_id)
+    op = np.full(len(found.rows), DELETE, np.int8)
+    marks = ChangeColumns(op=op, position=found.position, source=context.source, time=context.time(found.rows))
+    context.done.changes.append(change_batch(found.columns, marks))

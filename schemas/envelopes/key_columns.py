@@ -1,9 +1,98 @@
-"""The columns of a key, whatever the envelope."""
+"""The columns of a key, whatever the envelope: from the message's key, or from the row."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from ..encodings.message_reader import Failures
 from ..errors import IncompatibleSchemaError
 from ..model.change import PREFIX
+from ..model.change_batch import take_positions
+
+KEYLESS: Final = "the message has no key: name the key columns in the job file, tables: - {{from: {topic}, key: [...]}}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyedRows:
+    """n rows on the way to changes: their columns, which are deletes, their messages' numbers, their positions."""
+
+    columns: dict[str, pa.Array]
+    deletes: NDArray[np.bool_]
+    rows: NDArray[np.int64]
+    position: pa.Array
+
+    def take(self, kept: NDArray[np.int64]) -> "KeyedRows":
+        """These of the rows."""
+        columns = {name: array.take(pa.array(kept)) for name, array in self.columns.items()}
+        return KeyedRows(columns, self.deletes[kept], self.rows[kept], take_positions(self.position, kept))
+
+    def with_whole_keys(self, key: tuple[str, ...], failures: Failures, schema_id: int | None) -> "KeyedRows":
+        """The rows that have a value in each key column; the others become dead letters."""
+        whole = _whole([self.columns[name] for name in key])
+        if whole.all():
+            return self
+        failures.add_all(self.rows[~whole], "apply", f"no value for the key ({', '.join(key)})", schema_id)
+        return self.take(np.flatnonzero(whole))
+
+
+def keyed_by_message(found: KeyedRows, key: Mapping[str, pa.Array]) -> KeyedRows:
+    """The rows with the message key's fields as columns, in the type of the row's column where there is one."""
+    fitting = {name: fitted(array, found.columns.get(name)) for name, array in key.items()}
+    return KeyedRows({**found.columns, **fitting}, found.deletes, found.rows, found.position)
+
+
+def keyed_by_columns(
+    found: KeyedRows, key: tuple[str, ...], before: pa.StructArray | None, failures: Failures, schema_id: int | None
+) -> tuple[KeyedRows, KeyedRows | None] | None:
+    """The rows with the route's key in place: of deletes it stands in the row before.
+
+    Rows without a full key become dead letters. Where an update's key differs from the one before, the second result
+    holds the old keys, which are to be deleted. None where the row lacks a column of the key.
+    """
+    missing = [name for name in key if name not in found.columns]
+    if missing:
+        error = f"no column {', '.join(missing)}, which the job file names as key"
+        failures.add_all(found.rows, "apply", error, schema_id)
+        return None
+    columns, olds = dict(found.columns), dict[str, pa.Array]()
+    for name in key:
+        olds[name] = pa.nulls(len(found.rows), columns[name].type)
+        if before is not None and before.type.get_field_index(name) >= 0:
+            olds[name] = before.field(name)
+        columns[name] = pc.if_else(pa.array(found.deletes), olds[name], columns[name])
+    differs = np.logical_or.reduce(
+        [np.asarray(pc.not_equal(olds[name], columns[name]).fill_null(False)) for name in key]
+    )
+    whole = _whole([columns[name] for name in key])
+    left = np.flatnonzero(whole & ~found.deletes & _whole(list(olds.values())) & differs)
+    departures = None
+    if len(left):
+        old = {name: olds[name].take(pa.array(left)) for name in key}
+        departures = KeyedRows(
+            old, np.ones(len(left), np.bool_), found.rows[left], take_positions(found.position, left)
+        )
+    keyed = KeyedRows(columns, found.deletes, found.rows, found.position)
+    return keyed.with_whole_keys(key, failures, schema_id), departures
+
+
+def message_key(
+    fields: dict[str, pa.Array], key: tuple[str, ...] | None, any_name: bool
+) -> tuple[tuple[str, ...], dict[str, pa.Array] | None]:
+    """The key of messages without a value: its names and columns; no columns where the message lacks one.
+
+    With `any_name` the only field of a message key is the route's only key column, whatever its name.
+    """
+    if any_name and key is not None and len(key) == 1 and len(fields) == 1:
+        fields = {key[0]: next(iter(fields.values()))}
+    key = key or tuple(fields)
+    if not key or not set(key) <= set(fields):
+        return key, None
+    return key, {name: fields[name] for name in key}
 
 
 def fitted(key: pa.Array, column: pa.Array | None) -> pa.Array:
@@ -19,3 +108,9 @@ def refuse_own_names(table: str, columns: dict[str, pa.Array]) -> None:
                 f"table {table}: column {name} cannot be kept, names that begin with {PREFIX} are Millrace's; "
                 "rename it at the source"
             )
+
+
+def _whole(columns: list[pa.Array]) -> NDArray[np.bool_]:
+    """By row whether all columns have a value."""
+    found: NDArray[np.bool_] = np.logical_and.reduce([np.asarray(column.is_valid()) for column in columns])
+    return found

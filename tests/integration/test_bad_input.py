@@ -14,6 +14,7 @@ import pytest
 import zstandard
 from apache_beam.io.unbounded_source import UnboundedReader, UnboundedSource
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
+from support.decoders import avro_format
 from support.jobs import KEY, SOURCE, contracts, key, rows, run_once, send, write_job
 from support.record_batches import batch, sealed, with_body
 
@@ -31,7 +32,6 @@ from millrace.transforms.sinks.target import Target
 from millrace.transforms.sources.kafka.bounded import KafkaMark, KafkaSource
 from millrace.transforms.sources.kafka.record_batches import MAX_BATCH_BYTES
 from millrace.transforms.steps.commit import CommitSettings, Outcome
-from millrace.transforms.steps.decode import Format
 from millrace.transforms.steps.outcome_queue import OutcomeQueue, collect
 
 FORMATS = ("debezium", "upsert")
@@ -230,7 +230,7 @@ def run_blocks(folder, blocks):
     letters = DeadLetterFiles(letters_at(folder / "dead_letters"), "j", datetime.now(UTC))
     target = Target("duckdb", {"path": str(folder / "out.duckdb")})
     commits = CommitSettings(job="j", routes={"t": routes["t"]}, target=target, dead_letters=letters)
-    format = Format(type="upsert", contracts=FolderSchemaStore(folder / "contracts"))
+    format = avro_format("upsert", FolderSchemaStore(folder / "contracts"))
     sync = JobGraph(routes=routes, format=format, commits=commits, windows=Windows())
     HELD[str(folder)] = blocks
     with beam.Pipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:

@@ -1,6 +1,6 @@
 """Blocks to changes, sent to the shard of their key; counts and dead letters to the commit of their table."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,11 +11,9 @@ from apache_beam.transforms.window import GlobalWindow, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from ...schemas.encodings.schema_store import SchemaStore
-from ...schemas.encodings.wire_format import Framing
-from ...schemas.envelopes.debezium.envelope import DebeziumDecoder
-from ...schemas.envelopes.decoder import BlockDecoder, Decoded
-from ...schemas.envelopes.upsert import UpsertDecoder
+from ...schemas.encodings.encoding import Encoding
+from ...schemas.envelopes.decoder import Decoded, TopicDecoder
+from ...schemas.envelopes.envelope import Envelope
 from ...schemas.errors import MillraceError
 from ...schemas.merging.rows_by_mode import shaped
 from ...schemas.model.block import Block
@@ -29,23 +27,18 @@ from ..sources.kafka.record_batches import split
 from .precompact import Precompaction, marked, superseded_before, table_key
 
 RECEIPTS: Final = "receipts"
-DECODERS: Final[Mapping[str, Callable[[SchemaStore, str, Route, Framing], BlockDecoder]]] = {
-    "debezium": DebeziumDecoder,
-    "upsert": UpsertDecoder,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """How the messages of a job are written: `type` is debezium or upsert."""
+    """How the messages of a job are written; travels to the workers, which make a decoder for each topic."""
 
-    type: str
-    contracts: SchemaStore
-    framing: Framing = Framing.AUTO
+    encoding: Encoding
+    envelope: Envelope
 
-    def decoder(self, topic: str, route: Route) -> BlockDecoder:
-        """A decoder of one topic's blocks."""
-        return DECODERS[self.type](self.contracts, topic, route, self.framing)
+    def decoder(self, topic: str, route: Route) -> TopicDecoder:
+        """A decoder of one topic's messages."""
+        return TopicDecoder(self.encoding, self.envelope, topic, route)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +75,7 @@ class Decode(beam.DoFn):
 
     def __init__(self, routes: Mapping[str, Route], format: Format, shards: int = 1, every: int | None = None) -> None:
         self._routes, self._format, self._shards, self._every = dict(routes), format, shards, every
-        self._decoders: dict[str, BlockDecoder] = {}
+        self._decoders: dict[str, TopicDecoder] = {}
 
     def start_bundle(self) -> None:
         self._gathering = Precompaction()
@@ -110,13 +103,13 @@ class Decode(beam.DoFn):
             for number, piece in by_shard(changes, self._shards):
                 yield WindowedValue(((table, number), piece), Timestamp.of(stamp), (GlobalWindow(),))
 
-    def _decoder(self, topic: str, route: Route) -> BlockDecoder:
+    def _decoder(self, topic: str, route: Route) -> TopicDecoder:
         if topic not in self._decoders:
             self._decoders[topic] = self._format.decoder(topic, route)
         return self._decoders[topic]
 
 
-def decode_block(decoder: BlockDecoder, block: Block) -> Decoded:
+def decode_block(decoder: TopicDecoder, block: Block) -> Decoded:
     """Changes, counts and dead letters of a block, corrupt batches among them; raises as the decoder does."""
     messages, letters = split(block)
     done = decoder.decode(messages)

@@ -17,7 +17,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from ...schemas.envelopes.decoder import BlockDecoder, Decoded
+from ...schemas.envelopes.decoder import Decoded, TopicDecoder
 from ...schemas.errors import MillraceError, RegistryError
 from ...schemas.merging.rows_by_mode import shaped
 from ...schemas.model.block import Block
@@ -71,7 +71,7 @@ class StreamDecode(beam.DoFn):
 
     def __init__(self, routes: Mapping[str, Route], format: Format, cut: Cut) -> None:
         self._routes, self._format, self._cut = dict(routes), format, cut
-        self._decoders: dict[str, BlockDecoder] = {}
+        self._decoders: dict[str, TopicDecoder] = {}
 
     def start_bundle(self) -> None:
         self._gathering = Precompaction()

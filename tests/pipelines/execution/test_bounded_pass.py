@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from support.decoders import avro_format
 from support.jobs import contracts, event, key, send
 
 from millrace.pipelines.execution.bounded_pass import run_pass
@@ -15,7 +16,6 @@ from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
 from millrace.transforms.sinks.target import Target
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 from millrace.transforms.steps.commit import CommitSettings
-from millrace.transforms.steps.decode import Format
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def one_pass(servers, folder, topic, path, stop=1):
         target=Target("duckdb", {"path": path}),
         dead_letters=DeadLetterFiles(letters_at(folder / "dead_letters"), "j", datetime.now(UTC)),
     )
-    format = Format(type="debezium", contracts=FolderSchemaStore(contracts(folder / "contracts")))
+    format = avro_format("debezium", FolderSchemaStore(contracts(folder / "contracts")))
     sync = JobGraph(routes=routes, format=format, commits=commits, windows=Windows())
     return run_pass(KafkaSettings(servers), [OffsetRange(topic, 0, 0, stop)], sync)
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from millrace.schemas.encodings.wire_format import BAD, BARE, CONFLUENT, FINGERPRINT, NULL, Framing, explain, frame
+from millrace.schemas.encodings.encoding import BAD, BARE, BY_FINGERPRINT, BY_ID, NULL
+from millrace.schemas.encodings.wire_format import Framing, explain, frame
 
 
 def framed(messages, framing=Framing.AUTO):
@@ -15,7 +16,7 @@ def framed(messages, framing=Framing.AUTO):
 
 def test_confluent_header_gives_the_id_and_the_datum():
     data, found = framed([b"\x00\x00\x01\x00\x02ab", None, b"\x00\xff\xff\xff\xff"])
-    assert found.kind.tolist() == [CONFLUENT, NULL, CONFLUENT]
+    assert found.kind.tolist() == [BY_ID, NULL, BY_ID]
     assert found.schema.tolist() == [0x10002, 0, 0xFFFFFFFF]
     assert data[found.at[0] : found.at[0] + found.length[0]].tobytes() == b"ab"
     assert found.length[2] == 0
@@ -23,7 +24,7 @@ def test_confluent_header_gives_the_id_and_the_datum():
 
 def test_single_object_header_gives_the_fingerprint():
     _, found = framed([b"\xc3\x01" + bytes(range(8)) + b"x"])
-    assert found.kind.tolist() == [FINGERPRINT]
+    assert found.kind.tolist() == [BY_FINGERPRINT]
     assert int(found.schema[0]).to_bytes(8, "little") == bytes(range(8))
     assert found.length.tolist() == [1]
 
@@ -39,7 +40,7 @@ def test_bad_messages_are_told_and_explained(message):
 
 def test_one_framing_refuses_the_other():
     both = [b"\x00\x00\x00\x00\x01", b"\xc3\x01" + bytes(8)]
-    assert framed(both, Framing.CONFLUENT)[1].kind.tolist() == [CONFLUENT, BAD]
-    assert framed(both, Framing.SINGLE_OBJECT)[1].kind.tolist() == [BAD, FINGERPRINT]
+    assert framed(both, Framing.CONFLUENT)[1].kind.tolist() == [BY_ID, BAD]
+    assert framed(both, Framing.SINGLE_OBJECT)[1].kind.tolist() == [BAD, BY_FINGERPRINT]
     assert framed(both, Framing.BARE)[1].kind.tolist() == [BARE, BARE]
     assert framed([b""], Framing.BARE)[1].kind.tolist() == [BARE]

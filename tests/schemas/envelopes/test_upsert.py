@@ -6,11 +6,11 @@ import json
 import fastavro
 import pytest
 from fastavro.schema import fingerprint, to_parsing_canonical_form
+from support.decoders import avro_decoder
 from support.record_batches import batch
 
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.encodings.wire_format import Framing
-from millrace.schemas.envelopes.upsert import UpsertDecoder
 from millrace.schemas.model.block import Block
 from millrace.schemas.model.change import DELETE, OP, POSITION, UPSERT
 from millrace.schemas.model.ledger import TopicPartition
@@ -55,7 +55,7 @@ def decode(contracts, messages, framing=Framing.AUTO, key=None):
     records = [(i, *message, []) for i, message in enumerate(messages)]
     route = Route(table="t", key=key, sources=(TopicPartition("t", 0),))
     return decode_block(
-        UpsertDecoder(contracts, "t", route, framing), Block("t", 0, 5, 5 + len(records), batch(5, records))
+        avro_decoder("upsert", contracts, "t", route, framing), Block("t", 0, 5, 5 + len(records), batch(5, records))
     )
 
 

@@ -5,9 +5,9 @@ import json
 
 import fastavro
 import pytest
+from support.decoders import avro_decoder
 from support.record_batches import batch
 
-from millrace.schemas.envelopes.debezium.envelope import DebeziumDecoder
 from millrace.schemas.errors import IncompatibleSchemaError, TruncateError, UnknownSchemaError
 from millrace.schemas.model.block import Block
 from millrace.schemas.model.change import DELETE, MOVED, OP, POSITION, SOURCE, UNAVAILABLE, UPSERT
@@ -89,7 +89,7 @@ def decode(messages, first=0, hole=0, **route):
     start = first + hole
     block = Block("t", 3, first, start + len(records), batch(start, records))
     settings = Route(table="t", sources=(TopicPartition("t", 0), TopicPartition("t", 3)), **route)
-    return decode_block(DebeziumDecoder(Known(), "t", settings), block)
+    return decode_block(avro_decoder("debezium", Known(), "t", settings), block)
 
 
 def changes(done):

@@ -1,4 +1,4 @@
-"""Tombstones of a Debezium topic: most follow their delete and say nothing new; a lone one is a delete.
+"""Tombstones behind deletes: most follow their delete and say nothing new; a lone one is a delete.
 
 Log compaction may remove a delete event and leave its tombstone. Such a lone tombstone has no source position, so
 it takes the largest (commit order, order inside it) seen before it in its partition, with its own offset: after
@@ -11,8 +11,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ...model.message_batch import MessageBatch
-from ...model.position import Numbers
+from ..model.message_batch import MessageBatch
+from ..model.position import Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,11 @@ class TombstoneContext:
             np.zeros(records, np.bool_),
             np.zeros(records, np.bool_),
         )
+
+    def note(self, rows: NDArray[np.int64], order: Numbers, placed: NDArray[np.bool_]) -> None:
+        """The source order of these records, where it could be read."""
+        self.commit[rows], self.inner[rows] = order
+        self.placed[rows] = placed
 
 
 def lone_tombstones(records: MessageBatch, rows: NDArray[np.int64], trail: TombstoneContext) -> NDArray[np.bool_]:

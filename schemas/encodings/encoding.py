@@ -1,0 +1,114 @@
+"""The contract of an encoding: the bytes of keys and values to Arrow columns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ..model.message_batch import MessageBatch
+from ..options import Options
+from ..plugins import imported
+from .schema_store import SchemaStore, Side
+
+NULL: Final = 0
+BY_ID: Final = 1
+BY_FINGERPRINT: Final = 2
+BARE: Final = 3
+BAD: Final = 4
+
+Keep = Callable[[tuple[str, ...]], bool]
+"""Asked for a field path, outermost first, such as `("after", "id")`: whether anybody needs this field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Framed:
+    """One row a message: how it is framed, the schema it names, and the payload's place in the batch's `data`.
+
+    `kind` (uint8) is NULL (no bytes), BY_ID (a registry's id), BY_FINGERPRINT, BARE (names no schema) or BAD; `schema`
+    (uint64) the id or fingerprint, 0 for the others. The payload is `data[at:at+length]` (int64 both).
+    """
+
+    kind: NDArray[Any]
+    schema: NDArray[Any]
+    at: NDArray[Any]
+    length: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSchema:
+    """Which schema wrote one side of a topic's messages: `kind` and `number` as in `Framed`."""
+
+    topic: str
+    side: Side
+    kind: int
+    number: int
+
+
+class DecodedColumn(Protocol):
+    """Payloads decoded: a row each."""
+
+    @property
+    def array(self) -> pa.Array:
+        """The values: of records a struct array, of anything else (a key that is one string) an array of it."""
+
+    @property
+    def errors(self) -> NDArray[Any]:
+        """Not 0 where the payload could not be decoded; the array's row is null there."""
+
+    def message(self, row: int) -> str:
+        """What is wrong with the payload of a row whose error is not 0, in one sentence."""
+
+
+class ColumnDecoder(Protocol):
+    """Decodes the payloads that one schema wrote."""
+
+    def decode(self, data: NDArray[Any], at: NDArray[Any], length: NDArray[Any]) -> DecodedColumn:
+        """Decode `data[at[i] : at[i] + length[i]]` as row i. Raises SchemaError where none of them can be held.
+
+        Exact or an error: each payload is read to its last byte, and a payload that is truncated, mutated, nested too
+        deeply or that tells lengths it does not have is an error of its row. It harms no other row, and never the
+        process.
+        """
+
+
+class Encoding(Protocol):
+    """Bytes of keys and values to Arrow columns. Picklable; its class is made with its options and the job's schemas.
+
+    The class is called with two arguments: an object of the spec's `options`, and the job's SchemaStore, or None where
+    the job names none.
+    """
+
+    def frame(self, messages: MessageBatch, side: Side) -> Framed:
+        """Which schema wrote each key or value, and where its payload begins; no Python by message."""
+
+    def explain(self, message: bytes) -> str:
+        """Why `frame` calls these bytes BAD, in one sentence."""
+
+    def decoder(self, schema: WriterSchema, keep: Keep | None) -> ColumnDecoder:
+        """A decoder for one schema; fields that `keep` refuses are checked, and absent from the columns.
+
+        Raises UnknownSchemaError or SchemaError (the messages become dead letters), RegistryError (the registry does
+        not answer) or JobError (the job lacks what is needed to decode them).
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodingSpec:
+    """An encoding by its name in the job file: `format.encoding`.
+
+    `encoding` is `module:Class`, imported when it is used; `options` the model of its keys under `format`; `extra` the
+    optional libraries that it needs. With `schemas` a job must name a registry or a folder of schemas.
+    """
+
+    name: str
+    encoding: str
+    options: type[Options] = Options
+    schemas: bool = False
+    extra: str | None = None
+
+    def open(self, options: Options, schemas: SchemaStore | None) -> Encoding:
+        """The encoding. Raises MissingExtraError."""
+        made: Encoding = imported(self.encoding, f"format.encoding: {self.name}", self.extra)(options, schemas)
+        return made

@@ -1,0 +1,101 @@
+"""The contract of an envelope: what the decoded values of a topic say happened to which rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ..model.change import DELETE, UPSERT
+from ..model.message_batch import MessageBatch
+from ..model.position import Numbers
+from ..model.route import Route
+from ..options import Options
+from ..plugins import imported
+
+__all__ = ["DELETE", "NOTHING", "TRUNCATE", "UPSERT", "Envelope", "EnvelopeSpec", "Events", "fields_of"]
+
+TRUNCATE: Final = 2
+NOTHING: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Events:
+    """What n values say, a row each.
+
+    `what` (int8) is UPSERT, DELETE, TRUNCATE, or NOTHING for messages that say nothing of a row. `row` has a field for
+    each column of the table, as it is after the event; `before` the row before it, with the fields that are known, or
+    None. `order` is (commit order, order inside it), uint64 both, as `schemas.model.position` packs them; None where
+    the place in the log is all there is. `placed`: whose order could be read (all where None). Each of `wrong` is
+    (mask, sentence) of values that become dead letters; where several masks hold a row, the first counts.
+    """
+
+    what: NDArray[np.int8]
+    row: pa.StructArray
+    before: pa.StructArray | None = None
+    order: Numbers | None = None
+    placed: NDArray[np.bool_] | None = None
+    wrong: Sequence[tuple[NDArray[np.bool_], str]] = ()
+
+
+class Envelope(Protocol):
+    """Arrow columns to changes. Picklable; keeps nothing of what it reads; its class is made with its options.
+
+    It asks for columns by name and does not know which encoding they come from. Keys, positions, counts and dead
+    letters are not its business: `decoder.TopicDecoder` does that for all envelopes.
+    """
+
+    null_deletes: bool = False
+    """Whether a null value deletes the row of its key. Else it follows the delete of its key, and says nothing new."""
+
+    def keep(self, path: tuple[str, ...], route: Route) -> bool:
+        """Whether `events` or the table needs the value's field at this path, such as `("after", "id")`."""
+        return True
+
+    def events(self, value: pa.StructArray, route: Route) -> Events:
+        """What the values say; their fields are those of one schema. No Python by row.
+
+        Raises SchemaError where the schema is not this envelope's (its messages become dead letters).
+        """
+
+    def blank_unavailable(self, columns: dict[str, pa.Array]) -> tuple[dict[str, pa.Array], pa.Array | None]:
+        """The columns with null for values that the source left out, and by row the names of those columns.
+
+        The names are `list<string>`, null where the row is whole; None where all rows are.
+        """
+        return columns, None
+
+    def moved_keys(
+        self,
+        messages: MessageBatch,
+        rows: NDArray[np.int64],
+        deletes: NDArray[np.bool_],
+        unavailable: pa.Array | None,
+    ) -> pa.Array | None:
+        """By row (a number of a message) the other key of a key change, as JSON bytes; None where there is none."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvelopeSpec:
+    """An envelope by its name in the job file: `format.envelope`.
+
+    `envelope` is `module:Class`, imported when it is used; `options` the model of its keys under `format`; `extra` the
+    """
+
+    name: str
+    envelope: str
+    options: type[Options] = Options
+    extra: str | None = None
+
+    def open(self, options: Options) -> Envelope:
+        """The envelope. Raises MissingExtraError."""
+        made: Envelope = imported(self.envelope, f"format.envelope: {self.name}", self.extra)(options)
+        return made
+
+
+def fields_of(struct: pa.StructArray) -> dict[str, Any]:
+    """The fields of a struct array by name."""
+    return {field.name: struct.field(i) for i, field in enumerate(struct.type)}
