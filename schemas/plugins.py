@@ -4,7 +4,6 @@ A package brings one by an entry point. Its group is the contract's (`millrace.s
 `millrace.envelopes`, `millrace.sinks`), its name is what a job file writes, and it points to the implementation's spec.
 """
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
@@ -12,6 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar
 
 from .errors import JobError, MissingExtraError
+from .suggestions import nearest
 
 
 class Spec(Protocol):
@@ -50,9 +50,7 @@ class Plugins(Mapping[str, SpecT], Generic[SpecT]):
         """The spec of this name. Raises JobError that tells the known names, or why a package's cannot be imported."""
         if name in self:
             return self[name]
-        near = difflib.get_close_matches(name, self, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(self)}"
-        raise JobError(f"{self.place}: there is no {name!r}; {hint}")
+        raise JobError(f"{self.place}: {name!r} is not known{nearest(name, self, 'known are')}")
 
     def __contains__(self, name: object) -> bool:
         return name in self._own or name in self._installed

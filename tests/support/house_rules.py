@@ -24,9 +24,12 @@ MAY_IMPORT = {
     "schemas": ("schemas",),
     "schemas.errors": (),
     "schemas.model": ("schemas.errors", "schemas.model"),
-    "schemas.encodings": ("schemas.encodings", "schemas.errors", "schemas.model", "schemas.options"),
+    "schemas.encodings": (
+        *("schemas.encodings", "schemas.errors", "schemas.model", "schemas.options", "schemas.plugins"),
+    ),
     "schemas.envelopes": (
         *("schemas.encodings", "schemas.envelopes", "schemas.errors", "schemas.model", "schemas.options"),
+        "schemas.plugins",
     ),
     "transforms": ("schemas", "transforms"),
     "transforms.coders": ("schemas",),
@@ -68,8 +71,10 @@ REGISTRIES = {
 }
 
 CONTRACTS = (
-    *("schemas.encodings.message_reader", "schemas.encodings.schema_store", "schemas.encodings.wire_format"),
-    *("schemas.envelopes.decoder", "schemas.envelopes.key_columns"),
+    *("schemas.encodings.encoding", "schemas.encodings.message_reader"),
+    *("schemas.encodings.schema_store", "schemas.encodings.wire_format"),
+    *("schemas.envelopes.decoder", "schemas.envelopes.envelope"),
+    *("schemas.envelopes.key_columns", "schemas.envelopes.tombstones"),
     *("transforms.registries.authorization", "transforms.registries.http_client"),
     "transforms.sources.timer_read",
     *("transforms.sinks.shared", "transforms.sinks.target"),
@@ -143,11 +148,7 @@ IMPORTERS: Mapping[str, tuple[str, ...]] = {
         "transforms.steps.windows",
     ),
     "transforms.registries.confluent": ("pipelines.job.load", "pipelines.job.model"),
-    "schemas.encodings.avro": (
-        *("pipelines.cli.compile_kernels", "schemas.encodings.message_reader", "transforms.sinks.files.avro"),
-    ),
-    "schemas.envelopes.debezium": ("transforms.steps.decode",),
-    "schemas.envelopes.upsert": ("transforms.steps.decode",),
+    "schemas.encodings.avro": ("pipelines.cli.compile_kernels", "transforms.sinks.files.avro"),
     "pipelines.runners.flink": ("pipelines.execution.stream_pipeline", "pipelines.execution.submit"),
     "pipelines.runners.dataflow": ("pipelines.execution.submit", "pipelines.render.dataflow"),
 }
