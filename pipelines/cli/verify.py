@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
+
+import pyarrow as pa
 
 from ...schemas.errors import TableError
 from ...schemas.model.route import OnTruncate, Route
 from ...schemas.secrets import resolved
-from ...transforms.proof.reference_table import Rules
+from ...transforms.proof.changes import Rules
 from ...transforms.proof.report import Report, Verdict
 from ...transforms.proof.verify import Proof, verify
 from ...transforms.sinks import Sink, open_sink
 from ...transforms.sources.kafka.cluster import open_broker
+from ...transforms.sources.kafka.replay import KafkaReplay
 from ..execution.start_offsets import by_table, find_routes
 from ..job.formatting import aligned
 from ..job.model import Job
@@ -22,7 +26,11 @@ def verify_job(job: Job) -> Iterator[Report]:
         routes = by_table(find_routes(job, broker))
     with closing(open_sink(job.target.type, resolved(job.target.settings()))) as sink:
         for route in routes.values():
-            yield verify(job.source.kafka, sink, _proof(job, sink, route))
+            yield verify(KafkaReplay(job.source.kafka), partial(_rows, sink, route.table), _proof(job, sink, route))
+
+
+def _rows(sink: Sink, table: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    return sink.scan(table, columns) if table in sink.tables() else iter(())
 
 
 def _proof(job: Job, sink: Sink, route: Route) -> Proof:
@@ -34,10 +42,10 @@ def _proof(job: Job, sink: Sink, route: Route) -> Proof:
         )
     rules = Rules(
         format=job.format.type,
-        contracts=job.format.contracts(),
+        schemas=job.format.contracts(),
         key=route.key,
         truncate=route.on_truncate is OnTruncate.APPLY,
-        framing=job.format.framing,
+        framing=job.format.framing.value,
     )
     late = job.window.by == "event"
     return Proof(route.table, ledger.next, rules, ledger.start, route.key or (), mode=route.mode, late=late)

@@ -7,7 +7,7 @@ import struct
 import fastavro
 
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
-from millrace.transforms.proof.reference_table import Message
+from millrace.schemas.model.message import Message
 
 ROW = {
     "type": "record",

@@ -7,8 +7,8 @@ from pathlib import Path
 import fastavro
 
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
+from millrace.schemas.model.message import Message
 from millrace.transforms.proof.canonical import number, parse_time
-from millrace.transforms.proof.reference_table import Message
 
 FOLDER = Path(__file__).parents[1] / "data" / "debezium-postgres"
 

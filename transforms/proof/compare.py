@@ -1,4 +1,4 @@
-"""A table against the oracle: counts and sums by bucket first, then the rows of the buckets that differ."""
+"""A table against its reference: counts and sums by bucket first, then the rows of the buckets that differ."""
 
 import struct
 from collections import Counter
@@ -14,7 +14,8 @@ import pyarrow as pa
 from ...schemas.errors import TableError
 from ...schemas.model.change import POSITION, of_row
 from .canonical import encode, shown
-from .reference_table import Key, Position, ReferenceTable
+from .changes import Key, Position
+from .reference_table import ReferenceTable
 from .report import Example, Report, Verdict
 from .type_coercion import Cast, from_stream, from_target
 

@@ -1,6 +1,6 @@
-"""The oracle for tables that keep more than the newest rows: soft deletes, logs of changes, versions.
+"""The references for tables that keep more than the newest rows: soft deletes, logs of changes, versions.
 
-As `fold`, of which it shares the reading of messages; every event is kept, so the memory is that of all messages.
+They read messages as `ReferenceTable` does and keep every event, so their memory is that of all messages.
 """
 
 from bisect import bisect_left
@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 
 from ...schemas.model import modes
 from ...schemas.model.change import POSITION
+from ...schemas.model.message import Message
 from ...schemas.model.modes import Mode
-from .avro_validator import Malformed
 from .canonical import SECOND, Moment
-from .reference_table import Event, Key, Message, Position, ReferenceTable, Rules, plain_row
+from .changes import Change, Event, Key, Position, Rules, plain_row
+from .reference_table import ReferenceTable
 
 MILLI: Final = SECOND // 1000
 LATEST: Final = 253_402_300_799_999
@@ -26,7 +27,7 @@ Row = dict[str, Any]
 
 
 def reference_for(mode: Mode, rules: Rules, late: bool = False) -> ReferenceTable:
-    """An empty oracle for a table of this mode; `late`: changes may have been committed in another order."""
+    """An empty reference for a table of this mode; `late`: changes may have been committed in another order."""
     if mode is Mode.SOFT_DELETE:
         return ReferenceSoftDelete(rules, marks_only=late)
     return _FOLDS[mode](rules)
@@ -48,20 +49,11 @@ def marks_only(batches: Iterator[pa.RecordBatch], key: Sequence[str]) -> Iterato
 class _EveryEvent(ReferenceTable):
     """Keeps all events of a key, by position."""
 
-    time: int = -1
-
-    def add(self, message: Message) -> None:
-        """As in `ReferenceTable`."""
-        self.time = message.timestamp
-        ReferenceTable.add(self, message)
-
     def _put(self, key: Key, event: Event) -> None:
-        if None in key:
-            raise Malformed("a key column is NULL")
         events = self._keys.setdefault(key, [])
         at = bisect_left(events, event.position, key=lambda one: one.position)
         if at == len(events) or events[at].position != event.position:
-            events.insert(at, event._replace(timestamp=self.time))
+            events.insert(at, event)
 
     def _named(self, key: Key) -> Row:
         return dict(zip(self.names or (), key, strict=True))
@@ -101,12 +93,6 @@ class ReferenceLog(_EveryEvent):
     """Every change is a row: its key is its place in Kafka, and what it does."""
 
     entries: dict[Key, tuple[Row, Event]] = field(default_factory=dict)
-    place: tuple[str, int] = ("", 0)
-
-    def add(self, message: Message) -> None:
-        """As in `ReferenceTable`."""
-        self.place = (message.topic, message.partition)
-        _EveryEvent.add(self, message)
 
     def key_names(self, key: tuple[str, ...]) -> tuple[str, ...]:
         """Topic, partition, offset and what the change does."""
@@ -130,16 +116,13 @@ class ReferenceLog(_EveryEvent):
         """The position of one change."""
         return self.entries[key][1].position if key in self.entries else None
 
-    def _put(self, key: Key, event: Event) -> None:
-        if None in key:
-            raise Malformed("a key column is NULL")
-        self._log("delete" if event.row is None else "upsert", self._named(key) if event.row is None else {}, event)
-
-    def _truncate(self, position: Position) -> None:
-        self._log("truncate", {}, Event(position, None))
-
-    def _log(self, change: str, named: Row, event: Event) -> None:
-        self.entries[(*self.place, event.position[2], change)] = named, event._replace(timestamp=self.time)
+    def _apply(self, message: Message, change: Change) -> None:
+        key, event = change
+        if key is None and not self.rules.truncate:
+            return
+        deed = "truncate" if key is None else "delete" if event.row is None else "upsert"
+        place = (message.topic, message.partition, message.offset, deed)
+        self.entries[place] = self._named(key) if key is not None and event.row is None else {}, event
 
 
 @dataclass(slots=True)

@@ -1,0 +1,219 @@
+"""Messages to changes, as the proof reads them: whose row a message is about, where it stands, and what is in it."""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
+
+from ...schemas.encodings.schema_store import SchemaStore
+from ...schemas.model.message import Message
+from .avro_reader import PayloadReader, Reader
+from .avro_validator import Malformed
+from .avro_values import Convert
+from .canonical import natural
+from .debezium import TEXTS, source_order, unavailable
+from .framing import Framing
+
+Key = tuple[Any, ...]
+Position = tuple[int, int, int]
+
+NO_POSITION: Final = (0, 0)
+
+
+class Event(NamedTuple):
+    """One change of one key. `row` holds fastavro's plain values, None for a delete; `missing` are unavailable.
+
+    `moved`: the row went to another key with this delete. `old_key`: the key that the row had before.
+    """
+
+    position: Position
+    row: Mapping[str, Any] | None
+    convert: Convert | None = None
+    extra: Mapping[str, Any] | None = None
+    missing: tuple[str, ...] = ()
+    old_key: Key | None = None
+    moved: bool = False
+    timestamp: int = -1
+
+
+class Change(NamedTuple):
+    """An event and its key; without a key it is a TRUNCATE."""
+
+    key: Key | None
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How messages are read. `key` names columns of the row where the job says so, else the message key's fields."""
+
+    format: Literal["debezium", "upsert"]
+    schemas: SchemaStore
+    key: tuple[str, ...] | None = None
+    truncate: bool = False
+    framing: Framing = "auto"
+
+
+@dataclass(slots=True)
+class ChangeReader:
+    """Reads one table's messages, each partition in its order. `names` are the key's columns, once they are known."""
+
+    rules: Rules
+    names: tuple[str, ...] | None = None
+    _payloads: PayloadReader = field(init=False)
+    _newest: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    _deleted: dict[tuple[str, int], bytes | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._payloads = PayloadReader(self.rules.schemas, self.rules.framing)
+        self.names = self.rules.key
+
+    def read(self, message: Message) -> list[Change]:
+        """The changes of one message: none, one, or two where a row moves to another key.
+
+        Raises one of UNREADABLE where the message cannot be decoded; then it changes nothing.
+        """
+        place = (message.topic, message.partition)
+        behind = self._deleted.pop(place, None)
+        if message.value is None:
+            if message.key is not None and behind == message.key and self.rules.format != "upsert":
+                return []
+            changes = [self._tombstone(message)]
+        elif self.rules.format == "upsert":
+            changes = [self._upsert(message, message.value)]
+        else:
+            changes = list(self._envelope(message, message.value))
+        if any(change.key is not None and None in change.key for change in changes):
+            raise Malformed("a key column is NULL")
+        return changes
+
+    def _tombstone(self, message: Message) -> Change:
+        if message.key is None:
+            raise Malformed("neither key nor value")
+        key, _, _ = self._message_key(message)
+        order = self._newest.get((message.topic, message.partition), NO_POSITION)
+        return Change(key, Event((*order, message.offset), None, timestamp=message.timestamp))
+
+    def _upsert(self, message: Message, value: bytes) -> Change:
+        row, reader = self._payloads.read(value, message.topic, "value")
+        key, extra = self._row_key(message, row, reader)
+        event = Event((0, 0, message.offset), row, reader.convert, extra, timestamp=message.timestamp)
+        return Change(key, event)
+
+    def _envelope(self, message: Message, value: bytes) -> Iterator[Change]:
+        envelope, reader = self._payloads.read(value, message.topic, "value")
+        if not isinstance(envelope, dict) or "op" not in envelope:
+            raise Malformed("no Debezium envelope")
+        op = envelope["op"]
+        if op == "m":
+            return
+        if op not in ("r", "c", "u", "d", "t"):
+            raise Malformed(f"op {op!r}")
+        order = NO_POSITION if op == "r" else source_order(envelope.get("source") or {})
+        place = (message.topic, message.partition)
+        position = (*order, message.offset)
+        self._newest[place] = max(order, self._newest.get(place, NO_POSITION))
+        if op == "t":
+            yield Change(None, Event(position, None, timestamp=message.timestamp))
+        elif op == "d":
+            yield self._delete(message, envelope, reader, position)
+            self._deleted[place] = message.key
+        else:
+            yield from self._put_row(message, envelope, reader, position)
+
+    def _delete(self, message: Message, envelope: Mapping[str, Any], reader: Reader, position: Position) -> Change:
+        before = envelope.get("before")
+        if self.rules.key is not None and before is not None:
+            key = self._key_of(before, reader.convert_part("before"))
+        else:
+            key, _, _ = self._message_key(message)
+        moved = any(name == "__debezium.newkey" for name, _ in message.headers)
+        return Change(key, Event(position, None, moved=moved, timestamp=message.timestamp))
+
+    def _put_row(
+        self, message: Message, envelope: Mapping[str, Any], reader: Reader, position: Position
+    ) -> Iterator[Change]:
+        row, before, at = envelope.get("after"), envelope.get("before"), message.timestamp
+        if row is None:
+            raise Malformed("no 'after'")
+        convert = reader.convert_part("after")
+        key, extra = self._row_key(message, row, reader, convert)
+        missing = tuple([name for name, value in row.items() if type(value) in TEXTS and unavailable(value)])
+        old = self._old_key(message)
+        if before is not None and self.names is not None and all(name in before for name in self.names):
+            earlier = self._key_of(before, reader.convert_part("before"))
+            if earlier != key and None not in earlier:
+                yield Change(earlier, Event(position, None, moved=True, timestamp=at))
+                old = earlier
+        yield Change(key, Event(position, row, convert, extra, missing, old if missing else None, timestamp=at))
+
+    def _row_key(
+        self, message: Message, row: Any, reader: Reader, convert: Convert | None = None
+    ) -> tuple[Key, Mapping[str, Any] | None]:
+        """The key, and the key's fields that the row lacks."""
+        if not isinstance(row, dict):
+            raise Malformed("the value is no record")
+        if self.rules.key is not None and all(name in row for name in self.rules.key):
+            return self._key_of(row, convert or reader.convert), None
+        if message.key is None:
+            raise Malformed("no key")
+        key, names, values = self._message_key(message)
+        return key, None if all(name in row for name in names) else values
+
+    def _message_key(self, message: Message) -> tuple[Key, tuple[str, ...], Mapping[str, Any]]:
+        if message.key is None:
+            raise Malformed("no key")
+        raw, reader = self._payloads.read(message.key, message.topic, "key")
+        value = reader.convert(raw) if reader.convert is not None else raw
+        if not isinstance(value, dict):
+            value = {self.rules.key[0] if self.rules.key else "key": value}
+        names = self.rules.key or tuple(value)
+        if not all(name in value for name in names):
+            raise Malformed("the message key lacks a key column")
+        self.names = names
+        return tuple([_hashable(natural(value[name])) for name in names]), names, value
+
+    def _key_of(self, row: Mapping[str, Any], convert: Convert | None) -> Key:
+        value = convert(row) if convert is not None else row
+        if not all(name in value for name in self.names or ()):
+            raise Malformed("the row lacks a key column")
+        return tuple([_hashable(natural(value[name])) for name in self.names or ()])
+
+    def _old_key(self, message: Message) -> Key | None:
+        for name, text in message.headers:
+            if name == "__debezium.oldkey" and message.key is not None:
+                _, reader = self._payloads.read(message.key, message.topic, "key")
+                return _key_from_json(text, reader, self.names or ())
+        return None
+
+
+def plain_row(event: Event) -> dict[str, Any] | None:
+    """The row of an event, canonical but for its units; None for a delete."""
+    if event.row is None:
+        return None
+    row = event.convert(event.row) if event.convert is not None else event.row
+    return {**(event.extra or {}), **row}
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple((name, _hashable(part)) for name, part in sorted(value.items()))
+    return tuple(map(_hashable, value)) if type(value) is list else value
+
+
+def _key_from_json(text: bytes, reader: Reader, names: tuple[str, ...]) -> Key | None:
+    """The key in a Debezium header; None where it does not fit the key's schema."""
+    try:
+        given = json.loads(text)
+        given = given.get("payload", given)
+        row = {name: _from_json(part, reader.part_type(name)) for name, part in given.items()}
+        value = reader.convert(row) if reader.convert is not None else row
+        return tuple([_hashable(natural(value[name])) for name in names])
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
+        return None
+
+
+def _from_json(value: Any, kind: str) -> Any:
+    return base64.b64decode(value) if kind in ("bytes", "fixed") and isinstance(value, str) else value

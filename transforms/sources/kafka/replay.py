@@ -1,0 +1,125 @@
+"""Kafka's messages one by one, for the proof: through kafka-python's public `poll()`, not the job's reader."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kafka import KafkaConsumer
+from kafka import TopicPartition as KafkaPartition
+from kafka.errors import KafkaError
+
+from ....schemas.errors import LostOffsetsError, SourceError
+from ....schemas.model.ledger import OffsetRange, TopicPartition
+from ....schemas.model.message import Message
+from .settings import KafkaSettings
+
+POLL_MILLISECONDS: Final = 500
+PROBE_MILLISECONDS: Final = 2_000
+SILENT_POLLS: Final = 60
+RECORDS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaReplay:
+    """The topics behind these settings, read again."""
+
+    kafka: KafkaSettings
+
+    def ranges(self, stops: Mapping[TopicPartition, int], starts: Mapping[TopicPartition, int]) -> list[OffsetRange]:
+        """The offsets from `starts` to `stops` that the topics still hold; a partition without a start from its first.
+
+        Raises SourceError; LostOffsetsError where a partition ends before its stop.
+        """
+        wanted = {KafkaPartition(part.topic, part.partition): stop for part, stop in stops.items() if stop > 0}
+        if not wanted:
+            return []
+        first, end = self._bounds(wanted)
+        for part, stop in wanted.items():
+            if end[part] < stop:
+                raise LostOffsetsError(
+                    f"{part.topic}[{part.partition}] ends at offset {end[part]}, and the target holds it up to {stop}: "
+                    "the topic was recreated or cut, so the target cannot be proved against it"
+                )
+        ranges = []
+        for part, stop in sorted(wanted.items()):
+            start = max(first[part], starts.get(TopicPartition(part.topic, part.partition), 0))
+            ranges.append(OffsetRange(part.topic, part.partition, min(start, stop), stop))
+        return ranges
+
+    def read(self, ranges: Sequence[OffsetRange]) -> Iterator[Message]:
+        """Every committed message of the ranges, each partition in its order. Raises SourceError."""
+        left = {KafkaPartition(part.topic, part.partition): part for part in ranges if part.first < part.stop}
+        if not left:
+            return
+        consumer = _consumer(self.kafka, "read_committed")
+        try:
+            consumer.assign(list(left))
+            for partition, part in left.items():
+                consumer.seek(partition, part.first)
+            yield from _polled(consumer, left)
+        except KafkaError as error:
+            raise SourceError(f"{self.kafka.bootstrap_servers}: reading failed: {error}") from None
+        finally:
+            consumer.close()
+
+    def _bounds(
+        self, stops: Mapping[KafkaPartition, int]
+    ) -> tuple[dict[KafkaPartition, int], dict[KafkaPartition, int]]:
+        """First and next offset of each partition."""
+        consumer = _consumer(self.kafka, "read_uncommitted")
+        try:
+            first, end = consumer.beginning_offsets(list(stops)), consumer.end_offsets(list(stops))
+            for part, stop in stops.items():
+                if end[part] < stop:
+                    end[part] = _served(consumer, part, end[part], stop)
+        except (KafkaError, ValueError) as error:
+            raise SourceError(f"{self.kafka.bootstrap_servers}: the topics' offsets cannot be read: {error}") from None
+        finally:
+            consumer.close()
+        return first, end
+
+
+def _served(consumer: KafkaConsumer, partition: KafkaPartition, end: int, stop: int) -> int:
+    """Where the partition really ends: some brokers (Tansu 0.6) name the last batch's first record as the end."""
+    consumer.assign([partition])
+    consumer.seek(partition, end)
+    while end < stop and consumer.poll(timeout_ms=PROBE_MILLISECONDS):
+        end = int(consumer.position(partition))
+    return end
+
+
+def _polled(consumer: KafkaConsumer, left: dict[KafkaPartition, OffsetRange]) -> Iterator[Message]:
+    silent = 0
+    while left:
+        polled = consumer.poll(timeout_ms=POLL_MILLISECONDS, max_records=RECORDS)
+        silent = 0 if polled else silent + 1
+        if silent > SILENT_POLLS:
+            part = next(iter(left.values()))
+            raise SourceError(f"{part.source}: no message came for {SILENT_POLLS * POLL_MILLISECONDS // 1000} s")
+        for partition, records in polled.items():
+            for record in records:
+                if partition in left and record.offset < left[partition].stop:
+                    place = (record.topic, record.partition, record.offset)
+                    yield Message(*place, record.key, record.value, record.headers, record.timestamp)
+        done = [partition for partition, part in left.items() if consumer.position(partition) >= part.stop]
+        for partition in done:
+            del left[partition]
+        if done:
+            consumer.pause(*done)
+
+
+def _consumer(kafka: KafkaSettings, isolation: str) -> KafkaConsumer:
+    options, secrets = kafka.resolved()
+    try:
+        return KafkaConsumer(
+            **{"max_partition_fetch_bytes": 4 << 20, **options},
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level=isolation,
+        )
+    except (KafkaError, ValueError, OSError) as error:
+        text = str(error)
+        for secret in secrets:
+            text = text.replace(secret, "***")
+        raise SourceError(f"{kafka.bootstrap_servers}: cannot be reached: {text}") from None
