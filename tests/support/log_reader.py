@@ -9,11 +9,12 @@ from random import Random
 from millrace.schemas.encodings.schema_store import SchemaStore
 from millrace.schemas.model.block import Block
 from millrace.schemas.model.ledger import TopicPartition
+from millrace.schemas.model.message import Message
 from millrace.schemas.model.route import OnTruncate, Route
 from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
+from millrace.transforms.proof.changes import Rules
 from millrace.transforms.proof.compare import compare
 from millrace.transforms.proof.reference_modes import reference_for
-from millrace.transforms.proof.reference_table import Message, Rules
 from millrace.transforms.proof.report import Report
 from millrace.transforms.sinks import Sink
 from millrace.transforms.sinks.target import Target

@@ -13,7 +13,7 @@ from random import Random
 
 import fastavro
 
-from millrace.transforms.proof.reference_table import Message
+from millrace.schemas.model.message import Message
 from support.debezium_stream import ENVELOPE, GONE, KEY, row
 
 TOPIC = "shop.t"
