@@ -1,0 +1,249 @@
+"""The documentation says what the code does: jobs load, commands parse, tables name what exists, links lead on."""
+
+import inspect
+import re
+import runpy
+import tomllib
+from pathlib import Path
+
+import pytest
+from support.markdown import DOCS, ROOT, Page, anchor, as_job, code, pages
+
+from millrace.pipelines.cli.arguments import COMMANDS, parse
+from millrace.pipelines.execution.summary import COUNTS
+from millrace.pipelines.job.load import load_job
+from millrace.schemas.errors import JobError
+from millrace.schemas.model.modes import Mode
+from millrace.transforms.sinks import SINKS, modes_of, sink_class
+from millrace.transforms.sinks.shared.guarantees import exceptions_of
+
+PAGES = {page.name: page for page in pages()}
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+BLOCKS = [(name, number) for name, page in PAGES.items() for number in range(len(page.blocks("yaml")))]
+SHOWN = sorted({command for name, page in PAGES.items() if name != "CHANGELOG.md" for command in page.commands})
+SECTIONS = ("", "source", "format", "tables", "window", "target", "dead_letters")
+JOB_FILE = PAGES["docs/job-file.md"]
+GLOSSARY = PAGES["docs/glossary.md"]
+MENTIONS = r"`((?:tests|transforms|schemas|pipelines|docs|deploy|benchmarks)/[\w./-]*)(?:::(\w+))?`"
+
+
+@pytest.mark.parametrize(("name", "number"), BLOCKS)
+def test_every_yaml_block_is_a_job_or_a_part_of_one(name, number, tmp_path):
+    (tmp_path / "job.yaml").write_text(as_job(PAGES[name].blocks("yaml")[number]))
+    assert load_job(tmp_path / "job.yaml").job
+
+
+@pytest.mark.parametrize("command", SHOWN)
+def test_every_command_shown_is_a_command(command):
+    if command in COMMANDS:
+        return
+    words = [word for word in command.replace("PLACE", "t[0]@1").split() if word != "..."]
+    assert parse(words).command == command.split()[0]
+
+
+def test_every_command_is_shown_on_the_page_of_commands():
+    shown = [code(cell)[0] for cell in PAGES["docs/operating.md"].table("command", "does").column("command")]
+    assert {line.split()[1] for line in shown} == set(COMMANDS)
+    assert {"millrace dead-letters ls JOB", "millrace dead-letters show JOB PLACE"} <= set(shown)
+
+
+# The job file
+
+
+def known_keys(folder: Path, section: str) -> set[str]:
+    """What the job file may hold in a section: the complaint about a key that is like no other lists them all."""
+    odd = {name: ", QQQQQQQQQ: 1" if name == section else "" for name in (*SECTIONS, "registry")}
+    file = folder / "job.yaml"
+    file.write_text(
+        f"{{job: j{odd['']}, source: {{type: kafka, bootstrap_servers: a, topics: [a]{odd['source']}}}, "
+        f"format: {{type: upsert, registry: {{url: 'http://a'{odd['registry']}}}{odd['format']}}}, "
+        f"tables: [{{from: a{odd['tables']}}}], window: {{every: 1s{odd['window']}}}, "
+        f"target: {{type: duckdb, path: a{odd['target']}}}, dead_letters: {{path: a{odd['dead_letters']}}}}}"
+    )
+    with pytest.raises(JobError, match="unknown key; known are ") as caught:
+        load_job(file)
+    return set(str(caught.value).partition("known are ")[2].split(", "))
+
+
+def documented_keys(section: str) -> set[str]:
+    names = [code(cell)[0] for cell in JOB_FILE.table("key").column("key")]
+    if section == "registry":
+        return {code(cell)[0] for cell in JOB_FILE.table("registry key").column("registry key")}
+    if not section:
+        return {name.partition(".")[0] for name in names}
+    below = {name.removeprefix(f"{section}.") for name in names if name.startswith(f"{section}.")}
+    return below | {code(cell)[0] for cell in options("sources", "kafka")} if section == "source" else below
+
+
+def options(kind: str, name: str) -> dict[str, str]:
+    """The option table of a source's or target's page: name and default, as written."""
+    table = PAGES[f"docs/{kind}/{name}.md"].table("option", "type", "default", "means")
+    return dict(zip(table.column("option"), table.column("default"), strict=True))
+
+
+@pytest.mark.parametrize("section", [*SECTIONS, "registry"], ids=lambda section: section or "top")
+def test_every_key_of_the_job_file_is_in_the_table(section, tmp_path):
+    known = known_keys(tmp_path, section)
+    if section == "target":
+        known -= set(inspect.signature(sink_class("duckdb")).parameters)
+    assert documented_keys(section) == known
+
+
+# Targets
+
+
+@pytest.mark.parametrize("kind", sorted(SINKS))
+def test_the_page_of_a_target_has_its_options_with_their_defaults(kind):
+    parameters = inspect.signature(sink_class(kind)).parameters
+    shown = options("targets", kind)
+    assert {code(cell)[0] for cell in shown} == set(parameters)
+    for cell, default in shown.items():
+        real = parameters[code(cell)[0]].default
+        if real is inspect.Parameter.empty:
+            assert default == "needed"
+        elif real is not None:
+            assert code(default) == [str(real)]
+        else:
+            assert default != "needed"
+
+
+def test_each_target_has_a_page_of_the_same_sections():
+    first = ["The first five minutes", "Options", "Types", "What it promises", "What it does not", "Reading it"]
+    for kind in SINKS:
+        headings = re.findall(r"^## (.*)$", PAGES[f"docs/targets/{kind}.md"].text, re.MULTILINE)
+        assert [heading for heading in headings if heading in first] == first, kind
+
+
+def test_no_target_forgets_a_type():
+    rows = [tuple(row[:2] for row in PAGES[f"docs/targets/{kind}.md"].table("in Avro", "Arrow").rows) for kind in SINKS]
+    assert len(rows[0]) == 14 and len(set(rows)) == 1
+
+
+def test_the_job_file_names_each_target_with_its_extra():
+    table = JOB_FILE.table("`type`", "needs", "keeps")
+    assert {code(cell)[0] for cell in table.column("`type`")} == set(SINKS)
+    for cell in table.column("needs"):
+        assert set(code(cell)) <= set(EXTRAS)
+
+
+def test_what_a_target_cannot_promise_is_shown():
+    table = PAGES["docs/guarantees.md"].table("target", "does not promise that", "but")
+    shown = {(code(target)[0], promise): instead for target, promise, instead in table.rows}
+    declared = {(kind, str(promise)): text for kind in SINKS for promise, text in exceptions_of(kind).items()}
+    assert shown == declared
+
+
+def test_the_targets_that_keep_every_mode_are_named():
+    line = PAGES["docs/modes.md"].text.partition("keep tables in every mode: ")[2].partition(";")[0]
+    assert set(code(line)) == {kind for kind in SINKS if set(modes_of(kind)) == set(Mode)}
+    assert {code(cell)[0] for cell in PAGES["docs/modes.md"].table("`mode`").column("`mode`")} == set(Mode)
+
+
+# What is named exists
+
+
+def test_the_parts_of_an_account_are_those_that_are_counted():
+    read, *parts = COUNTS
+    assert f"`{read} = {' + '.join(parts)}`" in PAGES["docs/guarantees.md"].text
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name):
+    page = PAGES[name]
+    for link in page.links:
+        if "://" in link:
+            continue
+        file, _, part = link.partition("#")
+        target = (page.path.parent / file).resolve() if file else page.path
+        assert target.exists(), f"{name}: {link}"
+        assert target.is_relative_to(ROOT), f"{name}: {link}"
+        if part:
+            assert part in Page(target).anchors, f"{name}: {link}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_files_and_tests_that_are_named_exist(name):
+    for path, test in re.findall(MENTIONS, PAGES[name].prose):
+        if re.search(r"NAME|[A-Z]{4}", path):
+            continue
+        assert (ROOT / path).exists(), f"{name}: {path}"
+        if test:
+            assert f"def {test}(" in (ROOT / path).read_text(), f"{name}: {path}::{test}"
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    shown = {target for page in PAGES.values() for target in re.findall(r"(?:`|^)make (\w+)", page.text, re.MULTILINE)}
+    assert shown and shown <= targets
+
+
+def test_modules_that_can_be_run_exist():
+    shown = {name for page in PAGES.values() for name in re.findall(r"python -m millrace\.([\w.]+)", page.text)}
+    assert shown
+    for module in shown:
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+
+
+def test_extras_that_are_installed_exist():
+    shown = {extra for page in PAGES.values() for extra in re.findall(r"pip install '\.\[([\w,]+)\]'", page.text)}
+    assert shown
+    assert {part for extra in shown for part in extra.split(",")} <= set(EXTRAS)
+    assert {code(cell)[0] for cell in PAGES["docs/operating.md"].table("extra", "for").column("extra")} <= set(EXTRAS)
+
+
+def test_every_page_is_reached_from_the_index():
+    reached = {(DOCS / link.partition("#")[0]).resolve() for link in PAGES["docs/index.md"].links if "://" not in link}
+    assert {path for path in DOCS.rglob("*.md") if path.name != "index.md"} <= reached
+
+
+# Figures
+
+
+def test_figures_stand_with_their_ratios():
+    """The ratio of each row is that of its two figures, as many digits as are shown."""
+    tables = [table for page in PAGES.values() for table in page.tables if table.head[-1] == "times"]
+    assert len(tables) == 3
+    for table in tables:
+        assert len(table.head) == 4
+        for _, ours, theirs, times in table.rows:
+            ratio = _number(ours) / _number(theirs)
+            # Figures are rounded to hundreds, so their ratio may be off by as much.
+            slack = ratio * (50 / _number(ours) + 50 / _number(theirs)) + 0.5 * 10 ** -len(times.partition(".")[2])
+            assert abs(ratio - float(times)) <= slack, (ours, theirs, times)
+
+
+def test_a_table_of_figures_has_one_measure():
+    """The first cell of its head says what all its cells are: no cell has a unit of its own."""
+    for table in PAGES["docs/benchmarks.md"].tables:
+        for row in table.rows:
+            assert all(re.fullmatch(r"[\d,.]+(?: M)?", cell) for cell in row[1:]), row
+
+
+def _number(cell: str) -> float:
+    return float(cell.replace(",", ""))
+
+
+# The glossary and the picture
+
+
+def test_the_glossary_has_a_sentence_for_each_word_and_each_word_is_used():
+    words = re.findall(r"^### (.*)\n\n(.*)\n(?=\n|\Z)", GLOSSARY.text, re.MULTILINE)
+    assert len(words) == len(GLOSSARY.anchors) - 1
+    assert 25 <= len(words) <= 36
+    assert [word for word, _ in words] == sorted((word for word, _ in words), key=str.casefold)
+    for word, sentence in words:
+        assert re.fullmatch(r"[A-Z][^.]*(?:\.[^ .][^.]*)*\.", sentence), f"{word}: not one sentence"
+    linked = {
+        link.partition("#")[2]
+        for page in PAGES.values()
+        for link in page.links
+        if "glossary.md#" in link
+    }
+    assert linked == {anchor(word) for word, _ in words}
+
+
+def test_the_picture_is_what_its_script_makes():
+    made = runpy.run_path(str(DOCS / "picture.py"))["picture"]()
+    assert (DOCS / "picture.svg").read_text() == made
+    for folder in re.findall(r'class="path">([\w/]+)<', made):
+        assert (ROOT / folder).is_dir()
