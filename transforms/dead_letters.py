@@ -3,6 +3,7 @@
 import io
 import re
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -44,6 +45,7 @@ PLACE: Final = re.compile(r"(?P<topic>.+)(?:\[(?P<a>\d+)\]@|/(?P<b>\d+)/)(?P<off
 ENDING: Final = ".avro"
 FEWEST_READ: Final = 1_000
 EXAMPLES: Final = 3
+NUMBER: Final = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +116,13 @@ class Limit:
     """`max_dead_letters`: a whole number, or a percentage of the messages read; None is no limit.
 
     A percentage is of at least 1,000 messages, so that the first bad message of a small run does not stop it;
-    `0%` and `0` stop at the first.
+    `0%` and `0` stop at the first. A limit that the job file does not give (`given` False) also stops a table whose
+    first messages are all dead: a wrong registry, folder of schemas or key would drain the stream.
     """
 
     count: int | None = None
     percent: Decimal | None = None
+    given: bool = True
 
     @classmethod
     def parse(cls, value: object) -> Self:
@@ -148,11 +152,43 @@ class Limit:
         if allowed is None or dead <= allowed:
             return
         setting = f"{self.percent}%" if self.percent is not None else str(self.count)
-        examples = "".join(f"\n  {place(letter)}: {letter.step}: {letter.error}" for letter in letters[:EXAMPLES])
+        setting += "" if self.given else " (the default)"
         raise DeadLetterLimitError(
             f"{dead:,} dead letters among {read:,} messages, and max_dead_letters: {setting} allows {allowed:,}"
-            f"{'; the first:' if examples else ''}{examples}"
+            f"{_examples(letters)}"
         )
+
+    def check_first(self, read: int, letters: Sequence[DeadLetter]) -> None:
+        """Raise DeadLetterLimitError where all `read` messages, a table's first, are dead and no limit is given."""
+        if self.given or not letters or len(letters) < read:
+            return
+        raise DeadLetterLimitError(
+            f"all of the first {read:,} messages are dead letters, so nothing was committed: the job file may name the "
+            "wrong registry, schemas, encoding or key. Mend it and run again; if they are to be left out, say how many "
+            f"are good: max_dead_letters: 100%{_examples(letters)}"
+        )
+
+
+DEFAULT_LIMIT: Final = Limit(percent=Decimal(10), given=False)
+"""Of a job that names none: a mistake in the job file makes nearly all messages dead, bad producers a few."""
+
+
+def _examples(letters: Sequence[DeadLetter]) -> str:
+    lines = "".join(f"\n  {place(letter)}: {letter.step}: {letter.error}" for letter in letters[:EXAMPLES])
+    return f"; the first:{lines}" if lines else ""
+
+
+def most_frequent(letters: Sequence[DeadLetter]) -> str:
+    """The reason that most of the letters bear, numbers left out; an empty text where there are none."""
+    reasons = Counter(f"{letter.step}: {NUMBER.sub('#', letter.error)}" for letter in letters)
+    if not reasons:
+        return ""
+    common, _ = reasons.most_common(1)[0]
+    return next(
+        f"{letter.step}: {letter.error}"
+        for letter in letters
+        if f"{letter.step}: {NUMBER.sub('#', letter.error)}" == common
+    )
 
 
 def place(letter: DeadLetter) -> str:

@@ -149,6 +149,7 @@ def _account(state: Run, done: PassResult, routes: Mapping[str, Route], stretch:
         table.add(outcome.accounts)
         table.copy = outcome.copy
         table.unfilled += outcome.unfilled
+        table.reason = outcome.reason or table.reason
         for account in outcome.accounts:
             if account.stop >= 0:
                 stretch.next[account.source] = account.stop

@@ -146,6 +146,7 @@ def _take(watch: StreamRun) -> None:
             table.add(item.accounts)
             table.copy = item.copy
             table.unfilled += item.unfilled
+            table.reason = item.reason or table.reason
             watch.summary.passes += 1
             for account in item.accounts:
                 if account.stop >= 0:

@@ -17,7 +17,7 @@ class TableSummary:
     """One table; read = applied + superseded + filtered + dead, `lag` in offsets up to the last end seen.
 
     `unfilled` counts values that no row held, `where` is `Sink.describe`, `error` says why the table stopped. A `copy`
-    is filled from the messages of another table: they count there.
+    is filled from the messages of another table: they count there. `reason` is that of most dead letters.
     """
 
     table: str
@@ -31,6 +31,7 @@ class TableSummary:
     where: str = ""
     error: str | None = None
     copy: bool = False
+    reason: str = ""
 
     def add(self, accounts: Iterable[Account]) -> None:
         """Count a commit's settled accounts in."""
@@ -61,8 +62,13 @@ class Summary:
 
     @property
     def failed(self) -> bool:
-        """Whether a table stopped."""
-        return any(table.error is not None for table in self.tables.values())
+        """Whether a table stopped, or messages were read and all of them are dead letters."""
+        return self.all_dead or any(table.error is not None for table in self.tables.values())
+
+    @property
+    def all_dead(self) -> bool:
+        """Whether messages were read and each became a dead letter."""
+        return 0 < self.total("read") == self.total("dead")
 
     @property
     def rate(self) -> float:
@@ -95,6 +101,9 @@ class Summary:
         lines = [*aligned([["table", *names], *rows]), ""] if rows else []
         lines.append(self._speed())
         lines += [f"  {table.table}: {table.where}" for table in self.tables.values() if table.where]
+        if self.all_dead:
+            reason = next((table.reason for table in self.tables.values() if table.reason), "")
+            lines.append(f"  all messages became dead letters, most of them for this reason: {reason}")
         if self.total("dead"):
             lines.append(f"  dead letters: {self.dead_letters}")
         if self.total("unfilled"):

@@ -11,7 +11,7 @@ from ...schemas.model.change import PREFIX
 from ...schemas.model.modes import Mode
 from ...schemas.model.route import OnTruncate
 from ...schemas.suggestions import guess
-from ...transforms.dead_letters import Limit, letters_at
+from ...transforms.dead_letters import DEFAULT_LIMIT, Limit, letters_at
 from ...transforms.registries.confluent import ConfluentRegistry
 from ...transforms.sinks.shared.guarantees import Promise, exceptions_of
 from ...transforms.sources.kafka.settings import KafkaSettings
@@ -46,7 +46,7 @@ def load_job(path: str | Path) -> Job:
         window=_window(top["window"], target) if "window" in top else Window(),
         target=target,
         dead_letters=_dead_letters(top.get("dead_letters"), folder),
-        max_dead_letters=_limit(top["max_dead_letters"]) if "max_dead_letters" in top else Limit(),
+        max_dead_letters=_limit(top["max_dead_letters"]) if "max_dead_letters" in top else DEFAULT_LIMIT,
         file=file,
         folder=folder,
     )

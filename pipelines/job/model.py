@@ -12,7 +12,7 @@ from ...schemas.encodings.wire_format import Framing
 from ...schemas.model.modes import Mode
 from ...schemas.model.route import OnTruncate
 from ...schemas.secrets import Secret
-from ...transforms.dead_letters import Limit
+from ...transforms.dead_letters import DEFAULT_LIMIT, Limit
 from ...transforms.registries.confluent import ConfluentRegistry
 from ...transforms.sources.kafka.settings import KafkaSettings
 from ...transforms.stores import Address
@@ -102,7 +102,7 @@ class Job:
     window: Window = Window()
     target: Target
     dead_letters: Address
-    max_dead_letters: Limit = field(default_factory=Limit)
+    max_dead_letters: Limit = DEFAULT_LIMIT
     file: Path
     folder: Path
 

@@ -3,6 +3,7 @@
 import itertools
 import os
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,17 @@ from hypothesis import strategies as st
 
 from millrace.schemas.errors import DeadLetterLimitError, JobError
 from millrace.schemas.model.dead_letter import DeadLetter
-from millrace.transforms.dead_letters import DeadLetterFiles, Limit, letters_at, listing, place, read, show
+from millrace.transforms.dead_letters import (
+    DEFAULT_LIMIT,
+    DeadLetterFiles,
+    Limit,
+    letters_at,
+    listing,
+    most_frequent,
+    place,
+    read,
+    show,
+)
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LETTERS = st.lists(
@@ -162,3 +173,17 @@ def test_the_limit_says_where_the_first_ones_are():
 def test_a_limit_that_is_none_is_refused(value):
     with pytest.raises(JobError, match="neither a whole number nor a percentage"):
         Limit.parse(value)
+
+
+def test_the_most_frequent_reason_leaves_numbers_out():
+    letters = [replace(letter(n), error=f"schema id {n} is unknown") for n in range(3)]
+    assert most_frequent([letter(7), *letters]) == "decode: schema id 0 is unknown"
+    assert most_frequent([]) == ""
+
+
+def test_a_given_limit_lets_the_first_messages_be_dead():
+    letters = [letter(n) for n in range(3)]
+    Limit.parse("100%").check_first(3, letters)
+    DEFAULT_LIMIT.check_first(4, letters)
+    with pytest.raises(DeadLetterLimitError, match="all of the first 3 messages are dead letters"):
+        DEFAULT_LIMIT.check_first(3, letters)

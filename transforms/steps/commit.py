@@ -14,7 +14,7 @@ from ...schemas.errors import LedgerGapError, MillraceError
 from ...schemas.model.ledger import Account, Commit, covered
 from ...schemas.model.route import Route
 from ...schemas.model.table import Table
-from ..dead_letters import DeadLetterFiles, Limit
+from ..dead_letters import DeadLetterFiles, Limit, most_frequent
 from ..retry import retried
 from ..sinks import Sink
 from ..sinks.target import Target
@@ -27,7 +27,7 @@ from .stage import Part
 class Outcome:
     """A commit that was made; `size` in decoded bytes, `unfilled` unavailable values that no row held, now NULL.
 
-    The messages of a `copy` count for another table.
+    The messages of a `copy` count for another table. `reason` is that of most dead letters.
     """
 
     table: str
@@ -35,6 +35,7 @@ class Outcome:
     unfilled: int = 0
     size: int = 0
     copy: bool = False
+    reason: str = ""
 
 
 Item = Part | Receipt | Failure | Outcome
@@ -117,9 +118,11 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
         (letter for receipt in receipts for letter in receipt.letters),
         key=lambda letter: (letter.topic, letter.partition, letter.offset),
     )
+    read = sum(receipt.read for receipt in receipts)
+    if letters and len(letters) == read and name not in sink.tables():
+        settings.limit.check_first(read, letters)
     settings.dead_letters.write(letters)
-    read = settings.read + sum(receipt.read for receipt in receipts)
-    settings.limit.check(settings.dead + len(letters), read, letters)
+    settings.limit.check(settings.dead + len(letters), settings.read + read, letters)
     staged = [part.staged for part in parts if part.staged.rows]
     waiting = [(part.table, part.requests) for part in parts if part.requests is not None]
     late, unfilled = settled(sink, waiting, [part.departures for part in parts if part.departures is not None])
@@ -142,7 +145,9 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
     )
     size = sum(receipt.size for receipt in receipts)
     made = retried(f"table {table.name}", lambda: sink.commit(table, staged, order))
-    return Outcome(table=name, accounts=made, unfilled=unfilled, size=size, copy=route.copy)
+    return Outcome(
+        table=name, accounts=made, unfilled=unfilled, size=size, copy=route.copy, reason=most_frequent(letters)
+    )
 
 
 def _key(parts: Sequence[Part]) -> tuple[str, ...]:

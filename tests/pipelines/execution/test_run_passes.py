@@ -65,6 +65,39 @@ def test_too_many_dead_letters_stop_the_table_with_nothing_committed(embedded_br
     assert list((tmp_path / "dead_letters").glob("*.avro"))
 
 
+def test_a_stream_whose_first_messages_are_all_dead_is_not_drained(embedded_broker, topic, tmp_path):
+    """A wrong key in the job file: right after it is mended, every message is read."""
+    servers, table = embedded_broker.bootstrap_servers, table_of(topic)
+    send(servers, topic, [(0, key(n), event("c", n, "a", n)) for n in range(20)])
+    wrong = write_job(tmp_path, servers, [topic], more=f"tables: [{{from: {topic}, key: [idd]}}]\n")
+    summary = run_once(wrong)
+    assert summary.failed
+    assert "all of the first 20 messages are dead letters" in summary.tables[table].error
+    assert "idd" in summary.tables[table].error
+    assert not list((tmp_path / "dead_letters").glob("*.avro"))
+    assert run_once(write_job(tmp_path, servers, [topic])).total("applied") == 20
+
+
+def test_a_tenth_of_dead_letters_stops_a_job_that_names_no_limit(embedded_broker, topic, tmp_path):
+    servers, table = embedded_broker.bootstrap_servers, table_of(topic)
+    good = [(0, key(n), event("c", n, "a", n)) for n in range(20)]
+    send(servers, topic, [*good, *[(0, key(9), b"x")] * 100])
+    assert not run_once(write_job(tmp_path, servers, [topic])).failed
+    send(servers, topic, [(0, key(9), b"x")] * 101)
+    summary = run_once(write_job(tmp_path, servers, [topic]))
+    assert "101 dead letters among 101 messages" in summary.tables[table].error
+    assert "max_dead_letters: 10% (the default) allows 100" in summary.tables[table].error
+
+
+def test_a_run_whose_messages_are_all_dead_has_failed_and_says_why(embedded_broker, topic, tmp_path):
+    servers = embedded_broker.bootstrap_servers
+    send(servers, topic, [(0, key(9), b"x"), (0, key(9), b"\0"), (0, key(9), b"\0")])
+    summary = run_once(write_job(tmp_path, servers, [topic], more="max_dead_letters: 100%\n"))
+    assert summary.failed and not any(table.error for table in summary.tables.values())
+    said = next(line for line in summary.lines() if "all messages became dead letters" in line)
+    assert "frame: value: " in said
+
+
 def test_an_incompatible_schema_stops_one_table_and_the_others_go_on(embedded_broker, topic_name, tmp_path):
     servers = embedded_broker.bootstrap_servers
     one, two = topic_name("one"), topic_name("two")

@@ -9,7 +9,7 @@ from support.job_files import FULL, SMALL, load, write
 from millrace.pipelines.job.load import load_job
 from millrace.schemas.encodings.wire_format import Framing
 from millrace.schemas.model.route import OnTruncate
-from millrace.transforms.dead_letters import Limit, letters_at
+from millrace.transforms.dead_letters import DEFAULT_LIMIT, Limit, letters_at
 
 
 def test_the_file_of_the_design(tmp_path):
@@ -44,7 +44,7 @@ def test_defaults_and_relative_paths(tmp_path, monkeypatch):
     assert job.format.schemas == tmp_path / "contracts"
     assert job.format.framing is Framing.AUTO
     assert (job.source.start, job.tables, job.dead_letters) == ("earliest", (), letters_at(tmp_path / "dead_letters"))
-    assert (job.window.every, job.max_dead_letters) == (timedelta(seconds=10), Limit())
+    assert (job.window.every, job.max_dead_letters) == (timedelta(seconds=10), DEFAULT_LIMIT)
 
 
 @pytest.mark.parametrize(
