@@ -1,11 +1,11 @@
 """Change logs: every change exactly once in Parquet or Avro files, on a local disk, S3, GCS or HDFS."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from ....schemas.errors import JobError, TableError, TerminalSinkError, TransientSinkError
 from ....schemas.model.change import PREFIX
@@ -120,7 +120,7 @@ class FilesSink:
         for file in self._files.listed(table, _since([reach.date for reach in reaches.values()])):
             stream = texts.get(file.stream)
             if stream is not None and file.first >= (reaches[stream].next or 0):
-                ahead[stream].append(self._files.span(file, topic_ids.get(stream.topic)))
+                ahead[stream].extend(self._files.spans(file, topic_ids.get(stream.topic)))
         return {stream: Reach(reach.next, tuple(ahead[stream]), reach.date) for stream, reach in reaches.items()}
 
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
@@ -143,11 +143,14 @@ class FilesSink:
             raise TableError(f"{self._store.place} has no table {table!r} of Millrace")
         schema = selected(self._store.place, state.table, columns)
         stops = {str(stream): line.entry.next or 0 for stream, line in state.streams.items()}
-        seen: Counter[str] = Counter()
+        # By stream the offsets of the files that reach furthest: the next file may begin among them.
+        seen: dict[str, NDArray[np.int64]] = {}
         for file in sorted(self._files.listed(table), key=lambda file: (file.stream, file.first)):
             if file.first < stops.get(file.stream, 0):
-                rows, behind = self._files.between(file, seen[file.stream], stops[file.stream])
-                seen[file.stream] = max(seen[file.stream], behind)
+                before = seen.get(file.stream, np.empty(0, np.int64))
+                within = before[before >= file.first]
+                rows, offsets = self._files.below(file, stops[file.stream], within)
+                seen[file.stream] = np.concatenate((within, offsets))
                 yield from (conform(batch, schema) for batch in rows.to_batches())
 
     def tables(self) -> tuple[str, ...]:

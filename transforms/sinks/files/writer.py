@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ....schemas.errors import TerminalSinkError, TransientSinkError
 from ....schemas.model.change import OP, SOURCE
@@ -38,8 +38,9 @@ class LogFiles:
     def write(self, table: str, run: Run, reach: Reach, topic_id: int | None) -> Reach:
         """Put the changes at and beyond `reach` that no file holds into files, in order.
 
-        Where a name is taken, its file holds these changes already: another commit got as far, and did not move the
-        ledger, or not yet.
+        Where a name is taken, another commit got as far, and did not move the ledger, or not yet: its file is taken
+        over for the changes that it holds. Those that it lacks (it may have met messages that could not be decoded
+        then) go into files of their own.
         """
         held, date = [(0, reach.next or 0), *reach.ahead], reach.date
         columns = [name for name in run.rows.column_names if name not in (OP, SOURCE)]
@@ -49,21 +50,28 @@ class LogFiles:
                 name = file_name(table, run.stream, date, first, self.format.ending)
                 data = encode(self.format, run.rows.slice(low, high - low).select(columns), topic_id)
                 if not self.store.create(name, data):
-                    held.append(self.span(FileName(name, date, str(run.stream), first), topic_id))
+                    held.extend(self.spans(FileName(name, date, str(run.stream), first), topic_id))
                     break
                 held.append((first, int(run.offsets[high - 1]) + 1))
             else:
                 return Reach(reach.next, tuple(held[1:]), date)
 
-    def span(self, file: FileName, topic_id: int | None) -> Span:
-        """The offsets of a file. Raises TerminalSinkError where it is of an older topic of the same name."""
+    def spans(self, file: FileName, topic_id: int | None) -> list[Span]:
+        """The offsets of a file's changes, as spans without holes, in order.
+
+        Raises TerminalSinkError where the file is of an older topic of the same name.
+        """
         content = self.read(file)
         if topic_id is not None and content.topic_id not in (None, topic_id):
             raise TerminalSinkError(
                 f"{self.place(file)} is a log of another topic of that name, which was deleted since; "
                 "write to a new table"
             )
-        return file.first, int(pc.max(content.rows.column(OFFSET)).as_py()) + 1
+        offsets = np.asarray(content.rows.column(OFFSET))
+        borders = np.flatnonzero(np.diff(offsets) > 1) + 1
+        firsts = offsets[np.concatenate(([0], borders))]
+        lasts = offsets[np.concatenate((borders, [len(offsets)])) - 1]
+        return [(int(first), int(last) + 1) for first, last in zip(firsts, lasts, strict=True)]
 
     def read(self, file: FileName) -> Content:
         """All of a file."""
@@ -72,11 +80,14 @@ class LogFiles:
             raise TransientSinkError(f"{self.place(file)} is gone while it was to be read; run the job again")
         return decode(FORMATS[file.name.rpartition(".")[2]], data, self.place(file))
 
-    def between(self, file: FileName, first: int, stop: int) -> tuple[pa.Table, int]:
-        """The changes of a file at offsets [first, stop), and the offset behind its last change."""
+    def below(self, file: FileName, stop: int, seen: NDArray[np.int64]) -> tuple[pa.Table, NDArray[np.int64]]:
+        """The changes of a file at offsets below `stop` that are not in `seen`, and all offsets of the file."""
         rows = self.read(file).rows
         offsets = np.asarray(rows.column(OFFSET))
-        return rows.filter(pa.array((offsets >= first) & (offsets < stop))), int(offsets.max(initial=-1)) + 1
+        fresh = offsets < stop
+        if len(seen):
+            fresh &= ~np.isin(offsets, seen)
+        return rows.filter(pa.array(fresh)), offsets
 
     def place(self, file: FileName) -> str:
         """Where a person finds it."""

@@ -118,6 +118,19 @@ def test_a_change_that_can_be_decoded_now_and_could_not_before_a_crash(local, mo
     assert len(files(later)) == 3
 
 
+@pytest.mark.parametrize("cut", [(range(10),), (range(4), range(4, 10)), (range(1), range(1, 6), range(6, 10))])
+@pytest.mark.parametrize("held", [(0, 1, 3, 4, 5, 6, 9), (0, 9), (0, 1, 2, 3, 4, 5, 6, 7, 8, 9), (2, 5)])
+def test_a_file_left_behind_is_taken_over_for_the_changes_that_it_holds(local, monkeypatch, held, cut):
+    """Before the crash some messages between others were dead letters; the next run decodes all."""
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("millrace.transforms.sinks.files.sink.write", die)
+        local.log(*range_of(*held), first=0, stop=10)
+    later = again(local)
+    applied = sum(later.log(*range_of(*part), first=part[0], stop=part[-1] + 1).applied for part in cut)
+    assert applied == 10
+    assert listed_offsets(later) == later.offsets() == list(range(10))
+
+
 def test_two_writers_at_once_commit_one_after_the_other(log):
     first, second = again(log), again(log)
     mine, other = Account("orders", 0, 0, 2, read=2), Account("orders", 1, 0, 2, read=2)
