@@ -1,17 +1,23 @@
 """The documentation says what the code does: jobs load, commands parse, tables name what exists, links lead on."""
 
+import copy
 import inspect
 import re
 import runpy
 import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.markdown import DOCS, ROOT, Page, anchor, as_job, code, pages
+import yaml
+from support.markdown import DOCS, ROOT, WHOLE, Page, Table, anchor, as_job, code, pages
 
 from millrace.pipelines.cli.arguments import COMMANDS, parse
 from millrace.pipelines.execution.summary import COUNTS
 from millrace.pipelines.job.load import load_job
+from millrace.pipelines.job.model import Job
 from millrace.schemas.errors import JobError
 from millrace.schemas.model.modes import Mode
 from millrace.transforms.sinks import SINKS, modes_of, sink_class
@@ -89,6 +95,53 @@ def test_every_key_of_the_job_file_is_in_the_table(section, tmp_path):
     assert documented_keys(section) == known
 
 
+def defaults() -> Iterator[tuple[str, Any]]:
+    """Each key of the job file whose default the tables show as a value."""
+    shown = dict(_column(JOB_FILE.table("key")))
+    shown |= {f"format.registry.{key}": default for key, default in _column(JOB_FILE.table("registry key"))}
+    shown |= {f"source.{code(cell)[0]}": default for cell, default in options("sources", "kafka").items()}
+    for key, default in shown.items():
+        if re.fullmatch(r"`[^`]+`", default) and default != "`target.mode`":
+            yield key, yaml.safe_load(code(default)[0])
+
+
+def _column(table: Table) -> Iterator[tuple[str, str]]:
+    for row in table.rows:
+        yield code(row[0])[0], row[2]
+
+
+def job_with(folder: Path, place: str, value: Any) -> tuple[Job, Job]:
+    """A job without a key, and the job with this value of it."""
+    whole = {**WHOLE, "tables": [{"from": "shop.public.orders"}]}
+    whole["format"] = {"type": "debezium", "registry": {"url": "http://a"}}
+    if place == "dead_letters.storage_options":
+        whole["dead_letters"] = {"path": "dead_letters"}
+    *sections, key = place.split(".")
+    changed = part = copy.deepcopy(whole)
+    for section in sections:
+        part = part.setdefault(section, {})
+        part = part[0] if isinstance(part, list) else part
+    part[key] = value
+    return _loaded(folder, whole), _loaded(folder, changed)
+
+
+def _loaded(folder: Path, whole: Mapping[str, Any]) -> Job:
+    (folder / "job.yaml").write_text(yaml.safe_dump(whole))
+    return load_job(folder / "job.yaml")
+
+
+@pytest.mark.parametrize(("key", "default"), list(defaults()), ids=lambda value: str(value))
+def test_a_default_that_is_written_out_changes_nothing(key, default, tmp_path):
+    without, written = job_with(tmp_path, key, default)
+    if key == "max_dead_letters":  # one that is not given also stops a table whose first messages are all dead
+        without = replace(without, max_dead_letters=replace(without.max_dead_letters, given=True))
+    assert written == without
+
+
+def test_defaults_are_shown_for_most_keys():
+    assert len(list(defaults())) >= 12
+
+
 # Targets
 
 
@@ -141,6 +194,13 @@ def test_what_a_target_cannot_promise_is_shown(kind):
 
 def test_every_mode_is_told_of():
     assert {code(cell)[0] for cell in PAGES["docs/modes.md"].table("`mode`").column("`mode`")} == set(Mode)
+
+
+def test_the_changelog_has_each_heading_once_in_its_order():
+    for version in PAGES["CHANGELOG.md"].text.split("\n## ")[1:]:
+        headings = re.findall(r"^### (.*)$", version, re.MULTILINE)
+        assert headings == [name for name in ("Added", "Changed", "Removed", "Fixed") if name in headings]
+        assert all(line.startswith(("- ", "  ", "#")) for line in version.splitlines()[1:] if line)
 
 
 # What is named exists
