@@ -44,7 +44,7 @@ check: $(INSTALLED)  ## ruff, mypy strict, layers
 	@$(BIN)/python -m pytest -q tests/test_layers.py
 
 flink: install  ## a Flink cluster on this machine until Ctrl-C, and the command that runs a job on it (Java 17, Maven)
-	@$(BIN)/python tests/support/flink_cluster.py
+	@PYTHONPATH=tests $(BIN)/python -m support.flink_cluster
 
 bench: install  ## each figure of the README, one JSON line a figure
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

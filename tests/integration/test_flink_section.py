@@ -27,7 +27,8 @@ def test_the_command_that_make_flink_prints_runs_a_job(servers, create, tmp_path
     lake = tmp_path / "lake"
     file = write_job(tmp_path, servers, [topic], target=f"{{type: delta, path: {lake}}}", more="window: {every: 1s}\n")
     send(servers, topic, [(number % 2, key(number), event("c", number, "a", number, number)) for number in range(1, 9)])
-    with Program([sys.executable, str(TESTS / "support" / "flink_cluster.py")], tmp_path / "cluster.log") as cluster:
+    command = [sys.executable, "-m", "support.flink_cluster"]
+    with Program(command, tmp_path / "cluster.log", {"PYTHONPATH": str(TESTS)}) as cluster:
         assert until(lambda: "Ctrl-C ends" in cluster.output() or not cluster.running, 600), cluster.output()
         said = cluster.output().replace("\\\n", " ")
         words = shlex.split(re.search(r"^millrace run JOB (.*)$", said, re.M)[1])

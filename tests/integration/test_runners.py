@@ -75,7 +75,7 @@ def test_flink_drops_nothing_as_late_after_a_worker_was_killed(flink_cluster, nu
 
 def test_a_program_ends_with_the_process_that_started_it(tmp_path):
     code = (
-        "from pathlib import Path; from processes import Program\n"
+        "from pathlib import Path; from support.processes import Program\n"
         f"program = Program(['sleep', '600'], Path({str(tmp_path / 'log')!r})); print(program.pid, flush=True)\n"
         "import os; os.kill(os.getpid(), 9)\n"
     )

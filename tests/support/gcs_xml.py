@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 from xml.etree import ElementTree
@@ -184,14 +185,15 @@ def xml(root: str, inner: str, headers: Mapping[str, str] = {}) -> Answer:
 
 
 @contextmanager
-def xml_front(behind: str, program: str = __file__) -> Iterator[str]:
+def xml_front(behind: str, module: str = "support.gcs_xml") -> Iterator[str]:
     """The XML interface of the server at `behind`, as a URL.
 
     A process of its own: deltalake holds Python's lock while it waits for some answers.
     """
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
-    with Server("gcs-xml", [sys.executable, program, behind, str(port)], lambda _: answers(url)):
+    command = ["env", f"PYTHONPATH={Path(__file__).parents[1]}", sys.executable, "-m", module, behind, str(port)]
+    with Server("gcs-xml", command, lambda _: answers(url)):
         yield url
 
 

@@ -19,7 +19,7 @@ print("compiled:", *compiled)
 """
 JOB = """
 from pathlib import Path
-from millrace.pipelines.demo import demo
+from millrace.pipelines.cli.demo import demo
 demo(Path(sys.argv[1]), 2000)
 """
 ROWS = """
@@ -42,11 +42,11 @@ with pa.ipc.new_stream(stream, batch.schema) as writer:
 batches = (batch, batch.slice(1), received, batch.take(pa.array([1, 0])))
 """
 BIGQUERY = """
-from millrace.transforms.sinks.bigquery_encoding import encode
+from millrace.transforms.sinks.bigquery.encoding import encode
 assert sum(part.count for batch in batches for part in encode(batch, 1 << 20)) == 7
 """
 AVRO = """
-from millrace.schemas.avro.encode import encode_rows
+from millrace.schemas.encodings.avro.encode import encode_rows
 assert sum(len(encode_rows(batch)) for batch in batches) == 7
 """
 
@@ -55,7 +55,7 @@ assert sum(len(encode_rows(batch)) for batch in batches) == 7
 def compiled(tmp_path_factory):
     """The environment of a process that follows."""
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path_factory.mktemp("loops"))}
-    ahead = [sys.executable, "-m", "millrace.pipelines.cli.main.compile_kernels"]
+    ahead = [sys.executable, "-m", "millrace.pipelines.cli.compile_kernels"]
     done = subprocess.run(ahead, env=env, capture_output=True, text=True, check=True, timeout=200)
     assert "loops compiled in" in done.stdout
     return env

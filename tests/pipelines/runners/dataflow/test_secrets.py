@@ -96,7 +96,7 @@ def test_refusals_are_a_sentence_without_the_answer(google, name, refusals, sent
 
 
 def test_it_becomes_the_command(google):
-    command = [sys.executable, "-m", "millrace.pipelines.runners.registry.dataflow.secrets"]
+    command = [sys.executable, "-m", "millrace.pipelines.runners.dataflow.secrets"]
     show = [sys.executable, "-c", "import os; print(os.environ['A'], os.getpid())"]
     environment = {**os.environ, **google, "MILLRACE_SECRETS": f"A={PLACE % 'password'}"}
     process = subprocess.Popen([*command, *show], stdout=subprocess.PIPE, text=True, env=environment)

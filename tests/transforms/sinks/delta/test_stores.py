@@ -73,7 +73,7 @@ def test_two_writers_at_once_lose_and_double_nothing(target):
 
 def test_the_condition_of_the_store_decides_between_two_commits_of_one_version(gcs, tmp_path):
     bucket = gcs.create_bucket(f"rival-{uuid4().hex[:12]}")
-    with xml_front(gcs.endpoint, gcs_rival.__file__) as url:
+    with xml_front(gcs.endpoint, gcs_rival.__name__) as url:
         options = {"path": f"gs://{bucket}/lake", "storage_options": key_for(url)}
         target = Target("delta", tmp_path, options)
         assert target.apply(upsert(1, id=1, v="a"), upsert(1, id=2, v="b")) == (2, 0)

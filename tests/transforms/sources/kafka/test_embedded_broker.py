@@ -14,7 +14,7 @@ from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
 
 HOLDER = """
 import sys, time
-from millrace.transforms.sources.embedded import EmbeddedBroker
+from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
 with EmbeddedBroker() as broker:
     print(broker.bootstrap_servers, flush=True)
     time.sleep(60)
