@@ -17,6 +17,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    PlainSerializer,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -33,6 +34,21 @@ MILLISECONDS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86
 LONGEST: Final = timedelta(days=36_500)
 SIZE: Final = re.compile(r"(?P<number>\d{1,9})\s*(?P<unit>KB|MB|GB)", re.IGNORECASE)
 BYTES: Final = {"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+KINDS: Final = {
+    "dict_type": "a mapping (key: value)",
+    "mapping_type": "a mapping (key: value)",
+    "model_type": "a mapping (key: value)",
+    "model_attributes_type": "a mapping (key: value)",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "bool_parsing": "true or false",
+    "int_parsing": "a whole number",
+}
+"""What should stand where a value of another kind stands, by pydantic's name of the mistake."""
+MISTAKE: Final = "mistake"
+"""The type of a pydantic error whose text is the sentence."""
+UNKNOWN_KEY: Final = "unknown_key"
+"""The type of a pydantic error that is about a key itself, not about its value."""
 WRITTEN_OUT: Final = "is a reference; references may stand in texts only, so write the value itself"
 
 
@@ -90,6 +106,8 @@ def mistakes(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], st
         kind, path, context = found["type"], found["loc"], found.get("ctx", {})
         if kind == "value_error":
             yield path, str(context["error"])
+        elif kind in (MISTAKE, UNKNOWN_KEY):
+            yield path, found["msg"]
         elif kind == "missing":
             yield path[:-1], f"the key {path[-1]!r} is missing"
         elif kind == "extra_forbidden":
@@ -97,7 +115,7 @@ def mistakes(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], st
         elif kind in ("enum", "literal_error"):
             yield path, f"{found['input']!r} is not known; known are {context['expected'].replace(' or ', ', ')}"
         else:
-            yield path, found["msg"].removeprefix("Input should be ").join(("expected ", ""))
+            yield path, f"expected {KINDS.get(kind) or found['msg'].removeprefix('Input should be ')}"
 
 
 def has_reference(value: Any) -> bool:
@@ -137,9 +155,17 @@ def read_size(value: Any) -> Any:
     return int(found["number"]) * BYTES[found["unit"].upper()]
 
 
+def duration_text(length: timedelta) -> str:
+    """A length of time as a job file writes it, in the largest unit that divides it: `7d`."""
+    number = length // timedelta(milliseconds=1)
+    unit = next(unit for unit in reversed(MILLISECONDS) if not number % MILLISECONDS[unit]) if number else "s"
+    return f"{number // MILLISECONDS[unit]}{unit}"
+
+
 def size_text(size: int) -> str:
-    """A size in bytes as a job file writes it, in whole MB."""
-    return f"{size >> 20}MB"
+    """A size in bytes as a job file writes it, in the largest unit that divides it: `512MB`."""
+    unit = next((unit for unit in reversed(BYTES) if size and not size % BYTES[unit]), "KB")
+    return f"{size // BYTES[unit]}{unit}"
 
 
 def located(path: str, folder: Path) -> str:
@@ -170,10 +196,16 @@ def read_texts(value: Any) -> Any:
     }
 
 
-Duration = Annotated[timedelta, BeforeValidator(read_duration)]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(read_duration, json_schema_input_type=str),
+    PlainSerializer(duration_text, str, when_used="json"),
+]
 """A length of time, written `10s`, `1.5h`, `7d`."""
 
-Size = Annotated[int, BeforeValidator(read_size)]
+Size = Annotated[
+    int, BeforeValidator(read_size, json_schema_input_type=str), PlainSerializer(size_text, str, when_used="json")
+]
 """An amount of memory in bytes, written `512MB`, `2GB`."""
 
 Location = Annotated[str, AfterValidator(read_location)]
@@ -182,11 +214,8 @@ Location = Annotated[str, AfterValidator(read_location)]
 Texts = Annotated[Mapping[str, str], BeforeValidator(read_texts)]
 """A client library's own settings."""
 
-UNKNOWN_KEY: Final = "unknown_key"
-"""The type of a pydantic error that is about a key itself, not about its value."""
 
-
-def mistake(text: str, *at: int | str, kind: str = "mistake") -> ValidationError:
+def mistake(text: str, *at: int | str, kind: str = MISTAKE) -> ValidationError:
     """What a validator of a model raises to point at a part of what it validates: `raise mistake("is ...", "path")`."""
     error = PydanticCustomError(kind, "{text}", {"text": text})
     return ValidationError.from_exception_data("options", [InitErrorDetails(type=error, loc=at, input=None)])

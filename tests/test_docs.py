@@ -1,12 +1,12 @@
 """The documentation says what the code does: jobs load, commands parse, tables name what exists, links lead on."""
 
 import copy
-import inspect
 import re
 import runpy
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from millrace.pipelines.job.load import load_job
 from millrace.pipelines.job.model import Job
 from millrace.schemas.errors import JobError
 from millrace.schemas.model.modes import Mode
-from millrace.transforms.sinks import SINKS, modes_of, sink_class
-from millrace.transforms.sinks.shared.guarantees import exceptions_of
+from millrace.schemas.options import duration_text, size_text
+from millrace.transforms.sinks import SINKS
 
 PAGES = {page.name: page for page in pages()}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -91,7 +91,7 @@ def options(kind: str, name: str) -> dict[str, str]:
 def test_every_key_of_the_job_file_is_in_the_table(section, tmp_path):
     known = known_keys(tmp_path, section)
     if section == "target":
-        known -= set(inspect.signature(sink_class("duckdb")).parameters)
+        known -= set(SINKS["duckdb"].options.keys())
     assert documented_keys(section) == known
 
 
@@ -145,19 +145,26 @@ def test_defaults_are_shown_for_most_keys():
 # Targets
 
 
+def as_written(default: object) -> str:
+    """A default as a job file would have it."""
+    if isinstance(default, timedelta):
+        return duration_text(default)
+    return size_text(default) if isinstance(default, int) else str(default)
+
+
 @pytest.mark.parametrize("kind", sorted(SINKS))
 def test_the_page_of_a_target_has_its_options_with_their_defaults(kind):
-    parameters = inspect.signature(sink_class(kind)).parameters
+    keys = SINKS[kind].options.keys()
     shown = options("targets", kind)
-    assert {code(cell)[0] for cell in shown} == set(parameters)
+    assert {code(cell)[0] for cell in shown} == set(keys)
     for cell, default in shown.items():
-        real = parameters[code(cell)[0]].default
-        if real is inspect.Parameter.empty:
+        field = keys[code(cell)[0]]
+        if field.is_required():
             assert default == "needed"
-        elif real is not None:
-            assert code(default) == [str(real)]
-        else:
+        elif field.default in (None, (), {}):
             assert default != "needed"
+        else:
+            assert code(default) == [as_written(field.default)]
 
 
 def test_each_target_has_a_page_of_the_same_sections():
@@ -178,7 +185,7 @@ def test_the_index_names_each_target_with_its_extra_and_its_modes():
     for cell in table.column("needs"):
         assert set(code(cell)) <= set(EXTRAS)
     for kind, modes in zip(table.column("`type`"), table.column("modes"), strict=True):
-        able = set(modes_of(code(kind)[0]))
+        able = set(SINKS[code(kind)[0]].modes)
         assert able == (set(Mode) if modes == "all" else {Mode(mode) for mode in code(modes)})
 
 
@@ -186,7 +193,7 @@ def test_the_index_names_each_target_with_its_extra_and_its_modes():
 def test_what_a_target_cannot_promise_is_shown(kind):
     page = PAGES[f"docs/targets/{kind}.md"]
     shown = [dict(table.rows) for table in page.tables if table.head == ("does not promise that", "but")]
-    declared = {str(promise): text for promise, text in exceptions_of(kind).items()}
+    declared = {str(promise): text for promise, text in SINKS[kind].exceptions.items()}
     assert shown == ([declared] if declared else [])
     link = f"](targets/{kind}.md#what-it-does-not)"
     assert (link in PAGES["docs/guarantees.md"].text) == bool(declared)

@@ -13,7 +13,8 @@ from ...schemas.model.route import OnTruncate
 from ...schemas.suggestions import guess
 from ...transforms.dead_letters import DEFAULT_LIMIT, Limit, letters_at
 from ...transforms.registries.confluent import ConfluentRegistry
-from ...transforms.sinks.shared.guarantees import Promise, exceptions_of
+from ...transforms.sinks import SINKS
+from ...transforms.sinks.shared.guarantees import Promise
 from ...transforms.sources.kafka.settings import KafkaSettings
 from ...transforms.stores import SCHEMES, Address, unknown_scheme
 from .model import By, Format, FormatType, Job, Source, Start, TableEntry, Target, Window
@@ -213,7 +214,7 @@ def _table_name(entry: YamlNode) -> str:
 def _window(entry: YamlNode, target: Target) -> Window:
     found = entry.mapping(("every", "by", "allowed_lateness"))
     by = found["by"].choice(get_args(By)) if "by" in found else Window.by
-    if by == "event" and Promise.EVENT_TIME in exceptions_of(target.type):
+    if by == "event" and Promise.EVENT_TIME in SINKS[target.type].exceptions:
         raise found["by"].error(f"a target of type {target.type} takes windows by arrival only; write by: arrival")
     if "allowed_lateness" in found and by != "event":
         raise found["allowed_lateness"].error("has a meaning with by: event only; windows by arrival are never late")

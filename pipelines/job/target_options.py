@@ -1,6 +1,5 @@
-"""The job file's `target`: any sink of the registry, with the options that its constructor names."""
+"""The job file's `target`: any sink of the registry, with the options of its `SinkSpec`."""
 
-import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, Final
 
 from ...schemas.model.modes import Mode
 from ...schemas.secrets import Secret
-from ...transforms.sinks import SINKS, modes_of, sink_class
+from ...transforms.sinks import SINKS
 from .model import Target
 from .yaml_node import YamlNode
 
@@ -18,19 +17,19 @@ WITH_PASSWORD: Final = re.compile(r"[\w+.-]+://[^/@]*:[^/]*@")
 
 
 def read_target(entry: YamlNode) -> Target:
-    """Check `type`, `mode` and the sink's own options. Raises JobError, MissingExtraError."""
-    kind = entry.mapping(None, ("type",))["type"].choice(tuple(sorted(SINKS)))
-    parameters = inspect.signature(sink_class(kind)).parameters
-    needed = [name for name, part in parameters.items() if part.default is inspect.Parameter.empty]
-    found = entry.mapping(("type", "mode", *parameters), needed)
-    modes = read_modes(found["mode"], kind) if "mode" in found else modes_of(kind)[:1]
-    options = {name: _option(found[name]) for name in parameters if name in found}
+    """Check `type`, `mode` and the sink's own options. Raises JobError."""
+    kind = entry.mapping(None, ("type",))["type"].choice(tuple(SINKS))
+    spec = SINKS.find(kind)
+    keys = spec.options.keys()
+    found = entry.mapping(("type", "mode", *keys), [name for name, field in keys.items() if field.is_required()])
+    modes = read_modes(found["mode"], kind) if "mode" in found else spec.modes[:1]
+    options = {name: _option(found[name]) for name in keys if name in found}
     return Target(type=kind, options=options, modes=modes)
 
 
 def read_modes(entry: YamlNode, kind: str) -> tuple[Mode, ...]:
     """One mode or a list of them, all of which the target knows. Raises JobError."""
-    able = modes_of(kind)
+    able = SINKS.find(kind).modes
     for part in [entry] if entry.kind != "a list" else entry.items():
         mode = Mode(part.choice(tuple(Mode)))
         if mode not in able:

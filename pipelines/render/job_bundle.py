@@ -10,6 +10,7 @@ from typing import Final
 
 from ...schemas.errors import JobError
 from ...schemas.secrets import REFERENCE
+from ...transforms.sinks import SINKS
 from ..job.load import FILES, load_job
 from ..job.model import Job
 from ..job.yaml_node import YamlNode, read_yaml
@@ -100,8 +101,9 @@ def _refuse_literal(entry: YamlNode) -> None:
 
 
 def _refuse_local_target(target: YamlNode) -> None:
-    if target.mapping()["type"].raw_text() == "duckdb":
-        raise target.error("duckdb is a file that one process opens; a cluster needs a target that all workers reach")
+    kind = target.mapping()["type"].raw_text()
+    if SINKS.find(kind).one_process:
+        raise target.error(f"{kind} is open in one process only; a cluster needs a target that all workers reach")
     for entry in _texts(target):
         leaf = entry.path.rpartition(".")[2]
         if (leaf == "path" or "://" in entry.raw_text()) and LOCAL.match(entry.raw_text()):
@@ -158,9 +160,7 @@ def _ports(job: Job, texts: list[YamlNode]) -> tuple[int, ...]:
             authority = text[found.end() :].partition("/")[0]
             port = PORT.search(authority)
             ports.add(int(port[1]) if port else PORTS[found[1]])
-    if job.target.type == "postgres":
-        ports.add(PORTS["postgres"])
-    return tuple(sorted(ports))
+    return tuple(sorted(ports | {*SINKS[job.target.type].ports}))
 
 
 def _name(job: str) -> str:

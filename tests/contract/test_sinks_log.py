@@ -10,7 +10,7 @@ from support.values import VALUES, of_years_1_to_9999, same
 from millrace.schemas.errors import AccountingError, IncompatibleSchemaError, LedgerGapError, TableError
 from millrace.schemas.model.ledger import Account, Ledger, TopicPartition
 from millrace.schemas.model.modes import Mode
-from millrace.transforms.sinks import SINKS, modes_of
+from millrace.transforms.sinks import SINKS
 from millrace.transforms.sinks.shared.guarantees import Promise
 
 PLACE_NAMES = [
@@ -23,7 +23,7 @@ PLACE_NAMES = [
 def log(request, tmp_path):
     """An empty log of each kind of target, and of each kind of store."""
     kind, options = places(tmp_path, request.getfixturevalue)[request.param]()
-    if Mode.APPEND not in modes_of(kind):
+    if Mode.APPEND not in SINKS[kind].modes:
         pytest.skip(f"a target of type {kind} keeps no logs")
     found = LogTarget(kind, tmp_path, options)
     yield found

@@ -11,7 +11,7 @@ from support.mode_tables import ModeTable, Versions, counts, moment
 from support.targets import ROW, Change, Target, delete, position, upsert
 
 from millrace.schemas.model.modes import Mode
-from millrace.transforms.sinks import SINKS, modes_of
+from millrace.transforms.sinks import SINKS
 from millrace.transforms.sinks.shared.guarantees import Promise
 from millrace.transforms.sinks.shared.lookup import columns_of, find_rows
 
@@ -24,8 +24,8 @@ EXAMPLES = 25
 
 
 def kinds(mode):
-    """The targets that keep tables in this mode: their `MODES` say so, and the README's table."""
-    return [kind for kind in sorted(SINKS) if mode in modes_of(kind)]
+    """The targets that keep tables in this mode: their `SPEC` says so, and the README's table."""
+    return [kind for kind in sorted(SINKS) if mode in SINKS[kind].modes]
 
 
 def opened(kind, mode, folder):

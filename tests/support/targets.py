@@ -17,9 +17,9 @@ from millrace.schemas.model.change import CHANGE_FIELDS, DELETE, UNAVAILABLE, UN
 from millrace.schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from millrace.schemas.model.modes import Mode
 from millrace.schemas.model.table import Table
-from millrace.transforms.sinks import SINKS, Sink, Staged, modes_of, open_sink
+from millrace.transforms.sinks import SINKS, Sink, Staged, open_sink
 from millrace.transforms.sinks.iceberg import table_cache
-from millrace.transforms.sinks.shared.guarantees import Promise, exceptions_of
+from millrace.transforms.sinks.shared.guarantees import Promise
 from support import postgres_server
 from support.bigquery_server import BigQueryServer
 
@@ -82,7 +82,7 @@ PLACES = {
         },
     },
 }
-MIRRORS = [kind for kind in sorted(SINKS) if Mode.MIRROR in modes_of(kind)]
+MIRRORS = [kind for kind in sorted(SINKS) if Mode.MIRROR in SINKS[kind].modes]
 SHOWN = {"bigquery": bigquery_dataset}
 WITHOUT_RIGHTS = {"bigquery": bigquery_without_rights}
 ROW = pa.schema([("id", pa.int64()), ("v", pa.string())])
@@ -158,7 +158,7 @@ class Target:
     @property
     def exceptions(self) -> Mapping[Promise, str]:
         """What this target declares that it cannot promise."""
-        return exceptions_of(self.kind)
+        return SINKS[self.kind].exceptions
 
     @property
     def shown(self) -> str:

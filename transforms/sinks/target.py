@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...schemas.options import Options
 from ...schemas.secrets import resolved
 from . import Sink, open_sink
 
@@ -13,7 +14,8 @@ class Target:
     """A sink to open in a worker: the job file's `target`, secrets still as references."""
 
     type: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Options | Mapping[str, Any] = field(default_factory=dict)
 
     def open(self) -> Sink:
-        return open_sink(self.type, resolved(self.options))
+        given = self.options
+        return open_sink(self.type, given.resolved() if isinstance(given, Options) else resolved(given))

@@ -11,7 +11,7 @@ from millrace.pipelines.cli.arguments import COMMANDS
 from millrace.pipelines.cli.main import main
 from millrace.pipelines.job.load import load_job
 from millrace.transforms.sinks import SINKS
-from millrace.transforms.sinks.shared.guarantees import Promise, exceptions_of
+from millrace.transforms.sinks.shared.guarantees import Promise
 
 COMMAND = Path(sys.executable).parent / "millrace"
 
@@ -158,7 +158,7 @@ def test_windows_that_a_target_does_not_take_are_refused_before_anything_is_read
     target = f"{{type: {kind}, {needed.get(kind, 'path: place')}}}"
     file.write_text(file.read_text().partition("target:")[0] + f"target: {target}\nwindow: {{by: event}}\n")
     sentence = f"error: {file}:5:14: window.by: a target of type files takes windows by arrival only; write by: arrival"
-    if Promise.EVENT_TIME not in exceptions_of(kind):
+    if Promise.EVENT_TIME not in SINKS[kind].exceptions:
         assert load_job(file).window.by == "event"
         return
     for words in (["check", str(file)], ["run", str(file), "--once"], ["run", str(file)]):

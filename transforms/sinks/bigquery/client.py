@@ -5,35 +5,30 @@ Tables are made and widened over REST; rows are read by queries, whose results c
 An append is an AppendRowsRequest put together here, so that rows stay in one buffer: `header` and ProtoRows.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
+import grpc
 import pyarrow as pa
+from google.api_core import exceptions, retry
+from google.api_core.gapic_v1.routing_header import to_grpc_metadata
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+from google.cloud.bigquery.table import PrimaryKey, TableConstraints
+from google.cloud.bigquery_storage_v1 import BigQueryReadClient, BigQueryWriteClient, types
+from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
+from google.cloud.bigquery_storage_v1.services.big_query_write.transports import BigQueryWriteGrpcTransport
+from google.protobuf.descriptor_pb2 import DescriptorProto
 
-from ....schemas.errors import JobError, MissingExtraError, TransientSinkError
+from ....schemas.errors import TransientSinkError
 from .encoding import SIZED, Rows, tag, varint
+from .errors import NotSpreadError, check, errors, spread
+from .options import Emulator
 
-try:
-    import grpc
-    from google.api_core import exceptions, retry
-    from google.api_core.gapic_v1.routing_header import to_grpc_metadata
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import bigquery
-    from google.cloud.bigquery.table import PrimaryKey, TableConstraints
-    from google.cloud.bigquery_storage_v1 import BigQueryReadClient, BigQueryWriteClient, types
-    from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
-    from google.cloud.bigquery_storage_v1.services.big_query_write.transports import BigQueryWriteGrpcTransport
-    from google.protobuf.descriptor_pb2 import DescriptorProto
-
-    from .errors import NotSpreadError, check, errors, spread
-except ImportError as missing:
-    raise MissingExtraError("target.type: bigquery", "bigquery") from missing
-
-__all__ = ["Dataset", "Emulator", "bigquery"]
+__all__ = ["Dataset", "bigquery"]
 
 METHOD: Final = "/google.cloud.bigquery.storage.v1.BigQueryWrite/AppendRows"
 LABEL: Final = "millrace"
@@ -48,24 +43,6 @@ READ_RETRY: Final = retry.Retry(
     predicate=retry.if_exception_type(exceptions.ServiceUnavailable), initial=0.1, timeout=10.0
 )
 UNLIMITED: Final = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
-
-
-@dataclass(frozen=True, slots=True)
-class Emulator:
-    """A server that speaks BigQuery's protocols without TLS and without credentials: none are sent to it."""
-
-    rest: str
-    grpc: str
-
-    @classmethod
-    def read(cls, found: Mapping[str, Any]) -> "Emulator":
-        """From `target.emulator` as written. Raises JobError."""
-        if set(found) != {"rest", "grpc"} or not re.fullmatch(r"http://[^/\s]+", str(found["rest"])):
-            raise JobError(
-                "target.emulator: it is {rest: 'http://localhost:9050', grpc: 'localhost:9060'}, without TLS and "
-                "credentials; leave it out for BigQuery itself"
-            )
-        return cls(str(found["rest"]), str(found["grpc"]))
 
 
 @dataclass

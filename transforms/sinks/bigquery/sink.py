@@ -1,33 +1,27 @@
 """BigQuery: tables that take changes over the Storage Write API, each row with its position as sequence number."""
 
-import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from ....schemas.errors import JobError, TableError, TerminalSinkError
+from ....schemas.errors import TableError, TerminalSinkError
 from ....schemas.model.change import POSITION, SOURCE
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, check_name, enlarged, selected
 from .. import Staged
-from ..shared.guarantees import Promise
 from ..shared.guard import NOTHING, Verdict, chosen, judge, partial_rows
 from ..shared.key_index import KeyIndex
 from ..shared.ledger import advanced
 from ..shared.lookup import matching
-from ..shared.options import read_retention
 from ..shared.staging import Staging
 from .catalog import Catalog, Known, Offsets
-from .client import Dataset, Emulator
+from .client import Dataset
 from .columns import bigquery_name, check_growth, check_table
 from .merge import changes, check_keys, filled, select, truncated, write
+from .options import BigQueryOptions
 from .tables import check_fresh, ensure
-
-PROJECT: Final = re.compile(r"[a-z0-9.:-]{1,100}")
-DATASET: Final = re.compile(r"[A-Za-z0-9_]{1,1024}")
 
 
 class BigQuerySink:
@@ -39,36 +33,14 @@ class BigQuerySink:
     between them repeats changes nothing. `max_staleness` above zero lets BigQuery answer queries with older rows, which
     is cheaper; what needs the newest then stops the table: partial rows, TRUNCATE, `verify`, the modes that look back.
     `staging` is a folder, or a URL that pyarrow opens, which all workers reach; without it, a temporary folder of this
-    machine. `emulator` names a server of your own (`bigquery_client.Emulator`).
+    machine. `emulator` names a server of your own.
     """
 
-    EXCEPT: Final[Mapping[Promise, str]] = {
-        Promise.ATOMIC: "rows first, the ledger after them: readers may see a part of a commit; what a crash between "
-        "them repeats changes nothing",
-        Promise.COUNTS: "BigQuery compares positions itself and does not say which changes it refused: they count as "
-        "applied",
-        Promise.TIES: "the one that comes later stays: it is the same change, read again",
-        Promise.RETENTION: "BigQuery remembers deletes itself; for how long is not for Millrace to set",
-        Promise.NULL_KEYS: "the table stops",
-        Promise.ANY_KEY: "no floats and no times of day in a key, and at most 16 columns: the table stops",
-        Promise.REWRITES: "the table stops, and says what to do",
-        Promise.YEARS: "years 1 to 9999: the table stops",
-    }
-
-    def __init__(
-        self,
-        project: str,
-        dataset: str,
-        max_staleness: str = "0s",
-        staging: str | None = None,
-        emulator: Mapping[str, Any] | None = None,
-    ) -> None:
-        if not PROJECT.fullmatch(str(project)) or not DATASET.fullmatch(str(dataset)):
-            raise JobError(f"target: project {project!r} and dataset {dataset!r} are not names that BigQuery has")
-        self._staleness = read_retention(max_staleness, "max_staleness")
-        self._dataset = Dataset(project, dataset, None if emulator is None else Emulator.read(emulator))
+    def __init__(self, options: BigQueryOptions) -> None:
+        self._staleness = options.max_staleness
+        self._dataset = Dataset(options.project, options.dataset, options.emulator)
         self._catalog = Catalog(self._dataset)
-        self._place = staging
+        self._place = options.staging
         self._lazy_staging: Staging | None = None
 
     def stage(self, table: Table, delta: pa.RecordBatch) -> Staged:

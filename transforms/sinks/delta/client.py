@@ -12,20 +12,15 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import CommitFailedError as Conflict
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
 
-from ....schemas.errors import MissingExtraError
 from ....schemas.model.change import OP, POSITION, UPSERT
 from ....schemas.model.ledger import Account, Commit, TopicPartition
 from ..shared.ledger import Entry, advanced
-
-try:
-    from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-    from deltalake import Schema as DeltaSchema
-    from deltalake.exceptions import CommitFailedError as Conflict
-    from deltalake.exceptions import DeltaError, TableNotFoundError
-    from deltalake.fs import DeltaStorageHandler
-except ImportError as missing:
-    raise MissingExtraError("target.type: delta", "delta") from missing
 
 __all__ = ["Conflict", "DeltaError", "DeltaTable"]
 

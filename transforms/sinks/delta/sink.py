@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -21,12 +21,12 @@ from ....schemas.model.table import Table, check_name, conform, enlarged, select
 from .. import Staged
 from ..shared.guard import Match, Verdict, chosen, judge
 from ..shared.names import folder_name, table_name
-from ..shared.options import read_retention
 from ..shared.staging import Staging
 from . import client
 from .client import Conflict, DeltaError, DeltaTable, LedgerEntry
 from .columns import POSITION_FIELD, column_name, delta_schema, from_delta, read_table, to_delta
 from .merge import fill, find, lookup, prunable
+from .options import DeltaOptions
 
 LOGGER: Final = logging.getLogger("millrace")
 ATTEMPTS: Final = 5
@@ -46,12 +46,10 @@ class DeltaSink:
     below `_millrace_tombstones`, written first: what a lost commit leaves there refuses only older changes.
     """
 
-    def __init__(
-        self, path: str, storage_options: Mapping[str, str] | None = None, tombstone_retention: str = "7d"
-    ) -> None:
-        self._options = dict(storage_options or {})
-        self._retention = read_retention(tombstone_retention)
-        path = unquote(path.removeprefix("file://")) if path.startswith("file:///") else path
+    def __init__(self, options: DeltaOptions) -> None:
+        self._options = dict(options.storage_options)
+        self._retention = options.tombstone_retention
+        path = unquote(options.path.removeprefix("file://")) if options.path.startswith("file:///") else options.path
         self._local = "://" not in path
         self._root = os.path.abspath(path) if self._local else path.rstrip("/")
         self._commits = Counter[str]()

@@ -11,15 +11,16 @@ import duckdb
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from ....schemas.errors import JobError, TableError, TerminalSinkError, TransientSinkError
+from ....schemas.errors import TableError, TerminalSinkError, TransientSinkError
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, conform, selected
+from ....schemas.options import size_text
 from .. import Staged
 from ..shared.ledger import Entry, advanced
-from ..shared.options import read_retention
 from ..shared.staging import Staging
 from . import catalog, merge
 from .catalog import BATCH_ROWS, Connection, quote, quoted
+from .options import DuckDBOptions
 
 LEDGER: Final = "next, start, topic, partition, first, stop, read, applied, superseded, filtered, dead"
 
@@ -32,12 +33,10 @@ class DuckDBSink:
     Each table has the stream's columns (types: see `storage`) and `_millrace_position`.
     """
 
-    def __init__(self, path: str, memory_limit: str = "512MB", tombstone_retention: str = "7d") -> None:
-        if not path or path.startswith(":"):
-            raise JobError(f"target.path: {path!r} is not a file, such as warehouse.duckdb")
-        self._path = os.path.abspath(path)
-        self._memory_limit = memory_limit
-        self._retention = read_retention(tombstone_retention)
+    def __init__(self, options: DuckDBOptions) -> None:
+        self._path = os.path.abspath(options.path)
+        self._memory_limit = options.memory_limit
+        self._retention = options.tombstone_retention
         self._staging = Staging(pafs.LocalFileSystem(use_mmap=True), f"{self._path}.staging")
         self._open: Any = None
 
@@ -166,7 +165,7 @@ class DuckDBSink:
             if not os.path.isdir(os.path.dirname(self._path)):
                 raise TerminalSinkError(f"{self._path}: its folder does not exist; make it, or correct target.path")
             self._open = duckdb.connect(
-                self._path, config={"memory_limit": self._memory_limit, "preserve_insertion_order": "false"}
+                self._path, config={"memory_limit": f"{self._memory_limit}B", "preserve_insertion_order": "false"}
             )
         return self._open
 
@@ -194,7 +193,7 @@ class DuckDBSink:
             yield
         except duckdb.OutOfMemoryException as error:
             raise TerminalSinkError(
-                f"{self._path}: raise memory_limit, {self._memory_limit} is too small ({_line(error)})"
+                f"{self._path}: raise memory_limit, {size_text(self._memory_limit)} is too small ({_line(error)})"
             ) from error
         except (duckdb.IOException, duckdb.ConnectionException, duckdb.FatalException) as error:
             raise TerminalSinkError(f"{self._path}: {_advice(str(error))} ({_line(error)})") from error

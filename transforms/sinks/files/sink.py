@@ -7,19 +7,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....schemas.errors import JobError, TableError, TerminalSinkError, TransientSinkError
+from ....schemas.errors import TableError, TerminalSinkError, TransientSinkError
 from ....schemas.model.change import PREFIX
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.modes import Mode, mode_of
 from ....schemas.model.table import Table, check_name, conform, enlarged, selected
 from ...stores import Address, open_store
 from .. import Staged
-from ..shared.guarantees import Promise
 from ..shared.ledger import advanced
 from ..shared.names import folder_name, table_name
 from .ledger import Reach, State, newest, write
 from .names import LEDGER, NO_DATE_NAME, Span, Stream
 from .offset_runs import counts, runs_of
+from .options import FilesOptions
 from .staging import StagedRows
 from .writer import FORMATS, LogFiles
 
@@ -37,16 +37,9 @@ class FilesSink:
     still to be committed: the next commit finds them and leaves these changes out of its own files.
     """
 
-    MODES = (Mode.APPEND,)
-    EXCEPT: Final[Mapping[Promise, str]] = {
-        Promise.EVENT_TIME: "a log is written in the order of offsets: the job is refused",
-    }
-
-    def __init__(self, path: str, format: str = "parquet", storage_options: Mapping[str, str] | None = None) -> None:
-        if format not in FORMATS:
-            raise JobError(f"target.format: {format!r} is not known; known are {', '.join(FORMATS)}")
-        self._store = open_store(Address(path, storage_options or {}))
-        self._files = LogFiles(self._store, FORMATS[format])
+    def __init__(self, options: FilesOptions) -> None:
+        self._store = open_store(Address(options.path, options.storage_options))
+        self._files = LogFiles(self._store, FORMATS[options.format])
         self._staged = StagedRows(self._store)
 
     def stage(self, table: Table, delta: pa.RecordBatch) -> Staged:

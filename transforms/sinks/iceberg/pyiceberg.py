@@ -9,64 +9,59 @@ outcome they do not know.
 
 from typing import Any
 
-from ....schemas.errors import MissingExtraError
-
-try:
-    import sqlalchemy.exc
-    from pyiceberg import types
-    from pyiceberg.catalog import Catalog, load_catalog
-    from pyiceberg.exceptions import (
-        AuthorizationExpiredError,
-        BadRequestError,
-        CommitFailedException,
-        CommitStateUnknownException,
-        ForbiddenError,
-        NamespaceAlreadyExistsError,
-        NoSuchNamespaceError,
-        NoSuchTableError,
-        NotInstalledError,
-        OAuthError,
-        RESTError,
-        TableAlreadyExistsError,
-        UnauthorizedError,
-        ValidationError,
-        WaitingForLockException,
-    )
-    from pyiceberg.io import load_file_io
-    from pyiceberg.io.pyarrow import PyArrowFileIO
-    from pyiceberg.manifest import (
-        DataFile,
-        DataFileContent,
-        FileFormat,
-        ManifestContent,
-        ManifestEntry,
-        ManifestEntryStatus,
-        ManifestFile,
-        ManifestWriterV2,
-        write_manifest_list,
-    )
-    from pyiceberg.partitioning import PartitionField, PartitionSpec
-    from pyiceberg.schema import Schema
-    from pyiceberg.table import Table as IcebergTable
-    from pyiceberg.table.refs import SnapshotRefType
-    from pyiceberg.table.snapshots import Operation, Snapshot, Summary
-    from pyiceberg.table.update import (
-        AddPartitionSpecUpdate,
-        AddSchemaUpdate,
-        AddSnapshotUpdate,
-        AssertRefSnapshotId,
-        AssertTableUUID,
-        RemoveSnapshotsUpdate,
-        SetCurrentSchemaUpdate,
-        SetDefaultSpecUpdate,
-        SetPropertiesUpdate,
-        SetSnapshotRefUpdate,
-    )
-    from pyiceberg.transforms import parse_transform
-    from pyiceberg.typedef import Record
-    from pyiceberg.types import NestedField
-except ImportError as missing:
-    raise MissingExtraError("target.type: iceberg", "iceberg") from missing
+import sqlalchemy.exc
+from pyiceberg import types
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import (
+    AuthorizationExpiredError,
+    BadRequestError,
+    CommitFailedException,
+    CommitStateUnknownException,
+    ForbiddenError,
+    NamespaceAlreadyExistsError,
+    NoSuchNamespaceError,
+    NoSuchTableError,
+    NotInstalledError,
+    OAuthError,
+    RESTError,
+    TableAlreadyExistsError,
+    UnauthorizedError,
+    ValidationError,
+    WaitingForLockException,
+)
+from pyiceberg.io import load_file_io
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestFile,
+    ManifestWriterV2,
+    write_manifest_list,
+)
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.refs import SnapshotRefType
+from pyiceberg.table.snapshots import Operation, Snapshot, Summary
+from pyiceberg.table.update import (
+    AddPartitionSpecUpdate,
+    AddSchemaUpdate,
+    AddSnapshotUpdate,
+    AssertRefSnapshotId,
+    AssertTableUUID,
+    RemoveSnapshotsUpdate,
+    SetCurrentSchemaUpdate,
+    SetDefaultSpecUpdate,
+    SetPropertiesUpdate,
+    SetSnapshotRefUpdate,
+)
+from pyiceberg.transforms import parse_transform
+from pyiceberg.typedef import Record
+from pyiceberg.types import NestedField
 
 try:
     from botocore.exceptions import BotoCoreError, ClientError

@@ -3,8 +3,8 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import pyarrow as pa
 
@@ -13,7 +13,6 @@ from ....schemas.model.change import PREFIX
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, check_name, selected
 from .. import Staged
-from ..shared.options import read_retention, read_size
 from ..shared.staging import Staging
 from . import ledger as ledgers
 from . import table_cache
@@ -24,9 +23,9 @@ from .keys.keyed_table import KeyedTable
 from .lookup import lookup
 from .maintenance import Maintenance
 from .merge import MergeAttempt
+from .options import IcebergOptions
 from .rows import from_stored, read_all, to_stored
 from .table_format.columns import Shape
-from .table_format.partitions import PartitionBy, check, terms
 from .table_format.snapshots import Change
 from .tombstones import Tombstones
 
@@ -47,31 +46,15 @@ class IcebergSink:
     folder or a URL that every worker reaches; that is the warehouse unless it is named.
     """
 
-    def __init__(
-        self,
-        namespace: str,
-        catalog: Mapping[str, Any],
-        *,
-        partition_by: PartitionBy | None = None,
-        tombstone_retention: str = "7d",
-        time_travel: str = "1d",
-        staging: str | None = None,
-        index_memory: str = "512MB",
-    ) -> None:
-        if not isinstance(catalog, Mapping):
-            raise JobError("target.catalog: is a mapping of pyiceberg's catalog properties, as type, uri, warehouse")
-        if not all(str(namespace).split(".")):
-            raise JobError(f"target.namespace: {namespace!r} is not a name")
-        check(partition_by)
-        self._partition_by = partition_by
-        self._retention = read_retention(tombstone_retention)
-        self._upkeep = Maintenance(read_retention(time_travel, "time_travel"))
-        self._memory = read_size(index_memory, "index_memory")
-        self._catalog = IcebergCatalog(str(namespace), catalog)
+    def __init__(self, options: IcebergOptions) -> None:
+        self._options = options
+        self._retention = options.tombstone_retention
+        self._upkeep = Maintenance(options.time_travel)
+        self._memory = options.index_memory
+        self._catalog = IcebergCatalog(options.namespace, options.catalog)
         self._open: dict[str, tuple[KeyedTable, Tombstones]] = {}
-        self._stage_in = staging
-        options = (self._retention, self._memory, sorted((str(k), str(v)) for k, v in catalog.items()))
-        self._place = (hashlib.sha256(repr(options).encode()).hexdigest(), str(namespace))
+        identity = (self._retention, self._memory, sorted(options.catalog.items()))
+        self._place = (hashlib.sha256(repr(identity).encode()).hexdigest(), options.namespace)
         self._lazy_staging: Staging | None = None
 
     def stage(self, table: Table, delta: pa.RecordBatch) -> Staged:
@@ -111,7 +94,7 @@ class IcebergSink:
             return done
         whole = wanted(target, table, [part.table for part in staged])
         if whole is not None:
-            shape = fit(target, whole, terms(self._partition_by, table.name), change)
+            shape = fit(target, whole, self._options.partition_terms(table.name), change)
         before = ledgers.last_truncate(target.table.properties)
         floor = max(filter(None, (before, commit.truncate)), default=None)
         attempt = MergeAttempt(target, graves, shape, floor, floor if floor != before else None, change)
@@ -239,7 +222,7 @@ class IcebergSink:
     def _staging(self) -> Staging:
         if self._lazy_staging is None:
             self._catalog.make_folders()
-            root = self._stage_in or self._catalog.root
+            root = self._options.staging or self._catalog.root
             if root is None:
                 raise JobError(
                     "target.staging: is needed where the catalog has no `warehouse` that is a folder or a URL"

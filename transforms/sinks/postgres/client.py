@@ -6,19 +6,15 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 import numpy as np
+import psycopg
+from psycopg import DataError
+from psycopg import Error as PostgresError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ....schemas.errors import JobError, MillraceError, MissingExtraError, TerminalSinkError, TransientSinkError
+from ....schemas.errors import JobError, MillraceError, TerminalSinkError, TransientSinkError
 from .columns import quote
 from .copy_format.decode import split
 from .copy_format.encode import SIGNATURE, TRAILER, Cells
-
-try:
-    import psycopg
-    from psycopg import DataError
-    from psycopg import Error as PostgresError
-    from psycopg.conninfo import conninfo_to_dict, make_conninfo
-except ImportError as missing:
-    raise MissingExtraError("target.type: postgres", "postgres") from missing
 
 __all__ = ["DataError", "PostgresError", "Server", "Session"]
 

@@ -10,11 +10,11 @@ from ....schemas.errors import IncompatibleSchemaError, TableError, TransientSin
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, selected
 from .. import Staged
-from ..shared.options import read_retention
 from . import catalog, ledger, merge, scan, staging
 from .catalog import Kept
 from .client import DataError, PostgresError, Server, Session
 from .columns import converted, is_limited, physical
+from .options import PostgresOptions
 from .staging import Part
 
 
@@ -27,9 +27,9 @@ class PostgresSink:
     remembered for `tombstone_retention`. The connection is opened at the first use and anew where it was lost.
     """
 
-    def __init__(self, dsn: str, schema: str = "public", tombstone_retention: str = "7d") -> None:
-        self._server = Server(dsn, schema)
-        self._retention = read_retention(tombstone_retention)
+    def __init__(self, options: PostgresOptions) -> None:
+        self._server = Server(options.dsn, options.schema_)
+        self._retention = options.tombstone_retention
         self._open: Session | None = None
         self._written: set[str] = set()
         self._taken: set[str] = set()

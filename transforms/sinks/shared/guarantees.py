@@ -1,12 +1,9 @@
-"""What a target may declare that it cannot promise. The contract suite and the README's table read it from here.
+"""What a target may declare that it cannot promise: the contract suite and the table in the docs read it from here.
 
-A sink class says so in its attribute `EXCEPT`: a sentence for each promise that it does not keep.
+A connector's `SPEC` has in `exceptions` a sentence for each promise that it does not keep.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
-
-from .. import sink_class
 
 
 class Promise(StrEnum):
@@ -21,9 +18,3 @@ class Promise(StrEnum):
     REWRITES = "a column grows also where its values are stored in another way then"
     YEARS = "dates and timestamps of any year"
     EVENT_TIME = "windows may be cut by event time"
-
-
-def exceptions_of(kind: str) -> Mapping[Promise, str]:
-    """The promises that a target does not keep, and what it does instead; raises JobError for an unknown target."""
-    found: Mapping[Promise, str] = getattr(sink_class(kind), "EXCEPT", {})
-    return found

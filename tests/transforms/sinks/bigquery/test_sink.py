@@ -196,13 +196,19 @@ def test_a_name_that_is_too_long_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"project": "no such", "dataset": "d"}, "project 'no such'"),
-        ({"project": "p", "dataset": "a-b"}, "dataset 'a-b'"),
-        ({"project": "p", "dataset": "d", "max_staleness": "soon"}, "target.max_staleness: 'soon' is not a time"),
-        ({"project": "p", "dataset": "d", "emulator": {"rest": "http://x:1"}}, "target.emulator: it is"),
+        ({"project": "no such", "dataset": "d"}, "target.project: 'no such'"),
+        ({"project": "p", "dataset": "a-b"}, "target.dataset: 'a-b'"),
+        (
+            {"project": "p", "dataset": "d", "max_staleness": "soon"},
+            "target.max_staleness: 'soon' is not a length",
+        ),
+        (
+            {"project": "p", "dataset": "d", "emulator": {"rest": "http://x:1"}},
+            "target.emulator: the key 'grpc'",
+        ),
         (
             {"project": "p", "dataset": "d", "emulator": {"rest": "https://x:1", "grpc": "x:2"}},
-            "target.emulator: it is",
+            "target.emulator.rest: 'https://x:1' is not an address such as http://localhost:9050, without TLS",
         ),
     ],
 )

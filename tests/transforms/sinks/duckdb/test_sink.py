@@ -57,7 +57,7 @@ def test_a_path_that_is_no_file(path):
 
 @pytest.mark.parametrize("retention", ["7", "a week", "-1d", ""])
 def test_a_retention_that_is_no_time(tmp_path, retention):
-    with pytest.raises(JobError, match=r"tombstone_retention: .* is not a time like"):
+    with pytest.raises(JobError, match=r"tombstone_retention: .* is not a length of time such as"):
         open_sink("duckdb", {"path": str(tmp_path / "w.duckdb"), "tombstone_retention": retention})
 
 

@@ -1,51 +1,19 @@
 """Partitions of an Iceberg table: the option `partition_by`, the spec it makes, and rows split by it."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .....schemas.errors import IncompatibleSchemaError, JobError, TerminalSinkError
+from .....schemas.errors import IncompatibleSchemaError, TerminalSinkError
 from .....schemas.model.key import number_keys
 from ..pyiceberg import PartitionField, PartitionSpec, Record, parse_transform
 from .columns import Shape
 
-TERM: Final = re.compile(r"(bucket|truncate|year|month|day|hour)\(\s*(?:(\d+)\s*,\s*)?(.+?)\s*\)")
-SIZED: Final = ("bucket", "truncate")
 FIRST_FIELD: Final = 1000
-
-PartitionBy = Mapping[str, Sequence[str]] | Sequence[str]
-
-
-def terms(option: PartitionBy | None, table: str) -> tuple[tuple[str, str], ...]:
-    """(transform, column) of each term of `target.partition_by` for a table: a list for all tables, or lists by table.
-
-    A term is a column, `year(c)`, `month(c)`, `day(c)`, `hour(c)`, `bucket(N, c)` or `truncate(N, c)`. Raises JobError.
-    """
-    found = option.get(table, ()) if isinstance(option, Mapping) else option or ()
-    return tuple(_term(text) for text in ([found] if isinstance(found, str) else found))
-
-
-def check(option: PartitionBy | None) -> None:
-    """Refuse what `terms` cannot read. Raises JobError."""
-    for table in option if isinstance(option, Mapping) else ("",):
-        terms(option, table)
-
-
-def _term(text: Any) -> tuple[str, str]:
-    if not isinstance(text, str) or not text.strip():
-        raise JobError(f"target.partition_by: {text!r} is not a column or a term like day(created) or bucket(8, id)")
-    match = TERM.fullmatch(text.strip())
-    if match is None:
-        return "identity", text.strip()
-    name, size, column = match.groups()
-    if (name in SIZED) != (size is not None) or size == "0":
-        form = f"{name}(8, {column})" if name in SIZED else f"{name}({column})"
-        raise JobError(f"target.partition_by: {text!r} is written like {form}")
-    return (f"{name}[{size}]" if size else name), column
 
 
 def new_spec(found: Sequence[tuple[str, str]], shape: Shape) -> Any:

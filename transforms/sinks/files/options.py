@@ -1,0 +1,22 @@
+"""Options of change logs in files."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from ....schemas.options import Location, Options, Texts
+
+
+class LogFormat(StrEnum):
+    """What the files of a log are."""
+
+    PARQUET = "parquet"
+    AVRO = "avro"
+
+
+class FilesOptions(Options):
+    """Logs are folders below `path`, which is local or a URL; `storage_options` are those of its store."""
+
+    path: Location
+    format: LogFormat = LogFormat.PARQUET
+    storage_options: Texts = Field({})
