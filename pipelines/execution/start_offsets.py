@@ -10,7 +10,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from ...schemas.errors import LostOffsetsError, MillraceError, SourceError, TransientSinkError
+from ...schemas.errors import LostOffsetsError, MillraceError, SourceError, TableError, TransientSinkError
 from ...schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ...schemas.model.route import Route
 from ...schemas.model.table import Table
@@ -93,7 +93,12 @@ def find_read_plan(job: Job, broker: Broker, sink: Sink, routes: Mapping[str, Ro
     topic_ids = broker.topic_ids(sorted(routes))
     frontier = ReadPlan({}, {source: high for source, (_, high) in held.items()}, {}, topic_ids)
     for name, entry in tables.items():
-        ledger = sink.ledger(job.job, name, entry.sources)
+        try:
+            ledger = sink.ledger(job.job, name, entry.sources)
+            _check_other_jobs(name, job.job, ledger, topic_ids)
+        except TableError as error:
+            frontier.lost[name] = error
+            continue
         other = [topic for topic, number in ledger.topic_ids.items() if topic_ids.get(topic, number) != number]
         if other:
             frontier.lost[name] = _recreated(name, other[0], ledger)
@@ -176,6 +181,17 @@ class LedgerStartOffsets:
 
 def _lost(table: str, source: TopicPartition, wanted: int, held: tuple[int, int]) -> LostOffsetsError:
     return LostOffsetsError(f"table {table}: {lost_offsets(source, wanted, *held)}")
+
+
+def _check_other_jobs(table: str, job: str, ledger: Ledger, topic_ids: Mapping[str, int]) -> None:
+    """Raise where another job writes the same changes into a table that would keep both."""
+    for topic, others in ledger.other_jobs.items():
+        for other, number in sorted(others.items()):
+            if number is None or topic_ids.get(topic, number) == number:
+                raise TableError(
+                    f"table {table}: the job {other!r} has written it from the topic {topic}, so this job ({job!r}) "
+                    f"would write every change a second time; write to another path, or name the job {other!r} again"
+                )
 
 
 def _recreated(table: str, topic: str, ledger: Ledger) -> LostOffsetsError:

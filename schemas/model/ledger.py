@@ -111,12 +111,15 @@ class Ledger:
     """What a target knows of one table: next offsets, the newest TRUNCATE's position, and the topics' ids.
 
     `start` holds the offset at which each partition was begun: the table holds nothing of what stands before.
+    `other_jobs` holds, by topic, other jobs that fill the table from it, with the topic's id as they knew it: a target
+    that cannot tell their changes from this job's names them here.
     """
 
     next: Mapping[TopicPartition, int] = field(default_factory=dict)
     truncate: bytes | None = None
     topic_ids: Mapping[str, int] = field(default_factory=dict)
     start: Mapping[TopicPartition, int] = field(default_factory=dict)
+    other_jobs: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
 
 
 def covered(ranges: Sequence[OffsetRange]) -> dict[TopicPartition, OffsetRange]:

@@ -217,3 +217,20 @@ def test_a_table_that_stops_leaves_the_read_to_the_other(embedded_broker, topic,
         )
     assert len(rows(tmp_path, other, "id")) == 4
     assert [letter["place"] for letter in listing(letters_at(tmp_path / "dead_letters"))] == [f"{topic}[0]@2"]
+
+
+def test_a_change_log_that_another_job_has_written_is_refused(embedded_broker, topic, tmp_path):
+    """A job that was renamed, or a second one on the same folder: each change would stand there twice."""
+    servers = embedded_broker.bootstrap_servers
+    send(servers, topic, [(0, key(n), event("c", n, "a", n)) for n in range(3)])
+    target = "{type: files, path: log}"
+    file = write_job(tmp_path, servers, [topic], target=target)
+    assert run_once(file).total("applied") == 3
+    name = load_job(file).job
+    file.write_text(file.read_text().replace(f"job: {name}", "job: renamed"))
+    summary = run_once(file)
+    error = summary.tables[table_of(topic)].error
+    assert f"the job '{name}' has written it from the topic {topic}" in error
+    assert summary.failed and summary.total("read") == 0
+    file.write_text(file.read_text().replace("job: renamed", f"job: {name}"))
+    assert not run_once(file).failed

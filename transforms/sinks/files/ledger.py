@@ -7,7 +7,7 @@ one fails and is decided again. The newest version counts; older ones are kept f
 import base64
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -58,6 +58,16 @@ class State:
             for stream, line in self.streams.items()
             if stream.job == job
         }
+
+    def other_jobs(self, job: str, topics: Collection[str]) -> dict[str, dict[str, int | None]]:
+        """By topic that this job has not read into the log, the jobs that have, and the topic's id as they knew it."""
+        mine = {stream.topic for stream in self.streams if stream.job == job}
+        others: dict[str, dict[str, int | None]] = {}
+        for stream in self.streams:
+            if stream.job != job and stream.topic in topics and stream.topic not in mine:
+                number = self.topic_ids.get((stream.job, stream.topic))
+                others.setdefault(stream.topic, {})[stream.job] = number
+        return others
 
     def reached(self, job: str, sources: Sequence[TopicPartition]) -> dict[Stream, Reach]:
         """How far files hold these partitions."""

@@ -127,6 +127,7 @@ class FilesSink:
             state.truncate,
             {topic: number for (owner, topic), number in state.topic_ids.items() if owner == job and topic in topics},
             {source: entry.start for source, entry in held.items() if entry.start is not None},
+            state.other_jobs(job, topics),
         )
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
