@@ -118,7 +118,7 @@ class _Story:
         self.command("millrace", "verify", str(self.job.file))
         _print(["another reader decodes every message again, one by one, and compares row by row ..."])
         reports = list(verify_job(self.job))
-        _print(report_lines(reports))
+        _print(report_lines(reports, self.job))
         return all(report.ok for report in reports)
 
 

@@ -86,12 +86,17 @@ def _compact(found: Namespace) -> int:
 
 
 def _verify(found: Namespace) -> int:
+    from ...transforms.proof.report import Outcome
+    from ..execution.progress import Progress
     from ..job.load import load_job
     from .verify import report_lines, verify_job
 
-    reports = list(verify_job(load_job(found.job)))
-    _answer(found, [report.to_json() for report in reports], report_lines(reports))
-    return GOOD if all(report.ok for report in reports) else DIFFERENT
+    job = load_job(found.job)
+    with Progress() as progress:
+        reports = list(verify_job(job, progress.step))
+    _answer(found, [report.to_json() for report in reports], report_lines(reports, job))
+    outcomes = {report.outcome for report in reports}
+    return DIFFERENT if Outcome.DIFFERENT in outcomes else FAILED if Outcome.UNPROVED in outcomes else GOOD
 
 
 def _check(found: Namespace) -> int:

@@ -1,17 +1,18 @@
 """`millrace verify`: the proof for each table of a job, and its report for people."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 
 import pyarrow as pa
 
-from ...schemas.errors import TableError
+from ...schemas.errors import JobError, MillraceError, TableError
 from ...schemas.model.route import OnTruncate, Route
 from ...schemas.secrets import resolved
 from ...transforms.proof.changes import Rules
-from ...transforms.proof.report import Report, Verdict
-from ...transforms.proof.verify import Proof, verify
+from ...transforms.proof.report import Outcome, Report, Verdict
+from ...transforms.proof.verify import Proof, Tell, verify
 from ...transforms.sinks import Sink, open_sink
 from ...transforms.sources.kafka.cluster import open_broker
 from ...transforms.sources.kafka.replay import KafkaReplay
@@ -20,13 +21,23 @@ from ..job.formatting import aligned
 from ..job.model import Job
 
 
-def verify_job(job: Job) -> Iterator[Report]:
-    """A report for each table, one after the other. Raises TableError for a table that no run has made yet."""
+def verify_job(job: Job, tell: Tell = lambda text: None) -> Iterator[Report]:
+    """A report for each table, one after the other; `tell` is called now and then with how far it is.
+
+    What is wrong with one table stands in its report and does not end the proof of the others. Raises SourceError where
+    the topics cannot be listed, SinkError where the target cannot be opened.
+    """
     with open_broker(job.source.kafka) as broker:
         routes = by_table(find_routes(job, broker))
     with closing(open_sink(job.target.type, resolved(job.target.settings()))) as sink:
         for route in routes.values():
-            yield verify(KafkaReplay(job.source.kafka), partial(_rows, sink, route.table), _proof(job, sink, route))
+            try:
+                proof = _proof(job, sink, route)
+                yield verify(KafkaReplay(job.source.kafka), partial(_rows, sink, route.table), proof, tell)
+            except JobError:
+                raise
+            except (MillraceError, pa.ArrowException) as error:
+                yield Report(route.table, error=str(error))
 
 
 def _rows(sink: Sink, table: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
@@ -35,11 +46,9 @@ def _rows(sink: Sink, table: str, columns: Sequence[str] | None) -> Iterator[pa.
 
 def _proof(job: Job, sink: Sink, route: Route) -> Proof:
     ledger = sink.ledger(job.job, route.table, route.sources)
-    if not ledger.next:
-        raise TableError(
-            f"table {route.table}: the target holds nothing of the job {job.job} yet; "
-            f"fill it with: millrace run {job.file} --once"
-        )
+    if not ledger.next and route.table in sink.tables():
+        raise TableError(f"table {route.table}: the target has such a table, but nothing of the job {job.job} is in it")
+    stops = ledger.next or dict.fromkeys(route.sources, 0)
     rules = Rules(
         format=job.format.type,
         schemas=job.format.contracts(),
@@ -48,24 +57,41 @@ def _proof(job: Job, sink: Sink, route: Route) -> Proof:
         framing=job.format.framing.value,
     )
     late = job.window.by == "event"
-    return Proof(route.table, ledger.next, rules, ledger.start, route.key or (), mode=route.mode, late=late)
+    return Proof(route.table, stops, rules, ledger.start, route.key or (), mode=route.mode, late=late)
 
 
-def report_lines(reports: Sequence[Report]) -> list[str]:
-    """Verdicts by table, then examples of what differs, then one sentence."""
-    verdicts = list(Verdict)
-    rows = [
-        [report.table, f"{report.read:,}", f"{report.expected:,}", f"{report.actual:,}"]
-        + [f"{report.counts[verdict]:,}" for verdict in verdicts]
-        for report in reports
-    ]
-    lines = aligned([["table", "messages", "expected", "in target", *verdicts], *rows])
+def report_lines(reports: Sequence[Report], job: Job) -> list[str]:
+    """Verdicts by table, then what differs and what could not be proved, then one sentence, then what to do."""
+    lines = aligned([["table", "messages", "expected", "in target", *Verdict], *map(_cells, reports)])
     for report in reports:
         lines += [f"  {report.table}: {example}" for example in report.examples]
         if report.undecodable:
             lines.append(f"  {report.table}: {report.undecodable:,} messages cannot be decoded by the proof either")
-    wrong = [report.table for report in reports if not report.ok]
-    rows_proved = sum(report.counts[Verdict.MATCH] for report in reports)
-    if wrong:
-        return [*lines, f"DIFFERENT from the topics: {', '.join(wrong)}"]
-    return [*lines, f"EQUAL: every value of {rows_proved:,} rows is what the topics say"]
+        if report.counts[Verdict.UNPROVEN]:
+            lines.append(f"  {report.table}: unproven rows rest on messages that the topics no longer hold")
+        if report.reason:
+            lines.append(f"  {report.table}: not proved: {report.reason.removeprefix(f'table {report.table}: ')}")
+    return [*lines, *_verdict(reports), *_next(reports, job)]
+
+
+def _cells(report: Report) -> list[str]:
+    numbers = [report.read, report.expected, report.actual, *(report.counts[verdict] for verdict in Verdict)]
+    return [report.table, *("-" if report.error else f"{number:,}" for number in numbers)]
+
+
+def _verdict(reports: Sequence[Report]) -> Iterator[str]:
+    tables = {outcome: [one.table for one in reports if one.outcome is outcome] for outcome in Outcome}
+    if tables[Outcome.DIFFERENT]:
+        yield f"DIFFERENT from the topics: {', '.join(tables[Outcome.DIFFERENT])}"
+    if tables[Outcome.UNPROVED]:
+        yield f"NOT PROVED: {', '.join(tables[Outcome.UNPROVED])}"
+    if tables[Outcome.EQUAL]:
+        rows = sum(report.counts[Verdict.MATCH] for report in reports if report.ok)
+        some = f" of {', '.join(tables[Outcome.EQUAL])}" if len(tables[Outcome.EQUAL]) < len(reports) else ""
+        yield f"EQUAL: every value of {rows:,} rows{some} is what the topics say"
+
+
+def _next(reports: Sequence[Report], job: Job) -> Iterator[str]:
+    """Commands, in the order in which they are typed."""
+    if any(not report.error and report.reason and report.ahead for report in reports):
+        yield f"next: millrace run {shlex.quote(str(job.file))} --once"

@@ -54,12 +54,17 @@ class Progress:
         self._points.append((now, read))
         while len(self._points) > 2 and self._points[1][0] < now - RATE_SECONDS:
             self._points.popleft()
-        if now - self._printed >= (LIVE_SECONDS if self._live else PLAIN_SECONDS):
-            self._printed = now
+        if self._due(now):
             ages = behind or {}
             self._show(self._line(now, lag, dead) + _age(ages.values()))
             if not self._live:
                 self._topics(end_offsets, ages)
+
+    def step(self, text: str) -> None:
+        """How far a work is that reads no partitions; call it as often as you like."""
+        now = self._clock()
+        if self._due(now):
+            self._show(f"{duration(now - self._started)}: {text}")
 
     def note(self, text: str) -> None:
         """A line that stays, above the one that refreshes."""
@@ -82,6 +87,12 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _due(self, now: float) -> bool:
+        if now - self._printed < (LIVE_SECONDS if self._live else PLAIN_SECONDS):
+            return False
+        self._printed = now
+        return True
 
     def _line(self, now: float, lag: int, dead: int) -> str:
         (before, had), (_, read) = self._points[0], self._points[-1]

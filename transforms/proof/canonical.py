@@ -1,8 +1,8 @@
 """One form for equal values, whatever stores them: what the proof compares.
 
 A canonical value is None, bool, int, float, str, bytes, `Number` (decimal), `Moment` (date, time, instant, duration),
-a list, or a dict by field name; a map is a list of pairs in key order. Its bytes are tagged by type and carry their
-length, so that no two values share them: NULL is not '', 1 is not '1', -0.0 is not 0.0, and every NaN is one NaN.
+`UNKNOWN`, a list, or a dict by field name; a map is a list of pairs in key order. Its bytes are tagged by type and
+carry their length, so that no two values share them: NULL is not '', 1 is not '1', -0.0 is not 0.0, every NaN is one.
 """
 
 import re
@@ -32,6 +32,13 @@ class Moment(NamedTuple):
     kind: str
     amount: int
     unit: int
+
+
+class Unknown(NamedTuple):
+    """A value that stands in a message which the log no longer holds."""
+
+
+UNKNOWN: Final = Unknown()
 
 
 def number(unscaled: int, scale: int) -> Number:
@@ -64,6 +71,8 @@ def encode(value: Any) -> bytes:
 
 def shown(value: Any) -> Any:
     """A canonical value for people and JSON."""
+    if isinstance(value, Unknown):
+        return "(in a message that is gone)"
     if isinstance(value, Number):
         return _shown_number(value)
     if isinstance(value, Moment):
@@ -167,6 +176,7 @@ _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
     str: lambda value: _sized(b"s", value.encode("utf-8", "surrogatepass")),
     bytes: lambda value: _sized(b"y", value),
     Number: lambda value: b"d%x,%x;" % value,
+    Unknown: lambda value: b"?",
     Moment: lambda value: b"%b%x;" % (value.kind[:2].encode(), value.amount * value.unit),
     list: _encode_list,
     dict: _encode_dict,

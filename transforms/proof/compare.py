@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ...schemas.errors import TableError
 from ...schemas.model.change import POSITION, of_row
-from .canonical import encode, shown
+from .canonical import UNKNOWN, encode, shown
 from .changes import Key, Position
 from .reference_table import ReferenceTable
 from .report import Example, Report, Verdict
@@ -132,7 +132,9 @@ class _Search:
                     self._judge(row, wanted.get(row.key), row.key in seen, batch, number)
                     seen.add(row.key)
         for encoded, (_, key) in wanted.items():
-            if encoded not in seen:
+            if encoded not in seen and self.fold.may_lack(key):
+                self.report.counts[Verdict.UNPROVEN] += 1
+            elif encoded not in seen:
                 self._add(Verdict.MISSING, self._named(self.fold.row(key) or {}))
 
     def _judge(
@@ -142,24 +144,31 @@ class _Search:
             self.report.counts[Verdict.MATCH] += 1
             return
         values = self.form.values(batch, number)
+        index = batch.schema.get_field_index(POSITION)
+        held = batch.column(index)[number].as_py() if index >= 0 else None
+        if wanted is None and not again and self.fold.may_be_older(values, held):
+            self.report.counts[Verdict.UNPROVEN] += 1
+            return
         if wanted is None or again:
             note = "a second row of this key" if again else "no row in the stream has this key"
             self._add(Verdict.EXTRA, self._named(values), note=note)
             return
-        index = batch.schema.get_field_index(POSITION)
-        held = batch.column(index)[number].as_py() if index >= 0 else None
+        differences = self._differences(wanted[1], values)
+        if not differences:
+            self.report.counts[Verdict.UNPROVEN] += 1
+            return
         newest = _packed(self.fold.position(wanted[1]) or (0, 0, 0))
         stale = held is not None and held < newest
         verdict = Verdict.STALE if stale else Verdict.DIFFERS
         note = f"position {held.hex()}, the stream is at {newest.hex()}" if stale and held is not None else ""
-        self._add(verdict, self._named(values), self._differences(wanted[1], values), note)
+        self._add(verdict, self._named(values), differences, note)
 
     def _differences(self, key: Key, values: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
         row = self.fold.row(key) or {}
         differences = []
         for name, cast in self.form.casts.items():
             expected, actual = cast(row.get(name)), values.get(name)
-            if encode(expected) != encode(actual):
+            if expected is not UNKNOWN and encode(expected) != encode(actual):
                 here = shown(actual) if name in values else ABSENT
                 differences.append((name, *_windows(shown(expected), here)))
         return differences

@@ -10,12 +10,10 @@ from ...schemas.model.message import Message
 class MessageLog(Protocol):
     """The log of a source, to be read again from its beginning."""
 
-    def ranges(
-        self, stops: Mapping[TopicPartition, int], starts: Mapping[TopicPartition, int]
-    ) -> Sequence[OffsetRange]:
-        """The offsets from `starts` to `stops` that the log still holds; a partition without a start is read whole.
+    def held(self, stops: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, OffsetRange]:
+        """What the log holds of these partitions now: from the first offset to the next that it will give.
 
-        Raises SourceError; LostOffsetsError where a partition ends before its stop.
+        Where a partition seems to end before its stop, its end is looked at twice. Raises SourceError.
         """
 
     def read(self, ranges: Sequence[OffsetRange]) -> Iterator[Message]:

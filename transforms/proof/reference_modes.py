@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from ...schemas.model import modes
 from ...schemas.model.change import POSITION
+from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from ...schemas.model.modes import Mode
-from .canonical import SECOND, Moment
+from .canonical import SECOND, UNKNOWN, Moment
 from .changes import Change, Event, Key, Position, Rules, plain_row
 from .reference_table import ReferenceTable
 
@@ -59,6 +60,13 @@ class _EveryEvent(ReferenceTable):
         return dict(zip(self.names or (), key, strict=True))
 
 
+class _RestUnknown(dict[str, Any]):
+    """A row of which the other columns stand in a message that the log no longer holds."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name, UNKNOWN)
+
+
 @dataclass(slots=True)
 class ReferenceSoftDelete(_EveryEvent):
     """A deleted row is the last one of its key, marked.
@@ -76,7 +84,8 @@ class ReferenceSoftDelete(_EveryEvent):
             return {**(ReferenceTable._row(self, events) or {}), **marks}
         lived = next((at for at in range(len(events) - 1, -1, -1) if events[at].row is not None), None)
         row = None if lived is None or self.marks_only else ReferenceTable._row(self, events[: lived + 1])
-        return {**(row or {}), modes.DELETED: True, modes.DELETED_AT: _moment(last.timestamp)}
+        marked = {**(row or {}), modes.DELETED: True, modes.DELETED_AT: _moment(last.timestamp)}
+        return _RestUnknown(marked) if lived is None and self.gone and not self.marks_only else marked
 
     def rows(self) -> Iterator[tuple[Key, Position, Row | None]]:
         """As in `ReferenceTable`."""
@@ -85,7 +94,12 @@ class ReferenceSoftDelete(_EveryEvent):
 
     def row(self, key: Key) -> Row | None:
         """As in `ReferenceTable`; a row that was never there has its key alone."""
-        return {**self._named(key), **(self._row(self._keys[key]) or {})} if key in self._keys else None
+        if key not in self._keys:
+            return None
+        row = self._row(self._keys[key]) or {}
+        for name, value in self._named(key).items():
+            row.setdefault(name, value)
+        return row
 
 
 @dataclass(slots=True)
@@ -115,6 +129,11 @@ class ReferenceLog(_EveryEvent):
     def position(self, key: Key) -> Position | None:
         """The position of one change."""
         return self.entries[key][1].position if key in self.entries else None
+
+    def may_be_older(self, row: Mapping[str, Any], position: bytes | None) -> bool:
+        """As in `ReferenceTable`: a change knows its place."""
+        place = TopicPartition(row[modes.TOPIC], row[modes.PARTITION])
+        return bool(row[modes.OFFSET] < self.gone.get(place, 0))
 
     def _apply(self, message: Message, change: Change) -> None:
         key, event = change
@@ -150,6 +169,15 @@ class ReferenceVersions(_EveryEvent):
     def position(self, key: Key) -> Position | None:
         """None: the target's position of a version tells where it ended."""
         return None
+
+    def may_be_older(self, row: Mapping[str, Any], position: bytes | None) -> bool:
+        """As in `ReferenceTable`: a version is named by the position that began it."""
+        return ReferenceTable.may_be_older(self, row, bytes.fromhex(row[modes.VERSION]))
+
+    def may_lack(self, key: Key) -> bool:
+        """As in `ReferenceTable`: a delete is a row of its own only where no version stands before it."""
+        first = self._keys[key[:-1]][0]
+        return bool(self.gone) and first.row is None and _digits(first.position) == key[-1]
 
     def _version(self, key: Key, at: int) -> Row | None:
         events = self._keys[key]

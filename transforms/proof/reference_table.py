@@ -13,23 +13,30 @@ So the order in which messages come does not matter. A key keeps its newest even
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from .avro_reader import UNREADABLE
+from .canonical import UNKNOWN
 from .changes import Change, ChangeReader, Event, Key, Position, Rules, plain_row
 
 
 @dataclass(slots=True)
 class ReferenceTable:
-    """One table. `add` messages in any order of partitions; then `rows`."""
+    """One table. `add` messages in any order of partitions; then `rows`.
+
+    `gone` are the partitions whose log no longer begins where the table does, each with its first offset: a value that
+    only an earlier message has is UNKNOWN.
+    """
 
     rules: Rules
     read: int = 0
     undecodable: int = 0
     truncated: Position = (-1, 0, 0)
+    gone: Mapping[TopicPartition, int] = field(default_factory=dict)
     _keys: dict[Key, list[Event]] = field(default_factory=dict)
     _changes: ChangeReader = field(init=False)
 
@@ -74,6 +81,14 @@ class ReferenceTable:
         events = self._keys.get(key)
         return events[-1].position if events else None
 
+    def may_be_older(self, row: Mapping[str, Any], position: bytes | None) -> bool:
+        """Whether a row of the target that no message tells of may come from a message that the log no longer holds."""
+        return position is not None and _offset(position) < max(self.gone.values(), default=0)
+
+    def may_lack(self, key: Key) -> bool:
+        """Whether a message that the log no longer holds may be why the target has no such row."""
+        return False
+
     def key_names(self, key: tuple[str, ...]) -> tuple[str, ...]:
         """The columns that tell the rows apart; `key` are those of the stream, where the job names them."""
         return key or self.names or ()
@@ -114,7 +129,7 @@ class ReferenceTable:
         return row
 
     def _value(self, events: list[Event], index: int, name: str, seen: frozenset[tuple[Key, Position]]) -> Any:
-        """The value of a column after the event at `index`; None (NULL) where no row that is left holds it.
+        """The value of a column after the event at `index`; NULL, or UNKNOWN, where no row that is left holds it.
 
         `seen` are the moves gone back through, by old key and position: a row may come back to a key that it had.
         """
@@ -128,7 +143,14 @@ class ReferenceTable:
             others = _before_move(self._alive(old), event.position)
             if others:
                 return self._value(others, len(others) - 1, name, seen | {(old, event.position)})
-        return self._value(events, index - 1, name, seen) if index else None
+        if index:
+            return self._value(events, index - 1, name, seen)
+        return UNKNOWN if self.gone else None
+
+
+def _offset(position: bytes) -> int:
+    """The log's offset is the last number of a position."""
+    return int.from_bytes(position[-8:], "big")
 
 
 def _needed(events: list[Event]) -> list[Event]:

@@ -1,17 +1,24 @@
 """The proof: read the topics again up to the ledger's offsets, fold them anew, compare with the target."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import pyarrow as pa
 
-from ...schemas.model.ledger import TopicPartition
+from ...schemas.errors import LostOffsetsError
+from ...schemas.model.ledger import OffsetRange, TopicPartition
 from ...schemas.model.modes import Mode
 from .changes import Rules
 from .compare import Scan, compare
 from .messages import MessageLog
 from .reference_modes import marks_only, reference_for
 from .report import Report
+
+Tell = Callable[[str], None]
+
+TOLD_EVERY: Final = 5_000
+"""Messages between two calls of `tell`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +39,23 @@ class Proof:
     late: bool = False
 
 
-def verify(log: MessageLog, scan: Scan, proof: Proof) -> Report:
+def verify(log: MessageLog, scan: Scan, proof: Proof, tell: Tell = lambda text: None) -> Report:
     """Fold the topics of one table and compare with the rows that `scan` gives: the target's, as of the ledger.
 
-    Rows that only messages wrote which the topic no longer holds show as EXTRA: `report.offsets` tells where each
-    partition begins. Raises SourceError, LostOffsetsError where a partition ends before its stop, RegistryError.
+    `tell` is called now and then with how far it is. Rows that rest on messages which the topics no longer hold are
+    UNPROVEN. Raises SourceError, LostOffsetsError where a partition ends before its stop, RegistryError, TableError.
     """
-    ranges = log.ranges(proof.stops, proof.starts)
+    held = log.held(proof.stops)
+    ranges = wanted_ranges(held, proof)
     fold = reference_for(proof.mode, proof.rules, proof.late)
-    for message in log.read(ranges):
+    fold.gone = {part.source: part.first for part in ranges if part.first > proof.starts.get(part.source, 0)}
+    total = sum(part.stop - part.first for part in ranges)
+    for number, message in enumerate(log.read(ranges)):
+        if number % TOLD_EVERY == 0:
+            tell(f"{proof.table}: {number:,} of {total:,} messages read")
         fold.add(message)
     key = fold.key_names(proof.key)
+    tell(f"{proof.table}: comparing with the rows of the target")
 
     def rows(columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         batches = scan(columns)
@@ -50,4 +63,21 @@ def verify(log: MessageLog, scan: Scan, proof: Proof) -> Report:
 
     report = compare(proof.table, fold, rows, proof.key, proof.examples)
     report.offsets = {str(part.source): (part.first, part.stop) for part in ranges}
+    report.ahead = sum(max(0, part.stop - max(part.first, proof.stops[source])) for source, part in held.items())
+    report.cut = bool(fold.gone)
     return report
+
+
+def wanted_ranges(held: Mapping[TopicPartition, OffsetRange], proof: Proof) -> list[OffsetRange]:
+    """The offsets from `starts` to `stops` that the log still holds. Raises LostOffsetsError."""
+    ranges = []
+    for source, stop in sorted(proof.stops.items()):
+        if held[source].stop < stop:
+            raise LostOffsetsError(
+                f"{source} ends at offset {held[source].stop}, and the target holds it up to {stop}: "
+                "the topic was recreated or cut, so the target cannot be proved against it"
+            )
+        if stop > 0:
+            start = max(held[source].first, proof.starts.get(source, 0))
+            ranges.append(OffsetRange(source.topic, source.partition, min(start, stop), stop))
+    return ranges

@@ -76,7 +76,8 @@ def test_a_changed_row_is_found_and_the_status_is_3(file, capsys):
 def test_verify_before_the_first_run_says_what_to_do(file, capsys):
     answer(capsys, "produce", file, "--changes", "10", "--json")
     assert main(["verify", str(file)]) == 1
-    assert f"fill it with: millrace run {file} --once" in capsys.readouterr().err
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2:] == [f"NOT PROVED: {said[1].split()[0]}", f"next: millrace run {file} --once"]
 
 
 def test_check_finds_what_is_wrong_and_what_is_right(file, capsys):

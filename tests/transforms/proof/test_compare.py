@@ -29,7 +29,7 @@ COLUMNS = pa.schema(
         ("attrs", pa.map_(pa.string(), pa.string())),
     ]
 )
-COUNTS = {"MATCH": 0, "MISSING": 0, "EXTRA": 0, "STALE": 0, "DIFFERS": 0}
+COUNTS = dict.fromkeys(Verdict, 0)
 
 
 @pytest.fixture(scope="module")

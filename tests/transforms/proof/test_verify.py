@@ -1,5 +1,6 @@
 """The whole proof over a real broker and a real target: right, tampered with, cut short, and recreated."""
 
+import re
 from decimal import Decimal
 
 import duckdb
@@ -8,11 +9,11 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from support import recorded_stream
-from support.debezium_stream import Stream, contracts_in
+from support.debezium_stream import GONE, Stream, contracts_in
 
 from millrace.schemas.errors import JobError, LostOffsetsError, SourceError
 from millrace.schemas.model.change import CHANGE_FIELDS, OP, POSITION, SOURCE, UPSERT
-from millrace.schemas.model.ledger import Account, Commit, TopicPartition
+from millrace.schemas.model.ledger import Account, Commit, OffsetRange, TopicPartition
 from millrace.schemas.model.table import Table
 from millrace.transforms.proof.changes import Rules
 from millrace.transforms.proof.verify import Proof
@@ -102,7 +103,9 @@ def test_only_messages_below_the_ledgers_offsets_count(embedded_broker, topic_na
     assert verify(kafka, sink, Proof("t", {TopicPartition(topic, 0): 1}, rules)).ok
     late = verify(kafka, sink, Proof("t", {TopicPartition(topic, 0): 3}, rules))
     assert {example.verdict for example in late.examples} == {"STALE", "MISSING"}
-    assert verify(kafka, sink, Proof("no_such_table", {TopicPartition(topic, 0): 0}, rules)).ok
+    unborn = verify(kafka, sink, Proof("no_such_table", {TopicPartition(topic, 0): 0}, rules))
+    assert not unborn.ok
+    assert re.fullmatch("none of [13] messages is in the target yet", unborn.reason)
     missing = verify(kafka, sink, Proof("no_such_table", {TopicPartition(topic, 0): 3}, rules))
     assert missing.counts["MISSING"] == 2
 
@@ -144,3 +147,77 @@ def test_the_recorded_stream_through_a_broker(embedded_broker, topic_name, sink,
     assert (report.ok, report.expected, report.read) == (True, 57, 225)
     kept = verify(kafka, sink, Proof("carts", stops, Rules("debezium", rules.schemas)))
     assert kept.counts["MISSING"] > 0
+
+
+class HeldLog:
+    """A log that holds the messages of a stream from an offset on: what stood before is gone."""
+
+    def __init__(self, stream, first=0):
+        self.messages, self.first = stream.messages, first
+
+    def held(self, stops):
+        return {source: OffsetRange(source.topic, 0, self.first, len(self.messages)) for source in stops}
+
+    def read(self, ranges):
+        yield from (one for one in self.messages for part in ranges if part.first <= one.offset < part.stop)
+
+
+def proved(contracts, stream, rows, first=0, **proof):
+    """The proof of these (position, row) pairs by a log that begins at `first`."""
+    columns = pa.schema([*COLUMNS, (POSITION, pa.binary(24))])
+    held = pa.RecordBatch.from_pylist(
+        [{**row, POSITION: b"".join(part.to_bytes(8, "big") for part in position)} for position, row in rows], columns
+    )
+
+    def scan(names):
+        return iter([held.select(names or COLUMNS.names)])
+
+    stops = {TopicPartition("t", 0): len(stream.messages)}
+    return verify_rows(HeldLog(stream, first), scan, Proof("t", stops, Rules("debezium", contracts), **proof))
+
+
+def test_rows_of_messages_that_are_gone_are_unproven_and_not_extra(contracts):
+    stream = Stream().put(1, 10, "a").put(2, 20, "b").put(3, 30, "c")
+    rows = [((10 * key, 10 * key, key - 1), {"id": key, "text": "abc"[key - 1]}) for key in (1, 2, 3)]
+    report = proved(contracts, stream, rows, first=1)
+    assert (report.outcome, report.counts["MATCH"], report.counts["UNPROVEN"], report.cut) == ("EQUAL", 2, 1, True)
+    # What stands behind the log's beginning is as extra as ever.
+    foreign = [*rows, ((40, 40, 3), {"id": 4, "text": "d"})]
+    assert [str(one) for one in proved(contracts, stream, foreign, first=1).examples] == [
+        "EXTRA id=4 (no row in the stream has this key)"
+    ]
+    # A log that the table was begun in the middle of lacks nothing.
+    later = proved(contracts, stream, rows[1:], first=1, starts={TopicPartition("t", 0): 1})
+    assert (later.outcome, later.counts["UNPROVEN"], later.cut) == ("EQUAL", 0, False)
+    extra = proved(contracts, stream, rows, first=1, starts={TopicPartition("t", 0): 1})
+    assert (extra.outcome, extra.counts["EXTRA"]) == ("DIFFERENT", 1)
+
+
+def test_a_value_that_only_a_gone_message_has_is_unproven(contracts):
+    stream = Stream().put(1, 10, "large").put(1, 20, GONE).put(2, 30, "c")
+    rows = [((20, 20, 1), {"id": 1, "text": "large"}), ((30, 30, 2), {"id": 2, "text": "c"})]
+    assert proved(contracts, stream, rows).counts["MATCH"] == 2
+    report = proved(contracts, stream, rows, first=1)
+    assert (report.outcome, report.counts["MATCH"], report.counts["UNPROVEN"]) == ("EQUAL", 1, 1)
+
+
+def test_nothing_that_was_proved_is_not_equal(contracts):
+    poison = Stream().raw(b"poison", b"poison").raw(b"poison", b"poison")
+    report = proved(contracts, poison, [], key=("id",))
+    assert (report.outcome, report.reason) == ("UNPROVED", "none of 2 messages can be decoded")
+    gone = Stream().put(1, 10, "a").delete(2, 20)
+    report = proved(contracts, gone, [((10, 10, 0), {"id": 1, "text": "a"})], first=1)
+    assert (report.outcome, report.reason) == (
+        "UNPROVED",
+        "the topics no longer hold the messages of any of its rows",
+    )
+    deleted = proved(contracts, Stream().put(1, 10, "a").delete(1, 20), [])
+    assert (deleted.outcome, deleted.read) == ("EQUAL", 3)
+
+
+def test_progress_is_told(contracts):
+    told = []
+    stream = Stream().put(1, 10, "a")
+    stops = {TopicPartition("t", 0): 1}
+    verify_rows(HeldLog(stream), lambda names: iter(()), Proof("t", stops, Rules("debezium", contracts)), told.append)
+    assert told == ["t: 0 of 1 messages read", "t: comparing with the rows of the target"]

@@ -8,7 +8,7 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 from kafka.errors import KafkaError
 
-from ....schemas.errors import LostOffsetsError, SourceError
+from ....schemas.errors import SourceError
 from ....schemas.model.ledger import OffsetRange, TopicPartition
 from ....schemas.model.message import Message
 from .settings import KafkaSettings
@@ -25,26 +25,24 @@ class KafkaReplay:
 
     kafka: KafkaSettings
 
-    def ranges(self, stops: Mapping[TopicPartition, int], starts: Mapping[TopicPartition, int]) -> list[OffsetRange]:
-        """The offsets from `starts` to `stops` that the topics still hold; a partition without a start from its first.
-
-        Raises SourceError; LostOffsetsError where a partition ends before its stop.
-        """
-        wanted = {KafkaPartition(part.topic, part.partition): stop for part, stop in stops.items() if stop > 0}
+    def held(self, stops: Mapping[TopicPartition, int]) -> dict[TopicPartition, OffsetRange]:
+        """What the topics hold of these partitions now. Raises SourceError."""
+        wanted = {KafkaPartition(part.topic, part.partition): stop for part, stop in stops.items()}
         if not wanted:
-            return []
-        first, end = self._bounds(wanted)
-        for part, stop in wanted.items():
-            if end[part] < stop:
-                raise LostOffsetsError(
-                    f"{part.topic}[{part.partition}] ends at offset {end[part]}, and the target holds it up to {stop}: "
-                    "the topic was recreated or cut, so the target cannot be proved against it"
-                )
-        ranges = []
-        for part, stop in sorted(wanted.items()):
-            start = max(first[part], starts.get(TopicPartition(part.topic, part.partition), 0))
-            ranges.append(OffsetRange(part.topic, part.partition, min(start, stop), stop))
-        return ranges
+            return {}
+        consumer = _consumer(self.kafka, "read_uncommitted")
+        try:
+            first, end = consumer.beginning_offsets(list(wanted)), consumer.end_offsets(list(wanted))
+            for part, stop in wanted.items():
+                least = max(stop, first[part] + 1)
+                if end[part] < least:
+                    end[part] = _served(consumer, part, end[part], least)
+        except (KafkaError, ValueError) as error:
+            raise SourceError(f"{self.kafka.bootstrap_servers}: the topics' offsets cannot be read: {error}") from None
+        finally:
+            consumer.close()
+        ranges = [OffsetRange(part.topic, part.partition, first[part], end[part]) for part in sorted(wanted)]
+        return {part.source: part for part in ranges}
 
     def read(self, ranges: Sequence[OffsetRange]) -> Iterator[Message]:
         """Every committed message of the ranges, each partition in its order. Raises SourceError."""
@@ -61,22 +59,6 @@ class KafkaReplay:
             raise SourceError(f"{self.kafka.bootstrap_servers}: reading failed: {error}") from None
         finally:
             consumer.close()
-
-    def _bounds(
-        self, stops: Mapping[KafkaPartition, int]
-    ) -> tuple[dict[KafkaPartition, int], dict[KafkaPartition, int]]:
-        """First and next offset of each partition."""
-        consumer = _consumer(self.kafka, "read_uncommitted")
-        try:
-            first, end = consumer.beginning_offsets(list(stops)), consumer.end_offsets(list(stops))
-            for part, stop in stops.items():
-                if end[part] < stop:
-                    end[part] = _served(consumer, part, end[part], stop)
-        except (KafkaError, ValueError) as error:
-            raise SourceError(f"{self.kafka.bootstrap_servers}: the topics' offsets cannot be read: {error}") from None
-        finally:
-            consumer.close()
-        return first, end
 
 
 def _served(consumer: KafkaConsumer, partition: KafkaPartition, end: int, stop: int) -> int:
