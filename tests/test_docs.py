@@ -298,12 +298,12 @@ def _number(cell: str) -> float:
 
 
 def test_the_glossary_has_a_sentence_for_each_word_and_each_word_is_used():
-    words = re.findall(r"^### (.*)\n\n(.*)\n(?=\n|\Z)", GLOSSARY.text, re.MULTILINE)
+    words = re.findall(r"^### (.*)\n\n((?:.+\n)+)(?=\n|\Z)", GLOSSARY.text, re.MULTILINE)
     assert len(words) == len(GLOSSARY.anchors) - 1
     assert 25 <= len(words) <= 36
     assert [word for word, _ in words] == sorted((word for word, _ in words), key=str.casefold)
     for word, sentence in words:
-        assert re.fullmatch(r"[A-Z][^.]*(?:\.[^ .][^.]*)*\.", sentence), f"{word}: not one sentence"
+        assert re.fullmatch(r"[A-Z][^.]*(?:\.[^\s.][^.]*)*\.\n", sentence), f"{word}: not one sentence"
     linked = {link.partition("#")[2] for page in PAGES.values() for link in page.links if "glossary.md#" in link}
     assert linked == {anchor(word) for word, _ in words}
 
