@@ -182,8 +182,10 @@ def test_no_target_forgets_a_type():
 def test_the_index_names_each_target_with_its_extra_and_its_modes():
     table = PAGES["docs/index.md"].table("`type`", "needs", "keeps", "modes")
     assert {code(cell)[0] for cell in table.column("`type`")} == set(SINKS)
-    for cell in table.column("needs"):
-        assert set(code(cell)) <= set(EXTRAS)
+    for kind, needs in zip(table.column("`type`"), table.column("needs"), strict=True):
+        extra = SINKS[code(kind)[0]].extra
+        assert set(code(needs)) <= set(EXTRAS)
+        assert extra is None or extra in code(needs)
     for kind, modes in zip(table.column("`type`"), table.column("modes"), strict=True):
         able = set(SINKS[code(kind)[0]].modes)
         assert able == (set(Mode) if modes == "all" else {Mode(mode) for mode in code(modes)})
