@@ -8,8 +8,10 @@ from support.markdown import DOCS, README, ROOT, Page, anchor, code
 
 from millrace.pipelines.cli.verify import report_lines
 from millrace.pipelines.execution.summary import Summary
+from millrace.pipelines.job.load import load_job
 
 PAGE = Page(README)
+EXAMPLE = ROOT / "deploy" / "examples" / "data_changes" / "job.yaml"
 FOR_DEVELOPERS = {"test", "check", "bench", "image", "dataflow"}
 
 
@@ -52,7 +54,7 @@ def test_its_figures_are_those_of_the_benchmarks():
 def test_the_demo_prints_tables_with_the_columns_shown():
     summary = Summary(job="j", file=Path("j"), dead_letters="d")
     summary.table("orders")
-    printed = {re.sub(" +", " ", lines[0]) for lines in (summary.lines(), report_lines([]))}
+    printed = {re.sub(" +", " ", lines[0]) for lines in (summary.lines(), report_lines([], load_job(EXAMPLE)))}
     shown = re.findall(r"^ +(table .*)$", "".join(PAGE.blocks("console")), re.MULTILINE)
     assert {re.sub(" +", " ", line) for line in shown} == printed
 
