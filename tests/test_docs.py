@@ -21,6 +21,7 @@ from millrace.pipelines.job.model import Job
 from millrace.schemas.errors import JobError
 from millrace.schemas.model.modes import Mode
 from millrace.schemas.options import duration_text, size_text
+from millrace.transforms.proof.report import Outcome, Verdict
 from millrace.transforms.sinks import SINKS
 
 PAGES = {page.name: page for page in pages()}
@@ -199,6 +200,12 @@ def test_what_a_target_cannot_promise_is_shown(kind):
     assert shown == ([declared] if declared else [])
     link = f"](targets/{kind}.md#what-it-does-not)"
     assert (link in PAGES["docs/guarantees.md"].text) == bool(declared)
+
+
+def test_every_verdict_and_outcome_of_the_proof_is_told_of():
+    guarantees = PAGES["docs/guarantees.md"]
+    assert guarantees.table("verdict", "the row").column("verdict") == list(Verdict)
+    assert guarantees.table("outcome", "exit status").column("outcome") == list(Outcome)
 
 
 def test_every_mode_is_told_of():
