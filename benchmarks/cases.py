@@ -24,7 +24,6 @@ from millrace.schemas.encodings.avro.options import AvroOptions
 from millrace.schemas.encodings.message_reader import Failures, MessageReader
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.envelopes import ENVELOPES
-from millrace.schemas.envelopes.decoder import TopicDecoder
 from millrace.schemas.merging.newest_by_key import compact
 from millrace.schemas.model.block import Block
 from millrace.schemas.model.change import row_schema
@@ -32,10 +31,11 @@ from millrace.schemas.model.ledger import Account, Commit, TopicPartition
 from millrace.schemas.model.route import Route
 from millrace.schemas.options import Options
 from millrace.transforms.sinks import open_sink
-from millrace.transforms.sources.kafka.bounded import KafkaSettings
 from millrace.transforms.sources.kafka.partition_reader import PartitionReader
 from millrace.transforms.sources.kafka.record_batches import split
-from millrace.transforms.steps.decode import Format, decode_block
+from millrace.transforms.sources.kafka.settings import KafkaSettings
+from millrace.transforms.sources.kafka.source import KafkaSource
+from millrace.transforms.steps.decode import BlockDecoder, Format
 
 from . import iceberg, per_record, postgres
 
@@ -113,30 +113,27 @@ def blocks(arguments: dict[str, Any], topic: str) -> Iterator[Block]:
 
 
 def orders_format(arguments: dict[str, Any]) -> Format:
+    source = KafkaSource(KafkaSettings(arguments["servers"]))
     encoding = AvroEncoding(AvroOptions(), FolderSchemaStore(arguments["contracts"]))
-    return Format(encoding=encoding, envelope=ENVELOPES["debezium"].open(Options()))
+    return Format(source=source, encoding=encoding, envelope=ENVELOPES["debezium"].open(Options()))
 
 
 def orders_route(topic: str) -> Route:
     return Route(table="orders", sources=tuple(TopicPartition(topic, number) for number in range(4)))
 
 
-def decoder(arguments: dict[str, Any], topic: str) -> TopicDecoder:
+def decoder(arguments: dict[str, Any], topic: str) -> BlockDecoder:
     return orders_format(arguments).decoder(topic, orders_route(topic))
 
 
 def to_arrow(arguments: dict[str, Any]) -> Callable[[], int]:
     """Kafka to Arrow changes, without a runner: the rate that a bare loop reaches."""
     for block in blocks(arguments, arguments["warm"]):
-        decode_block(decoder(arguments, arguments["warm"]), block)
+        decoder(arguments, arguments["warm"])(block)
 
     def measured() -> int:
         reader = decoder(arguments, arguments["topic"])
-        return sum(
-            part.num_rows
-            for block in blocks(arguments, arguments["topic"])
-            for part in decode_block(reader, block).changes
-        )
+        return sum(part.num_rows for block in blocks(arguments, arguments["topic"]) for part in reader(block).changes)
 
     return measured
 
@@ -174,15 +171,15 @@ def envelope_only(arguments: dict[str, Any]) -> Callable[[], int]:
     """Block to changes: split, decode and envelope together; take the two above from it."""
     held = list(blocks(arguments, arguments["topic"]))
     reader = decoder(arguments, arguments["topic"])
-    decode_block(reader, held[0])
-    return lambda: sum(part.num_rows for block in held for part in decode_block(reader, block).changes)
+    reader(held[0])
+    return lambda: sum(part.num_rows for block in held for part in reader(block).changes)
 
 
 def changes(arguments: dict[str, Any], most: int | None = None) -> list[pa.RecordBatch]:
     """The changes of all blocks, or of the first ones."""
     reader = decoder(arguments, arguments["topic"])
     held = itertools.islice(blocks(arguments, arguments["topic"]), most)
-    return [part for block in held for part in decode_block(reader, block).changes]
+    return [part for block in held for part in reader(block).changes]
 
 
 def compact_only(arguments: dict[str, Any]) -> Callable[[], int]:

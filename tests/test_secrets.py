@@ -22,7 +22,8 @@ from millrace.schemas.model.route import Route
 from millrace.transforms import dead_letters
 from millrace.transforms.dead_letters import DeadLetterFiles
 from millrace.transforms.sinks.target import Target
-from millrace.transforms.sources.kafka.bounded import KafkaSource, PartitionSpan
+from millrace.transforms.sources.bounded import BoundedRead
+from millrace.transforms.sources.source import PartitionSpan
 from millrace.transforms.steps.commit import CommitSettings
 
 SECRETS = {name: f"canary-{name.lower()}-5d0c9a" for name in ("KAFKA_SECRET", "REGISTRY_SECRET", "STORAGE_SECRET")}
@@ -89,7 +90,7 @@ def graph_of(job):
     target = Target(job.target.type, job.target.settings())
     commits = CommitSettings(job=job.job, routes={"orders": routes["t"]}, target=target, dead_letters=letters)
     format = format_of(job)
-    source = KafkaSource(job.source.kafka, [PartitionSpan("t", 0, 0, 10, 1.0)])
+    source = BoundedRead(format.source, [PartitionSpan("t", 0, 0, 10, 1.0)])
     sync = JobGraph(routes=routes, format=format, commits=commits, windows=Windows())
     pipeline = beam.Pipeline()
     build(pipeline, sync, source)

@@ -71,3 +71,6 @@ class BlockCoder(coders.Coder):
 
     def __hash__(self) -> int:
         return hash(type(self))
+
+
+registry.register_coder(Block, BlockCoder)

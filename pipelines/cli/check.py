@@ -1,6 +1,7 @@
 """`millrace check`: preflight; finds what would fail or lose data before a run does."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -17,10 +18,8 @@ from ...schemas.model.table import Table
 from ...schemas.secrets import resolved, shown
 from ...transforms.dead_letters import open_letters, place
 from ...transforms.sinks import Sink, open_sink
-from ...transforms.sources.kafka.cluster import Broker, open_broker
-from ...transforms.sources.kafka.partition_reader import PartitionReader
-from ...transforms.steps.decode import decode_block
-from ..execution.job_parts import format_of
+from ...transforms.sources.source import BlockReader, SourceConnection
+from ..execution.job_parts import format_of, source_of
 from ..execution.start_offsets import find_read_plan, find_routes
 from ..job.model import Job
 from ..runners.findings import FAIL, OK, WARN, Finding
@@ -44,10 +43,10 @@ def check(job: Job) -> list[Finding]:
     try:
         if sink is not None:
             findings += _target(sink)
-        broker = _attempt(findings, "broker", lambda: open_broker(job.source.kafka))
-        if broker is not None:
-            with broker:
-                findings += _broker(job, broker, sink, decode=all(finding.level == OK for finding in contracts))
+        connection = _attempt(findings, "broker", lambda: source_of(job).connect())
+        if connection is not None:
+            with closing(connection):
+                findings += _source(job, connection, sink, decode=all(finding.level == OK for finding in contracts))
     finally:
         if sink is not None:
             sink.close()
@@ -106,13 +105,13 @@ def _probe_row() -> pa.RecordBatch:
     return change_batch({"id": pa.array([1])}, marks)
 
 
-def _broker(job: Job, broker: Broker, sink: Sink | None, decode: bool) -> list[Finding]:
-    findings = [Finding(OK, "broker", f"{job.source.kafka.bootstrap_servers} answers")]
-    routes = _attempt(findings, "topics", lambda: find_routes(job, broker))
+def _source(job: Job, connection: SourceConnection, sink: Sink | None, decode: bool) -> list[Finding]:
+    findings = [Finding(OK, "broker", f"{source_of(job).where} answers")]
+    routes = _attempt(findings, "topics", lambda: find_routes(job, connection))
     if routes is None:
         return findings
     partitions = [source for route in routes.values() for source in route.sources]
-    held = _attempt(findings, "offsets", lambda: broker.offsets(sorted(set(partitions))))
+    held = _attempt(findings, "offsets", lambda: connection.offsets(sorted(set(partitions))))
     if held is None:
         return findings
     for topic, route in routes.items():
@@ -123,7 +122,7 @@ def _broker(job: Job, broker: Broker, sink: Sink | None, decode: bool) -> list[F
             Finding(OK, topic, f"{number} partition{'s' * (number != 1)}, {count:,} offsets held, to {tables}")
         )
     if sink is not None:
-        findings += _positions(job, broker, sink, routes)
+        findings += _positions(job, connection, sink, routes)
     if not decode:
         return findings
     read = list(routes.items())[:TOPICS_READ]
@@ -134,9 +133,9 @@ def _broker(job: Job, broker: Broker, sink: Sink | None, decode: bool) -> list[F
     return findings
 
 
-def _positions(job: Job, broker: Broker, sink: Sink, routes: dict[str, Route]) -> list[Finding]:
+def _positions(job: Job, connection: SourceConnection, sink: Sink, routes: dict[str, Route]) -> list[Finding]:
     findings: list[Finding] = []
-    frontier = _attempt(findings, "ledger", lambda: find_read_plan(job, broker, sink, routes))
+    frontier = _attempt(findings, "ledger", lambda: find_read_plan(job, connection, sink, routes))
     if frontier is None:
         return findings
     findings += [
@@ -154,7 +153,7 @@ def _first_messages(job: Job, topic: str, route: Route, held: Ranges) -> Iterato
         yield Finding(WARN, topic, "holds no messages: its format could not be checked", "run check again later")
         return
     low, high = held[source]
-    reader = PartitionReader(job.source.kafka, source, low, high, PATIENCE_SECONDS)
+    reader = source_of(job).reader(source, low, high, PATIENCE_SECONDS)
     try:
         block = _block(reader)
         if block is not None:
@@ -165,7 +164,7 @@ def _first_messages(job: Job, topic: str, route: Route, held: Ranges) -> Iterato
         reader.close()
 
 
-def _block(reader: PartitionReader) -> Block | None:
+def _block(reader: BlockReader) -> Block | None:
     while not reader.done:
         block = reader.read(1.0)
         if block is not None and block.data:
@@ -174,7 +173,7 @@ def _block(reader: PartitionReader) -> Block | None:
 
 
 def _decoded(job: Job, topic: str, route: Route, block: Block) -> Finding:
-    done = decode_block(format_of(job).decoder(topic, route), block)
+    done = format_of(job).decoder(topic, route)(block)
     if not done.letters:
         return Finding(OK, topic, f"the first {done.read:,} messages can be decoded; key: {', '.join(done.key)}")
     first = done.letters[0]

@@ -1,4 +1,4 @@
-"""`millrace status`: how far each topic is committed, from the target's ledger and the broker; no run is needed."""
+"""`millrace status`: how far each topic is committed, from the target's ledger and the source; no run is needed."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -8,11 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...schemas.errors import SourceError
-from ...transforms.sinks.target import Target
-from ...transforms.sources.kafka.cluster import open_broker
-from ...transforms.sources.kafka.consumer_pool import POOL
-from ...transforms.sources.kafka.partition_reader import PartitionReader
-from ...transforms.sources.kafka.record_batches import split
+from ..execution.job_parts import source_of, target_of
 from ..execution.standings import Standing, standings
 from ..job.formatting import aligned, duration
 from ..job.model import Job
@@ -23,9 +19,9 @@ TRIES: Final = 5
 
 def status(job: Job) -> list[Standing]:
     """The standings with the age of what waits. Raises SourceError, SinkError, JobError."""
-    target = Target(job.target.type, job.target.settings())
-    with closing(POOL), open_broker(job.source.kafka) as broker, closing(target.open()) as sink:
-        return [_aged(job, standing) for standing in standings(job, broker, sink)]
+    source = source_of(job)
+    with closing(source), closing(source.connect()) as connection, closing(target_of(job).open()) as sink:
+        return [_aged(job, standing) for standing in standings(job, connection, sink)]
 
 
 def _aged(job: Job, standing: Standing) -> Standing:
@@ -46,11 +42,12 @@ def _aged(job: Job, standing: Standing) -> Standing:
 def oldest_waiting(job: Job, standing: Standing) -> int | None:
     """The timestamp, in milliseconds, of the first record that is not committed; None where it cannot be read."""
     first = standing.first if standing.committed is None else standing.committed
-    reader = PartitionReader(job.source.kafka, standing.source, first, standing.end, WAIT_SECONDS * TRIES)
+    source = source_of(job)
+    reader = source.reader(standing.source, first, standing.end, WAIT_SECONDS * TRIES)
     try:
         for _ in range(TRIES):
             block = reader.read(WAIT_SECONDS)
-            times = np.empty(0, np.int64) if block is None else split(block)[0].timestamp
+            times = np.empty(0, np.int64) if block is None else source.times(block)[1]
             if len(times):
                 return int(times[0])
             if reader.done:

@@ -14,8 +14,7 @@ from ...transforms.proof.changes import Rules
 from ...transforms.proof.report import Outcome, Report, Verdict
 from ...transforms.proof.verify import Proof, Tell, verify
 from ...transforms.sinks import Sink, open_sink
-from ...transforms.sources.kafka.cluster import open_broker
-from ...transforms.sources.kafka.replay import KafkaReplay
+from ..execution.job_parts import source_of
 from ..execution.start_offsets import by_table, find_routes
 from ..job.formatting import aligned
 from ..job.model import Job
@@ -27,13 +26,14 @@ def verify_job(job: Job, tell: Tell = lambda text: None) -> Iterator[Report]:
     What is wrong with one table stands in its report and does not end the proof of the others. Raises SourceError where
     the topics cannot be listed, SinkError where the target cannot be opened.
     """
-    with open_broker(job.source.kafka) as broker:
-        routes = by_table(find_routes(job, broker))
+    source = source_of(job)
+    with closing(source.connect()) as connection:
+        routes = by_table(find_routes(job, connection))
     with closing(open_sink(job.target.type, resolved(job.target.settings()))) as sink:
         for route in routes.values():
             try:
                 proof = _proof(job, sink, route)
-                yield verify(KafkaReplay(job.source.kafka), partial(_rows, sink, route.table), proof, tell)
+                yield verify(source.replay(), partial(_rows, sink, route.table), proof, tell)
             except JobError:
                 raise
             except (MillraceError, pa.ArrowException) as error:

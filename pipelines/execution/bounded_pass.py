@@ -15,7 +15,8 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from ...schemas.errors import MillraceError
 from ...schemas.model.ledger import OffsetRange, TopicPartition
-from ...transforms.sources.kafka.bounded import KafkaSettings, KafkaSource, PartitionSpan
+from ...transforms.sources.bounded import BoundedRead
+from ...transforms.sources.source import PartitionSpan
 from ...transforms.steps.commit import Outcome
 from ...transforms.steps.decode import Failure
 from ...transforms.steps.outcome_queue import OutcomeQueue, collect
@@ -94,7 +95,7 @@ def keep_memory() -> None:
             mallopt(parameter, 1 << 30)
 
 
-def run_pass(settings: KafkaSettings, ranges: Sequence[OffsetRange], sync: JobGraph) -> PassResult:
+def run_pass(ranges: Sequence[OffsetRange], graph: JobGraph) -> PassResult:
     """Run one pipeline over the ranges on the FnApiRunner of this process.
 
     All blocks bear one time stamp, so the pass is one window by arrival. Raises what the source raises, and what
@@ -103,10 +104,10 @@ def run_pass(settings: KafkaSettings, ranges: Sequence[OffsetRange], sync: JobGr
     started = time.time()
     spans = [PartitionSpan(part.topic, part.partition, part.first, part.stop, started) for part in ranges]
     name = uuid.uuid4().hex
-    source = KafkaSource(settings, spans)
+    read = BoundedRead(graph.format.source, spans)
     pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
     try:
-        _ = build(pipeline, sync, source) | "Post outcomes" >> beam.ParDo(OutcomeQueue(name))
+        _ = build(pipeline, graph, read) | "Post outcomes" >> beam.ParDo(OutcomeQueue(name))
         pipeline.run().wait_until_finish()
     except MillraceError as error:
         error.args = (STEP.sub("", str(error)),)

@@ -14,7 +14,6 @@ from apache_beam.transforms.window import FixedWindows, GlobalWindows
 from ...schemas.model.block import Block
 from ...schemas.model.route import Route
 from ...transforms.coders import RecordBatchCoder
-from ...transforms.sources.kafka.bounded import KafkaSource
 from ...transforms.sources.timer_read import ReadByTimer
 from ...transforms.steps.commit import Apply, CommitSettings, Covers, Item, Outcome
 from ...transforms.steps.decode import RECEIPTS, Decode, Failure, Format
@@ -74,7 +73,7 @@ class JobGraph:
 
 
 def build_stream(
-    pipeline: beam.Pipeline, sync: JobGraph, source: UnboundedSource, run: str
+    pipeline: beam.Pipeline, graph: JobGraph, source: UnboundedSource, run: str
 ) -> PCollection[Outcome | Failure]:
     """Read for ever, decode, window, commit; gives what each commit came to. `run` names the pipeline.
 
@@ -82,51 +81,51 @@ def build_stream(
     the source keeps its bundles from holding copies of all that follows until a checkpoint. Nothing is dropped as late
     before `LATENESS_SECONDS`, and what came later than that would be seen as a gap in the ledger.
     """
-    cut = Cut(every=round(sync.windows.every * 1000), by_event=sync.windows.by_event)
+    cut = Cut(every=round(graph.windows.every * 1000), source=graph.format.source, by_event=graph.windows.by_event)
     # Windows by event time close seconds later anyway, and each read may leave something in a runner's state.
-    pause = SELDOM_SECONDS if sync.windows.by_event else BUNDLE_SECONDS
+    pause = SELDOM_SECONDS if graph.windows.by_event else BUNDLE_SECONDS
     read: beam.PTransform[Any, PCollection[Block]] = (
         ReadByTimer(source, pause, pause)
-        if sync.by_timer
+        if graph.by_timer
         else ReadFromUnboundedSource(source, poll_interval=pause, max_read_time_seconds=pause)
     )
-    decode = beam.ParDo(StreamDecode(sync.routes, sync.format, cut))
+    decode = beam.ParDo(StreamDecode(graph.routes, graph.format, cut))
     return (
         pipeline
         | "Read blocks" >> read
         | "Spread blocks" >> beam.Reshuffle().with_output_types(Block)
         | "Decode" >> decode.with_output_types(tuple[str, DecodedBundle])
-        | "Window" >> sync.windows.live()
+        | "Window" >> graph.windows.live()
         | "Group by table" >> beam.GroupByKey()
         | "Forget windows" >> beam.WindowInto(GlobalWindows())
-        | "Commit" >> beam.ParDo(StreamCommit(sync.commits, run)).with_output_types(Outcome | Failure)
+        | "Commit" >> beam.ParDo(StreamCommit(graph.commits, run)).with_output_types(Outcome | Failure)
     )
 
 
-def build(pipeline: beam.Pipeline, sync: JobGraph, source: KafkaSource) -> PCollection[Outcome | Failure]:
+def build(pipeline: beam.Pipeline, graph: JobGraph, source: UnboundedSource) -> PCollection[Outcome | Failure]:
     """Read, decode, window, shuffle by shard, compact, stage, commit; gives what each commit came to."""
     blocks = pipeline | "Read blocks" >> ReadFromUnboundedSource(source, max_read_time_seconds=2)
     blocks.is_bounded = True
-    every = round(sync.windows.every * 1000) if sync.windows.by_event else None
-    decode = beam.ParDo(Decode(sync.routes, sync.format, sync.shards, every))
+    every = round(graph.windows.every * 1000) if graph.windows.by_event else None
+    decode = beam.ParDo(Decode(graph.routes, graph.format, graph.shards, every))
     decoded = blocks | "Decode" >> decode.with_outputs(RECEIPTS, main="changes")
     parts = (
         decoded["changes"]
         | "Type changes" >> beam.Map(_same).with_output_types(tuple[Shard, pa.RecordBatch])
-        | "Window changes" >> sync.windows.fixed()
+        | "Window changes" >> graph.windows.fixed()
         | "Group by shard" >> beam.GroupByKey()
-        | "Compact and stage" >> beam.ParDo(Stage(sync.commits.target)).with_output_types(tuple[str, Item])
+        | "Compact and stage" >> beam.ParDo(Stage(graph.commits.target)).with_output_types(tuple[str, Item])
     )
     receipts = decoded[RECEIPTS] | "Type receipts" >> beam.Map(_same).with_output_types(tuple[str, Item])
-    if not sync.windows.by_event:
-        windowed = receipts | "Window receipts" >> sync.windows.fixed()
-        return _commit("window", (parts, windowed), sync.commits)
-    by_window = _commit("rows", (parts,), replace(sync.commits, covers=Covers.ROWS))
+    if not graph.windows.by_event:
+        windowed = receipts | "Window receipts" >> graph.windows.fixed()
+        return _commit("window", (parts, windowed), graph.commits)
+    by_window = _commit("rows", (parts,), replace(graph.commits, covers=Covers.ROWS))
     rows = by_window | "Forget windows" >> beam.WindowInto(GlobalWindows())
     done = rows | "Name outcomes" >> beam.Map(lambda outcome: (outcome.table, outcome)).with_output_types(
         tuple[str, Item]
     )
-    ledger = _commit("ledger", (done, receipts), replace(sync.commits, covers=Covers.LEDGER))
+    ledger = _commit("ledger", (done, receipts), replace(graph.commits, covers=Covers.LEDGER))
     return (rows, ledger) | "All outcomes" >> beam.Flatten()
 
 

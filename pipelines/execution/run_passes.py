@@ -16,14 +16,13 @@ from ...schemas.model.route import Route
 from ...transforms.dead_letters import DeadLetterFiles
 from ...transforms.sinks import Sink
 from ...transforms.sinks.target import Target
-from ...transforms.sources.kafka.cluster import Broker, open_broker
-from ...transforms.sources.kafka.consumer_pool import POOL
+from ...transforms.sources.source import SourceConnection
 from ...transforms.steps.commit import CommitSettings
 from ...transforms.steps.decode import Format
 from ..job.model import Job
 from .bounded_pass import OffsetProgress, PassResult, PassSizer, keep_memory, run_pass
 from .graph import JobGraph, Windows
-from .job_parts import format_of
+from .job_parts import format_of, target_of
 from .progress import Progress
 from .start_offsets import anchor, by_table, find_read_plan, find_routes, without
 from .summary import Summary
@@ -37,7 +36,7 @@ class Run:
     """One run of a job; `failed` are the tables that stopped, and why. The others go on."""
 
     job: Job
-    broker: Broker
+    connection: SourceConnection
     sink: Sink
     progress: Progress
     target: Target
@@ -59,13 +58,18 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
     """
     keep_memory()
     started, clock, cpu = datetime.now(UTC), time.monotonic(), time.process_time()
-    target = Target(job.target.type, job.target.settings())
-    format = format_of(job)
-    with closing(POOL), stopping() as stop, open_broker(job.source.kafka) as broker, closing(target.open()) as sink:
+    target, format = target_of(job), format_of(job)
+    source = format.source
+    with (
+        closing(source),
+        stopping() as stop,
+        closing(source.connect()) as connection,
+        closing(target.open()) as sink,
+    ):
         letters = DeadLetterFiles(job.dead_letters, job.job, started)
         letters.open()
         summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
-        state = Run(job, broker, sink, progress, target, format, letters, summary, stop, once)
+        state = Run(job, connection, sink, progress, target, format, letters, summary, stop, once)
         while True:
             window = time.monotonic()
             _stretch(state)
@@ -93,18 +97,18 @@ def _stretch(state: Run) -> None:
 
 def _to_the_end(state: Run) -> None:
     """Passes up to the end offsets of this moment."""
-    routes = find_routes(state.job, state.broker)
-    frontier = find_read_plan(state.job, state.broker, state.sink, without(routes, state.failed))
-    for name, error in frontier.lost.items():
+    routes = find_routes(state.job, state.connection)
+    plan = find_read_plan(state.job, state.connection, state.sink, without(routes, state.failed))
+    for name, error in plan.lost.items():
         _fail(state, name, error)
     if state.job.source.start != "earliest":
-        anchor(state.job, state.sink, without(routes, state.failed), frontier)
-    stretch = OffsetProgress(frontier.next, frontier.end)
+        anchor(state.job, state.sink, without(routes, state.failed), plan)
+    stretch = OffsetProgress(plan.next, plan.end)
     state.progress.update(stretch.next, stretch.end)
     while stretch.left and not state.stop.is_set():
         ranges = stretch.pass_of(state.budget.offsets)
         live = without(routes, state.failed)
-        done = run_pass(state.job.source.kafka, ranges, _sync(state, live, frontier.topic_ids))
+        done = run_pass(ranges, _graph(state, live, plan.topic_ids))
         _account(state, done, live, stretch)
         # A sink that has been asked stays open: else each pass would close and checkpoint a DuckDB file.
         state.sink.tables()
@@ -115,7 +119,7 @@ def _to_the_end(state: Run) -> None:
         )
 
 
-def _sync(state: Run, routes: Mapping[str, Route], topic_ids: Mapping[str, int]) -> JobGraph:
+def _graph(state: Run, routes: Mapping[str, Route], topic_ids: Mapping[str, int]) -> JobGraph:
     window = state.job.window
     return JobGraph(
         routes=routes,

@@ -14,18 +14,16 @@ from apache_beam.runners.runner import PipelineState
 
 from ...schemas.errors import LedgerGapError, LostOffsetsError, MillraceError, SourceError
 from ...schemas.model.ledger import TopicPartition
-from ...transforms.sinks.target import Target
-from ...transforms.sources.kafka.cluster import open_broker
-from ...transforms.sources.kafka.consumer_pool import POOL
-from ...transforms.sources.kafka.discovery import close_discoveries
-from ...transforms.sources.kafka.lag import readings
-from ...transforms.sources.kafka.unbounded import DRAIN
+from ...transforms.sources.discovery import close_discoveries
+from ...transforms.sources.lag import readings
+from ...transforms.sources.stream import DRAIN
 from ...transforms.steps.commit import Outcome
 from ...transforms.steps.outcome_queue import collect
 from ..job.model import Job
 from ..runners.errors import error_from_runner
 from ..runners.registry import Runner
 from .bounded_pass import keep_memory
+from .job_parts import source_of, target_of
 from .progress import Progress
 from .run_passes import PASSING, PAUSES, stopping
 from .standings import Standing, standings
@@ -65,7 +63,7 @@ def run_stream(job: Job, runner: Runner, progress: Progress) -> Summary:
     keep_memory()
     started, cpu = time.monotonic(), time.process_time()
     summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
-    with closing(POOL), stopping() as stop:
+    with closing(source_of(job)), stopping() as stop:
         watch = StreamRun(job, runner, progress, summary, stop)
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             try:
@@ -166,9 +164,8 @@ def _take(watch: StreamRun) -> None:
 
 def _standings(watch: StreamRun) -> list[Standing]:
     job = watch.job
-    target = Target(job.target.type, job.target.settings())
-    with open_broker(job.source.kafka) as broker, closing(target.open()) as sink:
-        return standings(job, broker, sink)
+    with closing(source_of(job).connect()) as connection, closing(target_of(job).open()) as sink:
+        return standings(job, connection, sink)
 
 
 def _grown(watch: StreamRun, topics: Sequence[str]) -> bool:
@@ -208,8 +205,7 @@ def _count(watch: StreamRun, result: Any) -> None:
 def _close(watch: StreamRun) -> None:
     """The lag and the places of the tables, as they are now."""
     found = _standings(watch)
-    target = Target(watch.job.target.type, watch.job.target.settings())
-    with closing(target.open()) as sink:
+    with closing(target_of(watch.job).open()) as sink:
         names = sink.tables()
         for standing in found:
             table = watch.summary.table(standing.table)

@@ -1,10 +1,10 @@
-"""How far each table of a job is: its offsets in the ledger beside those of the broker."""
+"""How far each table of a job is: its offsets in the ledger beside those of the source."""
 
 from dataclasses import dataclass
 
 from ...schemas.model.ledger import TopicPartition
 from ...transforms.sinks import Sink
-from ...transforms.sources.kafka.cluster import Broker
+from ...transforms.sources.source import SourceConnection
 from ..job.model import Job
 from .start_offsets import by_table, find_routes
 
@@ -14,7 +14,7 @@ class Standing:
     """One partition: `committed` is the next offset in the table's ledger, None where there is none yet.
 
     `behind` is the age of the oldest record that is not committed, in seconds; 0 where none waits, None where not asked
-    for, or where the broker does not hold it any more.
+    for, or where the source does not hold it any more.
     """
 
     source: TopicPartition
@@ -30,11 +30,11 @@ class Standing:
         return max(0, self.end - (self.first if self.committed is None else self.committed))
 
 
-def standings(job: Job, broker: Broker, sink: Sink) -> list[Standing]:
+def standings(job: Job, connection: SourceConnection, sink: Sink) -> list[Standing]:
     """All partitions of the job's topics, in order. Raises SourceError, SinkError, JobError."""
     found: list[Standing] = []
-    routes = find_routes(job, broker)
-    held = broker.offsets(sorted({source for route in routes.values() for source in route.sources}))
+    routes = find_routes(job, connection)
+    held = connection.offsets(sorted({source for route in routes.values() for source in route.sources}))
     for table, route in by_table(routes).items():
         known = sink.ledger(job.job, table, route.sources).next
         for source in route.sources:

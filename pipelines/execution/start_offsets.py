@@ -1,4 +1,4 @@
-"""Where each partition of a job stands: from the target's ledger, checked against what the broker still holds."""
+"""Where each partition of a job stands: from the target's ledger, checked against what the source still holds."""
 
 import logging
 from collections.abc import Container, Mapping, Sequence
@@ -15,27 +15,27 @@ from ...schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ...schemas.model.route import Route
 from ...schemas.model.table import Table
 from ...transforms.sinks import Sink
-from ...transforms.sinks.target import Target
-from ...transforms.sources import StartOffsets
-from ...transforms.sources.kafka.cluster import Broker, open_broker
-from ...transforms.sources.kafka.partition_reader import lost_offsets
+from ...transforms.sources.source import SourceConnection, StartOffsets, lost_offsets
 from ..job.model import Job
 from ..job.table_routes import TableRoute, route
+from .job_parts import source_of, target_of
 
 LOGGER: Final = logging.getLogger("millrace")
 PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+Bounds = Mapping[TopicPartition, tuple[int, int]]
+"""By partition the first offset that is held, and the end."""
 
 
-def find_routes(job: Job, broker: Broker) -> dict[str, Route]:
+def find_routes(job: Job, connection: SourceConnection) -> dict[str, Route]:
     """The route of each topic that the job reads now, with its table's partitions numbered in order.
 
     Raises SourceError for a named topic that is not there, or where no topic matches; JobError where two topics
     would end in one table.
     """
-    topics = broker.topics(job.source.topics, job.source.topic_pattern)
+    topics = connection.topics(job.source.topics, job.source.topic_pattern)
     if not topics:
         raise SourceError(
-            f"no topic at {job.source.kafka.bootstrap_servers} matches source.topic_pattern: {job.source.topic_pattern}"
+            f"no topic at {source_of(job).where} matches source.topic_pattern: {job.source.topic_pattern}"
         )
     return routes_of(job, topics)
 
@@ -79,19 +79,19 @@ class ReadPlan:
     topic_ids: dict[str, int]
 
 
-def find_read_plan(job: Job, broker: Broker, sink: Sink, routes: Mapping[str, Route]) -> ReadPlan:
-    """Ask the target's ledger and the broker.
+def find_read_plan(job: Job, connection: SourceConnection, sink: Sink, routes: Mapping[str, Route]) -> ReadPlan:
+    """Ask the target's ledger and the source.
 
     A partition that the ledger does not know starts where the job says if its table is new, and at its beginning
-    if the table is not: partitions added later are read whole. An offset that the broker does not hold any more
+    if the table is not: partitions added later are read whole. An offset that the source does not hold any more
     makes its table lost, and so does a topic that was deleted and created again; none is skipped. Where several
     tables are filled by one read, it begins at the smallest of their offsets: the others refuse what they have.
     """
     tables = by_table(routes)
     sources = sorted({source for entry in tables.values() for source in entry.sources})
-    held = broker.offsets(sources)
-    topic_ids = broker.topic_ids(sorted(routes))
-    frontier = ReadPlan({}, {source: high for source, (_, high) in held.items()}, {}, topic_ids)
+    held = connection.offsets(sources)
+    topic_ids = connection.topic_ids(sorted(routes))
+    plan = ReadPlan({}, {source: high for source, (_, high) in held.items()}, {}, topic_ids)
     for name, entry in tables.items():
         try:
             ledger = sink.ledger(job.job, name, entry.sources)
@@ -101,44 +101,48 @@ def find_read_plan(job: Job, broker: Broker, sink: Sink, routes: Mapping[str, Ro
             continue
         other = [topic for topic, number in ledger.topic_ids.items() if topic_ids.get(topic, number) != number]
         if other:
-            frontier.lost[name] = _recreated(name, other[0], ledger)
+            plan.lost[name] = _recreated(name, other[0], ledger)
             continue
         known = ledger.next
         fresh = [source for source in entry.sources if source not in known]
-        starts = {**known, **_starts(job, broker, fresh, held, new=not known)}
+        starts = {**known, **_starts(job, connection, fresh, held, new=not known)}
         gone = [source for source in entry.sources if not held[source][0] <= starts[source] <= held[source][1]]
         if gone:
-            frontier.lost[name] = _lost(name, gone[0], starts[gone[0]], held[gone[0]])
+            plan.lost[name] = _lost(name, gone[0], starts[gone[0]], held[gone[0]])
         else:
-            frontier.next.update({source: min(at, frontier.next.get(source, at)) for source, at in starts.items()})
-    return frontier
+            plan.next.update({source: min(at, plan.next.get(source, at)) for source, at in starts.items()})
+    return plan
 
 
 def _starts(
-    job: Job, broker: Broker, fresh: list[TopicPartition], held: Mapping[TopicPartition, tuple[int, int]], new: bool
+    job: Job,
+    connection: SourceConnection,
+    fresh: list[TopicPartition],
+    held: Mapping[TopicPartition, tuple[int, int]],
+    new: bool,
 ) -> dict[TopicPartition, int]:
     start = job.source.start
     if not fresh:
         return {}
     if new and isinstance(start, datetime):
-        return broker.offsets_at(int(start.timestamp() * 1000), fresh)
+        return connection.offsets_at(int(start.timestamp() * 1000), fresh)
     latest = new and start == "latest"
     return {source: held[source][1 if latest else 0] for source in fresh}
 
 
-def anchor(job: Job, sink: Sink, routes: Mapping[str, Route], frontier: ReadPlan) -> None:
+def anchor(job: Job, sink: Sink, routes: Mapping[str, Route], plan: ReadPlan) -> None:
     """Write the first offsets of new tables and partitions, and their topics' ids: whatever comes goes on from them."""
     for name, entry in by_table(routes).items():
-        if name in frontier.lost:
+        if name in plan.lost:
             continue
         known = sink.ledger(job.job, name, entry.sources).next
         fresh = [source for source in entry.sources if source not in known]
         if not fresh:
             continue
         accounts = tuple(
-            Account(source.topic, source.partition, frontier.next[source], frontier.next[source]) for source in fresh
+            Account(source.topic, source.partition, plan.next[source], plan.next[source]) for source in fresh
         )
-        ids = {topic: frontier.topic_ids[topic] for topic in entry.topics if topic in frontier.topic_ids}
+        ids = {topic: plan.topic_ids[topic] for topic in entry.topics if topic in plan.topic_ids}
         sink.commit(Table(name, (), pa.schema([])), [], Commit(job.job, accounts, topic_ids=ids))
 
 
@@ -167,16 +171,15 @@ class LedgerStartOffsets:
     def look(self) -> StartOffsets:
         """The same, asked once."""
         job = self.job
-        target = Target(job.target.type, job.target.settings())
-        with open_broker(job.source.kafka) as broker, closing(target.open()) as sink:
-            routes = {topic: route for topic, route in find_routes(job, broker).items() if topic in self.topics}
-            frontier = find_read_plan(job, broker, sink, routes)
-            for error in frontier.lost.values():
-                if not frontier.next:
+        with closing(source_of(job).connect()) as connection, closing(target_of(job).open()) as sink:
+            routes = {topic: route for topic, route in find_routes(job, connection).items() if topic in self.topics}
+            plan = find_read_plan(job, connection, sink, routes)
+            for error in plan.lost.values():
+                if not plan.next:
                     raise error
                 LOGGER.error("%s", error)
-            anchor(job, sink, routes, frontier)
-            return StartOffsets(dict(frontier.next), frontier.topic_ids)
+            anchor(job, sink, routes, plan)
+            return StartOffsets(dict(plan.next), plan.topic_ids)
 
 
 def _lost(table: str, source: TopicPartition, wanted: int, held: tuple[int, int]) -> LostOffsetsError:

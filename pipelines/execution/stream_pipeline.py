@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -10,16 +11,14 @@ from apache_beam.options.pipeline_options import PipelineOptions, PortableOption
 
 from ...schemas.errors import SourceError
 from ...transforms.dead_letters import DeadLetterFiles
-from ...transforms.sinks.target import Target
-from ...transforms.sources.kafka.cluster import open_broker
-from ...transforms.sources.kafka.unbounded import KafkaStream, StreamSettings
+from ...transforms.sources.stream import StreamRead, StreamSettings
 from ...transforms.steps.commit import CommitSettings
 from ...transforms.steps.outcome_queue import OutcomeQueue
 from ..job.model import Job
 from ..runners.flink.checks import LOOPBACK
 from ..runners.flink.options import RUNNER as FLINK
 from .graph import JobGraph, Windows, build_stream
-from .job_parts import format_of
+from .job_parts import format_of, source_of, target_of
 from .start_offsets import LedgerStartOffsets, by_table, routes_of
 
 
@@ -27,21 +26,21 @@ def topics_of(job: Job) -> tuple[str, ...]:
     """The topics that a stream of the job reads: as listed, else those that match now. Raises SourceError."""
     if job.source.topics:
         return tuple(sorted(job.source.topics))
-    with open_broker(job.source.kafka) as broker:
-        found = broker.topics((), job.source.topic_pattern)
+    source = source_of(job)
+    with closing(source.connect()) as connection:
+        found = connection.topics((), job.source.topic_pattern)
     if not found:
-        where = job.source.kafka.bootstrap_servers
-        raise SourceError(f"no topic at {where} matches source.topic_pattern: {job.source.topic_pattern}")
+        raise SourceError(f"no topic at {source.where} matches source.topic_pattern: {job.source.topic_pattern}")
     return tuple(sorted(found))
 
 
-def live_sync(job: Job, topics: Sequence[str]) -> JobGraph:
+def stream_graph(job: Job, topics: Sequence[str]) -> JobGraph:
     """The steps' settings. Only a topic's first partition is named: the others are found where the job runs."""
     routes = routes_of(job, {topic: [0] for topic in topics})
     commits = CommitSettings(
         job=job.job,
         routes=by_table(routes),
-        target=Target(job.target.type, job.target.settings()),
+        target=target_of(job),
         dead_letters=DeadLetterFiles(job.dead_letters, job.job, datetime.now(UTC)),
         limit=job.max_dead_letters,
     )
@@ -50,29 +49,28 @@ def live_sync(job: Job, topics: Sequence[str]) -> JobGraph:
         by_event=job.window.by == "event",
         lateness=job.window.allowed_lateness.total_seconds(),
     )
-    format = format_of(job)
-    return JobGraph(routes=routes, format=format, commits=commits, windows=windows)
+    return JobGraph(routes=routes, format=format_of(job), commits=commits, windows=windows)
 
 
 def assemble(job: Job, options: PipelineOptions, topics: Sequence[str], post: str | None = None) -> beam.Pipeline:
-    """The pipeline, not run yet; nothing is asked of broker or target.
+    """The pipeline, not run yet; nothing is asked of source or target.
 
     `post` names where outcomes are posted in this process (`transforms.outcomes`), for runners whose workers are here.
     """
     by_event = job.window.by == "event"
+    graph = stream_graph(job, topics)
     settings = StreamSettings(
-        job.source.kafka,
+        graph.format.source,
         tuple(topics),
         job.source.topic_pattern,
         by_event,
         job.window.allowed_lateness.total_seconds(),
     )
     pipeline = beam.Pipeline(options=options)
-    source = KafkaStream(settings, LedgerStartOffsets(job, tuple(topics)))
+    read = StreamRead(settings, LedgerStartOffsets(job, tuple(topics)))
     drained = options.view_as(PortableOptions).environment_type == LOOPBACK
     by_timer = options.view_as(StandardOptions).runner == FLINK and not (by_event or drained)
-    sync = replace(live_sync(job, topics), by_timer=by_timer)
-    outcomes = build_stream(pipeline, sync, source, uuid.uuid4().hex)
+    outcomes = build_stream(pipeline, replace(graph, by_timer=by_timer), read, uuid.uuid4().hex)
     if post is not None:
         _ = outcomes | "Post outcomes" >> beam.ParDo(OutcomeQueue(post))
     return pipeline

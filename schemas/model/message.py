@@ -1,9 +1,9 @@
-"""One message of a log, by itself: for the proof, which reads a few of them at a time and slowly."""
+"""One message of a log, by itself: for the proof, which reads a few of them at a time and slowly, and how it asks."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
-from .ledger import TopicPartition
+from .ledger import OffsetRange, TopicPartition
 
 
 class Message(NamedTuple):
@@ -21,3 +21,16 @@ class Message(NamedTuple):
     def source(self) -> TopicPartition:
         """The partition that the message is in."""
         return TopicPartition(self.topic, self.partition)
+
+
+class MessageLog(Protocol):
+    """A source's messages one by one, read by another way than the job's blocks."""
+
+    def held(self, stops: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, OffsetRange]:
+        """What the log holds of these partitions now: from the first offset to the next that it will give.
+
+        Where a partition seems to end before its stop, its end is looked at twice. Raises SourceError.
+        """
+
+    def read(self, ranges: Sequence[OffsetRange]) -> Iterator[Message]:
+        """Every committed message of the ranges, each partition in its order. Raises SourceError."""

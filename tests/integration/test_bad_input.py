@@ -29,7 +29,7 @@ from millrace.transforms import dead_letters
 from millrace.transforms.coders import BlockCoder
 from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
 from millrace.transforms.sinks.target import Target
-from millrace.transforms.sources.kafka.bounded import KafkaMark, KafkaSource
+from millrace.transforms.sources.bounded import BoundedRead, OffsetMark
 from millrace.transforms.sources.kafka.record_batches import MAX_BATCH_BYTES
 from millrace.transforms.steps.commit import CommitSettings, Outcome
 from millrace.transforms.steps.outcome_queue import OutcomeQueue, collect
@@ -193,7 +193,7 @@ class Blocks(UnboundedSource):
         return BlocksReader(HELD[self.name], checkpoint_mark.next if checkpoint_mark else 0)
 
     def get_checkpoint_mark_coder(self):
-        return KafkaSource(None, []).get_checkpoint_mark_coder()
+        return BoundedRead(None, []).get_checkpoint_mark_coder()
 
     def default_output_coder(self):
         return BlockCoder()
@@ -220,7 +220,7 @@ class BlocksReader(UnboundedReader):
         return Timestamp(1) if self.at < len(self.blocks) else MAX_TIMESTAMP
 
     def get_checkpoint_mark(self):
-        return KafkaMark(self.at + 1)
+        return OffsetMark(self.at + 1)
 
 
 def run_blocks(folder, blocks):

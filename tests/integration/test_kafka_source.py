@@ -15,11 +15,13 @@ from support.partition_reading import by_blocks, by_poll
 
 from millrace.schemas.errors import LostOffsetsError, SourceError
 from millrace.schemas.model.ledger import TopicPartition
-from millrace.transforms.sources.kafka.bounded import KafkaSource, PartitionSpan
+from millrace.transforms.sources.bounded import BoundedRead
 from millrace.transforms.sources.kafka.cluster import open_broker
 from millrace.transforms.sources.kafka.consumer_pool import POOL
 from millrace.transforms.sources.kafka.partition_reader import PartitionReader
 from millrace.transforms.sources.kafka.settings import KafkaSettings
+from millrace.transforms.sources.kafka.source import KafkaSource
+from millrace.transforms.sources.source import PartitionSpan
 
 pytestmark = pytest.mark.java
 
@@ -213,7 +215,7 @@ def test_a_topic_that_was_recreated(servers, admin, create):
             time.sleep(0.1)
         assert after not in (None, before)
     send(servers, topic, 5)
-    with pytest.raises(LostOffsetsError, match=r"offset 50 is gone, the broker holds 0 to 5: the topic was recreated"):
+    with pytest.raises(LostOffsetsError, match=r"offset 50 is gone, the source holds 0 to 5: the topic was recreated"):
         by_blocks(servers, topic, 50, 100)
 
 
@@ -276,7 +278,7 @@ def test_credentials_let_us_in_and_appear_nowhere(kafka_broker, create, monkeypa
     topic = create()
     send(kafka_broker.bootstrap_servers, topic, 10)
     settings = sasl(kafka_broker)
-    source = KafkaSource(settings, [PartitionSpan(topic, 0, 0, 10)])
+    source = BoundedRead(KafkaSource(settings), [PartitionSpan(topic, 0, 0, 10)])
     with caplog.at_level(logging.DEBUG):
         with open_broker(settings) as broker:
             assert broker.topics([topic]) == {topic: [0]}

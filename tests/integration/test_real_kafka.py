@@ -116,7 +116,7 @@ def test_retention_between_two_runs_stops_the_table_and_nothing_is_skipped(serve
     for _ in range(2):
         summary = run_once(file)
         said = summary.tables[topic].error
-        assert f"{topic}[0]: offset 100 is gone, the broker holds 150 to 200: retention" in said
+        assert f"{topic}[0]: offset 100 is gone, the source holds 150 to 200: retention" in said
         assert "nothing was skipped" in said
         assert (summary.tables[topic].read, summary.tables[other].error) == (0, None)
         assert rows(tmp_path, topic) == sorted(newest(range(100), "a").values(), key=repr)

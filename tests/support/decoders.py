@@ -1,25 +1,30 @@
-"""Decoders of one topic, of Avro as the job file says it."""
+"""Decoders of one topic, of Avro as the job file says it, for blocks of Kafka's record batches."""
 
 from millrace.schemas.encodings.avro.encoding import AvroEncoding
 from millrace.schemas.encodings.avro.options import AvroOptions
 from millrace.schemas.encodings.schema_store import SchemaStore
 from millrace.schemas.encodings.wire_format import Framing
 from millrace.schemas.envelopes import ENVELOPES
-from millrace.schemas.envelopes.decoder import TopicDecoder
 from millrace.schemas.model.route import Route
 from millrace.schemas.options import Options
-from millrace.transforms.steps.decode import Format
+from millrace.transforms.sources.kafka.settings import KafkaSettings
+from millrace.transforms.sources.kafka.source import KafkaSource
+from millrace.transforms.sources.source import Source
+from millrace.transforms.steps.decode import BlockDecoder, Format
+
+NOWHERE = KafkaSource(KafkaSettings("nowhere:1"))
 
 
-def avro_format(envelope: str, schemas: SchemaStore, framing: Framing = Framing.AUTO) -> Format:
+def avro_format(
+    envelope: str, schemas: SchemaStore, framing: Framing = Framing.AUTO, source: Source = NOWHERE
+) -> Format:
     """Avro in one of the envelopes."""
-    return Format(
-        encoding=AvroEncoding(AvroOptions(framing=framing), schemas), envelope=ENVELOPES[envelope].open(Options())
-    )
+    encoding = AvroEncoding(AvroOptions(framing=framing), schemas)
+    return Format(source=source, encoding=encoding, envelope=ENVELOPES[envelope].open(Options()))
 
 
 def avro_decoder(
     envelope: str, schemas: SchemaStore, topic: str, route: Route, framing: Framing = Framing.AUTO
-) -> TopicDecoder:
-    """A decoder of the topic."""
+) -> BlockDecoder:
+    """A decoder of the topic's blocks."""
     return avro_format(envelope, schemas, framing).decoder(topic, route)

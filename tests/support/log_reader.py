@@ -19,9 +19,10 @@ from millrace.transforms.proof.report import Report
 from millrace.transforms.sinks import Sink
 from millrace.transforms.sinks.target import Target
 from millrace.transforms.steps.commit import CommitSettings, Item, Outcome, commit
-from millrace.transforms.steps.decode import Format, by_shard, by_window, decode_block, receipt
+from millrace.transforms.steps.decode import by_shard, by_window, receipt
 from millrace.transforms.steps.precompact import Precompaction
 from millrace.transforms.steps.stage import stage
+from support.decoders import avro_decoder
 from support.record_batches import batch
 
 JOB = "test"
@@ -43,14 +44,14 @@ class LogReader:
     def __post_init__(self) -> None:
         sources = tuple(TopicPartition(self.topic, number) for number in range(self.partitions))
         self.route = Route(table=TABLE, sources=sources, on_truncate=OnTruncate.APPLY)
-        self.decoder = Format(type="debezium", contracts=self.contracts).decoder(self.topic, self.route)
+        self.decoder = avro_decoder("debezium", self.contracts, self.topic, self.route)
 
     def commit(self, messages: list[Message]) -> Outcome | None:
         """One commit of these messages, each partition's in its order, cut into blocks at random."""
         items: list[Item] = []
         gathered, shards = Precompaction(), defaultdict(list)
         for block in self._blocks(messages):
-            done = decode_block(self.decoder, block)
+            done = self.decoder(block)
             assert not done.letters, done.letters
             items.append(receipt(done))
             for changes in done.changes:

@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from ...schemas.errors import LostOffsetsError
 from ...schemas.model.ledger import OffsetRange, TopicPartition
+from ...schemas.model.message import MessageLog
 from ...schemas.model.modes import Mode
 from .changes import Rules
 from .compare import Scan, compare
-from .messages import MessageLog
 from .reference_modes import marks_only, reference_for
 from .report import Report
 

@@ -1,22 +1,8 @@
-"""Where change streams come from."""
+"""Where change streams come from. Here is the registry of sources; their contract is in `source`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final
 
-from ...schemas.model.ledger import TopicPartition
+from ...schemas.plugins import Plugins
+from . import kafka
 
-
-@dataclass(frozen=True, slots=True)
-class StartOffsets:
-    """Where a stream begins: the first offset of each partition there is, and the ids of their topics."""
-
-    first: Mapping[TopicPartition, int]
-    topic_ids: Mapping[str, int] = field(default_factory=dict)
-
-
-class StartOffsetResolver(Protocol):
-    """Who knows where a job begins: the target's ledger, or its `start`. Pickled into the source."""
-
-    def find(self) -> StartOffsets:
-        """Ask for all partitions of the job's topics; raises SourceError, SinkError, JobError."""
+SOURCES: Final = Plugins("millrace.sources", "source.type", (kafka.SPEC,))

@@ -21,7 +21,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 
 from ...schemas.model.block import Block
-from .kafka.unbounded import MarkCoder
+from .stream import MarkCoder
 
 SPLITS: Final = 20
 REST_SECONDS: Final = 3600.0

@@ -1,6 +1,6 @@
 """Blocks to changes, sent to the shard of their key; counts and dead letters to the commit of their table."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from ...schemas.encodings.encoding import Encoding
 from ...schemas.envelopes.decoder import Decoded, TopicDecoder
 from ...schemas.envelopes.envelope import Envelope
-from ...schemas.errors import MillraceError
+from ...schemas.errors import JobError, MillraceError
 from ...schemas.merging.rows_by_mode import shaped
 from ...schemas.model.block import Block
 from ...schemas.model.change import SOURCE, TIME
@@ -23,22 +23,34 @@ from ...schemas.model.key import shard
 from ...schemas.model.ledger import OffsetRange
 from ...schemas.model.modes import VERSION
 from ...schemas.model.route import Route
-from ..sources.kafka.record_batches import split
+from ..sources.source import MessageSource, Source, TypedSource
 from .precompact import Precompaction, marked, superseded_before, table_key
 
 RECEIPTS: Final = "receipts"
+BlockDecoder = Callable[[Block], Decoded]
+"""Changes, counts and dead letters of one topic's block; raises RegistryError, TableError. Not for several threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """How the messages of a job are written; travels to the workers, which make a decoder for each topic."""
+    """How a job's blocks become changes; travels to the workers, which make a decoder for each topic.
 
-    encoding: Encoding
-    envelope: Envelope
+    A source whose log is typed has neither an encoding nor an envelope.
+    """
 
-    def decoder(self, topic: str, route: Route) -> TopicDecoder:
-        """A decoder of one topic's messages."""
-        return TopicDecoder(self.encoding, self.envelope, topic, route)
+    source: Source
+    encoding: Encoding | None = None
+    envelope: Envelope | None = None
+
+    def decoder(self, topic: str, route: Route) -> BlockDecoder:
+        """A decoder of one topic's blocks. Raises JobError where the source needs a format and there is none."""
+        source = self.source
+        if isinstance(source, TypedSource):
+            return lambda block: source.changes(block, route)
+        if self.encoding is None or self.envelope is None or not isinstance(source, MessageSource):
+            raise JobError("format: the source gives messages, so say how they are written: encoding and envelope")
+        messages = TopicDecoder(self.encoding, self.envelope, topic, route)
+        return lambda block: decode_block(source, messages, block)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +87,7 @@ class Decode(beam.DoFn):
 
     def __init__(self, routes: Mapping[str, Route], format: Format, shards: int = 1, every: int | None = None) -> None:
         self._routes, self._format, self._shards, self._every = dict(routes), format, shards, every
-        self._decoders: dict[str, TopicDecoder] = {}
+        self._decoders: dict[str, BlockDecoder] = {}
 
     def start_bundle(self) -> None:
         self._gathering = Precompaction()
@@ -83,7 +95,7 @@ class Decode(beam.DoFn):
     def process(self, block: Block, time: Any = beam.DoFn.TimestampParam) -> Iterator[Any]:
         route = self._routes[block.topic]
         try:
-            done = decode_block(self._decoder(block.topic, route), block)
+            done = self._decoder(block.topic, route)(block)
         except MillraceError as error:
             for part in route.tables:
                 yield beam.pvalue.TaggedOutput(RECEIPTS, (part.table, Failure(part.table, error)))
@@ -103,15 +115,15 @@ class Decode(beam.DoFn):
             for number, piece in by_shard(changes, self._shards):
                 yield WindowedValue(((table, number), piece), Timestamp.of(stamp), (GlobalWindow(),))
 
-    def _decoder(self, topic: str, route: Route) -> TopicDecoder:
+    def _decoder(self, topic: str, route: Route) -> BlockDecoder:
         if topic not in self._decoders:
             self._decoders[topic] = self._format.decoder(topic, route)
         return self._decoders[topic]
 
 
-def decode_block(decoder: TopicDecoder, block: Block) -> Decoded:
-    """Changes, counts and dead letters of a block, corrupt batches among them; raises as the decoder does."""
-    messages, letters = split(block)
+def decode_block(source: MessageSource, decoder: TopicDecoder, block: Block) -> Decoded:
+    """Changes, counts and dead letters of a block, corrupt parts among them; raises as the decoder does."""
+    messages, letters = source.split(block)
     done = decoder.decode(messages)
     done.letters = [*letters, *done.letters]
     done.read += len(letters)

@@ -17,7 +17,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from ...schemas.envelopes.decoder import Decoded, TopicDecoder
+from ...schemas.envelopes.decoder import Decoded
 from ...schemas.errors import MillraceError, RegistryError
 from ...schemas.merging.rows_by_mode import shaped
 from ...schemas.model.block import Block
@@ -25,7 +25,7 @@ from ...schemas.model.change import TIME
 from ...schemas.model.ledger import OffsetRange
 from ...schemas.model.route import Route
 from ..coders import RecordBatchCoder
-from .decode import Failure, Format, Receipt, decode_block, receipt
+from .decode import BlockDecoder, Failure, Format, Receipt, receipt
 from .precompact import Precompaction
 from .windows import Cut
 
@@ -71,7 +71,7 @@ class StreamDecode(beam.DoFn):
 
     def __init__(self, routes: Mapping[str, Route], format: Format, cut: Cut) -> None:
         self._routes, self._format, self._cut = dict(routes), format, cut
-        self._decoders: dict[str, TopicDecoder] = {}
+        self._decoders: dict[str, BlockDecoder] = {}
 
     def start_bundle(self) -> None:
         self._gathering = Precompaction()
@@ -120,11 +120,11 @@ class StreamDecode(beam.DoFn):
             self._decoders[block.topic] = self._format.decoder(block.topic, route)
         for pause in PAUSES:
             try:
-                return decode_block(self._decoders[block.topic], block)
+                return self._decoders[block.topic](block)
             except RegistryError as error:
                 LOGGER.warning("%s; trying again in %.0f s", error, pause)
                 time.sleep(pause)
-        return decode_block(self._decoders[block.topic], block)
+        return self._decoders[block.topic](block)
 
 
 def _untimed(changes: pa.RecordBatch) -> pa.RecordBatch:

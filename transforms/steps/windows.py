@@ -9,7 +9,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.transforms.trigger import AfterProcessingTime
 
 from ...schemas.model.block import Block
-from ..sources.kafka.record_batches import parts, split
+from ..sources.source import Source
 
 
 class Elapsed(AfterProcessingTime):
@@ -30,6 +30,7 @@ class Cut:
     """Windows of `every` milliseconds, by the time when a block was read or by the event time its partition reached."""
 
     every: int
+    source: Source
     by_event: bool = False
 
     def pieces(self, block: Block, time: float) -> Iterator[tuple[float, Block]]:
@@ -43,14 +44,15 @@ class Cut:
         if not self.by_event or block.reached is None:
             yield self._start(round(time * 1000)), block
             return
-        records = split(block)[0]
+        # By record, in ascending offsets: its offset, and the newest time that its partition had come to with it.
+        offsets, times = self.source.times(block)
         before = max(-(1 << 62), round(time * 1000))
-        reached = np.maximum.accumulate(np.clip(records.timestamp, min(before, block.reached), block.reached))
+        reached = np.maximum.accumulate(np.clip(times, min(before, block.reached), block.reached))
         windows = reached // self.every
         edges = np.flatnonzero(np.diff(windows)) + 1
-        starts = [block.first, *records.offset[edges].tolist()]
+        starts = [block.first, *offsets[edges].tolist()]
         found = [*windows[edges - 1].tolist(), block.reached // self.every]
-        for window, piece in zip(found, parts(block, starts), strict=True):
+        for window, piece in zip(found, self.source.cut(block, starts), strict=True):
             yield window * self.every / 1000, piece
 
     def _start(self, time: int) -> float:

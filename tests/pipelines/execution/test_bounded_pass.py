@@ -15,6 +15,7 @@ from millrace.schemas.model.route import Route
 from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
 from millrace.transforms.sinks.target import Target
 from millrace.transforms.sources.kafka.settings import KafkaSettings
+from millrace.transforms.sources.kafka.source import KafkaSource
 from millrace.transforms.steps.commit import CommitSettings
 
 
@@ -34,9 +35,11 @@ def one_pass(servers, folder, topic, path, stop=1):
         target=Target("duckdb", {"path": path}),
         dead_letters=DeadLetterFiles(letters_at(folder / "dead_letters"), "j", datetime.now(UTC)),
     )
-    format = avro_format("debezium", FolderSchemaStore(contracts(folder / "contracts")))
+    format = avro_format(
+        "debezium", FolderSchemaStore(contracts(folder / "contracts")), source=KafkaSource(KafkaSettings(servers))
+    )
     sync = JobGraph(routes=routes, format=format, commits=commits, windows=Windows())
-    return run_pass(KafkaSettings(servers), [OffsetRange(topic, 0, 0, stop)], sync)
+    return run_pass([OffsetRange(topic, 0, 0, stop)], sync)
 
 
 def test_an_error_of_the_source_keeps_its_type_and_its_sentence(embedded_broker, topic, tmp_path):

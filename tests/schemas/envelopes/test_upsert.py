@@ -16,7 +16,6 @@ from millrace.schemas.model.change import DELETE, OP, POSITION, UPSERT
 from millrace.schemas.model.ledger import TopicPartition
 from millrace.schemas.model.position import unpack
 from millrace.schemas.model.route import Route
-from millrace.transforms.steps.decode import decode_block
 
 KEY = {"type": "record", "name": "Key", "fields": [{"name": "id", "type": "int"}]}
 ROW = {
@@ -54,9 +53,7 @@ def contracts(tmp_path):
 def decode(contracts, messages, framing=Framing.AUTO, key=None):
     records = [(i, *message, []) for i, message in enumerate(messages)]
     route = Route(table="t", key=key, sources=(TopicPartition("t", 0),))
-    return decode_block(
-        avro_decoder("upsert", contracts, "t", route, framing), Block("t", 0, 5, 5 + len(records), batch(5, records))
-    )
+    return avro_decoder("upsert", contracts, "t", route, framing)(Block("t", 0, 5, 5 + len(records), batch(5, records)))
 
 
 def changes(done):

@@ -1,1 +1,8 @@
 """Kafka as a source."""
+
+from typing import Final
+
+from ..source import SourceSpec
+from .options import KafkaOptions
+
+SPEC: Final = SourceSpec(name="kafka", source=f"{__name__}.source:open_source", options=KafkaOptions)

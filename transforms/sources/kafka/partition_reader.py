@@ -10,12 +10,12 @@ from kafka.errors import AuthorizationError, CorruptRecordError, KafkaError, Log
 from ....schemas.errors import LostOffsetsError, SourceError
 from ....schemas.model.block import Block
 from ....schemas.model.ledger import TopicPartition
+from ..source import PATIENCE_SECONDS, lost_offsets
 from .client import LOGGER, Run, position, until
 from .consumer_pool import POOL, PooledConsumer
 from .settings import KafkaSettings
 
 BLOCK_BYTES: Final = 2 << 20
-PATIENCE_SECONDS: Final = 120.0
 _LINGER_MS: Final = 50
 _PROBE_SECONDS: Final = 2.0
 _LONGEST_PROBE_SECONDS: Final = 30.0
@@ -171,15 +171,3 @@ class PartitionReader:
         """The last fetch may know better: Tansu 0.6 answers with the first offset of the last batch, plus one."""
         end: int = pooled.consumer.end_offsets([pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
         return max(end, pooled.consumer.highwater(pooled.partition) or 0)
-
-
-def lost_offsets(source: TopicPartition, wanted: int, low: int, high: int) -> LostOffsetsError:
-    """The error for an offset outside [low, high], with what may have happened and what to do."""
-    if wanted < low:
-        why = "retention (or DeleteRecords) removed the records before they were read"
-    else:
-        why = "the topic was recreated or its log cut short"
-    return LostOffsetsError(
-        f"{source}: offset {wanted} is gone, the broker holds {low} to {high}: {why}; nothing was skipped. "
-        "To start over, remove the table from the target and run again with source.start: earliest"
-    )

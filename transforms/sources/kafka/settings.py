@@ -49,6 +49,9 @@ class KafkaSettings:
         """Equal for equal settings, and hashable."""
         return (self.bootstrap_servers, *sorted(self.client.items()))
 
+    def __hash__(self) -> int:
+        return hash(self.key)
+
     def resolved(self) -> tuple[dict[str, Any], list[str]]:
         """kafka-python's options with the references looked up, and the texts that came from them.
 

@@ -14,7 +14,6 @@ from millrace.schemas.model.change import DELETE, MOVED, OP, POSITION, SOURCE, U
 from millrace.schemas.model.ledger import TopicPartition
 from millrace.schemas.model.position import unpack
 from millrace.schemas.model.route import OnTruncate, Route
-from millrace.transforms.steps.decode import decode_block
 
 ROW = {
     "type": "record",
@@ -89,7 +88,7 @@ def decode(messages, first=0, hole=0, **route):
     start = first + hole
     block = Block("t", 3, first, start + len(records), batch(start, records))
     settings = Route(table="t", sources=(TopicPartition("t", 0), TopicPartition("t", 3)), **route)
-    return decode_block(avro_decoder("debezium", Known(), "t", settings), block)
+    return avro_decoder("debezium", Known(), "t", settings)(block)
 
 
 def changes(done):

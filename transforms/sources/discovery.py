@@ -6,28 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ....schemas.errors import LostOffsetsError, SourceError
-from ....schemas.model.ledger import TopicPartition
-from .client import LOGGER
-from .cluster import Broker, open_broker
-from .settings import KafkaSettings
+from ...schemas.errors import LostOffsetsError, SourceError
+from ...schemas.model.ledger import TopicPartition
+from .source import LOGGER, Source, SourceConnection
 
 LOOK_SECONDS: Final = 15.0
 
 
 @dataclass(slots=True, eq=False)
 class TopicDiscovery:
-    """What a cluster holds of some topics, asked for at most every `LOOK_SECONDS`; thread-safe.
+    """What a source holds of some topics, asked for at most every `LOOK_SECONDS`; thread-safe.
 
     A runner may build a new reader for each bundle: those of one process share one (`topic_discovery`), and with it
     the connection and the time of the last look.
     """
 
-    settings: KafkaSettings
+    source: Source
     topics: tuple[str, ...]
     pattern: str | None
     topic_ids: dict[str, int]
-    _broker: Broker | None = None
+    _connection: SourceConnection | None = None
     _next_look: float = field(default_factory=lambda: time.monotonic() + LOOK_SECONDS)
     _partitions: frozenset[TopicPartition] = frozenset()
     _told: set[str] = field(default_factory=set)
@@ -36,7 +34,7 @@ class TopicDiscovery:
     def partitions(self) -> frozenset[TopicPartition]:
         """The partitions of the topics as of the last look; none before the first one.
 
-        A broker that is away is told of on the logger `millrace` and asked again. Raises LostOffsetsError where a
+        A server that is away is told of on the logger `millrace` and asked again. Raises LostOffsetsError where a
         topic was deleted and created again.
         """
         with self._lock:
@@ -52,9 +50,9 @@ class TopicDiscovery:
             return self._partitions
 
     def _look(self) -> None:
-        if self._broker is None:
-            self._broker = open_broker(self.settings)
-        found = self._broker.topics(self.topics, self.pattern)
+        if self._connection is None:
+            self._connection = self.source.connect()
+        found = self._connection.topics(self.topics, self.pattern)
         self._check_ids()
         self._partitions = frozenset(
             TopicPartition(topic, number) for topic in self.topics for number in found.get(topic, ())
@@ -67,7 +65,7 @@ class TopicDiscovery:
             )
 
     def _check_ids(self) -> None:
-        ids = self._broker.topic_ids(self.topics) if self._broker is not None else {}
+        ids = self._connection.topic_ids(self.topics) if self._connection is not None else {}
         for topic, number in self.topic_ids.items():
             if ids.get(topic, number) != number:
                 raise LostOffsetsError(
@@ -77,29 +75,29 @@ class TopicDiscovery:
 
     def close(self) -> None:
         """Let go of the connection; it is opened again when needed."""
-        broker, self._broker = self._broker, None
-        if broker is not None:
-            broker.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
-_LOOKOUTS: Final[dict[object, TopicDiscovery]] = {}
+_DISCOVERIES: Final[dict[object, TopicDiscovery]] = {}
 _LOCK: Final = threading.Lock()
 
 
 def topic_discovery(
-    settings: KafkaSettings, topics: Sequence[str], pattern: str | None, topic_ids: dict[str, int]
+    source: Source, topics: Sequence[str], pattern: str | None, topic_ids: dict[str, int]
 ) -> TopicDiscovery:
     """The discovery that this process has for these topics."""
-    key = (settings.key, tuple(topics), pattern, tuple(sorted(topic_ids.items())))
+    key = (source, tuple(topics), pattern, tuple(sorted(topic_ids.items())))
     with _LOCK:
-        if key not in _LOOKOUTS:
-            _LOOKOUTS[key] = TopicDiscovery(settings, tuple(topics), pattern, topic_ids)
-        return _LOOKOUTS[key]
+        if key not in _DISCOVERIES:
+            _DISCOVERIES[key] = TopicDiscovery(source, tuple(topics), pattern, topic_ids)
+        return _DISCOVERIES[key]
 
 
 def close_discoveries() -> None:
     """Forget them all, with their connections: at the end of a run, where others follow in the same process."""
     with _LOCK:
-        for held in _LOOKOUTS.values():
+        for held in _DISCOVERIES.values():
             held.close()
-        _LOOKOUTS.clear()
+        _DISCOVERIES.clear()

@@ -18,10 +18,13 @@ from millrace.schemas.errors import LostOffsetsError, SourceError
 from millrace.schemas.model.block import Block
 from millrace.schemas.model.ledger import TopicPartition
 from millrace.transforms.coders import BlockCoder
-from millrace.transforms.sources.kafka.bounded import KafkaSettings, KafkaSource, PartitionSpan
+from millrace.transforms.sources.bounded import BoundedRead
 from millrace.transforms.sources.kafka.cluster import open_broker
 from millrace.transforms.sources.kafka.consumer_pool import POOL, ConsumerPool
 from millrace.transforms.sources.kafka.record_batches import split
+from millrace.transforms.sources.kafka.settings import KafkaSettings
+from millrace.transforms.sources.kafka.source import KafkaSource
+from millrace.transforms.sources.source import PartitionSpan
 
 
 def fill(broker, topic, partitions=1, count=3000, size=100, **options):
@@ -58,7 +61,7 @@ def test_each_record_once_through_a_pipeline(embedded_broker, topic_name, record
     topic = topic_name()
     fill(embedded_broker, topic, partitions=3, count=4000, size=1500)
     spans = [PartitionSpan(topic, partition, 10, 3990, stamp=100.0) for partition in range(3)]
-    source = KafkaSource(KafkaSettings(embedded_broker.bootstrap_servers), spans)
+    source = BoundedRead(KafkaSource(KafkaSettings(embedded_broker.bootstrap_servers)), spans)
     before = POOL.created
     with beam.Pipeline("FnApiRunner") as pipeline:
         read = ReadFromUnboundedSource(
@@ -94,8 +97,8 @@ def joined(parts):
 def test_a_reader_from_a_mark_goes_on_behind_it(embedded_broker, topic_name):
     topic = topic_name()
     fill(embedded_broker, topic, count=3000, size=3000)
-    source = KafkaSource(
-        KafkaSettings(embedded_broker.bootstrap_servers), [PartitionSpan(topic, 0, 0, 3000, stamp=1.0)]
+    source = BoundedRead(
+        KafkaSource(KafkaSettings(embedded_broker.bootstrap_servers)), [PartitionSpan(topic, 0, 0, 3000, stamp=1.0)]
     )
     coder = source.get_checkpoint_mark_coder()
     mark, found = None, []
@@ -132,13 +135,14 @@ def test_the_consumer_of_a_partition_is_used_again(embedded_broker, topic_name):
 
 
 def test_a_source_without_spans_ends_at_once():
-    reader = KafkaSource(KafkaSettings("nowhere:1"), []).create_reader(None, None)
+    reader = BoundedRead(KafkaSource(KafkaSettings("nowhere:1")), []).create_reader(None, None)
     assert not reader.start()
     assert reader.get_watermark() == MAX_TIMESTAMP
 
 
 def test_an_empty_span_needs_no_broker():
-    reader = KafkaSource(KafkaSettings("nowhere:1"), [PartitionSpan("t", 0, 5, 5)]).create_reader(None, None)
+    source = BoundedRead(KafkaSource(KafkaSettings("nowhere:1")), [PartitionSpan("t", 0, 5, 5)])
+    reader = source.create_reader(None, None)
     assert not reader.start()
     assert reader.get_watermark() == MAX_TIMESTAMP
 
@@ -146,7 +150,7 @@ def test_an_empty_span_needs_no_broker():
 def test_an_endless_source_goes_on(embedded_broker, topic_name):
     topic = topic_name()
     fill(embedded_broker, topic, count=10)
-    source = KafkaSource(KafkaSettings(embedded_broker.bootstrap_servers), [PartitionSpan(topic, 0, 0)])
+    source = BoundedRead(KafkaSource(KafkaSettings(embedded_broker.bootstrap_servers)), [PartitionSpan(topic, 0, 0)])
     reader = source.create_reader(None, None)
     assert reader.start()
     assert len(numbers(reader.get_current())) == 10
@@ -173,7 +177,7 @@ def test_any_part_of_the_log(embedded_broker, topic_name, first, stop):
 def test_offsets_beyond_the_end_are_lost(embedded_broker, topic_name):
     topic = topic_name()
     fill(embedded_broker, topic, count=10)
-    with pytest.raises(LostOffsetsError, match=rf"{topic}\[0\]: offset 500 is gone, the broker holds 0 to 10"):
+    with pytest.raises(LostOffsetsError, match=rf"{topic}\[0\]: offset 500 is gone, the source holds 0 to 10"):
         by_blocks(embedded_broker.bootstrap_servers, topic, 500, 510)
 
 

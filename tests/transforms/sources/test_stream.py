@@ -18,13 +18,14 @@ from support.record_batches import rows
 
 from millrace.schemas.errors import LostOffsetsError
 from millrace.schemas.model.ledger import TopicPartition
-from millrace.transforms.sources import StartOffsets
-from millrace.transforms.sources.kafka import discovery
-from millrace.transforms.sources.kafka.bounded import KafkaSettings
+from millrace.transforms.sources import discovery
 from millrace.transforms.sources.kafka.consumer_pool import POOL
-from millrace.transforms.sources.kafka.lag import readings
 from millrace.transforms.sources.kafka.record_batches import split
-from millrace.transforms.sources.kafka.unbounded import DRAIN, KafkaStream, Place, StreamMark, StreamSettings
+from millrace.transforms.sources.kafka.settings import KafkaSettings
+from millrace.transforms.sources.kafka.source import KafkaSource
+from millrace.transforms.sources.lag import readings
+from millrace.transforms.sources.source import StartOffsets
+from millrace.transforms.sources.stream import DRAIN, Place, StreamMark, StreamRead, StreamSettings
 
 
 @dataclass
@@ -56,8 +57,8 @@ def send(broker, topic, records):
 
 
 def stream(broker, topic, first, **settings):
-    kafka = KafkaSettings(broker.bootstrap_servers)
-    return KafkaStream(StreamSettings(kafka, (topic,), **settings), Fixed(first))
+    kafka = KafkaSource(KafkaSettings(broker.bootstrap_servers))
+    return StreamRead(StreamSettings(kafka, (topic,), **settings), Fixed(first))
 
 
 def values(reader, wanted, seconds=30):
@@ -135,7 +136,7 @@ places = st.dictionaries(
 
 @given(places, st.integers(0, 2**62))
 def test_marks_survive_their_coder(found, arrived):
-    coder = KafkaStream(StreamSettings(KafkaSettings("nowhere:1"), ()), None).get_checkpoint_mark_coder()
+    coder = StreamRead(StreamSettings(KafkaSource(KafkaSettings("nowhere:1")), ()), None).get_checkpoint_mark_coder()
     assert coder.decode(coder.encode(StreamMark(found, arrived))) == StreamMark(found, arrived)
 
 
@@ -169,7 +170,7 @@ def test_an_idle_partition_holds_nothing_up(embedded_broker, topic_name):
 
 
 def test_event_time_follows_the_records_and_is_capped_by_the_clock(embedded_broker, topic_name, monkeypatch):
-    monkeypatch.setattr("millrace.transforms.sources.kafka.unbounded.IDLE_MS", 10**9)
+    monkeypatch.setattr("millrace.transforms.sources.stream.IDLE_MS", 10**9)
     topic = topic_name()
     embedded_broker.create_topic(topic, 1)
     now = time.time_ns() // 1_000_000
@@ -219,7 +220,7 @@ def test_a_bundle_ends_at_the_end_of_its_partitions_without_waiting(embedded_bro
     reader = part.create_reader(None, None)
     send(embedded_broker, topic, [(0, b"x", None)])
     values(reader, 1)
-    monkeypatch.setattr("millrace.transforms.sources.kafka.unbounded.WAIT_SECONDS", 20.0)
+    monkeypatch.setattr("millrace.transforms.sources.stream.WAIT_SECONDS", 20.0)
     before = time.monotonic()
     assert not reader.advance()
     assert time.monotonic() - before < 10
@@ -235,7 +236,7 @@ def test_new_partitions_are_read_from_their_beginning(kafka_broker, topic_name):
     kafka = KafkaSettings(kafka_broker.bootstrap_servers)
     known, fresh = TopicPartition(topic, 0), TopicPartition(topic, 1)
     beginnings = Fixed({known: 0, fresh: 0})
-    later = KafkaStream(StreamSettings(kafka, (topic,)), beginnings, StartOffsets({}), frozenset({known}))
+    later = StreamRead(StreamSettings(kafka, (topic,)), beginnings, StartOffsets({}), frozenset({known}))
     reader = later.create_reader(None, None)
     assert not reader.start()
     admin.create_partitions({topic: NewPartitions(2)})
@@ -254,8 +255,8 @@ def test_new_partitions_are_read_from_their_beginning(kafka_broker, topic_name):
 def test_a_topic_made_anew_while_it_is_read_is_an_error(embedded_broker, topic_name):
     topic = topic_name()
     embedded_broker.create_topic(topic, 1)
-    settings = StreamSettings(KafkaSettings(embedded_broker.bootstrap_servers), (topic,))
-    later = KafkaStream(settings, Fixed({}), StartOffsets({}, {topic: 12345}), frozenset({TopicPartition(topic, 0)}))
+    settings = StreamSettings(KafkaSource(KafkaSettings(embedded_broker.bootstrap_servers)), (topic,))
+    later = StreamRead(settings, Fixed({}), StartOffsets({}, {topic: 12345}), frozenset({TopicPartition(topic, 0)}))
     reader = later.create_reader(None, None)
     with pytest.raises(LostOffsetsError, match=f"the topic {topic} was deleted and created again while it was read"):
         values(reader, 1)

@@ -1,4 +1,4 @@
-"""Kafka as an endless Beam source: its partitions and first offsets are found where it runs, and so is their growth."""
+"""An endless Beam source: its partitions and first offsets are found where it runs, and so is their growth."""
 
 import json
 import math
@@ -12,16 +12,13 @@ from apache_beam import coders
 from apache_beam.io.unbounded_source import CheckpointMark, UnboundedReader, UnboundedSource
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 
-from ....schemas.errors import SourceError
-from ....schemas.model.block import Block
-from ....schemas.model.ledger import TopicPartition
-from ...coders import BlockCoder
-from .. import StartOffsetResolver, StartOffsets
-from .client import newest
+from ...schemas.errors import SourceError
+from ...schemas.model.block import Block
+from ...schemas.model.ledger import TopicPartition
+from ..coders import BlockCoder
 from .discovery import topic_discovery
 from .lag import measure
-from .partition_reader import PartitionReader
-from .settings import KafkaSettings
+from .source import BlockReader, Source, StartOffsetResolver, StartOffsets
 
 WAIT_SECONDS: Final = 0.02
 IDLE_MS: Final = 2_000
@@ -34,7 +31,7 @@ DRAIN: Final = threading.Event()
 class StreamSettings:
     """What all readers of a stream share. `lateness`: seconds that a quiet partition is waited for, by event time."""
 
-    kafka: KafkaSettings
+    source: Source
     topics: tuple[str, ...]
     pattern: str | None = None
     by_event: bool = False
@@ -75,13 +72,13 @@ class MarkCoder(coders.Coder):
         return True
 
 
-class KafkaStream(UnboundedSource):
+class StreamRead(UnboundedSource):
     """Blocks of all partitions of the topics, for ever: one split a partition, and one for those that come later.
 
     Splitting asks `beginnings` where the runner first runs the source, not where the job is submitted: a job file
     rendered long ago begins where the target stands. Blocks bear the time they were read, never running back; with
-    `by_event` they bear the lowest time that any of their changes may be windowed at (see `StreamReader`). Only
-    committed records. A broker that is away is waited for. Raises LostOffsetsError for offsets that are gone.
+    `by_event` they bear the lowest time that any of their changes may be windowed at (see `StreamReader`). A server
+    that is away is waited for. Raises LostOffsetsError for offsets that are gone.
     """
 
     def __init__(
@@ -100,9 +97,9 @@ class KafkaStream(UnboundedSource):
         """However many are desired: partitions are the units of order."""
         begin = self._found()
         parts = [StartOffsets({source: first}) for source, first in sorted(begin.first.items())]
-        splits = [KafkaStream(self._settings, None, part) for part in parts]
+        splits = [StreamRead(self._settings, None, part) for part in parts]
         later = StartOffsets({}, begin.topic_ids)
-        return [*splits, KafkaStream(self._settings, self._beginnings, later, frozenset(begin.first))]
+        return [*splits, StreamRead(self._settings, self._beginnings, later, frozenset(begin.first))]
 
     def create_reader(self, options: Any, checkpoint_mark: CheckpointMark | None) -> UnboundedReader:
         """A reader from the mark on. A source that could not be split, which Beam only logs, is tried again here."""
@@ -142,7 +139,7 @@ class Growth:
     def find(self, held: Mapping[TopicPartition, Any]) -> dict[TopicPartition, int]:
         """First offsets of new partitions that are not `held` yet."""
         settings = self.settings
-        there = topic_discovery(settings.kafka, settings.topics, settings.pattern, dict(self.topic_ids)).partitions()
+        there = topic_discovery(settings.source, settings.topics, settings.pattern, dict(self.topic_ids)).partitions()
         fresh = [source for source in there if source not in self.known and source not in held]
         if not fresh:
             return {}
@@ -151,7 +148,7 @@ class Growth:
 
 
 class StreamReader(UnboundedReader):
-    """Reads its partitions in turn; the Beam side of their PartitionReaders.
+    """Reads its partitions in turn; the Beam side of their BlockReaders.
 
     By arrival a block bears the time when it was read. By event time, a partition has *reached* the newest timestamp
     that it gave, but never more than the clock (a producer whose clock runs ahead stops nobody); where it has nothing
@@ -172,8 +169,8 @@ class StreamReader(UnboundedReader):
         self._stamp = MIN_TIMESTAMP
         self._ended = False
 
-    def _open(self, source: TopicPartition, first: int) -> PartitionReader:
-        return PartitionReader(self._settings.kafka, source, first, None, math.inf)
+    def _open(self, source: TopicPartition, first: int) -> BlockReader:
+        return self._settings.source.reader(source, first, None, math.inf)
 
     def start(self) -> bool:
         return self.advance()
@@ -197,7 +194,7 @@ class StreamReader(UnboundedReader):
             self._turn.append(source)
             block = self._readers[source].read(wait)
             if block is not None:
-                seen = newest(block.data)
+                seen = self._settings.source.newest(block)
                 measure(block, self._readers[source].end, seen)
                 self._take(source, block, seen)
                 return True
@@ -252,9 +249,9 @@ class StreamReader(UnboundedReader):
         return _stamp(min((place.reached for place in self._places.values()), key=_known))
 
     def get_checkpoint_mark(self) -> StreamMark:
-        """Where to go on; hands the consumers back to the pool, as the end of a bundle does.
+        """Where to go on; the readers hand back what they hold open, as at the end of a bundle.
 
-        Flink gives the next bundle a reader of its own, and lets this one lie with its consumers for a minute: each
+        Flink gives the next bundle a reader of its own, and lets this one lie with its connections for a minute: each
         bundle would open new ones, which have nothing to give before it ends.
         """
         self.close()

@@ -7,13 +7,13 @@ from typing import Final
 
 from apache_beam.metrics.metric import Metrics
 
-from ....schemas.model.block import Block
-from ....schemas.model.ledger import TopicPartition
+from ...schemas.model.block import Block
+from ...schemas.model.ledger import TopicPartition
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The next offset, the end as the broker last said, and the age of the newest record when it was read, in ms."""
+    """The next offset, the end as last heard, and the age of the newest record when it was read, in ms."""
 
     next: int
     end: int | None

@@ -1,79 +1,54 @@
-"""Kafka as a Beam source: blocks of whole record batches, one split a partition."""
+"""Bounded reads: spans of partitions as a Beam source, one split a partition."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from apache_beam import coders
-from apache_beam.coders.typecoders import registry
 from apache_beam.io.unbounded_source import CheckpointMark, UnboundedReader, UnboundedSource
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 
-from ....schemas.errors import SourceError
-from ....schemas.model.block import Block
-from ....schemas.model.ledger import TopicPartition
-from ...coders import BlockCoder
-from .partition_reader import PATIENCE_SECONDS, PartitionReader
-from .settings import KafkaSettings
-
-__all__ = ["BlockCoder", "KafkaSettings", "KafkaSource", "PartitionSpan"]
+from ...schemas.errors import SourceError
+from ...schemas.model.block import Block
+from ..coders import BlockCoder
+from .source import PATIENCE_SECONDS, BlockReader, PartitionSpan, Source
 
 _POLL_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class PartitionSpan:
-    """The offsets [first, stop) of a partition; `stop` None never ends.
-
-    `stamp` is the event time given to every block, in seconds since the epoch; None gives each the time when it
-    was read.
-    """
-
-    topic: str
-    partition: int
-    first: int
-    stop: int | None = None
-    stamp: float | None = None
-
-
-registry.register_coder(Block, BlockCoder)
-
-
-@dataclass(frozen=True, slots=True)
-class KafkaMark(CheckpointMark):
+class OffsetMark(CheckpointMark):
     """The offset to go on at. Finalizing does nothing: the target's ledger holds what is safe."""
 
     next: int
 
 
 class _MarkCoder(coders.Coder):
-    def encode(self, value: KafkaMark) -> bytes:
+    def encode(self, value: OffsetMark) -> bytes:
         return value.next.to_bytes(8, "big")
 
-    def decode(self, encoded: bytes) -> KafkaMark:
-        return KafkaMark(int.from_bytes(encoded, "big"))
+    def decode(self, encoded: bytes) -> OffsetMark:
+        return OffsetMark(int.from_bytes(encoded, "big"))
 
     def is_deterministic(self) -> bool:
         return True
 
 
-class KafkaSource(UnboundedSource):
+class BoundedRead(UnboundedSource):
     """Blocks of the spans; of each span in order and without holes: a block's `first` is the `stop` of the one before.
 
-    Only committed records. Where all spans have a `stop`, the source ends; a span without offsets gives nothing.
-    Raises LostOffsetsError for offsets that are gone, SourceError where the broker stays away for `patience` seconds.
+    Where all spans have a `stop`, the read ends; a span without offsets gives nothing. Raises LostOffsetsError for
+    offsets that are gone, SourceError where the server stays away for `patience` seconds.
     """
 
-    def __init__(
-        self, settings: KafkaSettings, spans: Sequence[PartitionSpan], patience: float = PATIENCE_SECONDS
-    ) -> None:
-        self._settings = settings
+    def __init__(self, source: Source, spans: Sequence[PartitionSpan], patience: float = PATIENCE_SECONDS) -> None:
+        self._source = source
         self._spans = tuple(spans)
         self._patience = patience
 
     def split(self, desired_num_splits: int, options: Any = None) -> list[UnboundedSource]:
         """One source a span, however many are desired."""
-        return [KafkaSource(self._settings, (span,), self._patience) for span in self._spans]
+        return [BoundedRead(self._source, (span,), self._patience) for span in self._spans]
 
     def create_reader(self, options: Any, checkpoint_mark: CheckpointMark | None) -> UnboundedReader:
         """A reader of the only span, from the mark on."""
@@ -82,9 +57,8 @@ class KafkaSource(UnboundedSource):
         if len(self._spans) > 1:
             raise SourceError("the runner did not split the source by partition")
         (span,) = self._spans
-        first = checkpoint_mark.next if isinstance(checkpoint_mark, KafkaMark) else span.first
-        source = TopicPartition(span.topic, span.partition)
-        return KafkaReader(PartitionReader(self._settings, source, first, span.stop, self._patience), span.stamp)
+        first = checkpoint_mark.next if isinstance(checkpoint_mark, OffsetMark) else span.first
+        return SpanReader(self._source.reader(span.source, first, span.stop, self._patience), span.stamp)
 
     def get_checkpoint_mark_coder(self) -> coders.Coder:
         return _MarkCoder()
@@ -93,10 +67,10 @@ class KafkaSource(UnboundedSource):
         return BlockCoder()
 
 
-class KafkaReader(UnboundedReader):
-    """The Beam side of a PartitionReader."""
+class SpanReader(UnboundedReader):
+    """The Beam side of a BlockReader."""
 
-    def __init__(self, reader: PartitionReader, stamp: float | None) -> None:
+    def __init__(self, reader: BlockReader, stamp: float | None) -> None:
         self._reader = reader
         self._stamp = None if stamp is None else Timestamp.of(stamp)
         self._block: Block | None = None
@@ -124,8 +98,8 @@ class KafkaReader(UnboundedReader):
     def get_watermark(self) -> Timestamp:
         return self._at
 
-    def get_checkpoint_mark(self) -> KafkaMark:
-        return KafkaMark(self._reader.next)
+    def get_checkpoint_mark(self) -> OffsetMark:
+        return OffsetMark(self._reader.next)
 
     def close(self) -> None:
         self._reader.close()
@@ -138,5 +112,5 @@ class _NothingReader(UnboundedReader):
     def get_watermark(self) -> Timestamp:
         return MAX_TIMESTAMP
 
-    def get_checkpoint_mark(self) -> KafkaMark:
-        return KafkaMark(0)
+    def get_checkpoint_mark(self) -> OffsetMark:
+        return OffsetMark(0)

@@ -1,0 +1,57 @@
+"""Kafka's face: how a cluster keeps the contract of a source."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ....schemas.model.block import Block
+from ....schemas.model.dead_letter import DeadLetter
+from ....schemas.model.ledger import TopicPartition
+from ....schemas.model.message_batch import MessageBatch
+from ..source import PATIENCE_SECONDS, MessageSource
+from .client import newest
+from .cluster import Broker, open_broker
+from .consumer_pool import POOL
+from .options import KafkaOptions
+from .partition_reader import PartitionReader
+from .record_batches import parts, split
+from .replay import KafkaReplay
+from .settings import KafkaSettings
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSource(MessageSource):
+    """A cluster. Blocks are whole record batches as fetched, still compressed; only committed records are read."""
+
+    settings: KafkaSettings
+
+    @property
+    def where(self) -> str:
+        return self.settings.bootstrap_servers
+
+    def connect(self) -> Broker:
+        return open_broker(self.settings)
+
+    def reader(
+        self, partition: TopicPartition, first: int, stop: int | None, patience: float = PATIENCE_SECONDS
+    ) -> PartitionReader:
+        return PartitionReader(self.settings, partition, first, stop, patience)
+
+    def split(self, block: Block) -> tuple[MessageBatch, list[DeadLetter]]:
+        return split(block)
+
+    def cut(self, block: Block, starts: Sequence[int]) -> list[Block]:
+        return parts(block, starts)
+
+    def newest(self, block: Block) -> int | None:
+        return newest(block.data)
+
+    def replay(self) -> KafkaReplay:
+        return KafkaReplay(self.settings)
+
+    def close(self) -> None:
+        POOL.close()
+
+
+def open_source(options: KafkaOptions) -> KafkaSource:
+    """The cluster that a job file names."""
+    return KafkaSource(options.kafka)

@@ -1,0 +1,205 @@
+"""The contract of a source: a log in partitions, with offsets that grow, read as blocks."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...schemas.envelopes.decoder import Decoded
+from ...schemas.errors import LostOffsetsError
+from ...schemas.model.block import Block
+from ...schemas.model.dead_letter import DeadLetter
+from ...schemas.model.ledger import TopicPartition
+from ...schemas.model.message import MessageLog
+from ...schemas.model.message_batch import MessageBatch
+from ...schemas.model.route import Route
+from ...schemas.options import Options
+from ...schemas.plugins import imported
+
+LOGGER: Final = logging.getLogger("millrace")
+PATIENCE_SECONDS: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSpan:
+    """The offsets [first, stop) of a partition; `stop` None never ends.
+
+    `stamp` is the event time given to every block, in seconds since the epoch; None gives each the time when it
+    was read.
+    """
+
+    topic: str
+    partition: int
+    first: int
+    stop: int | None = None
+    stamp: float | None = None
+
+    @property
+    def source(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
+
+
+@dataclass(frozen=True, slots=True)
+class StartOffsets:
+    """Where a stream begins: the first offset of each partition there is, and the ids of their topics."""
+
+    first: Mapping[TopicPartition, int]
+    topic_ids: Mapping[str, int] = field(default_factory=dict)
+
+
+class StartOffsetResolver(Protocol):
+    """Who knows where a job begins: the target's ledger, or its `start`. Pickled into the stream."""
+
+    def find(self) -> StartOffsets:
+        """Ask for all partitions of the job's topics; raises SourceError, SinkError, JobError."""
+
+
+class SourceConnection(Protocol):
+    """An open connection for questions; each answer is asked for anew. Raises SourceError where none comes."""
+
+    def topics(self, names: Sequence[str] = (), pattern: str | None = None) -> dict[str, list[int]]:
+        """The partitions of the topics named and of those whose whole name the pattern matches.
+
+        Raises SourceError for a named topic that does not exist, JobError for a pattern that cannot be.
+        """
+
+    def offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """The first offset that is held, and the one behind the last that may be read now."""
+
+    def offsets_at(self, timestamp: int, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """The first offset whose timestamp is `timestamp` (ms since the epoch) or later, else the end."""
+
+    def topic_ids(self, topics: Sequence[str]) -> dict[str, int]:
+        """A number for each topic that changes when it is deleted and created again; empty where there are none."""
+
+    def close(self) -> None:
+        """End the connection; may be called twice."""
+
+
+class BlockReader(Protocol):
+    """Reads the offsets [first, stop) of one partition in order; `stop` None reads on for ever. Not thread-safe."""
+
+    @property
+    def next(self) -> int:
+        """The offset behind the last block given: a reader that begins there goes on without a hole."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the blocks given reach `stop`."""
+
+    @property
+    def end(self) -> int | None:
+        """The end of the partition as last heard; None where nothing was heard yet."""
+
+    @property
+    def at_end(self) -> bool:
+        """Whether nothing stands behind the blocks given, as last heard; false where nothing was heard yet."""
+
+    def read(self, wait: float) -> Block | None:
+        """The next block, or None where nothing came within about `wait` seconds.
+
+        Its `first` is the `stop` of the block before. A server that is away is asked again, with warnings on the
+        logger `millrace`, for the reader's patience; then SourceError. Raises LostOffsetsError for offsets that are
+        gone: none is skipped.
+        """
+
+    def close(self) -> None:
+        """Hand back what is open; the reader may be used again."""
+
+
+class Source(Protocol):
+    """A log with partitions and 64-bit offsets that grow.
+
+    Made with its options, and opens nothing then. Picklable: secrets are references until a worker connects, and
+    neither `repr` nor pickle shows one. Equal and hashable by its options.
+    """
+
+    @property
+    def where(self) -> str:
+        """What messages call it, such as its servers; without secrets."""
+
+    def connect(self) -> SourceConnection:
+        """Raises SourceError where it cannot be reached, JobError for options that cannot work."""
+
+    def reader(
+        self, partition: TopicPartition, first: int, stop: int | None, patience: float = PATIENCE_SECONDS
+    ) -> BlockReader:
+        """A reader of a partition, from `first` on; nothing is opened before its first `read`.
+
+        `patience`: seconds for which a server that is away is asked again (`math.inf`: for ever).
+        """
+
+    def cut(self, block: Block, starts: Sequence[int]) -> list[Block]:
+        """The block cut at these offsets, the first of which is its own.
+
+        Decoding the pieces yields the same records as decoding the block, each once.
+        """
+
+    def times(self, block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Offset and time (milliseconds since the epoch, -1 where unknown) of each record, in ascending offsets."""
+
+    def newest(self, block: Block) -> int | None:
+        """The largest of those times, told cheaply; None where none is known."""
+
+    def replay(self) -> MessageLog:
+        """The log for the proof. It shares nothing with the reading and splitting of blocks."""
+
+    def close(self) -> None:
+        """Let go of what this process holds open for readers to come. The source may be used again."""
+
+
+@runtime_checkable
+class MessageSource(Source, Protocol):
+    """A source of messages: bytes, which an encoding and an envelope turn into changes."""
+
+    def split(self, block: Block) -> tuple[MessageBatch, list[DeadLetter]]:
+        """The messages inside the block's [first, stop), and a dead letter for each part of it that is corrupt.
+
+        No Python by message. Never raises for what the block holds.
+        """
+
+    def times(self, block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        messages = self.split(block)[0]
+        return messages.offset, messages.timestamp
+
+
+@runtime_checkable
+class TypedSource(Source, Protocol):
+    """A source whose log is typed already: its blocks are changes, without an encoding or an envelope."""
+
+    def changes(self, block: Block, route: Route) -> Decoded:
+        """Changes, counts and dead letters of a block; raises TableError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec:
+    """A source by its name in the job file: `source.type`.
+
+    `source` is `module:name` of the class, or of a function, that makes it of its options; imported when it is used.
+    `options` is the model of the keys of `source` other than `type`. `extra` brings its client library.
+    """
+
+    name: str
+    source: str
+    options: type[Options]
+    extra: str | None = None
+
+    def open(self, options: Options) -> Source:
+        """The source; nothing is connected. Raises MissingExtraError, JobError for options that cannot work."""
+        make: Callable[[Any], Source] = imported(self.source, f"source.type: {self.name}", self.extra)
+        return make(options)
+
+
+def lost_offsets(partition: TopicPartition, wanted: int, low: int, high: int) -> LostOffsetsError:
+    """The error for an offset outside [low, high], with what may have happened and what to do."""
+    if wanted < low:
+        why = "retention removed the records before they were read"
+    else:
+        why = "the topic was recreated or its log cut short"
+    return LostOffsetsError(
+        f"{partition}: offset {wanted} is gone, the source holds {low} to {high}: {why}; nothing was skipped. "
+        "To start over, remove the table from the target and run again with source.start: earliest"
+    )
