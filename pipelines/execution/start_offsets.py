@@ -97,7 +97,7 @@ def find_read_plan(job: Job, connection: SourceConnection, sink: Sink, routes: M
             ledger = sink.ledger(job.job, name, entry.sources)
             _check_other_jobs(name, job.job, ledger, topic_ids)
         except TableError as error:
-            frontier.lost[name] = error
+            plan.lost[name] = error
             continue
         other = [topic for topic, number in ledger.topic_ids.items() if topic_ids.get(topic, number) != number]
         if other:

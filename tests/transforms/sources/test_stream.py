@@ -233,7 +233,7 @@ def test_new_partitions_are_read_from_their_beginning(kafka_broker, topic_name):
     topic = topic_name()
     admin = KafkaAdminClient(bootstrap_servers=kafka_broker.bootstrap_servers)
     admin.create_topics([NewTopic(topic, 1, 1)])
-    kafka = KafkaSettings(kafka_broker.bootstrap_servers)
+    kafka = KafkaSource(KafkaSettings(kafka_broker.bootstrap_servers))
     known, fresh = TopicPartition(topic, 0), TopicPartition(topic, 1)
     beginnings = Fixed({known: 0, fresh: 0})
     later = StreamRead(StreamSettings(kafka, (topic,)), beginnings, StartOffsets({}), frozenset({known}))
