@@ -14,11 +14,13 @@ import pytest
 import yaml
 from support.markdown import DOCS, ROOT, WHOLE, Page, Table, anchor, as_job, code, pages
 
+from millrace.pipelines.cli import main
 from millrace.pipelines.cli.arguments import COMMANDS, parse
 from millrace.pipelines.execution.summary import COUNTS
 from millrace.pipelines.job.load import load_job
 from millrace.pipelines.job.model import Job
 from millrace.schemas.errors import JobError
+from millrace.schemas.model.dead_letter import DeadLetter
 from millrace.schemas.model.modes import Mode
 from millrace.schemas.options import duration_text, size_text
 from millrace.transforms.proof.report import Outcome, Verdict
@@ -206,6 +208,17 @@ def test_every_verdict_and_outcome_of_the_proof_is_told_of():
     guarantees = PAGES["docs/guarantees.md"]
     assert guarantees.table("verdict", "the row").column("verdict") == list(Verdict)
     assert guarantees.table("outcome", "exit status").column("outcome") == list(Outcome)
+
+
+def test_every_step_at_which_a_message_may_die_is_told_of():
+    steps = code((DeadLetter.__doc__ or "").partition("where it failed: ")[2])
+    assert steps
+    assert [code(cell)[0] for cell in PAGES["docs/operating.md"].table("step", "what").column("step")] == steps
+
+
+def test_every_exit_status_is_told_of():
+    shown = PAGES["docs/operating.md"].table("status", "means").column("status")
+    assert [int(status) for status in shown] == [main.GOOD, main.FAILED, main.WRONG, main.DIFFERENT]
 
 
 def test_every_mode_is_told_of():
