@@ -13,7 +13,7 @@ from ...schemas.secrets import resolved
 from ...transforms.proof.changes import Rules
 from ...transforms.proof.report import Outcome, Report, Verdict
 from ...transforms.proof.verify import Proof, Tell, verify
-from ...transforms.sinks import Sink, open_sink
+from ...transforms.sinks import TableSnapshot, open_sink
 from ..execution.job_parts import source_of
 from ..execution.start_offsets import by_table, find_routes
 from ..job.formatting import aligned
@@ -32,21 +32,21 @@ def verify_job(job: Job, tell: Tell = lambda text: None) -> Iterator[Report]:
     with closing(open_sink(job.target.type, resolved(job.target.settings()))) as sink:
         for route in routes.values():
             try:
-                proof = _proof(job, sink, route)
-                yield verify(source.replay(), partial(_rows, sink, route.table), proof, tell)
+                with sink.snapshot(route.table) as table:
+                    yield verify(source.replay(), partial(_rows, table), _proof(job, table, route), tell)
             except JobError:
                 raise
             except (MillraceError, pa.ArrowException) as error:
                 yield Report(route.table, error=str(error))
 
 
-def _rows(sink: Sink, table: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    return sink.scan(table, columns) if table in sink.tables() else iter(())
+def _rows(table: TableSnapshot, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    return table.scan(columns) if table.there else iter(())
 
 
-def _proof(job: Job, sink: Sink, route: Route) -> Proof:
-    ledger = sink.ledger(job.job, route.table, route.sources)
-    if not ledger.next and route.table in sink.tables():
+def _proof(job: Job, table: TableSnapshot, route: Route) -> Proof:
+    ledger = table.ledger(job.job, route.sources)
+    if not ledger.next and table.there:
         raise TableError(f"table {route.table}: the target has such a table, but nothing of the job {job.job} is in it")
     stops = ledger.next or dict.fromkeys(route.sources, 0)
     rules = Rules(

@@ -1,11 +1,14 @@
 """What every target promises about offsets and accounts, and about crashes between its steps."""
 
+import pyarrow as pa
 import pytest
 from support.targets import Target, delete, position, upsert
 
-from millrace.schemas.errors import AccountingError, LedgerGapError
+from millrace.schemas.errors import AccountingError, LedgerGapError, TableError
 from millrace.schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from millrace.transforms.sinks.shared.guarantees import Promise
+
+ORDERS = TopicPartition("orders", 0)
 
 
 def test_there_is_no_ledger_before_the_first_commit(target):
@@ -69,6 +72,28 @@ def test_a_range_that_is_covered_already_leaves_the_ledger(target):
     assert (target.rows(), target.next) == ([(1, "a")], 10)
     target.commit([target.stage(upsert(6, id=1, v="b"))], Account("orders", 0, 6, 12, read=1))
     assert (target.rows(), target.next) == ([(1, "b")], 12)
+
+
+def test_a_snapshot_is_of_one_moment_whatever_is_committed_meanwhile(target, tmp_path):
+    with target.sink.snapshot("orders") as empty:
+        assert (empty.there, empty.ledger("shop", [ORDERS])) == (False, Ledger())
+        with pytest.raises(TableError, match="orders"):
+            list(empty.scan(None))
+    target.apply(upsert(1, id=1, v="a"), upsert(1, id=2, v="b"), upsert(1, id=3, v="c"))
+    other = Target(target.kind, tmp_path, target.options)
+    with target.sink.snapshot("orders") as table:
+        other.apply(upsert(2, id=1, v="z"), delete(2, id=2), upsert(2, id=4, v="d"))
+        other.apply(upsert(3, id=5, v="e"))
+        seen = [pa.Table.from_batches(table.scan(names)).to_pylist() for names in (["id", "v"], ["id"])]
+        ledger = table.ledger("shop", [ORDERS])
+    other.close()
+    after = Promise.ATOMIC in target.exceptions
+    rows = {1: "z", 3: "c", 4: "d", 5: "e"} if after else {1: "a", 2: "b", 3: "c"}
+    assert {row["id"]: row["v"] for row in seen[0]} == rows
+    assert {row["id"] for row in seen[1]} == rows.keys()
+    assert ledger.next == {ORDERS: 7 if after else 3}
+    target.reopen()
+    assert target.rows() == [(1, "z"), (3, "c"), (4, "d"), (5, "e")]
 
 
 def test_a_crash_between_stage_and_commit_loses_and_doubles_nothing(target):

@@ -1,6 +1,8 @@
 """A target in memory: the sink's contract in plain Python, row by row, to compare the real ones with."""
 
+import copy
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -8,7 +10,7 @@ import pyarrow as pa
 from millrace.schemas.model.change import CHANGE_FIELDS, OP, POSITION, SOURCE, UNAVAILABLE, UPSERT
 from millrace.schemas.model.ledger import Ledger
 from millrace.schemas.model.table import Table, conform, grow
-from millrace.transforms.sinks import Staged
+from millrace.transforms.sinks import Staged, TableSnapshot
 from millrace.transforms.sinks.shared.ledger import advanced
 
 
@@ -78,6 +80,15 @@ class MemorySink:
             mine.truncate,
             {},
             {source: entry.start or 0 for source, entry in found.items()},
+        )
+
+    @contextmanager
+    def snapshot(self, table):
+        then = MemorySink(copy.deepcopy(self.held))
+        yield TableSnapshot(
+            table in then.tables(),
+            lambda job, partitions: then.ledger(job, table, partitions),
+            lambda columns: then.scan(table, columns),
         )
 
     def scan(self, table, columns=None):

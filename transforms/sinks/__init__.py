@@ -6,10 +6,10 @@ from typing import Any, Final
 from ...schemas.options import Options
 from ...schemas.plugins import Plugins
 from . import bigquery, delta, duckdb, files, iceberg, postgres
-from .sink import Maintained, Sink, Staged
+from .sink import Maintained, Sink, Staged, TableSnapshot
 from .spec import SinkSpec
 
-__all__ = ["SINKS", "Maintained", "Sink", "SinkSpec", "Staged", "open_sink"]
+__all__ = ["SINKS", "Maintained", "Sink", "SinkSpec", "Staged", "TableSnapshot", "open_sink"]
 
 SINKS: Final = Plugins(
     "millrace.sinks",

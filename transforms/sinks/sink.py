@@ -1,6 +1,7 @@
 """The contract of a target."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -17,6 +18,19 @@ class Staged:
     table: Table
     uri: str
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableSnapshot:
+    """A table at one moment: its ledger and its rows belong together, whatever is committed meanwhile.
+
+    `there`: whether there is such a table. `ledger` (job, partitions) and `scan` (columns) answer as those of the sink
+    do, as often as they are asked, one after the other.
+    """
+
+    there: bool
+    ledger: Callable[[str, Sequence[TopicPartition]], Ledger]
+    scan: Callable[[Sequence[str] | None], Iterator[pa.RecordBatch]]
 
 
 class Sink(Protocol):
@@ -52,6 +66,12 @@ class Sink(Protocol):
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Every live row, without Millrace's columns unless named. Raises TableError where there is no table."""
+
+    def snapshot(self, table: str) -> AbstractContextManager[TableSnapshot]:
+        """The table as it is now, for as long as the context is open; a table that is not there has no ledger entry.
+
+        Nothing else may be asked of the sink meanwhile. Raises SinkError.
+        """
 
     def tables(self) -> tuple[str, ...]:
         """Names of the tables that Millrace keeps here."""

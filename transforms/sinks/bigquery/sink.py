@@ -2,6 +2,8 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -10,7 +12,7 @@ from ....schemas.errors import TableError, TerminalSinkError
 from ....schemas.model.change import POSITION, SOURCE
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, check_name, enlarged, selected
-from .. import Staged
+from .. import Staged, TableSnapshot
 from ..shared.guard import NOTHING, Verdict, chosen, judge, partial_rows
 from ..shared.key_index import KeyIndex
 from ..shared.ledger import advanced
@@ -113,6 +115,15 @@ class BigQuerySink:
         schema, name = self._selected(table, columns), bigquery_name(table, "table")
         check_fresh(self._dataset, name, "a scan")
         yield from select(self._dataset, name, schema)
+
+    @contextmanager
+    def snapshot(self, table: str) -> Iterator[TableSnapshot]:
+        """The table as each question finds it: BigQuery has no moment that rows and ledger share."""
+
+        def ledger(job: str, partitions: Sequence[TopicPartition]) -> Ledger:
+            return self.ledger(job, table, partitions)
+
+        yield TableSnapshot(self._catalog.known(table).table is not None, ledger, partial(self.scan, table))
 
     def columns(self, table: str) -> pa.Schema | None:
         """The table's columns in the stream's types; None where there is no table."""

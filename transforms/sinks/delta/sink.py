@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 from urllib.parse import unquote
 
@@ -18,7 +19,7 @@ from ....schemas.errors import TableError, TerminalSinkError, TransientSinkError
 from ....schemas.model.change import OP, POSITION, PREFIX, SOURCE, UPSERT
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, check_name, conform, enlarged, selected
-from .. import Staged
+from .. import Staged, TableSnapshot
 from ..shared.guard import Match, Verdict, chosen, judge
 from ..shared.names import folder_name, table_name
 from ..shared.staging import Staging
@@ -165,24 +166,31 @@ class DeltaSink:
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
         """The next offsets of these partitions; empty where there is no table yet."""
         with self._errors():
-            target = client.open_table(self._uri(table), self._options)
-            if target is None:
-                return Ledger()
-            topics = sorted({source.topic for source in partitions})
-            return Ledger(
-                client.offsets(target, job, partitions),
-                client.last_truncate(target),
-                client.topic_ids(target, job, topics),
-                client.starts(target, job, partitions),
-            )
+            return _ledger(client.open_table(self._uri(table), self._options), job, partitions)
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of the newest version, of the stream's own types. Raises TableError."""
         with self._errors():
-            target, known = self._there(table)
-            schema = selected(self._root, known, columns)
+            yield from self._rows(client.open_table(self._uri(table), self._options), table, columns)
+
+    def _rows(
+        self, target: DeltaTable | None, table: str, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        known = None if target is None else self._known(table, target)
+        if target is None or known is None:
+            raise TableError(f"{self._root} has no table {table!r} of Millrace")
+        schema = selected(self._root, known, columns)
+        with self._errors():
             batches = target.to_pyarrow_dataset().to_batches(columns=[column_name(name) for name in schema.names])
             yield from from_delta(schema, batches)
+
+    @contextmanager
+    def snapshot(self, table: str) -> Iterator[TableSnapshot]:
+        """The newest version: its log and its files."""
+        with self._errors():
+            target = client.open_table(self._uri(table), self._options)
+            there = target is not None and self._known(table, target) is not None
+        yield TableSnapshot(there, partial(_ledger, target), partial(self._rows, target, table))
 
     def columns(self, table: str) -> pa.Schema | None:
         """The table's columns, of the stream's own types."""
@@ -266,6 +274,17 @@ class DeltaSink:
             raise TransientSinkError(f"{self._root}: another writer was faster ({_line(error)})") from error
         except (DeltaError, OSError) as error:
             raise TerminalSinkError(f"{self._root}: {_line(error)}") from error
+
+
+def _ledger(target: DeltaTable | None, job: str, partitions: Sequence[TopicPartition]) -> Ledger:
+    if target is None:
+        return Ledger()
+    return Ledger(
+        client.offsets(target, job, partitions),
+        client.last_truncate(target),
+        client.topic_ids(target, job, sorted({source.topic for source in partitions})),
+        client.starts(target, job, partitions),
+    )
 
 
 def _rewrite(target: DeltaTable, logical: tuple[pa.Schema, pa.Schema], stored: pa.Schema) -> None:

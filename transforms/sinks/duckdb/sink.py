@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import duckdb
@@ -15,7 +16,7 @@ from ....schemas.errors import TableError, TerminalSinkError, TransientSinkError
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, conform, selected
 from ....schemas.options import size_text
-from .. import Staged
+from .. import Staged, TableSnapshot
 from ..shared.ledger import Entry, advanced
 from ..shared.staging import Staging
 from . import catalog, merge
@@ -102,30 +103,38 @@ class DuckDBSink:
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
         """The next offsets of these partitions; empty where there is no file yet."""
         with self._reading() as con:
-            if con is None:
-                return Ledger()
-            entries = _entries(con, job, table)
-            offsets = {source: entry.next for source, entry in entries.items() if entry.next is not None}
-            _, floor = catalog.held(con, table)
-            topic_ids = _topic_ids(con, job, table)
-        asked = [source for source in partitions if source in offsets]
-        starts = {source: entries[source].start or 0 for source in asked}
-        return Ledger({source: offsets[source] for source in asked}, floor, topic_ids, starts)
+            return _ledger(con, table, job, partitions)
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows in batches of 65,536 or fewer, of the stream's own types. Raises TableError."""
         with self._reading() as con:
-            known = None if con is None else catalog.held(con, table)[0]
-            if con is None or known is None:
-                raise TableError(f"{self._path} has no table {table!r} of Millrace")
-            schema = selected(self._path, known, columns)
-            cursor = con.cursor()
+            cursor = None if con is None else con.cursor()
             try:
-                reader = cursor.sql(f"SELECT {quoted(schema.names)} FROM {quote(table)}").to_arrow_reader(BATCH_ROWS)
-                for batch in reader:
-                    yield conform(batch, schema)
+                yield from self._rows(cursor, table, columns)
             finally:
-                cursor.close()
+                if cursor is not None:
+                    cursor.close()
+
+    def _rows(
+        self, con: Connection | None, table: str, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        known = None if con is None else catalog.held(con, table)[0]
+        if con is None or known is None:
+            raise TableError(f"{self._path} has no table {table!r} of Millrace")
+        schema = selected(self._path, known, columns)
+        reader = con.sql(f"SELECT {quoted(schema.names)} FROM {quote(table)}").to_arrow_reader(BATCH_ROWS)
+        for batch in reader:
+            yield conform(batch, schema)
+
+    @contextmanager
+    def snapshot(self, table: str) -> Iterator[TableSnapshot]:
+        """What one transaction of DuckDB sees."""
+        with self._reading() as con, ExitStack() as undo:
+            if con is not None:
+                con.execute("BEGIN")
+                undo.callback(con.execute, "ROLLBACK")
+            there = con is not None and catalog.held(con, table)[0] is not None
+            yield TableSnapshot(there, partial(_ledger, con, table), partial(self._rows, con, table))
 
     def columns(self, table: str) -> pa.Schema | None:
         """The table's columns, of the stream's own types."""
@@ -208,6 +217,17 @@ class DuckDBSink:
 def _entries(con: Connection, job: str, table: str) -> dict[TopicPartition, Entry]:
     rows = con.execute(f"SELECT {LEDGER} FROM _millrace_ledger WHERE job = ? AND table_name = ?", [job, table])
     return {TopicPartition(row[2], row[3]): Entry(row[0], Account(*row[2:]), row[1]) for row in rows.fetchall()}
+
+
+def _ledger(con: Connection | None, table: str, job: str, partitions: Sequence[TopicPartition]) -> Ledger:
+    if con is None:
+        return Ledger()
+    entries = _entries(con, job, table)
+    offsets = {source: entry.next for source, entry in entries.items() if entry.next is not None}
+    asked = [source for source in partitions if source in offsets]
+    starts = {source: entries[source].start or 0 for source in asked}
+    next_offsets = {source: offsets[source] for source in asked}
+    return Ledger(next_offsets, catalog.held(con, table)[1], _topic_ids(con, job, table), starts)
 
 
 def _topic_ids(con: Connection, job: str, table: str) -> dict[str, int]:

@@ -1,6 +1,8 @@
 """Change logs: every change exactly once in Parquet or Avro files, on a local disk, S3, GCS or HDFS."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -13,7 +15,7 @@ from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.modes import Mode, mode_of
 from ....schemas.model.table import Table, check_name, conform, enlarged, selected
 from ...stores import Address, open_store
-from .. import Staged
+from .. import Staged, TableSnapshot
 from ..shared.ledger import advanced
 from ..shared.names import folder_name, table_name
 from .ledger import Reach, State, newest, write
@@ -118,21 +120,19 @@ class FilesSink:
 
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
         """The next offsets of these partitions; empty where there is no table yet."""
-        state = newest(self._store, table)
-        entries = state.entries(job)
-        held = {source: entries[source] for source in partitions if source in entries}
-        topics = {source.topic for source in partitions}
-        return Ledger(
-            {source: entry.next for source, entry in held.items() if entry.next is not None},
-            state.truncate,
-            {topic: number for (owner, topic), number in state.topic_ids.items() if owner == job and topic in topics},
-            {source: entry.start for source, entry in held.items() if entry.start is not None},
-            state.other_jobs(job, topics),
-        )
+        return _ledger(newest(self._store, table), job, partitions)
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Every change below the ledger, once. Raises TableError."""
+        return self._rows(newest(self._store, table), table, columns)
+
+    @contextmanager
+    def snapshot(self, table: str) -> Iterator[TableSnapshot]:
+        """The newest ledger: files and parts of files beyond it do not count."""
         state = newest(self._store, table)
+        yield TableSnapshot(state.table is not None, partial(_ledger, state), partial(self._rows, state, table))
+
+    def _rows(self, state: State, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         if state.table is None:
             raise TableError(f"{self._store.place} has no table {table!r} of Millrace")
         schema = selected(self._store.place, state.table, columns)
@@ -162,6 +162,19 @@ class FilesSink:
 
     def _place(self, table: str) -> str:
         return f"{self._store.place}/{folder_name(table)}"
+
+
+def _ledger(state: State, job: str, partitions: Sequence[TopicPartition]) -> Ledger:
+    entries = state.entries(job)
+    held = {source: entries[source] for source in partitions if source in entries}
+    topics = {source.topic for source in partitions}
+    return Ledger(
+        {source: entry.next for source, entry in held.items() if entry.next is not None},
+        state.truncate,
+        {topic: number for (owner, topic), number in state.topic_ids.items() if owner == job and topic in topics},
+        {source: entry.start for source, entry in held.items() if entry.start is not None},
+        state.other_jobs(job, topics),
+    )
 
 
 def _since(dates: Sequence[str]) -> str:

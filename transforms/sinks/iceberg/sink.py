@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from ....schemas.errors import JobError, SinkError, TableError, TransientSinkErr
 from ....schemas.model.change import PREFIX
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, check_name, selected
-from .. import Staged
+from .. import Staged, TableSnapshot
 from ..shared.staging import Staging
 from . import ledger as ledgers
 from . import table_cache
@@ -168,9 +169,30 @@ class IcebergSink:
         """The rows of the newest snapshot, of the stream's own types. Raises TableError."""
         with self._catalog.errors():
             target, shape = self._there(table)
-            schema = selected(self._catalog.place, shape.table, columns)
+            yield from self._rows(target, shape, columns)
+
+    def _rows(self, target: KeyedTable, shape: Shape, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        schema = selected(self._catalog.place, shape.table, columns)
+        with self._catalog.errors():
             for rows in read_all(target, shape, schema.names):
                 yield from from_stored(schema, rows)
+
+    @contextmanager
+    def snapshot(self, table: str) -> Iterator[TableSnapshot]:
+        """The newest snapshot and the properties beside it, over an open table of its own."""
+        target = KeyedTable(self._catalog, catalog_name(table), self._memory)
+        with self._catalog.errors():
+            found = target.refresh()
+
+        def ledger(job: str, partitions: Sequence[TopicPartition]) -> Ledger:
+            return ledgers.read_ledger(target.table.properties, job, partitions) if found else Ledger()
+
+        def scan(columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+            if target.shape is None or not target.shape.ids:
+                raise TableError(f"{self._catalog.place} has no table {table!r} of Millrace")
+            return self._rows(target, target.shape, columns)
+
+        yield TableSnapshot(target.shape is not None and bool(target.shape.ids), ledger, scan)
 
     def columns(self, table: str) -> pa.Schema | None:
         """The table's columns, of the stream's own types."""

@@ -145,8 +145,11 @@ class Server:
         shown = {name: self._parts[name] for name in SHOWN if name in self._parts}
         return f"psql {shlex.quote(make_conninfo('', **shown))} -c {shlex.quote(query)}"
 
-    def connect(self) -> Session:
-        """A new connection, in autocommit. Raises TerminalSinkError where the schema or the server does not fit."""
+    def connect(self, repeatable: bool = False) -> Session:
+        """A new connection, in autocommit; `repeatable`: a transaction sees what its first statement saw.
+
+        Raises TerminalSinkError where the schema or the server does not fit.
+        """
         try:
             con = psycopg.connect(
                 **{**DEFAULTS, **self._parts, "client_encoding": "utf8"}, autocommit=True, prepare_threshold=None
@@ -154,7 +157,8 @@ class Server:
         except psycopg.OperationalError as error:
             raise self._refused(error) from error
         # Under a stricter level, a commit that waited for another one would decide on what it saw before.
-        con.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        level = psycopg.IsolationLevel
+        con.isolation_level = level.REPEATABLE_READ if repeatable else level.READ_COMMITTED
         session = Session(con, self._schema)
         with ExitStack() as undo:
             undo.callback(con.close)

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 
 import pyarrow as pa
 
 from ....schemas.errors import IncompatibleSchemaError, TableError, TransientSinkError
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, selected
-from .. import Staged
+from .. import Staged, TableSnapshot
 from . import catalog, ledger, merge, scan, staging
 from .catalog import Kept
 from .client import DataError, PostgresError, Server, Session
@@ -77,15 +78,7 @@ class PostgresSink:
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
         """The next offsets of these partitions; empty where there are no tables yet."""
         with self._session() as session:
-            if not catalog.own(session):
-                return Ledger()
-            entries = ledger.entries(session, job, table)
-            _, floor = catalog.held(session, table)
-            topic_ids = ledger.topic_ids(session, job, table)
-        offsets = {source: entry.next for source, entry in entries.items() if entry.next is not None}
-        asked = [source for source in partitions if source in offsets]
-        starts = {source: entries[source].start or 0 for source in asked}
-        return Ledger({source: offsets[source] for source in asked}, floor, topic_ids, starts)
+            return _ledger(session, table, job, partitions)
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows at one moment, 65,536 or 32 MB at a time, over a connection of its own. Raises TableError."""
@@ -97,6 +90,17 @@ class PostgresSink:
     def _scanned(self, session: Session, name: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         kept = self._there(session, name)
         yield from scan.read(session, kept, selected(str(self._server), kept.table, columns), ["true"])
+
+    @contextmanager
+    def snapshot(self, table: str) -> Iterator[TableSnapshot]:
+        """What one transaction of the isolation level REPEATABLE READ sees, over a connection of its own."""
+        with self._server.errors():
+            session = self._server.connect(repeatable=True)
+            with closing(session.con), session.transaction():
+                # The topics are read while the transaction waits.
+                session.run("SET LOCAL idle_in_transaction_session_timeout = 0")
+                there = catalog.own(session) and catalog.held(session, table)[0] is not None
+                yield TableSnapshot(there, partial(_ledger, session, table), partial(self._scanned, session, table))
 
     def columns(self, table: str) -> pa.Schema | None:
         """The table's columns, of the stream's own types."""
@@ -163,6 +167,18 @@ class PostgresSink:
         if self._open is not None:
             self._open.con.close()
             self._open = None
+
+
+def _ledger(session: Session, table: str, job: str, partitions: Sequence[TopicPartition]) -> Ledger:
+    if not catalog.own(session):
+        return Ledger()
+    entries = ledger.entries(session, job, table)
+    _, floor = catalog.held(session, table)
+    topic_ids = ledger.topic_ids(session, job, table)
+    offsets = {source: entry.next for source, entry in entries.items() if entry.next is not None}
+    asked = [source for source in partitions if source in offsets]
+    starts = {source: entries[source].start or 0 for source in asked}
+    return Ledger({source: offsets[source] for source in asked}, floor, topic_ids, starts)
 
 
 def _alive(session: Session) -> bool:
