@@ -11,20 +11,27 @@ from support.markdown import ROOT, Page
 from millrace.schemas.encodings import ENCODINGS
 from millrace.schemas.envelopes import ENVELOPES
 from millrace.transforms.sinks import SINKS
+from millrace.transforms.sources import SOURCES
 
 PAGE = Page(ROOT / "CONTRIBUTING.md")
-KINDS = {"A target": tuple(SINKS), "An encoding": tuple(ENCODINGS), "An envelope": tuple(ENVELOPES)}
+KINDS = {
+    "A target": tuple(SINKS),
+    "A source": tuple(SOURCES),
+    "An encoding": tuple(ENCODINGS),
+    "An envelope": tuple(ENVELOPES),
+}
 LENGTHS = {"A target": 6, "A source": 5, "An encoding": 2, "An envelope": 2}
 WORDS = {"files", "upsert"}
 """Names of parts that are everyday words as well: code may hold them with another meaning."""
 KNOWN = {
+    "kafka": ["pipelines/execution/job_parts.py", "pipelines/job/load.py", "pipelines/job/model.py"],
     "postgres": ["pipelines/render/job_bundle.py"],
     "avro": ["pipelines/cli/compile_kernels.py", "pipelines/execution/job_parts.py"],
     "debezium": ["pipelines/cli/arguments.py", "pipelines/job/model.py"],
 }
 """By part the modules that name it all the same today; nothing is added here."""
-APART = ("transforms/proof/", "pipelines/workload/", "transforms/sinks/files/")
-"""Where formats are read or written by other code: the proof, made-up streams, and Avro as a format of files."""
+APART = ("transforms/proof/", "pipelines/workload/", "transforms/sinks/files/", "pipelines/cli/demo.py")
+"""Users of one part by design: the proof has readers of its own, made-up streams go to Kafka, files may be Avro."""
 LAYERS = ("schemas", "transforms", "pipelines")
 PARTS = [(kind, name) for kind, names in KINDS.items() for name in names]
 

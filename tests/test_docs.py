@@ -25,6 +25,7 @@ from millrace.schemas.model.modes import Mode
 from millrace.schemas.options import duration_text, size_text
 from millrace.transforms.proof.report import Outcome, Verdict
 from millrace.transforms.sinks import SINKS
+from millrace.transforms.sources import SOURCES
 
 PAGES = {page.name: page for page in pages()}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -143,6 +144,22 @@ def test_a_default_that_is_written_out_changes_nothing(key, default, tmp_path):
 
 def test_defaults_are_shown_for_most_keys():
     assert len(list(defaults())) >= 12
+
+
+# Sources
+
+
+@pytest.mark.parametrize("kind", sorted(SOURCES))
+def test_each_source_has_a_page_with_its_options(kind):
+    page = PAGES[f"docs/sources/{kind}.md"]
+    assert set(SOURCES[kind].options.keys()) <= {code(cell)[0] for cell in options("sources", kind)}
+    headings = re.findall(r"^## (.*)$", page.text, re.MULTILINE)
+    assert headings[:3] == ["The first five minutes", "Options", "What it promises"]
+
+
+def test_the_index_names_each_source():
+    table = PAGES["docs/index.md"].table("`type`", "needs", "reads")
+    assert {code(cell)[0] for cell in table.column("`type`")} == set(SOURCES)
 
 
 # Targets
