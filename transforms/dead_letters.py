@@ -15,6 +15,7 @@ import fastavro
 import pyarrow as pa
 
 from ..schemas.errors import DeadLetterLimitError, JobError, SinkError
+from ..schemas.model import stored_format
 from ..schemas.model.dead_letter import DeadLetter
 from .retry import retried
 from .stores import Address, Store, open_store, sweep
@@ -94,7 +95,8 @@ class DeadLetterFiles:
         job = re.sub(r"[^\w.-]", "_", self.job)
         name = f"{job}-{self.started.astimezone(UTC):%Y%m%dT%H%M%SZ}-{self.count:06d}-{uuid.uuid4().hex[:8]}.avro"
         file = io.BytesIO()
-        fastavro.writer(file, SCHEMA, self._records(letters), codec="deflate")
+        version = {stored_format.KEY: str(stored_format.DEAD_LETTERS.newest)}
+        fastavro.writer(file, SCHEMA, self._records(letters), codec="deflate", metadata=version)
         try:
             retried("dead letters", lambda: store.create(name, pa.py_buffer(file.getbuffer())))
         except SinkError as error:
@@ -276,7 +278,9 @@ def _records(store: Store, name: str) -> Iterator[dict[str, Any]]:
     if data is None:
         return
     try:
-        yield from fastavro.reader(pa.BufferReader(data), reader_schema=SCHEMA)  # type: ignore[misc]
+        records = fastavro.reader(pa.BufferReader(data), reader_schema=SCHEMA)
+        stored_format.DEAD_LETTERS.check(records.metadata.get(stored_format.KEY), f"{store.place}/{name}")
+        yield from records  # type: ignore[misc]
     except (ValueError, EOFError, KeyError, fastavro.read.SchemaResolutionError) as error:
         raise JobError(f"{store.place}/{name}: not a file of dead letters, or damaged: {error}") from None
 

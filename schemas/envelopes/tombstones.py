@@ -11,6 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..loops import array, compile_ahead, read_only
 from ..model.message_batch import MessageBatch
 from ..model.position import Numbers
 
@@ -57,6 +58,7 @@ def tombstone_order(rows: NDArray[np.int64], trail: TombstoneContext) -> Numbers
     return _carried(rows, trail.commit, trail.inner, trail.placed)
 
 
+@compile_ahead((read_only(np.uint8), array(np.int64), array(np.int64), array(np.int64), array(np.int64)))
 @numba.njit(cache=True, nogil=True)
 def _same_bytes(data, at, length, left, right):  # type: ignore[no-untyped-def]
     same = np.ones(len(left), np.bool_)
@@ -70,6 +72,7 @@ def _same_bytes(data, at, length, left, right):  # type: ignore[no-untyped-def]
     return same
 
 
+@compile_ahead((array(np.int64), array(np.uint64), array(np.uint64), array(np.bool_)))
 @numba.njit(cache=True, nogil=True)
 def _carried(rows, commit, inner, placed):  # type: ignore[no-untyped-def]
     outer, order = np.zeros(len(rows), np.uint64), np.zeros(len(rows), np.uint64)

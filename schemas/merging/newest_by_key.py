@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..loops import array, compile_ahead, read_only
 from ..model.change import (
     CHANGE_FIELDS,
     DELETE,
@@ -119,6 +120,7 @@ def newest_rows(codes: NDArray[np.int32], count: int, positions: NDArray[np.uint
     return best
 
 
+@compile_ahead((array(np.int32), 1, array(np.uint64, 2)), (read_only(np.int32), 1, array(np.uint64, 2)))
 @numba.njit(cache=True, nogil=True)
 def _newest(codes, count, positions):  # type: ignore[no-untyped-def]
     best = np.full(count, -1, np.int64)

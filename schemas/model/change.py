@@ -41,7 +41,7 @@ MOVED_TYPE: Final = pa.binary()
 
 
 def of_row(name: str) -> bool:
-    """Whether a column is the row's: one of the stream, or one that the table's mode adds (`schemas.modes`)."""
+    """Whether a column is the row's: one of the stream, or one that the table's mode adds (`schemas.model.modes`)."""
     return not name.startswith(PREFIX) or name in MODE_COLUMNS
 
 

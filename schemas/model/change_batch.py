@@ -22,7 +22,7 @@ class ChangeColumns:
 
 
 def change_batch(columns: dict[str, pa.Array], marks: ChangeColumns) -> pa.RecordBatch:
-    """A batch of changes (`schemas.change`) from the row's columns and Millrace's own.
+    """A batch of changes (`schemas.model.change`) from the row's columns and Millrace's own.
 
     A stream's own column whose name begins with `_millrace_` is refused by the sinks, not here.
     """

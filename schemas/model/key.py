@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ..loops import array, compile_ahead, read_only
+
 SEED: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -32,6 +34,7 @@ def _number(column: pa.Array) -> tuple[NDArray[np.int32], int]:
     return np.asarray(encoded.indices), len(encoded.dictionary)
 
 
+@compile_ahead((read_only(np.int64),))
 @numba.njit(cache=True, nogil=True)
 def _number_integers(values):  # type: ignore[no-untyped-def]
     """An open-addressing table of the values met: more than twice as fast as Arrow's dictionary encoding."""
@@ -89,6 +92,12 @@ def _hash(column: pa.Array) -> NDArray[np.uint64]:
     return _hash_bytes(raw, np.frombuffer(offsets, np.int32, len(column) + 1, column.offset * 4))
 
 
+@compile_ahead(
+    (array(np.uint8), array(np.int32)),
+    (array(np.uint8), read_only(np.int32)),
+    (read_only(np.uint8), array(np.int32)),
+    (read_only(np.uint8), read_only(np.int32)),
+)
 @numba.njit(cache=True, nogil=True)
 def _hash_bytes(data, offsets):  # type: ignore[no-untyped-def]
     """FNV-1a, 64 bits."""
@@ -101,6 +110,7 @@ def _hash_bytes(data, offsets):  # type: ignore[no-untyped-def]
     return hashes
 
 
+@compile_ahead((array(np.uint64), array(np.uint64)), (array(np.uint64), read_only(np.uint64)))
 @numba.njit(cache=True, nogil=True)
 def _mix(mixed, hashes):  # type: ignore[no-untyped-def]
     """The finaliser of SplitMix64 over the running value and the next column's hash."""

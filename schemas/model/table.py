@@ -17,7 +17,7 @@ MAX_DIGITS: Final = 76
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`columns` are the stream's and those of the mode (`schemas.modes`); `key` names those that identify a row."""
+    """`columns` are the stream's and those of the mode (see `modes`); `key` names those that identify a row."""
 
     name: str
     key: tuple[str, ...]

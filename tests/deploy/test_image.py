@@ -160,7 +160,7 @@ def test_the_command_is_there(prefix):
 def test_loops_compiled_with_the_image_are_not_compiled_again(prefix):
     """The entry point puts them where numba can write; the processor is named, since nodes differ in theirs."""
     home, cache = prefix.parent / "made" / "numba", prefix.parent / "used"
-    loop = "transforms.sources.kafka.record_varints:walk"
+    loop = "millrace.transforms.sources.kafka.record_varints:walk"
     compile_one = f"from millrace.pipelines.cli.compile_kernels import compile_loop; compile_loop({loop!r})"
     python = [prefix / "bin" / "python", "-c", compile_one]
     built = environment(prefix, NUMBA_CPU_NAME="generic", NUMBA_CACHE_DIR=str(home))

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ...loops import array, compile_ahead, read_only
 from .jit import compiled
 
 MAX_PRECISION: Final = 76
@@ -70,6 +71,15 @@ def decimal_texts(
     return offsets, text[: offsets[-1]]
 
 
+@compile_ahead(
+    (
+        read_only(np.uint8),
+        (array(np.int64), array(np.int64), array(np.int64)),
+        (array(np.uint64), array(np.uint8)),
+        array(np.int64),
+        array(np.uint8),
+    )
+)
 @compiled
 def _write_texts(data, numbers, scratch, offsets, text):  # type: ignore[no-untyped-def]
     at, length, scale = numbers

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ...loops import array, compile_ahead, read_only
+
 Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -101,6 +103,7 @@ def _joined(columns: list[Encoded], valid: Mask, tagged: bool) -> Encoded:
 _NOTHING = np.empty(0, np.uint8)
 
 
+@compile_ahead((array(np.uint8), array(np.int64), array(np.uint8), array(np.int64), array(np.bool_)))
 @numba.njit(cache=True, nogil=True)
 def _place(out, at, data, offsets, valid):  # type: ignore[no-untyped-def]
     for i in range(len(valid)):
@@ -122,6 +125,7 @@ def _varint(out, at, number):  # type: ignore[no-untyped-def]
     return at + 1
 
 
+@compile_ahead((array(np.int64), array(np.bool_)))
 @numba.njit(cache=True, nogil=True)
 def _longs(numbers, valid):  # type: ignore[no-untyped-def]
     out, offsets, at = np.empty(11 * len(numbers), np.uint8), np.zeros(len(numbers) + 1, np.int64), 0
@@ -134,6 +138,7 @@ def _longs(numbers, valid):  # type: ignore[no-untyped-def]
     return out[:at].copy(), offsets
 
 
+@compile_ahead((array(np.uint8), 1, array(np.bool_)), (read_only(np.uint8), 1, array(np.bool_)))
 @numba.njit(cache=True, nogil=True)
 def _widths(raw, width, valid):  # type: ignore[no-untyped-def]
     out, offsets, at = np.empty((width + 1) * len(valid), np.uint8), np.zeros(len(valid) + 1, np.int64), 0
@@ -148,6 +153,9 @@ def _widths(raw, width, valid):  # type: ignore[no-untyped-def]
     return out[:at].copy(), offsets
 
 
+@compile_ahead(
+    (array(np.uint8), array(np.int64), array(np.bool_)), (read_only(np.uint8), array(np.int64), array(np.bool_))
+)
 @numba.njit(cache=True, nogil=True)
 def _texts(data, borders, valid):  # type: ignore[no-untyped-def]
     room = borders[-1] - borders[0] + 11 * len(valid)
@@ -164,6 +172,7 @@ def _texts(data, borders, valid):  # type: ignore[no-untyped-def]
     return out[:at].copy(), offsets
 
 
+@compile_ahead((array(np.uint8), array(np.int64), array(np.int64), array(np.bool_)))
 @numba.njit(cache=True, nogil=True)
 def _lists(data, inner, borders, valid):  # type: ignore[no-untyped-def]
     room = inner[-1] + 12 * len(valid)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...loops import array, compile_ahead, read_only
 from . import bytecode as ops
 from .bytecode import JUMP, LEVEL, OP, SLOT, STRIDE, VALID, A, B
 from .jit import compiled, inlined
@@ -51,6 +52,18 @@ def new_state(values: NDArray[np.int64], valid: NDArray[np.uint8], levels: int) 
     return State(values, valid, rows, before, frames, np.zeros(4, np.int64), np.zeros(4, np.uint64))
 
 
+@compile_ahead(
+    (
+        read_only(np.uint8),
+        read_only(np.int64),
+        read_only(np.int64),
+        array(np.int64, 2),
+        new_state(array(np.int64), array(np.uint8), 1),
+        array(np.int32),
+        array(np.int64),
+    ),
+    slow=True,
+)
 @compiled
 def walk(data, at, length, program, state, errors, details):  # type: ignore[no-untyped-def]
     """Run `program` over each payload whose error is 0; a payload that fails leaves the counts as they were."""

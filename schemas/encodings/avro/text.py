@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 
+from ...loops import array, compile_ahead, read_only
 from .jit import compiled, inlined
 
 NO_TIME: Final = -(1 << 63)
@@ -178,6 +179,7 @@ def _offset(data, p, end):  # type: ignore[no-untyped-def]
     return p, -seconds if negative else seconds
 
 
+@compile_ahead((read_only(np.uint8), array(np.int64), array(np.int64), array(np.int32), array(np.uint8)))
 @compiled
 def gather(data, at, length, offsets, out):  # type: ignore[no-untyped-def]
     """Copy the spans of `data` behind one another into `out`; span i begins at `offsets[i]`."""
@@ -187,6 +189,7 @@ def gather(data, at, length, offsets, out):  # type: ignore[no-untyped-def]
             out[q + i] = data[p + i]
 
 
+@compile_ahead((read_only(np.uint8), array(np.int64), array(np.int64), array(np.uint8)))
 @compiled
 def uuid_texts(data, at, length, out):  # type: ignore[no-untyped-def]
     """Write the 36 characters of each 16-byte UUID; rows without bytes take no room."""

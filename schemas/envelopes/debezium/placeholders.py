@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ...loops import array, compile_ahead, read_only
 from ...model.change import names_by_row
 from ...model.message_batch import MessageBatch
 
@@ -94,6 +95,9 @@ def moved_keys(
     return pa.array(names, pa.binary()).take(pa.array(index - 1, mask=index == 0))
 
 
+@compile_ahead(
+    (read_only(np.uint8), (array(np.int64), array(np.int64), array(np.int64)), array(np.int64), read_only(np.uint8))
+)
 @numba.njit(cache=True, nogil=True)
 def _named(data, places, rows, pattern):  # type: ignore[no-untyped-def]
     """By row whether one of its headers has this name."""

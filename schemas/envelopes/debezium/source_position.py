@@ -7,11 +7,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ...loops import array, compile_ahead
 from ...model.position import Numbers
 
 SOURCE_FIELDS: Final = frozenset(
     {"sequence", "lsn", "file", "pos", "row", "commit_scn", "scn", "commit_lsn", "change_lsn"}
 )
+
+TEXTS: Final = (array(np.uint8), array(np.int32), array(np.bool_))
+"""The types of what the loops below take: bytes, where each text begins, and whether it is there."""
 
 
 def source_order(source: pa.StructArray) -> tuple[Numbers, NDArray[np.bool_]]:
@@ -73,6 +77,7 @@ def _text(array: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArra
     return data, offsets, np.asarray(array.is_valid())
 
 
+@compile_ahead(TEXTS)
 @numba.njit(cache=True, nogil=True)
 def _sequence(data, offsets, valid):  # type: ignore[no-untyped-def]
     n = len(offsets) - 1
@@ -97,6 +102,7 @@ def _sequence(data, offsets, valid):  # type: ignore[no-untyped-def]
     return commit, inner, bad
 
 
+@compile_ahead(TEXTS)
 @numba.njit(cache=True, nogil=True)
 def _decimal(data, offsets, valid):  # type: ignore[no-untyped-def]
     n = len(offsets) - 1
@@ -113,6 +119,7 @@ def _decimal(data, offsets, valid):  # type: ignore[no-untyped-def]
     return numbers, bad
 
 
+@compile_ahead(TEXTS)
 @numba.njit(cache=True, nogil=True)
 def _trailing_number(data, offsets, valid):  # type: ignore[no-untyped-def]
     n = len(offsets) - 1
@@ -130,6 +137,7 @@ def _trailing_number(data, offsets, valid):  # type: ignore[no-untyped-def]
     return numbers, bad
 
 
+@compile_ahead(TEXTS)
 @numba.njit(cache=True, nogil=True)
 def _sql_server_lsn(data, offsets, valid):  # type: ignore[no-untyped-def]
     n = len(offsets) - 1

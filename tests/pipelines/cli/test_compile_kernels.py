@@ -1,10 +1,18 @@
 """Loops compiled ahead: a process that follows finds all of them."""
 
+import ast
 import os
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
+
+from millrace.pipelines.cli.compile_kernels import registering_modules
+from millrace.schemas.loops import LOOPS
+
+ROOT = Path(__file__).parents[3]
 
 WATCHED = """
 import sys
@@ -45,6 +53,30 @@ BIGQUERY = """
 from millrace.transforms.sinks.bigquery.encoding import encode
 assert sum(part.count for batch in batches for part in encode(batch, 1 << 20)) == 7
 """
+POSTGRES = """
+import numpy as np
+from millrace.transforms.sinks.postgres.copy_format.decode import column, split
+from millrace.transforms.sinks.postgres.copy_format.encode import SIGNATURE, cells, encode
+flat = [name for name in made.column_names if not pa.types.is_nested(made.schema.field(name).type)]
+for batch in batches:
+    columns = [batch.column(name) for name in flat]
+    data = np.frombuffer(bytes(encode([cells(values) for values in columns])), np.uint8)[len(SIGNATURE):]
+    read = [column(values.type, part) for values, part in zip(columns, split(data, len(batch), len(columns)))]
+    assert all(a.equals(b) for a, b in zip(columns, read))
+"""
+KEYS = """
+import numpy as np
+from millrace.schemas.model.key import number_keys, shard
+from millrace.transforms.sinks.iceberg.keys.digests import digest
+from millrace.transforms.sinks.iceberg.keys.row_index import RowIndex
+for batch in batches:
+    for values in (values for values in batch.columns if not pa.types.is_nested(values.type)):
+        assert len(shard([values], 4)) == len(number_keys([values])[0]) == len(batch)
+        for keys in (digest([values]), digest([values, batch.column(0)])):
+            index = RowIndex()
+            index.add(keys, np.arange(len(batch)))
+            assert len(index.find(keys)[0]) == len(batch)
+"""
 AVRO = """
 from millrace.schemas.encodings.avro.encode import encode_rows
 assert sum(len(encode_rows(batch)) for batch in batches) == 7
@@ -61,8 +93,51 @@ def compiled(tmp_path_factory):
     return env
 
 
-@pytest.mark.parametrize("work", [JOB, ROWS + BIGQUERY, ROWS + AVRO], ids=["job", "bigquery", "avro"])
+WORK = {
+    "job": JOB,
+    "bigquery": ROWS + BIGQUERY,
+    "avro": ROWS + AVRO,
+    "postgres": ROWS + POSTGRES,
+    "keys": ROWS + KEYS,
+}
+
+
+@pytest.mark.parametrize("work", WORK.values(), ids=WORK)
 def test_nothing_is_left_to_compile(compiled, tmp_path, work):
     code = [sys.executable, "-c", WATCHED.replace("{work}", work), str(tmp_path / "demo")]
     done = subprocess.run(code, env=compiled, capture_output=True, text=True, check=True, timeout=90)
     assert done.stdout.splitlines()[-1] == "compiled:"
+
+
+def loops(path: Path) -> tuple[dict[str, bool], set[str]]:
+    """The module's loops, each with whether it is registered, and the names that its loops call."""
+    found: dict[str, bool] = {}
+    called: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        decorators = [ast.unparse(decorator).partition("(")[0] for decorator in node.decorator_list]
+        if any(name.rpartition(".")[2].lstrip("_") in ("njit", "compiled", "inlined") for name in decorators):
+            found[node.name] = "compile_ahead" in decorators
+            calls = (part.func for part in ast.walk(node) if isinstance(part, ast.Call))
+            called |= {call.id for call in calls if isinstance(call, ast.Name)}
+    return found, called
+
+
+def test_each_loop_that_no_other_loop_calls_is_registered():
+    modules = {path: loops(path) for layer in ("schemas", "transforms") for path in (ROOT / layer).rglob("*.py")}
+    called = set().union(*(names for _, names in modules.values()))
+    assert sum(len(found) for found, _ in modules.values()) > 60
+    assert not [
+        (str(path.relative_to(ROOT)), name)
+        for path, (found, _) in modules.items()
+        for name, registered in found.items()
+        if not registered and name not in called
+    ]
+
+
+def test_a_loop_that_is_registered_is_found_without_a_list():
+    for module in registering_modules():
+        import_module(module)
+    assert {name.partition(":")[0] for name in LOOPS} == set(registering_modules())
+    assert all(loop.arguments for loop in LOOPS.values())

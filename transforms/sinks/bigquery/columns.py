@@ -165,7 +165,7 @@ def _schema_field(name: str, kind: pa.DataType, mode: str = "NULLABLE") -> Schem
 
 
 def message(name: str, columns: pa.Schema) -> DescriptorProto:
-    """The protobuf message that `bigquery_encoding` writes of these columns."""
+    """The protobuf message that `encoding` writes of these columns."""
     return _message(name, [(field.name, field.type, "NULLABLE") for field in columns])
 
 

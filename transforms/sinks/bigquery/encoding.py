@@ -3,7 +3,7 @@
 Every column becomes an Arrow array of bytes: the encoded field of each row, tag and all, empty for NULL. A message is
 the fields of a row joined; a nested message is such a join behind its tag and length. Field numbers count from one in
 the order of the columns, so `bigquery_columns.message` describes what comes out of here. Columns have the types of
-`storage.in_bigquery`. Source of the format: protobuf's "Encoding", and for DATETIME and TIME the bit fields of
+`types.in_bigquery`. Source of the format: protobuf's "Encoding", and for DATETIME and TIME the bit fields of
 CivilTimeEncoder in java-bigquerystorage.
 """
 
@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from ....schemas.loops import array, compile_ahead, read_only
 
 Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
@@ -176,6 +178,9 @@ def _put(data, at, value):  # type: ignore[no-untyped-def]
     return at + 1
 
 
+@compile_ahead(
+    (array(np.int64), array(np.bool_), array(np.uint8)), (read_only(np.int64), array(np.bool_), array(np.uint8))
+)
 @_compiled
 def _varints(values, valid, mark):  # type: ignore[no-untyped-def]
     offsets = np.zeros(len(values) + 1, np.int32)
@@ -190,6 +195,7 @@ def _varints(values, valid, mark):  # type: ignore[no-untyped-def]
     return data, offsets
 
 
+@compile_ahead((read_only(np.uint8), array(np.bool_), array(np.uint8)))
 @_compiled
 def _fixed64(values, valid, mark):  # type: ignore[no-untyped-def]
     offsets = np.zeros(len(valid) + 1, np.int32)
@@ -204,6 +210,11 @@ def _fixed64(values, valid, mark):  # type: ignore[no-untyped-def]
     return data, offsets
 
 
+@compile_ahead(
+    (array(np.uint8), array(np.int32), array(np.bool_), array(np.uint8)),
+    (array(np.uint8), read_only(np.int32), array(np.bool_), array(np.uint8)),
+    (read_only(np.uint8), read_only(np.int32), array(np.bool_), array(np.uint8)),
+)
 @_compiled
 def _lengths(values, places, valid, mark):  # type: ignore[no-untyped-def]
     offsets = np.zeros(len(valid) + 1, np.int32)

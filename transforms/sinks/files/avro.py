@@ -94,7 +94,7 @@ def _record(fields: list[pa.Field], numbers: Iterator[int]) -> dict[str, Any]:
 
 
 def _type(kind: pa.DataType, numbers: Iterator[int]) -> Any:
-    """Avro's type for a stored one (`storage.in_files`)."""
+    """Avro's type for a stored one (`types.in_files`)."""
     if pa.types.is_struct(kind):
         return _record(list(kind), numbers)
     if pa.types.is_map(kind):

@@ -1,5 +1,21 @@
 """Columns of a Postgres table: their types and names there.
 
+| Arrow                             | Postgres                            |
+|-----------------------------------|-------------------------------------|
+| int8 to int64, float32/64         | smallint to bigint, real, double    |
+| uint8, uint16, uint32, uint64     | smallint to bigint, numeric(20,0)   |
+| float16                           | real                                |
+| decimal                           | numeric                             |
+| string, binary, bool, date32      | text, bytea, boolean, date          |
+| fixed_size_binary                 | bytea                               |
+| time32, time64[us]                | time                                |
+| time64[ns], duration              | bigint, in its own unit             |
+| timestamp[s, ms, us], without UTC | timestamp                           |
+| timestamp[s, ms, us], UTC         | timestamptz                         |
+| timestamp[ns], with or without    | bigint, nanoseconds                 |
+| list, struct, map                 | jsonb, as `copy_format.jsonb` tells |
+| null                              | integer                             |
+
 A name of more than 63 bytes, which Postgres would cut, and that of a system column (`ctid`) are written as what fits of
 them, `~` and twelve hexadecimal digits of their BLAKE2 hash. Postgres has no NUL in text: it is written as U+FDD0
 (a code point that is no character) and `0`, U+FDD0 itself as U+FDD0 and `1`. A date, time or timestamp outside
@@ -131,7 +147,7 @@ def unit_of(kind: pa.DataType) -> str:
 def converted(old: pa.DataType, new: pa.DataType, value: str, beyond: str | None = None) -> str | None:
     """SQL that makes a value of the stream's type `new` of one of `old`; None where Arrow has to.
 
-    `new` is a type that `schemas.table.widened` gives; `beyond` is the column with what is beyond Postgres' range.
+    `new` is a type that `schemas.model.table.widened` gives; `beyond` is the column of what is beyond Postgres' range.
     """
     old, new = plain(old), plain(new)
     if pa.types.is_null(old):

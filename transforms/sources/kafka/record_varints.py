@@ -8,6 +8,8 @@ from typing import Final
 import numba
 import numpy as np
 
+from ....schemas.loops import array, compile_ahead, read_only
+
 _TOO_LONG, _BEYOND, _NEGATIVE, _WRONG_LENGTH, _DISORDER, _LEFT = 1, 2, 3, 4, 5, 6
 PROBLEMS: Final = {
     _TOO_LONG: "a number in a record does not end",
@@ -57,6 +59,10 @@ def _headers(data, at, end, count):  # type: ignore[no-untyped-def]
     return at
 
 
+@compile_ahead(
+    (read_only(np.uint8), array(np.int64, 2), 1, 1, 1, 1, True),
+    (read_only(np.uint8), np.zeros((3, 3), np.int64)[:, 1:], 1, 1, 1, 1, True),
+)
 @numba.njit(cache=True, nogil=True)
 def walk(data, cells, shift, base_offset, last_delta, clock, fixed):  # type: ignore[no-untyped-def]
     """Fill one column of `cells` a record: int64, 6 rows as in `MessageBatch`, then place and count of the headers.
@@ -106,6 +112,7 @@ def walk(data, cells, shift, base_offset, last_delta, clock, fixed):  # type: ig
     return 0 if at == len(data) else _LEFT
 
 
+@compile_ahead((read_only(np.uint8), array(np.int64), array(np.int64), array(np.int64, 2)))
 @numba.njit(cache=True, nogil=True)
 def find_headers(data, at, first, cells):  # type: ignore[no-untyped-def]
     """Fill `cells` (int64, 4 rows as in `Headers`) with the headers of records that `walk` found good.

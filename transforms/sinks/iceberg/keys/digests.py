@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .....schemas.loops import array, compile_ahead, read_only
+
 Words = NDArray[np.uint64]
 
 SECRET: Final = np.frombuffer(os.urandom(32), np.uint64)
@@ -76,6 +78,16 @@ def _bytes(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return raw, np.frombuffer(starts, np.int64, len(column) + 1, column.offset * 8)
 
 
+@compile_ahead(
+    (
+        read_only(np.uint8),
+        read_only(np.int64),
+        array(np.bool_),
+        read_only(np.uint64),
+        array(np.uint64),
+        array(np.uint64),
+    )
+)
 @numba.njit(cache=True, nogil=True)
 def _mix(data, offsets, null, secret, high, low):  # type: ignore[no-untyped-def]
     """Hash the two halves of each row so far together with the next column's bytes."""

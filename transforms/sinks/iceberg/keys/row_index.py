@@ -11,6 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from .....schemas.loops import array, compile_ahead
 from .digests import SECRET, Digests
 
 Numbers = NDArray[np.int64]
@@ -94,6 +95,26 @@ def _slot(high, low, count, odd):  # type: ignore[no-untyped-def]
     return np.int64(((mixed >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32))
 
 
+@compile_ahead(
+    (
+        array(np.uint64),
+        array(np.uint8),
+        array(np.int64),
+        array(np.uint64),
+        array(np.uint8),
+        array(np.int64),
+        np.uint64(1),
+    ),
+    (
+        array(np.uint64),
+        array(np.uint64),
+        array(np.int64),
+        array(np.uint64),
+        array(np.uint64),
+        array(np.int64),
+        np.uint64(1),
+    ),
+)
 @numba.njit(cache=True, nogil=True)
 def _insert(high, low, where, highs, lows, place, odd):  # type: ignore[no-untyped-def]
     """How many free slots were taken: a dead slot of the same key is taken first."""
@@ -107,6 +128,10 @@ def _insert(high, low, where, highs, lows, place, odd):  # type: ignore[no-untyp
     return taken
 
 
+@compile_ahead(
+    (array(np.uint64), array(np.uint8), array(np.uint64), array(np.uint8), array(np.int64), np.uint64(1)),
+    (array(np.uint64), array(np.uint64), array(np.uint64), array(np.uint64), array(np.int64), np.uint64(1)),
+)
 @numba.njit(cache=True, nogil=True)
 def _find(high, low, highs, lows, place, odd):  # type: ignore[no-untyped-def]
     count, found = len(place), 0

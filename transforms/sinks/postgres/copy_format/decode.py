@@ -1,4 +1,4 @@
-"""Rows of Postgres' binary COPY format to Arrow columns of the stream's own types: the way back of `postgres_copy`."""
+"""Rows of Postgres' binary COPY format to Arrow columns of the stream's own types: the way back of `encode`."""
 
 from typing import Any, Final
 
@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .....schemas.loops import array, compile_ahead, read_only
 from ..columns import is_limited, plain, sql_type, unescape_texts, unit_of
 from .encode import EPOCH_DAYS, EPOCH_MICROS, PER_SECOND, Cells
 from .jsonb import from_json
@@ -28,6 +29,7 @@ def split(data: NDArray[np.uint8], rows: int, columns: int) -> list[Cells]:
     return [Cells(data, starts[number], sizes[number]) for number in range(columns)]
 
 
+@compile_ahead((read_only(np.uint8), array(np.int64, 2), array(np.int64, 2)))
 @numba.njit(cache=True, nogil=True)
 def _walk(data, starts, sizes):  # type: ignore[no-untyped-def]
     p = 0
@@ -43,6 +45,7 @@ def _walk(data, starts, sizes):  # type: ignore[no-untyped-def]
             p += size if size > 0 else 0
 
 
+@compile_ahead((read_only(np.uint8), array(np.int64), array(np.int64), array(np.int64), array(np.uint8)))
 @numba.njit(cache=True, nogil=True)
 def _gather(data, starts, sizes, at, out):  # type: ignore[no-untyped-def]
     for row in range(len(starts)):

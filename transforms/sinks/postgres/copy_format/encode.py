@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from .....schemas.loops import array, compile_ahead, read_only
 from ..columns import escape_texts, is_limited, plain, unit_of
 from .jsonb import to_json
 from .numeric import to_numeric
@@ -58,6 +59,10 @@ def encode(columns: Sequence[Cells]) -> memoryview:
     return out.data
 
 
+@compile_ahead(
+    (array(np.uint8), array(np.int64), array(np.uint8), array(np.int64), array(np.int64)),
+    (array(np.uint8), array(np.int64), read_only(np.uint8), array(np.int64), array(np.int64)),
+)
 @numba.njit(cache=True, nogil=True)
 def _place(out, at, raw, starts, sizes):  # type: ignore[no-untyped-def]
     """Write the column's length and bytes of each row at `at`, and move it behind them."""

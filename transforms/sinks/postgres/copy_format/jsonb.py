@@ -6,7 +6,7 @@
     any other map             array of [key, value]
     integer, decimal, bool    number, number with all digits, true or false
     float                     number; "nan", "inf", "-inf" and "-0" as text
-    string                    text, NUL as in text columns (`postgres_columns`)
+    string                    text, NUL as in text columns (`postgres.columns`)
     binary                    text of hexadecimal digits
     date, time, timestamp, duration    number in its own unit
 

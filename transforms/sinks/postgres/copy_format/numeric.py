@@ -11,6 +11,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from .....schemas.loops import array, compile_ahead, read_only
+
 HEAD: Final = 8
 _BASE: Final = np.uint64(10_000)
 _LOW: Final = np.uint64(0xFFFFFFFF)
@@ -35,6 +37,10 @@ def from_numeric(data: Any, starts: Any, sizes: Any, shape: tuple[int, int]) -> 
     return limbs
 
 
+@compile_ahead(
+    (array(np.uint64, 2), 1, array(np.bool_), array(np.uint8), array(np.int64)),
+    (np.frombuffer(bytes(32), np.uint64).reshape(2, 2), 1, array(np.bool_), array(np.uint8), array(np.int64)),
+)
 @numba.njit(cache=True, nogil=True)
 def _write(limbs, scale, present, raw, sizes):  # type: ignore[no-untyped-def]
     pad = -scale % 4
@@ -117,6 +123,7 @@ def _get(data, p):  # type: ignore[no-untyped-def]
     return (np.int64(data[p]) << 8) | np.int64(data[p + 1])
 
 
+@compile_ahead((read_only(np.uint8), array(np.int64), array(np.int64), 1, array(np.uint64, 2)))
 @numba.njit(cache=True, nogil=True)
 def _read(data, starts, sizes, scale, limbs):  # type: ignore[no-untyped-def]
     words = np.zeros(2 * limbs.shape[1] + 1, np.uint64)
