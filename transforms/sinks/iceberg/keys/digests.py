@@ -79,6 +79,9 @@ def _bytes(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 @compile_ahead(
+    (array(np.uint8), array(np.int64), array(np.bool_), read_only(np.uint64), array(np.uint64), array(np.uint64)),
+    (array(np.uint8), read_only(np.int64), array(np.bool_), read_only(np.uint64), array(np.uint64), array(np.uint64)),
+    (read_only(np.uint8), array(np.int64), array(np.bool_), read_only(np.uint64), array(np.uint64), array(np.uint64)),
     (
         read_only(np.uint8),
         read_only(np.int64),
@@ -86,7 +89,7 @@ def _bytes(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         read_only(np.uint64),
         array(np.uint64),
         array(np.uint64),
-    )
+    ),
 )
 @numba.njit(cache=True, nogil=True)
 def _mix(data, offsets, null, secret, high, low):  # type: ignore[no-untyped-def]
