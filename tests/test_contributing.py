@@ -26,7 +26,7 @@ WORDS = {"files", "upsert"}
 KNOWN = {
     "kafka": ["pipelines/execution/job_parts.py", "pipelines/job/load.py", "pipelines/job/model.py"],
     "postgres": ["pipelines/render/job_bundle.py"],
-    "avro": ["pipelines/cli/compile_kernels.py", "pipelines/execution/job_parts.py"],
+    "avro": ["pipelines/execution/job_parts.py"],
     "debezium": ["pipelines/cli/arguments.py", "pipelines/job/model.py"],
 }
 """By part the modules that name it all the same today; nothing is added here."""

@@ -22,13 +22,14 @@ from .architecture import (
 MAY_IMPORT = {
     "schemas": ("schemas",),
     "schemas.errors": (),
-    "schemas.model": ("schemas.errors", "schemas.model"),
+    "schemas.model": ("schemas.errors", "schemas.loops", "schemas.model"),
     "schemas.encodings": (
         *("schemas.encodings", "schemas.errors", "schemas.model", "schemas.options", "schemas.plugins"),
+        "schemas.loops",
     ),
     "schemas.envelopes": (
         *("schemas.encodings", "schemas.envelopes", "schemas.errors", "schemas.model", "schemas.options"),
-        "schemas.plugins",
+        *("schemas.loops", "schemas.plugins"),
     ),
     "transforms": ("schemas", "transforms"),
     "transforms.coders": ("schemas",),
@@ -133,7 +134,7 @@ IMPORTERS: Mapping[str, tuple[str, ...]] = {
         "pipelines.workload.produce",
     ),
     "transforms.registries.confluent": ("pipelines.job.load", "pipelines.job.model"),
-    "schemas.encodings.avro": ("pipelines.cli.compile_kernels", "transforms.sinks.files.avro"),
+    "schemas.encodings.avro": ("transforms.sinks.files.avro",),
     "pipelines.runners.flink": ("pipelines.execution.stream_pipeline", "pipelines.execution.submit"),
     "pipelines.runners.dataflow": ("pipelines.execution.submit", "pipelines.render.dataflow"),
 }
