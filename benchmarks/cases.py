@@ -29,7 +29,6 @@ from millrace.schemas.model.block import Block
 from millrace.schemas.model.change import row_schema
 from millrace.schemas.model.ledger import Account, Commit, TopicPartition
 from millrace.schemas.model.route import Route
-from millrace.schemas.options import Options
 from millrace.transforms.sinks import open_sink
 from millrace.transforms.sources.kafka.partition_reader import PartitionReader
 from millrace.transforms.sources.kafka.record_batches import split
@@ -115,7 +114,7 @@ def blocks(arguments: dict[str, Any], topic: str) -> Iterator[Block]:
 def orders_format(arguments: dict[str, Any]) -> Format:
     source = KafkaSource(KafkaSettings(arguments["servers"]))
     encoding = AvroEncoding(AvroOptions(), FolderSchemaStore(arguments["contracts"]))
-    return Format(source=source, encoding=encoding, envelope=ENVELOPES["debezium"].open(Options()))
+    return Format(source=source, encoding=encoding, envelope=ENVELOPES["debezium"].open())
 
 
 def orders_route(topic: str) -> Route:

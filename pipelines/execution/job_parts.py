@@ -2,7 +2,6 @@
 
 from ...schemas.encodings import ENCODINGS
 from ...schemas.envelopes import ENVELOPES
-from ...schemas.options import Options
 from ...transforms.sinks.target import Target
 from ...transforms.sources import SOURCES
 from ...transforms.sources.source import Source
@@ -21,7 +20,7 @@ def format_of(job: Job) -> Format:
     """How the job's blocks are decoded. Raises JobError for a folder of schemas that cannot be read."""
     avro = ENCODINGS.find("avro")
     encoding = avro.open(avro.options.model_validate({"framing": job.format.framing}), job.format.contracts())
-    return Format(source=source_of(job), encoding=encoding, envelope=ENVELOPES.find(job.format.type).open(Options()))
+    return Format(source=source_of(job), encoding=encoding, envelope=ENVELOPES.find(job.format.type).open())
 
 
 def target_of(job: Job) -> Target:

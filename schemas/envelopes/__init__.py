@@ -3,13 +3,16 @@
 from typing import Final
 
 from ..plugins import Plugins
+from .debezium.options import DebeziumOptions
 from .envelope import EnvelopeSpec
 
 ENVELOPES: Final = Plugins(
     "millrace.envelopes",
     "format.envelope",
     (
-        EnvelopeSpec(name="debezium", envelope=f"{__name__}.debezium.envelope:DebeziumEnvelope"),
+        EnvelopeSpec(
+            name="debezium", envelope=f"{__name__}.debezium.envelope:DebeziumEnvelope", options=DebeziumOptions
+        ),
         EnvelopeSpec(name="upsert", envelope=f"{__name__}.upsert:UpsertEnvelope"),
     ),
 )

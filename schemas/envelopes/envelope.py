@@ -90,9 +90,9 @@ class EnvelopeSpec:
     options: type[Options] = Options
     extra: str | None = None
 
-    def open(self, options: Options) -> Envelope:
-        """The envelope. Raises MissingExtraError."""
-        made: Envelope = imported(self.envelope, f"format.envelope: {self.name}", self.extra)(options)
+    def open(self, options: Options | None = None) -> Envelope:
+        """The envelope, with its defaults where there are no options. Raises MissingExtraError."""
+        made: Envelope = imported(self.envelope, f"format.envelope: {self.name}", self.extra)(options or self.options())
         return made
 
 

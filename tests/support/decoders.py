@@ -6,7 +6,6 @@ from millrace.schemas.encodings.schema_store import SchemaStore
 from millrace.schemas.encodings.wire_format import Framing
 from millrace.schemas.envelopes import ENVELOPES
 from millrace.schemas.model.route import Route
-from millrace.schemas.options import Options
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 from millrace.transforms.sources.kafka.source import KafkaSource
 from millrace.transforms.sources.source import Source
@@ -20,7 +19,7 @@ def avro_format(
 ) -> Format:
     """Avro in one of the envelopes."""
     encoding = AvroEncoding(AvroOptions(framing=framing), schemas)
-    return Format(source=source, encoding=encoding, envelope=ENVELOPES[envelope].open(Options()))
+    return Format(source=source, encoding=encoding, envelope=ENVELOPES[envelope].open())
 
 
 def avro_decoder(

@@ -13,7 +13,7 @@ from .avro_reader import PayloadReader, Reader
 from .avro_validator import Malformed
 from .avro_values import Convert
 from .canonical import natural
-from .debezium import TEXTS, source_order, unavailable
+from .debezium import PLACEHOLDER, TEXTS, source_order, unavailable
 from .framing import Framing
 
 Key = tuple[Any, ...]
@@ -54,6 +54,7 @@ class Rules:
     key: tuple[str, ...] | None = None
     truncate: bool = False
     framing: Framing = "auto"
+    unavailable_value: str = PLACEHOLDER
 
 
 @dataclass(slots=True)
@@ -140,7 +141,8 @@ class ChangeReader:
             raise Malformed("no 'after'")
         convert = reader.convert_part("after")
         key, extra = self._row_key(message, row, reader, convert)
-        missing = tuple([name for name, value in row.items() if type(value) in TEXTS and unavailable(value)])
+        text = self.rules.unavailable_value
+        missing = tuple([name for name, value in row.items() if type(value) in TEXTS and unavailable(value, text)])
         old = self._old_key(message)
         if before is not None and self.names is not None and all(name in before for name in self.names):
             earlier = self._key_of(before, reader.convert_part("before"))

@@ -1,20 +1,35 @@
 """What the proof reads from a Debezium envelope: where a change stands in its source, and what was not sent."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 from .avro_validator import Malformed
 
 PLACEHOLDER: Final = "__debezium_unavailable_value"
-PLACEHOLDERS: Final = (PLACEHOLDER, PLACEHOLDER.encode(), [PLACEHOLDER], [PLACEHOLDER.encode()])
 TEXTS: Final = (str, bytes, list, dict)
 
 
-def unavailable(value: Any) -> bool:
-    """Debezium's placeholder: as text, as bytes, as a list of it alone, as a map of it alone."""
-    return value in PLACEHOLDERS or (type(value) is dict and list(value) == [PLACEHOLDER])
+@cache
+def _placeholders(text: str) -> tuple[Any, ...]:
+    """What Debezium sends for a value it leaves out: text, bytes, hstore as JSON, lists of text, UUID, numbers."""
+    raw = text.encode()
+    digest = bytearray(hashlib.md5(raw, usedforsecurity=False).digest())
+    # A name-based UUID: four bits say version 3, two bits the variant (RFC 9562, section 5.3).
+    digest[6] = digest[6] & 0x0F | 0x30
+    digest[8] = digest[8] & 0x3F | 0x80
+    of_name = f"{digest[:4].hex()}-{digest[4:6].hex()}-{digest[6:8].hex()}-{digest[8:10].hex()}-{digest[10:].hex()}"
+    signed = [byte - 256 if byte > 127 else byte for byte in raw]
+    quoted = json.dumps(text, ensure_ascii=False)
+    return text, raw, f"{{{quoted}:{quoted}}}", [text], [raw], [of_name], signed
+
+
+def unavailable(value: Any, text: str = PLACEHOLDER) -> bool:
+    """Whether a value is Debezium's placeholder, whose text a connector may change."""
+    return value in _placeholders(text) or (type(value) is dict and list(value) == [text])
 
 
 def source_order(source: Mapping[str, Any]) -> tuple[int, int]:

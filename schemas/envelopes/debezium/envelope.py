@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ...errors import SchemaError
 from ...model.message_batch import MessageBatch
 from ...model.route import Route
-from ...options import Options
 from ..envelope import DELETE, NOTHING, TRUNCATE, UPSERT, Envelope, Events
-from .placeholders import blank_unavailable, moved_keys
+from .options import DebeziumOptions
+from .placeholders import Placeholders, moved_keys
 from .source_position import SOURCE_FIELDS, source_order
 
 READ, CREATE, UPDATE, REMOVE, EMPTY, MESSAGE = (ord(op) for op in "rcudtm")
@@ -29,8 +29,8 @@ WHAT[REMOVE], WHAT[EMPTY], WHAT[MESSAGE] = DELETE, TRUNCATE, NOTHING
 class DebeziumEnvelope(Envelope):
     """The row is `after`; for deletes of tables whose key the job names, the key is in `before`."""
 
-    def __init__(self, options: Options) -> None:
-        """There are no options."""
+    def __init__(self, options: DebeziumOptions) -> None:
+        self._placeholders = Placeholders(options.unavailable_value)
 
     def keep(self, path: tuple[str, ...], route: Route) -> bool:
         if path[0] == "source":
@@ -64,7 +64,7 @@ class DebeziumEnvelope(Envelope):
         )
 
     def blank_unavailable(self, columns: dict[str, pa.Array]) -> tuple[dict[str, pa.Array], pa.Array | None]:
-        return blank_unavailable(columns)
+        return self._placeholders.blank(columns)
 
     def moved_keys(
         self,
