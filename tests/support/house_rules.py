@@ -105,7 +105,7 @@ ROOMS = {
     "kafka": ("transforms.sources.kafka", "pipelines.workload.produce"),
     "lz4": ("transforms.sources.kafka.compression",),
     "psycopg": ("transforms.sinks.postgres.client",),
-    "pydantic": ("schemas.options", "transforms.sinks"),
+    "pydantic": ("schemas.options", "transforms.sinks", "transforms.sources"),
     "pyiceberg": ("transforms.sinks.iceberg.pyiceberg",),
     "requests": ("transforms.registries", "transforms.stores.gcs"),
     "sqlalchemy": ("transforms.sinks.iceberg.pyiceberg",),

@@ -3,6 +3,6 @@
 from typing import Final
 
 from ...schemas.plugins import Plugins
-from . import kafka
+from . import kafka, scripted
 
-SOURCES: Final = Plugins("millrace.sources", "source.type", (kafka.SPEC,))
+SOURCES: Final = Plugins("millrace.sources", "source.type", (kafka.SPEC, scripted.SPEC))

@@ -1,0 +1,113 @@
+"""A place for each source of the registry: where a test writes messages, and the source reads them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import uuid4
+
+from kafka import KafkaProducer
+
+from millrace.schemas.model.block import Block
+from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
+from millrace.transforms.sources.kafka.settings import KafkaSettings
+from millrace.transforms.sources.kafka.source import KafkaSource
+from millrace.transforms.sources.scripted.source import ScriptedSource
+from millrace.transforms.sources.source import BlockReader, MessageSource, Source
+
+Record = tuple[int, int, bytes | None, bytes | None]
+"""Offset, timestamp, key, value."""
+
+
+class SourcePlace(Protocol):
+    """What the contract suite needs of a source."""
+
+    source: Source
+    options: dict[str, Any]
+    """Options of the job file, with a secret as the reference ${env:CONTRACT_SECRET} where the source takes one."""
+
+    def create(self, topic: str, partitions: int) -> None:
+        """A topic with this many partitions."""
+
+    def send(self, topic: str, records: Sequence[tuple[int, bytes | None, bytes | None, int]]) -> None:
+        """(partition, key, value, timestamp) in order."""
+
+
+@dataclass
+class KafkaPlace:
+    broker: EmbeddedBroker
+
+    def __post_init__(self) -> None:
+        self.source = KafkaSource(KafkaSettings(self.broker.bootstrap_servers))
+        self.options = {
+            "bootstrap_servers": "127.0.0.1:1",
+            "client": {"bootstrap_timeout_ms": 500, "client_id": "${env:CONTRACT_SECRET}"},
+        }
+
+    def create(self, topic: str, partitions: int) -> None:
+        self.broker.create_topic(topic, partitions)
+
+    def send(self, topic: str, records: Sequence[tuple[int, bytes | None, bytes | None, int]]) -> None:
+        producer = KafkaProducer(bootstrap_servers=self.broker.bootstrap_servers, linger_ms=20)
+        for partition, key, value, timestamp in records:
+            producer.send(topic, value, key, partition=partition, timestamp_ms=timestamp)
+        producer.flush()
+        producer.close()
+
+
+class ScriptedPlace:
+    def __init__(self) -> None:
+        self.source = ScriptedSource(uuid4().hex)
+        self.options = {"name": "${env:CONTRACT_SECRET}"}
+
+    def create(self, topic: str, partitions: int) -> None:
+        self.source.create_topic(topic, partitions)
+
+    def send(self, topic: str, records: Sequence[tuple[int, bytes | None, bytes | None, int]]) -> None:
+        for partition, key, value, timestamp in records:
+            self.source.send(topic, value, key=key, partition=partition, timestamp=timestamp)
+
+
+@contextmanager
+def kafka_place() -> Iterator[KafkaPlace]:
+    with EmbeddedBroker() as broker:
+        place = KafkaPlace(broker)
+        yield place
+        place.source.close()
+
+
+@contextmanager
+def scripted_place() -> Iterator[ScriptedPlace]:
+    place = ScriptedPlace()
+    yield place
+    place.source.clear()
+
+
+SOURCE_PLACES = {"kafka": kafka_place, "scripted": scripted_place}
+
+
+def records_of(source: Source, block: Block) -> list[Record]:
+    """What a block holds, a row each."""
+    assert isinstance(source, MessageSource)
+    messages, letters = source.split(block)
+    assert letters == []
+    assert (messages.topic, messages.partition) == (block.topic, block.partition)
+    return [
+        (int(messages.offset[i]), int(messages.timestamp[i]), messages.key(i), messages.value(i))
+        for i in range(len(messages))
+    ]
+
+
+def blocks_of(reader: BlockReader, tries: int = 60) -> list[Block]:
+    """All blocks up to the reader's stop."""
+    found = []
+    try:
+        for _ in range(tries):
+            if reader.done:
+                return found
+            block = reader.read(1.0)
+            if block is not None:
+                found.append(block)
+        raise AssertionError(f"only {len(found)} blocks came, up to offset {reader.next}")
+    finally:
+        reader.close()

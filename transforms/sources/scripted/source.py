@@ -1,0 +1,212 @@
+"""The scripted source: a test writes messages, a job reads them."""
+
+import difflib
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ....schemas.errors import JobError, SourceError
+from ....schemas.model.block import Block
+from ....schemas.model.dead_letter import DeadLetter
+from ....schemas.model.ledger import OffsetRange, TopicPartition
+from ....schemas.model.message import Message, MessageLog
+from ....schemas.model.message_batch import MessageBatch
+from ..source import PATIENCE_SECONDS, MessageSource, lost_offsets
+from .blocks import CODER, message_batch, packed, unpacked
+from .log import ScriptedLog, forget_log, log_of
+from .options import ScriptedOptions
+
+BLOCK_MESSAGES: Final = 10_000
+POLL_SECONDS: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedSource(MessageSource):
+    """The log of this name in the memory of this process.
+
+    A job file names it as `source: {type: scripted, name: NAME, topics: [...]}`; the job's workers must be threads of
+    this process, as those of `run` are.
+    """
+
+    name: str
+
+    @property
+    def where(self) -> str:
+        return f"scripted source {self.name}"
+
+    @property
+    def log(self) -> ScriptedLog:
+        return log_of(self.name)
+
+    def create_topic(self, topic: str, partitions: int = 1) -> None:
+        """A topic with this many partitions; one that is there gets more."""
+        self.log.create(topic, partitions)
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int = 0,
+        timestamp: int | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> int:
+        """Write a message to the end of a partition, which is made where there is none; its offset.
+
+        `timestamp` in milliseconds since the epoch, now where it is None.
+        """
+        stamp = time.time_ns() // 1_000_000 if timestamp is None else timestamp
+        return self.log.append(Message(topic, partition, 0, key, value, headers, stamp))
+
+    def forget(self, topic: str, before: int, partition: int = 0) -> None:
+        """Drop the messages before an offset, as retention does."""
+        self.log.forget(TopicPartition(topic, partition), before)
+
+    def delete_topic(self, topic: str) -> None:
+        """Remove a topic; one that is created under its name later is another."""
+        self.log.delete(topic)
+
+    def clear(self) -> None:
+        """Drop all topics."""
+        forget_log(self.name)
+
+    def connect(self) -> "ScriptedConnection":
+        return ScriptedConnection(self)
+
+    def reader(
+        self, partition: TopicPartition, first: int, stop: int | None, patience: float = PATIENCE_SECONDS
+    ) -> "ScriptedReader":
+        return ScriptedReader(self.log, partition, first, stop)
+
+    def split(self, block: Block) -> tuple[MessageBatch, list[DeadLetter]]:
+        return message_batch(block.topic, block.partition, unpacked(block.data), (block.first, block.stop)), []
+
+    def cut(self, block: Block, starts: Sequence[int]) -> list[Block]:
+        columns = unpacked(block.data)
+        stops = [*starts[1:], block.stop]
+        edges: NDArray[np.int64] = np.searchsorted(np.asarray(columns.column("offset")), [*starts, block.stop])
+        return [
+            replace(block, first=first, stop=stop, data=_sliced(columns, int(low), int(high)))
+            for first, stop, low, high in zip(starts, stops, edges, edges[1:], strict=False)
+        ]
+
+    def newest(self, block: Block) -> int | None:
+        times = self.times(block)[1]
+        return int(times.max()) if len(times) and times.max() >= 0 else None
+
+    def replay(self) -> MessageLog:
+        return ScriptedReplay(self.log)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def open_source(options: ScriptedOptions) -> ScriptedSource:
+    """The log that a job file names."""
+    return ScriptedSource(options.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedConnection:
+    """Answers about the topics of a log."""
+
+    source: ScriptedSource
+
+    def topics(self, names: Sequence[str] = (), pattern: str | None = None) -> dict[str, list[int]]:
+        known = self.source.log.topics
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else "send something to it first"
+                raise SourceError(f"there is no topic {name!r} in the {self.source.where}; {hint}")
+        try:
+            matching = {name for name in known if pattern is not None and re.fullmatch(pattern, name)}
+        except re.error as error:
+            raise JobError(f"source.topic_pattern: {pattern!r} is no regular expression: {error}") from None
+        return {name: sorted(known[name]) for name in sorted({*names, *matching})}
+
+    def offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        return {partition: self.source.log.bounds(partition) for partition in partitions}
+
+    def offsets_at(self, timestamp: int, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        held = {partition: self.source.log.partition(partition) for partition in partitions}
+        return {
+            partition: next((one.offset for one in part.messages if one.timestamp >= timestamp), part.end)
+            for partition, part in held.items()
+        }
+
+    def topic_ids(self, topics: Sequence[str]) -> dict[str, int]:
+        ids = self.source.log.topic_ids
+        return {topic: ids[topic] for topic in topics if topic in ids}
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass(slots=True)
+class ScriptedReader:
+    """Reads a partition; waits for messages that are not there yet."""
+
+    log: ScriptedLog
+    partition: TopicPartition
+    next: int
+    stop: int | None
+
+    @property
+    def done(self) -> bool:
+        return self.stop is not None and self.next >= self.stop
+
+    @property
+    def end(self) -> int:
+        return self.log.bounds(self.partition)[1]
+
+    @property
+    def at_end(self) -> bool:
+        return self.next >= self.end
+
+    def read(self, wait: float) -> Block | None:
+        if self.done:
+            return None
+        deadline = time.monotonic() + wait
+        first, end = self.log.bounds(self.partition)
+        while self.next == end and self.stop is None and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            first, end = self.log.bounds(self.partition)
+        if not first <= self.next <= end or (self.stop or 0) > end:
+            raise lost_offsets(self.partition, self.next, first, end)
+        if self.next == end:
+            return None
+        stop = min(end, self.next + BLOCK_MESSAGES, end if self.stop is None else self.stop)
+        messages = self.log.slice(self.partition, self.next, stop)
+        block = Block(self.partition.topic, self.partition.partition, self.next, stop, packed(messages))
+        self.next = stop
+        return block
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedReplay:
+    """The messages as they were sent."""
+
+    log: ScriptedLog
+
+    def held(self, stops: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, OffsetRange]:
+        bounds = {partition: self.log.bounds(partition) for partition in stops}
+        return {part: OffsetRange(part.topic, part.partition, *bounds[part]) for part in stops}
+
+    def read(self, ranges: Sequence[OffsetRange]) -> Iterator[Message]:
+        for part in ranges:
+            yield from self.log.partition(part.source).between(part.first, part.stop)
+
+
+def _sliced(columns: pa.RecordBatch, low: int, high: int) -> bytes:
+    return CODER.encode(columns.slice(low, high - low))
