@@ -70,7 +70,10 @@ class SourceConnection(Protocol):
         """The first offset that is held, and the one behind the last that may be read now."""
 
     def offsets_at(self, timestamp: int, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        """The first offset whose timestamp is `timestamp` (ms since the epoch) or later, else the end."""
+        """The first offset whose timestamp is `timestamp` (ms since the epoch) or later, else the end.
+
+        Where times are known by block only, an offset before it.
+        """
 
     def topic_ids(self, topics: Sequence[str]) -> dict[str, int]:
         """A number for each topic that changes when it is deleted and created again; empty where there are none."""
