@@ -46,7 +46,7 @@ check: $(INSTALLED)  ## ruff, mypy strict, layers
 flink: install  ## a Flink cluster on this machine until Ctrl-C, and the command that runs a job on it (Java 17, Maven)
 	@PYTHONPATH=tests $(BIN)/python -m support.flink_cluster
 
-bench: install  ## each figure of the README, one JSON line a figure
+bench: install  ## each figure of the documentation, one JSON line a figure
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@$(BIN)/python -m benchmarks
 

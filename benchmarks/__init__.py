@@ -1,1 +1,1 @@
-"""Where each figure of the README comes from: `make bench` prints one JSON line a figure."""
+"""Where each figure of docs/benchmarks.md comes from: `make bench` prints one JSON line a figure."""

@@ -24,7 +24,7 @@ EXAMPLES = 25
 
 
 def kinds(mode):
-    """The targets that keep tables in this mode: their `SPEC` says so, and the README's table."""
+    """The targets that keep tables in this mode: their `SPEC` says so, and docs/index.md."""
     return [kind for kind in sorted(SINKS) if mode in SINKS[kind].modes]
 
 
