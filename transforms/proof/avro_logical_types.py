@@ -13,6 +13,13 @@ from .canonical import DAY, SECOND, Moment, parse_time
 MILLI: Final = SECOND // 1000
 MICRO: Final = 1_000
 CONNECT_DECIMAL: Final = "org.apache.kafka.connect.data.Decimal"
+UNKNOWN_PRECISION: Final = 64
+"""What Confluent's converter writes where Connect's decimal has no precision."""
+MOST_DIGITS: Final = 76
+MOST_DIGITS_OF_128_BITS: Final = 38
+MAX_SCALE: Final = 1_000
+MAX_DECIMAL: Final = 1_024
+WHOLE: Final = re.compile(r"-?[0-9]{1,9}(\.0+)?")
 VARIABLE_DECIMAL: Final = "io.debezium.data.VariableScaleDecimal"
 ZONED: Final = "io.debezium.time.ZonedTimestamp"
 ZONED_TEXT: Final = re.compile(
@@ -70,12 +77,29 @@ def decimal_of(schema: Mapping[str, Any]) -> tuple[int | None, int] | None:
         return None
     parameters = schema.get("connect.parameters")
     parameters = parameters if isinstance(parameters, dict) else {}
-    scale = int(schema.get("scale", parameters.get("scale", 0)))
-    declared = parameters.get("connect.decimal.precision")
-    if declared is None and not (schema.get("connect.name") == CONNECT_DECIMAL and schema.get("precision") == 64):
-        declared = schema.get("precision")
-    digits = max(int(declared), scale) if declared is not None else max(38, scale)
-    return (digits if scale >= 0 and digits <= 76 else None), scale
+    scale = next((found for part in (schema, parameters) if (found := whole(part.get("scale"))) is not None), 0)
+    digits = whole(parameters.get("connect.decimal.precision"))
+    if digits is None:
+        digits = whole(schema.get("precision"))
+        if schema.get("connect.name") == CONNECT_DECIMAL and digits == UNKNOWN_PRECISION:
+            digits = None
+    digits = max(MOST_DIGITS_OF_128_BITS if digits is None or digits < 1 else digits, scale)
+    if scale >= 0 and digits <= MOST_DIGITS:
+        return digits, scale
+    if abs(scale) > MAX_SCALE or (schema["type"] == "fixed" and schema["size"] > MAX_DECIMAL):
+        return None
+    return None, scale
+
+
+def whole(value: Any) -> int | None:
+    """A whole number, also one that is written as 2.0 or as text; None for what is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str) and WHOLE.fullmatch(value):
+        return int(value.partition(".")[0])
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    return None
 
 
 def zoned(text: str) -> Moment | None:

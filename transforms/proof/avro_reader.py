@@ -14,7 +14,7 @@ import fastavro
 from ...schemas.encodings.schema_store import SchemaStore, Side
 from ...schemas.errors import SchemaError, UnknownSchemaError
 from .avro_validator import Malformed, walker
-from .avro_values import Convert, converter, field_converter
+from .avro_values import Convert, converter, field_converter, odd_symbols
 from .framing import Framing, SchemaName, unframe
 
 UNREADABLE: Final = (Malformed, IndexError, EOFError, ValueError, SchemaError, UnknownSchemaError)
@@ -34,9 +34,9 @@ class Reader:
     def of(cls, schema: Any) -> "Reader":
         try:
             parsed = fastavro.parse_schema(_plain(schema))
+            return cls(schema, parsed, walker(schema), converter(schema))
         except (fastavro.schema.SchemaParseException, fastavro.schema.UnknownType, KeyError, TypeError) as error:
             raise SchemaError(f"not an Avro schema: {error}") from None
-        return cls(schema, parsed, walker(schema), converter(schema))
 
     def read(self, payload: bytes, at: int) -> Any:
         """The datum at `at`, which must end with the payload; raises one of UNREADABLE."""
@@ -93,10 +93,13 @@ def _type_name(schema: Any) -> str:
 def _plain(schema: Any) -> Any:
     """Without logical types, so that their numbers and bytes come as they were written, and without defaults.
 
-    A writer's defaults mean nothing to a reader, and fastavro refuses a schema for a wrong one.
+    A writer's defaults mean nothing to a reader, and fastavro refuses a schema for a wrong one. It also refuses symbols
+    of an enum that are no names, so these are numbered, and `avro_values` takes the numbers back.
     """
     if isinstance(schema, list):
         return [_plain(part) for part in schema]
+    if isinstance(schema, dict) and odd_symbols(schema):
+        return {**schema, "symbols": [f"_{number}" for number in range(len(schema["symbols"]))], "default": "_0"}
     if isinstance(schema, dict):
         return {name: _plain(part) for name, part in schema.items() if name not in ("logicalType", "default")}
     return schema

@@ -8,13 +8,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ...schemas.errors import SchemaError
-from .avro_logical_types import VARIABLE_DECIMAL, ZONED, decimal_of, range_of, zoned
+from .avro_logical_types import MAX_DECIMAL, MAX_SCALE, VARIABLE_DECIMAL, ZONED, decimal_of, range_of, zoned
 
 Skip = Callable[[bytes, int, int], int]
 
 MAX_DEPTH: Final = 64
-MAX_SCALE: Final = 1_000
-MAX_DECIMAL: Final = 1_024
 UNAVAILABLE: Final = b"__debezium_unavailable_value"
 MAX_EMPTY: Final = 1_000
 
@@ -126,6 +124,8 @@ def _define(schema: dict[str, Any], kind: str, namespace: str, named: dict[str, 
     if kind == "enum":
         named[full] = _enum(len(schema["symbols"])), 1
     elif kind == "fixed":
+        if type(schema["size"]) is not int or schema["size"] < 0:
+            raise SchemaError(f"the size of fixed {name} is no number of bytes")
         named[full] = _meant(schema, _fixed(schema["size"])), min(schema["size"], 1)
     else:
         named[full] = None

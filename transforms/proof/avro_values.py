@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -10,6 +11,8 @@ from .avro_logical_types import VARIABLE_DECIMAL, ZONED, decimal_of, moment_of, 
 from .canonical import Moment, Number
 
 Convert = Callable[[Any], Any]
+
+SYMBOL: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 PYTHON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "null": (type(None),),
@@ -123,6 +126,14 @@ def _nearest(schema: Any, namespace: str) -> list[str]:
     return [] if isinstance(schema["type"], str) else _nearest(schema["type"], namespace)
 
 
+def odd_symbols(schema: Mapping[str, Any]) -> bool:
+    """Whether a schema is an enum with symbols that Avro does not allow, as some converters write them."""
+    symbols = schema.get("symbols") if schema.get("type") == "enum" else None
+    if not isinstance(symbols, list) or not all(isinstance(symbol, str) and symbol for symbol in symbols):
+        return False
+    return len(set(symbols)) == len(symbols) and not all(SYMBOL.fullmatch(symbol) for symbol in symbols)
+
+
 def _scalar(kind: str, schema: Mapping[str, Any]) -> Convert | None:
     moment, decimal = moment_of(schema), decimal_of(schema)
     if moment is not None:
@@ -131,6 +142,9 @@ def _scalar(kind: str, schema: Mapping[str, Any]) -> Convert | None:
     if decimal is not None:
         scale = decimal[1]
         return lambda value: Number(int.from_bytes(value, "big", signed=True), scale)
+    if odd_symbols(schema):
+        symbols = schema["symbols"]
+        return lambda value: symbols[int(value[1:])]
     if kind == "string" and schema.get("connect.name") == ZONED:
         return lambda value: zoned(value) or value
     if kind == "fixed" and schema.get("logicalType") == "uuid" and schema["size"] == 16:

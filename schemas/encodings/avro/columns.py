@@ -192,12 +192,32 @@ def _list(column: Column, slots: Slots) -> pa.Array:
 
 
 def _map(column: Column, slots: Slots) -> pa.Array:
-    offsets = pa.py_buffer(_offsets(slots.slot(column)))
+    lengths = slots.slot(column)
     keys, items = (build(child, slots) for child in column.children)
+    kept = _last_of_each_key(keys, lengths)
+    if kept is not None:
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        lengths = np.bincount(rows[kept], minlength=len(lengths))
+        keys, items = keys.take(pa.array(kept)), items.take(pa.array(kept))
+    offsets = pa.py_buffer(_offsets(lengths))
     entries_type = pa.struct([column.arrow.key_field, column.arrow.item_field])
     entries = pa.Array.from_buffers(entries_type, len(keys), [None], children=[keys, items])
     buffers = [slots.validity(column), offsets]
     return pa.Array.from_buffers(column.arrow, slots.count(column), buffers, children=[entries])
+
+
+def _last_of_each_key(keys: pa.Array, lengths: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """The entries to keep where a map has a key twice, in their order; None where no map has.
+
+    `lengths` are the numbers of entries of each map. Avro allows a key twice, and readers keep its last value.
+    """
+    if not len(lengths) or lengths.max() < 2:
+        return None
+    codes = keys.dictionary_encode()
+    # One number for each map and key: its first place from behind is the last entry of that key.
+    owners = np.repeat(np.arange(len(lengths)), lengths) * len(codes.dictionary) + np.asarray(codes.indices)
+    _, from_behind = np.unique(owners[::-1], return_index=True)
+    return None if len(from_behind) == len(owners) else np.sort(len(owners) - 1 - from_behind)
 
 
 def _json(column: Column, slots: Slots) -> pa.Array:

@@ -21,7 +21,7 @@ LONG: Final = (-(1 << 63), (1 << 63) - 1)
 MILLIS: Final = (-(LONG[1] // 1_000), LONG[1] // 1_000)
 _DAY: Final = 86_400
 
-_NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,9}(\.0+)?")
 
 DEFAULT_PRECISION: Final = 38
 _UNKNOWN_PRECISION: Final = 64
@@ -193,7 +193,9 @@ def _parameters(kind: Type) -> Mapping[str, Any]:
 
 
 def _whole(value: Any) -> int | None:
-    """A whole number, also as text, or None."""
+    """A whole number, also as text or as 2.0, or None."""
     if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return int(float(value))
+    if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
