@@ -25,6 +25,8 @@ class SourcePlace(Protocol):
     source: Source
     options: dict[str, Any]
     """Options of the job file, with a secret as the reference ${env:CONTRACT_SECRET} where the source takes one."""
+    knows_times: bool
+    """False for the embedded broker, which answers each question for an offset by time with the beginning."""
 
     def create(self, topic: str, partitions: int) -> None:
         """A topic with this many partitions."""
@@ -36,6 +38,7 @@ class SourcePlace(Protocol):
 @dataclass
 class KafkaPlace:
     broker: EmbeddedBroker
+    knows_times = False
 
     def __post_init__(self) -> None:
         self.source = KafkaSource(KafkaSettings(self.broker.bootstrap_servers))
@@ -56,6 +59,8 @@ class KafkaPlace:
 
 
 class ScriptedPlace:
+    knows_times = True
+
     def __init__(self) -> None:
         self.source = ScriptedSource(uuid4().hex)
         self.options = {"name": "${env:CONTRACT_SECRET}"}
