@@ -61,7 +61,6 @@ def test_it_names_topics_partitions_and_their_bounds(place, partition):
     assert connection.offsets([partition]) == {partition: (0, COUNT)}
     assert 0 <= connection.offsets_at(SENT[100][2], [partition])[partition] <= 100
     if place.knows_times:
-        if place.knows_times:
         assert connection.offsets_at(SENT[-1][2] + 1, [partition]) == {partition: COUNT}
     with pytest.raises(SourceError, match=r"no topic 'fillet'.*did you mean 'filled'"):
         connection.topics(["fillet"])
