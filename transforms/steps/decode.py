@@ -1,5 +1,6 @@
 """Blocks to changes, sent to the shard of their key; counts and dead letters to the commit of their table."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -145,11 +146,15 @@ def receipt(done: Decoded) -> Receipt:
 
 
 def by_window(changes: pa.RecordBatch, every: int | None) -> Iterator[tuple[float | None, pa.RecordBatch]]:
-    """The changes cut by windows of `every` milliseconds of their own time, with each window's start in seconds."""
+    """The changes cut by windows of `every` milliseconds of their own time, with each window's start in seconds.
+
+    A time later than this worker's clock counts as now, and one before 1970 as unknown (-1): a producer that writes
+    another unit than milliseconds makes windows that no runner's clock can hold.
+    """
     if every is None:
         yield None, changes.drop_columns([TIME]) if TIME in changes.schema.names else changes
         return
-    windows = np.asarray(changes.column(TIME)) // every
+    windows = np.clip(np.asarray(changes.column(TIME)), -1, time.time_ns() // 1_000_000) // every
     changes = changes.drop_columns([TIME])
     for window in np.unique(windows):
         yield int(window) * every / 1000, changes.take(pa.array(np.flatnonzero(windows == window)))

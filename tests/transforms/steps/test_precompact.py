@@ -1,9 +1,12 @@
 """Gathering: what is compacted before the shuffle gives the same delta and the same counts as all at once."""
 
+import time
 from collections import Counter
 
 import numpy as np
 import pyarrow as pa
+import pytest
+from apache_beam.utils.timestamp import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,3 +78,12 @@ def test_windows_by_event_time_cut_the_changes():
     changes = batch([1, 2, 3, 4], time=np.array([999, 1000, -1, 2500]))
     found = {start: part.column("id").to_pylist() for start, part in by_window(changes, 1000)}
     assert found == {0.0: [1], 1.0: [2], -1.0: [3], 2.0: [4]}
+
+
+@pytest.mark.parametrize("far", [1_700_000_000_000_000, 1_700_000_000_000_000_000, (1 << 63) - 1, -(1 << 63)])
+def test_a_time_in_another_unit_makes_no_window_beyond_the_clock(far):
+    """Beam holds no time of that size: one such record would end the job."""
+    changes = batch([1, 2], time=np.array([1_000, far]))
+    starts = [start for start, _ in by_window(changes, 1000)]
+    assert all(-1 <= start <= time.time() for start in starts)
+    assert all(Timestamp.of(start) for start in starts if start)
