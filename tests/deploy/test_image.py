@@ -18,6 +18,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from packaging.requirements import Requirement
+from support.fresh_environments import uv
 from support.go_programs import BOOT, PRISM, built, missing
 from support.kafka_broker import free_ports
 
@@ -107,18 +108,14 @@ def test_pins_are_exact_and_within_what_the_package_asks_for():
 
 
 @pytest.fixture(scope="module")
-def prefix(tmp_path_factory) -> Path:
-    """What the stage `build` makes, elsewhere: an environment with the pinned packages, Millrace, and its loops."""
+def prefix(tmp_path_factory, wheel) -> Path:
+    """What the stage `build` makes, elsewhere: an environment with the pinned packages, and Millrace."""
     place = tmp_path_factory.mktemp("image") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", place], check=True)
-    pip = [place / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    for arguments in (
-        ["install", "--no-deps", "--only-binary", ":all:", "-r", DEPLOY / "requirements.txt"],
-        ["install", "--no-deps", ROOT],
-        ["check"],
-    ):
-        done = subprocess.run([*pip, *arguments], capture_output=True, text=True, cwd=place)
-        assert done.returncode == 0, done.stdout + done.stderr
+    uv("venv", "--python", sys.executable, place)
+    install = ["pip", "install", "--python", place / "bin" / "python", "--no-deps"]
+    uv(*install, "--only-binary", ":all:", "-r", DEPLOY / "requirements.txt")
+    uv(*install, wheel)
+    uv("pip", "check", "--python", place / "bin" / "python")
     return place
 
 
