@@ -20,6 +20,7 @@ from pydantic import (
     PlainSerializer,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.fields import FieldInfo
@@ -29,10 +30,9 @@ from .errors import JobError
 from .secrets import REFERENCE, masked, resolved
 from .suggestions import nearest
 
-DURATION: Final = re.compile(r"(?P<number>\d{1,9}(?:\.\d{1,9})?)\s*(?P<unit>ms|s|m|h|d)", re.IGNORECASE)
+AMOUNT: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]*)")
 MILLISECONDS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 LONGEST: Final = timedelta(days=36_500)
-SIZE: Final = re.compile(r"(?P<number>\d{1,9})\s*(?P<unit>KB|MB|GB)", re.IGNORECASE)
 BYTES: Final = {"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 KINDS: Final = {
     "dict_type": "a mapping (key: value)",
@@ -40,16 +40,27 @@ KINDS: Final = {
     "model_type": "a mapping (key: value)",
     "model_attributes_type": "a mapping (key: value)",
     "string_type": "text",
+    "path_type": "text",
+    "list_type": "a list",
     "tuple_type": "a list",
+    "bool_type": "true or false",
     "bool_parsing": "true or false",
+    "int_type": "a whole number",
     "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
 }
 """What should stand where a value of another kind stands, by pydantic's name of the mistake."""
 MISTAKE: Final = "mistake"
 """The type of a pydantic error whose text is the sentence."""
 UNKNOWN_KEY: Final = "unknown_key"
 """The type of a pydantic error that is about a key itself, not about its value."""
+SMALLEST_BARE: Final = 1 << 20
+LARGEST: Final = 1 << 50
 WRITTEN_OUT: Final = "is a reference; references may stand in texts only, so write the value itself"
+
+NO_VALUE: Final = "has no value: write one, or leave the key out"
 
 
 class Options(BaseModel):
@@ -73,10 +84,16 @@ class Options(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown(cls, written: Any) -> Any:
+    def _check_keys(cls, written: Any, info: ValidationInfo) -> Any:
         """Unknown keys are told alone: what else is missing is often what was meant."""
-        if isinstance(written, Mapping):
-            refuse_unknown(written, cls.keys())
+        if not isinstance(written, Mapping):
+            return written
+        known = cls.keys()
+        refuse_unknown(written, known)
+        if folder_of(info) is not None:
+            empty = [key for key, value in written.items() if value is None and not known[key].is_required()]
+            if empty:
+                raise mistakes_at((NO_VALUE, (key,)) for key in empty)
         return written
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
@@ -132,27 +149,41 @@ def read_duration(value: Any) -> Any:
     """A length of time as written: a number and its unit (`200ms`, `1.5h`, `7d`). Raises ValueError."""
     if isinstance(value, timedelta):
         return value
-    if has_reference(value):
-        raise ValueError(f"{value!r} {WRITTEN_OUT}")
-    found = DURATION.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError(f"{value!r} is not a length of time such as 10s, 1.5h or 7d")
-    length = timedelta(milliseconds=round(float(found["number"]) * MILLISECONDS[found["unit"].lower()]))
-    if length > LONGEST:
-        raise ValueError(f"{value!r} is longer than a century")
-    return length
+    form = "is not a duration; write a number and a unit, as in 500ms, 10s, 5m, 1h or 7d"
+    length = _amount(value, MILLISECONDS, form, "{0}s for seconds, or ms, m, h, d")
+    if length > LONGEST / timedelta(milliseconds=1):
+        raise ValueError(f"{value!r} is not between 1ms and {LONGEST.days}d")
+    return timedelta(milliseconds=round(length))
 
 
 def read_size(value: Any) -> Any:
-    """An amount of memory in bytes as written: a number and its unit (`512MB`, `2GB`). Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    """An amount of memory in bytes as written: a number and its unit (`512MB`, `2GB`). Raises ValueError.
+
+    From Python a number of bytes stands for itself, from 1 MB on.
+    """
+    if isinstance(value, int) and value >= SMALLEST_BARE:
         return value
+    form = "is not a size; write a number and a unit, as in 512MB or 2GB"
+    size = _amount(value, BYTES, form, "{0}MB, or KB, GB")
+    if size > LARGEST:
+        raise ValueError(f"{value!r} is not below {LARGEST >> 30} GB")
+    return int(size)
+
+
+def _amount(value: Any, units: Mapping[str, int], form: str, with_unit: str) -> float:
+    """A number times its unit, where what is wrong is said in the words of `form` and `with_unit`."""
     if has_reference(value):
         raise ValueError(f"{value!r} {WRITTEN_OUT}")
-    found = SIZE.fullmatch(value) if isinstance(value, str) else None
+    written = str(value)
+    found = AMOUNT.fullmatch(written)
     if found is None:
-        raise ValueError(f"{value!r} is not a size such as 512MB or 2GB")
-    return int(found["number"]) * BYTES[found["unit"].upper()]
+        raise ValueError(f"{written!r} {form}")
+    unit = {name.lower(): name for name in units}.get(found["unit"].lower())
+    if not found["unit"]:
+        raise ValueError(f"{written!r} has no unit; write {with_unit.format(written)}")
+    if unit is None:
+        raise ValueError(f"{written!r}: the unit {found['unit']!r} is not one of {', '.join(units)}")
+    return float(found["number"]) * units[unit]
 
 
 def duration_text(length: timedelta) -> str:
@@ -198,42 +229,46 @@ def read_texts(value: Any) -> Any:
 
 Duration = Annotated[
     timedelta,
-    BeforeValidator(read_duration, json_schema_input_type=str),
+    BeforeValidator(read_duration),
     PlainSerializer(duration_text, str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*([mM][sS]|[sSmMhHdD])$"}),
 ]
 """A length of time, written `10s`, `1.5h`, `7d`."""
 
 Size = Annotated[
-    int, BeforeValidator(read_size, json_schema_input_type=str), PlainSerializer(size_text, str, when_used="json")
+    int,
+    BeforeValidator(read_size),
+    PlainSerializer(size_text, str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*[kKmMgG][bB]$"}),
 ]
 """An amount of memory in bytes, written `512MB`, `2GB`."""
 
 Location = Annotated[str, AfterValidator(read_location)]
 """A path, relative to the job file's folder, or a URL."""
 
-Texts = Annotated[Mapping[str, str], BeforeValidator(read_texts)]
+Texts = Annotated[
+    Mapping[str, str], BeforeValidator(read_texts, json_schema_input_type=Mapping[str, str | int | float | bool])
+]
 """A client library's own settings."""
 
 
-def mistake(text: str, *at: int | str, kind: str = MISTAKE) -> ValidationError:
+def mistake(text: str, *at: int | str) -> ValidationError:
     """What a validator of a model raises to point at a part of what it validates: `raise mistake("is ...", "path")`."""
-    error = PydanticCustomError(kind, "{text}", {"text": text})
-    return ValidationError.from_exception_data("options", [InitErrorDetails(type=error, loc=at, input=None)])
+    return mistakes_at([(text, at)])
+
+
+def mistakes_at(found: Iterable[tuple[str, tuple[int | str, ...]]], kind: str = MISTAKE) -> ValidationError:
+    """The same of several: what is wrong, and the way to it."""
+    details = [
+        InitErrorDetails(type=PydanticCustomError(kind, "{text}", {"text": text}), loc=at, input=None)
+        for text, at in found
+    ]
+    return ValidationError.from_exception_data("options", details)
 
 
 def refuse_unknown(written: Mapping[Any, Any], known: Iterable[str]) -> None:
     """Raise ValidationError for the keys that are not known, each with the nearest that is."""
     words = list(known)
-    errors = [
-        InitErrorDetails(
-            type=PydanticCustomError(
-                UNKNOWN_KEY, "{text}", {"text": f"unknown key{nearest(str(key), words, 'known are')}"}
-            ),
-            loc=(str(key),),
-            input=None,
-        )
-        for key in written
-        if key not in words
-    ]
-    if errors:
-        raise ValidationError.from_exception_data("options", errors)
+    unknown = [str(key) for key in written if key not in words]
+    if unknown:
+        raise mistakes_at(((f"unknown key{nearest(key, words, 'known are')}", (key,)) for key in unknown), UNKNOWN_KEY)

@@ -24,10 +24,8 @@ LENGTHS = {"A target": 6, "A source": 6, "An encoding": 2, "An envelope": 2}
 WORDS = {"files", "upsert"}
 """Names of parts that are everyday words as well: code may hold them with another meaning."""
 KNOWN = {
-    "kafka": ["pipelines/execution/job_parts.py", "pipelines/job/load.py", "pipelines/job/model.py"],
     "postgres": ["pipelines/render/job_bundle.py"],
-    "avro": ["pipelines/execution/job_parts.py"],
-    "debezium": ["pipelines/cli/arguments.py", "pipelines/job/model.py"],
+    "debezium": ["pipelines/cli/arguments.py"],
 }
 """By part the modules that name it all the same today; nothing is added here."""
 APART = ("transforms/proof/", "pipelines/workload/", "transforms/sinks/files/", "pipelines/cli/demo.py")

@@ -87,7 +87,7 @@ def graph_of(job):
     """The source of a job, and the pipeline that `run` would build of it."""
     routes = {"t": Route(table="orders", sources=(TopicPartition("t", 0),))}
     letters = DeadLetterFiles(job.dead_letters, job.job, datetime.now(UTC))
-    target = Target(job.target.type, job.target.settings())
+    target = Target(job.target.type, job.target.options)
     commits = CommitSettings(job=job.job, routes={"orders": routes["t"]}, target=target, dead_letters=letters)
     format = format_of(job)
     source = BoundedRead(format.source, [PartitionSpan("t", 0, 0, 10, 1.0)])
@@ -100,9 +100,9 @@ def graph_of(job):
 def test_a_job_its_parts_and_its_graph_hold_references_only(tmp_path):
     job = load_job(write_job(tmp_path, "127.0.0.1:1"))
     source, sync, pipeline = graph_of(job)
-    parts = (job, job.source.kafka, job.format.registry, job.target, source, sync, sync.commits.target)
+    parts = (job, job.source.options.kafka, job.format.registry, job.target, source, sync, sync.commits.target)
     no_secret_in(*map(repr, parts), *[repr(vars(part)) for part in (job, job.target, source)])
-    no_secret_in(*[pickle.dumps(part) for part in (source, job.source.kafka, sync, job.format.contracts())])
+    no_secret_in(*[pickle.dumps(part) for part in (source, job.source.options.kafka, sync, job.format.contracts())])
     graph = b"\n".join(opened(pipeline.to_runner_api().SerializeToString()))
     no_secret_in(graph)
     for name in SECRETS:

@@ -27,6 +27,7 @@ examples:
   millrace verify job.yaml             prove that the target equals the topics
   millrace render flink job.yaml -o k8s --storage s3://bucket/flink    for Kubernetes
   millrace dead-letters ls job.yaml    what could not be applied, and why
+  millrace schema > job-file.schema.json    for an editor that completes and checks job files
 
 exit status: 0 good, 1 failed, 2 the job file or the command is wrong, 3 verification found differences
 """
@@ -215,6 +216,10 @@ def _render(parser: argparse.ArgumentParser) -> None:
     dataflow.add_argument("--bucket", metavar="URL", help="gs://, for the template and staging (they take $BUCKET)")
 
 
+def _schema(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(json=True)
+
+
 def _number(text: str, least: int) -> int:
     if not re.fullmatch(r"\d[\d_]*", text) or int(text) < least:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number{' above 0' if least else ''}")
@@ -253,6 +258,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "status": ("how far each topic is committed and how far behind, without a running job", _job_and_json),
     "produce": ("send a made-up stream of orders to a topic", _produce),
     "render": ("write the files that run a job on Kubernetes (Flink) or Dataflow", _render),
+    "schema": ("print the JSON Schema of the job file, for editors", _schema),
     "dead-letters": ("list or show the messages that could not be applied", _dead_letters),
 }
 EPILOGS: Final = {"produce": PRODUCE, "render": RENDER}

@@ -15,11 +15,11 @@ from ...schemas.model.change_batch import ChangeColumns, change_batch
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.route import Route
 from ...schemas.model.table import Table
-from ...schemas.secrets import resolved, shown
+from ...schemas.secrets import shown
 from ...transforms.dead_letters import open_letters, place
-from ...transforms.sinks import Sink, open_sink
+from ...transforms.sinks import Sink
 from ...transforms.sources.source import BlockReader, SourceConnection
-from ..execution.job_parts import format_of, source_of
+from ..execution.job_parts import format_of, source_of, target_of
 from ..execution.start_offsets import find_read_plan, find_routes
 from ..job.model import Job
 from ..runners.findings import FAIL, OK, WARN, Finding
@@ -35,11 +35,11 @@ Ranges = dict[TopicPartition, tuple[int, int]]
 
 def check(job: Job) -> list[Finding]:
     """All findings, in the order in which a run would meet them; commits nothing and creates no topic."""
-    findings = [Finding(OK, "job file", f"{job.file}: job {job.job}, {job.format.type} to {job.target.type}")]
+    findings = [Finding(OK, "job file", f"{job.file}: job {job.job}, {job.format.envelope} to {job.target.type}")]
     contracts = list(_contracts(job))
     findings += contracts
     findings += _dead_letters(job)
-    sink = _attempt(findings, "target", lambda: open_sink(job.target.type, resolved(job.target.settings())))
+    sink = _attempt(findings, "target", lambda: target_of(job).open())
     try:
         if sink is not None:
             findings += _target(sink)

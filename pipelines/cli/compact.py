@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from contextlib import closing
 
-from ...schemas.secrets import resolved
-from ...transforms.sinks import Maintained, open_sink
+from ...transforms.sinks import Maintained
+from ..execution.job_parts import target_of
 from ..job.formatting import aligned
 from ..job.model import Job
 
@@ -13,7 +13,7 @@ Done = Mapping[str, Mapping[str, int]]
 
 def maintain(job: Job) -> Done:
     """What was done, by table; empty for a target without tables or one that takes care of itself. Raises SinkError."""
-    with closing(open_sink(job.target.type, resolved(job.target.settings()))) as sink:
+    with closing(target_of(job).open()) as sink:
         if not isinstance(sink, Maintained):
             return {}
         return {table: dict(sink.maintain(table)) for table in sink.tables()}

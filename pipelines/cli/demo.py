@@ -18,8 +18,9 @@ from ..execution.run_passes import run
 from ..job.formatting import duration
 from ..job.load import load_job
 from ..job.model import Job
+from ..job.schema import FILE, schema_text
 from ..workload.change_stream import Stream, Workload
-from ..workload.produce import create_topic, send, write_contracts
+from ..workload.produce import create_topic, send, settings_of, write_contracts
 from .dead_letters import letter_lines, letters
 from .verify import report_lines, verify_job
 
@@ -28,7 +29,10 @@ MARK: Final = "# Written by `millrace demo`"
 LETTERS_SHOWN: Final = 4
 JOB: Final = (
     MARK
-    + """, which may overwrite this folder.
+    + f""", which may overwrite this folder.
+# yaml-language-server: $schema={FILE}
+"""
+    + """\
 job: demo
 source:
   type: kafka
@@ -57,11 +61,12 @@ def demo(folder: Path, changes: int) -> bool:
     _clear(folder)
     with EmbeddedBroker() as broker:
         file = folder / "job.yaml"
+        (folder / FILE).write_text(schema_text(), encoding="utf-8")
         file.write_text(JOB.format(servers=broker.bootstrap_servers), encoding="utf-8")
         workload = Workload(changes=changes, keys=max(1, changes // 5), poison=0.0002)
         encoder = write_contracts(folder / "contracts", TOPIC, workload.format)
         story = _Story(load_job(file), Stream(workload, encoder))
-        create_topic(story.job.source.kafka, TOPIC, workload.partitions)
+        create_topic(settings_of(story.job), TOPIC, workload.partitions)
         story.say(f"A Kafka broker at {broker.bootstrap_servers}, in memory, and a job file for it: {file}")
         story.produce("Changes to a table of orders, as Debezium sends them", changes)
         story.run("into a table, in one commit a pass")
@@ -89,7 +94,7 @@ class _Story:
     def produce(self, what: str, changes: int) -> None:
         """Send changes and say what was sent."""
         self.say(what)
-        _print(send(self.job.source.kafka, TOPIC, self.stream, changes).lines())
+        _print(send(settings_of(self.job), TOPIC, self.stream, changes).lines())
 
     def run(self, what: str) -> None:
         """`run --once`, with its summary."""
@@ -100,7 +105,7 @@ class _Story:
 
     def query(self) -> None:
         """One SELECT on the table, by DuckDB itself."""
-        path = str(self.job.target.options["path"])
+        path = str(self.job.target.options.model_dump()["path"])
         self.say(QUERY)
         done = subprocess.run([sys.executable, "-c", ASK, path, QUERY], capture_output=True, text=True, check=True)
         _print(done.stdout.rstrip().splitlines())

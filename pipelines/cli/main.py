@@ -150,6 +150,13 @@ def _render(found: Namespace) -> int:
     return GOOD
 
 
+def _schema(found: Namespace) -> int:
+    from ..job.schema import schema_text
+
+    print(schema_text(), end="", flush=True)
+    return GOOD
+
+
 def _dead_letters(found: Namespace) -> int:
     from .dead_letters import letter_lines, letters, one_json, one_letter, one_lines
 
@@ -171,6 +178,7 @@ ACTIONS: Final[dict[str, Callable[[Namespace], int]]] = {
     "status": _status,
     "produce": _produce,
     "render": _render,
+    "schema": _schema,
     "dead-letters": _dead_letters,
 }
 

@@ -9,12 +9,11 @@ import pyarrow as pa
 
 from ...schemas.errors import JobError, MillraceError, TableError
 from ...schemas.model.route import OnTruncate, Route
-from ...schemas.secrets import resolved
-from ...transforms.proof.changes import Rules
+from ...transforms.proof.changes import FORMATS, Rules
 from ...transforms.proof.report import Outcome, Report, Verdict
 from ...transforms.proof.verify import Proof, Tell, verify
-from ...transforms.sinks import TableSnapshot, open_sink
-from ..execution.job_parts import source_of
+from ...transforms.sinks import TableSnapshot
+from ..execution.job_parts import source_of, target_of
 from ..execution.start_offsets import by_table, find_routes
 from ..job.formatting import aligned
 from ..job.model import Job
@@ -29,7 +28,7 @@ def verify_job(job: Job, tell: Tell = lambda text: None) -> Iterator[Report]:
     source = source_of(job)
     with closing(source.connect()) as connection:
         routes = by_table(find_routes(job, connection))
-    with closing(open_sink(job.target.type, resolved(job.target.settings()))) as sink:
+    with closing(target_of(job).open()) as sink:
         for route in routes.values():
             try:
                 with sink.snapshot(route.table) as table:
@@ -49,8 +48,13 @@ def _proof(job: Job, table: TableSnapshot, route: Route) -> Proof:
     if not ledger.next and table.there:
         raise TableError(f"table {route.table}: the target has such a table, but nothing of the job {job.job} is in it")
     stops = ledger.next or dict.fromkeys(route.sources, 0)
+    written = (job.format.encoding, job.format.envelope)
+    if written not in FORMATS:
+        raise JobError(
+            f"{job.file}: format: the proof cannot read the encoding {written[0]} with the envelope {written[1]}"
+        )
     rules = Rules(
-        format=job.format.type,
+        format=FORMATS[written],
         schemas=job.format.contracts(),
         key=route.key,
         truncate=route.on_truncate is OnTruncate.APPLY,

@@ -11,18 +11,19 @@ from ..job.model import Job
 
 def source_of(job: Job) -> Source:
     """The source of the job's changes. Raises JobError for options that cannot work."""
-    kafka = SOURCES.find("kafka")
-    settings = {"bootstrap_servers": job.source.kafka.bootstrap_servers, "client": job.source.kafka.client}
-    return kafka.open(kafka.options.model_validate(settings))
+    return SOURCES.find(job.source.type).open(job.source.options)
 
 
 def format_of(job: Job) -> Format:
     """How the job's blocks are decoded. Raises JobError for a folder of schemas that cannot be read."""
-    avro = ENCODINGS.find("avro")
-    encoding = avro.open(avro.options.model_validate({"framing": job.format.framing}), job.format.contracts())
-    return Format(source=source_of(job), encoding=encoding, envelope=ENVELOPES.find(job.format.type).open())
+    written = job.format
+    return Format(
+        source=source_of(job),
+        encoding=ENCODINGS.find(written.encoding).open(written.encoding_options, written.contracts()),
+        envelope=ENVELOPES.find(written.envelope).open(written.envelope_options),
+    )
 
 
 def target_of(job: Job) -> Target:
     """The target of the job's tables."""
-    return Target(job.target.type, job.target.settings())
+    return Target(job.target.type, job.target.options)

@@ -1,116 +1,227 @@
-"""A job as its file describes it; immutable, and its repr shows no secret."""
+"""A job as its file describes it; immutable, and its repr shows no secret.
+
+What stands in one part alone is checked there; the rules between parts are those of `Job`.
+"""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal, Self, cast
 
-from ...schemas.encodings.schema_store import FolderSchemaStore, SchemaStore
-from ...schemas.encodings.wire_format import Framing
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, PrivateAttr, WithJsonSchema, model_validator
+
+from ...schemas.errors import JobError
+from ...schemas.model.change import PREFIX
 from ...schemas.model.modes import Mode
 from ...schemas.model.route import OnTruncate
-from ...schemas.secrets import Secret
-from ...transforms.dead_letters import DEFAULT_LIMIT, Limit
-from ...transforms.registries.confluent import ConfluentRegistry
-from ...transforms.sources.kafka.settings import KafkaSettings
-from ...transforms.stores import Address
+from ...schemas.option_values import Interval, Words, built
+from ...schemas.options import Duration, Location, Options, mistake, mistakes_at
+from ...schemas.suggestions import guess
+from ...transforms.dead_letters import DEFAULT_LIMIT, Limit, letters_at
+from ...transforms.sinks import SINKS
+from ...transforms.sinks.shared.guarantees import Promise
+from ...transforms.stores import SCHEMES, Address, unknown_scheme
+from .format import Format, read_format
+from .source import Source, TopicNames, read_source
+from .target import Modes, Target, no_mode, read_target
 
-Start = Literal["earliest", "latest"] | datetime
-FormatType = Literal["debezium", "upsert"]
-By = Literal["arrival", "event"]
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+KEEPING: Final = (Mode.SOFT_DELETE, Mode.SCD2)
+"""The modes that keep rows which were deleted."""
 
+DEFAULT_DEAD_LETTERS: Final = {"path": "dead_letters"}
+"""Read like what is written, for its path starts in the job file's folder."""
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Which topics of which cluster; exactly one of `topics` and `topic_pattern` is set."""
-
-    kafka: KafkaSettings
-    topics: tuple[str, ...] = ()
-    topic_pattern: str | None = None
-    start: Start = "earliest"
-
-    def reads(self, topic: str) -> bool:
-        """Whether a topic of this name belongs to the job."""
-        if self.topic_pattern is None:
-            return topic in self.topics
-        return re.fullmatch(self.topic_pattern, topic) is not None
+Mistake = tuple[str, tuple[int | str, ...]]
+"""What is wrong, and the way to it from the top of the file."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Format:
-    """How messages are written; exactly one of `registry` and `schemas` is set."""
-
-    type: FormatType
-    registry: ConfluentRegistry | None = None
-    schemas: Path | None = None
-    framing: Framing = Framing.AUTO
-
-    def contracts(self) -> SchemaStore:
-        """The registry, not asked yet, or the folder, read now. Raises JobError."""
-        return self.registry or FolderSchemaStore(self.schemas or "")
+def _check_job_name(name: str) -> str:
+    if NAME.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is not a name of letters, digits, '_', '-' and '.'")
+    return name
 
 
-@dataclass(frozen=True, kw_only=True)
-class TableEntry:
-    """An item of `tables`: `topics` (its `from`) go to the table `to`. `key` None: the message key's fields.
-
-    `modes` None: those of the target.
-    """
-
-    topics: tuple[str, ...]
-    to: str
-    key: tuple[str, ...] | None = None
-    on_truncate: OnTruncate = OnTruncate.FAIL
-    modes: tuple[Mode, ...] | None = None
+def _check_table_name(name: str) -> str:
+    if name.lower().startswith(PREFIX):
+        raise ValueError(f"{name!r}: names that begin with {PREFIX} are Millrace's own")
+    if len(name) > 200 or name in (".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", name):
+        raise ValueError(f"{name!r} cannot be a table: no '/', '\\' or control characters, at most 200 characters")
+    return name
 
 
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """`allowed_lateness` is zero where windows are by arrival."""
-
-    every: timedelta = timedelta(seconds=10)
-    by: By = "arrival"
-    allowed_lateness: timedelta = timedelta(0)
+def _last_part(found: Mapping[str, Any]) -> str:
+    return str(found["topics"][0]).rpartition(".")[2]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """`options` are the sink's; a text below a key that looks secret is a Secret, so the repr shows none.
-
-    Each of `modes` is a table of its own for each topic.
-    """
-
-    type: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    modes: tuple[Mode, ...] = (Mode.MIRROR,)
-
-    def settings(self) -> dict[str, Any]:
-        """The sink's options as written: references unresolved, literals in the clear. Never print or log it."""
-        return {name: as_written(value) for name, value in self.options.items()}
+def _read_limit(value: Any) -> Limit:
+    if isinstance(value, Limit):
+        return value
+    try:
+        return Limit.parse("nothing" if value is None else value)
+    except JobError as error:
+        raise ValueError(str(error)) from None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
+JobName = Annotated[
+    str, AfterValidator(_check_job_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$"})
+]
+TableName = Annotated[
+    str,
+    AfterValidator(_check_table_name),
+    WithJsonSchema({"type": "string", "pattern": r"^(?!_millrace_)[^/\\\x00-\x1f\x7f]{1,200}$"}),
+]
+LimitText = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%?\s*$"})]
+
+
+class TableEntry(Options):
+    """Topics that go to one table. `key` None: the message key's fields. `modes` None: those of the target."""
+
+    topics: TopicNames = Field(alias="from", description="A topic, or several that share the table.")
+    to: TableName = Field(
+        default_factory=_last_part, validate_default=False, description="The table; by default the topic's last part."
+    )
+    key: Words | None = Field(
+        default=None, description="The columns of the key, instead of the fields of the message's key."
+    )
+    on_truncate: OnTruncate = Field(
+        default=OnTruncate.FAIL, description="What a TRUNCATE in the stream does to the table."
+    )
+    modes: Modes | None = Field(
+        default=None, alias="mode", description="What the table keeps, instead of the target's mode."
+    )
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if len(self.topics) > 1 and "to" not in self.model_fields_set:
+            raise mistake("several topics need the table's name: add to: NAME")
+        return self
+
+
+class Window(Options):
+    """How much goes into one commit. `allowed_lateness` is zero where windows are by arrival."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "dependentSchemas": {
+                "allowed_lateness": {"properties": {"by": {"const": "event"}}, "required": ["by"]},
+            }
+        }
+    )
+
+    every: Interval = Field(
+        default=timedelta(seconds=10), description="The length of a window: each table is committed once a window."
+    )
+    by: Literal["arrival", "event"] = Field(
+        default="arrival", description="Windows by when changes are read, or by their own time."
+    )
+    allowed_lateness: Duration = Field(
+        default=timedelta(0), description="With by: event, how long a closed window takes changes."
+    )
+
+    @model_validator(mode="after")
+    def _late_by_event_only(self) -> Self:
+        if "allowed_lateness" in self.model_fields_set and self.by != "event":
+            text = "has a meaning with by: event only; windows by arrival are never late"
+            raise mistake(text, "allowed_lateness")
+        return self
+
+
+class DeadLetters(Options):
+    """Where the messages go that cannot be applied."""
+
+    path: Location = Field(description="A folder, or a URL.")
+    storage_options: Mapping[str, Any] = Field(default={}, repr=False, description="Settings of the URL's store.")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        address = self.address()
+        if self.path.startswith("${"):
+            return self
+        if address.scheme not in SCHEMES:
+            raise mistake(f"{self.path!r}: {unknown_scheme(address.scheme)}", "path")
+        if self.storage_options and address.folder is not None:
+            raise mistake("belong to a URL, and dead_letters.path is a local folder", "storage_options")
+        return self
+
+    def address(self) -> Address:
+        """The place, secrets as references."""
+        return letters_at(self.path, self.storage_options)
+
+
+class Job(Options):
     """A job file: `file` as it was given, `folder` absolute, where its relative paths start."""
 
-    job: str
-    source: Source
-    format: Format
-    tables: tuple[TableEntry, ...] = ()
-    window: Window = Window()
-    target: Target
-    dead_letters: Address
-    max_dead_letters: Limit = DEFAULT_LIMIT
-    file: Path
-    folder: Path
+    job: JobName = Field(description="Names the job: the target keeps offsets under it, so a new name starts anew.")
+    source: Annotated[Source, PlainValidator(read_source)]
+    format: Annotated[Format, PlainValidator(read_format)]
+    tables: tuple[TableEntry, ...] = Field(
+        default=(), description="Without it each topic becomes a table, by its last part."
+    )
+    window: Window = Field(default=Window(), description="How often tables are committed.")
+    target: Annotated[Target, PlainValidator(read_target)]
+    dead_letters: Annotated[Address, built(DeadLetters, DeadLetters.address)] = Field(
+        default=cast(Address, DEFAULT_DEAD_LETTERS)
+    )
+    max_dead_letters: Annotated[Limit, PlainValidator(_read_limit, json_schema_input_type=int | LimitText)] = Field(
+        default=DEFAULT_LIMIT, description="A number, or a percentage such as 0.1%; beyond it a table stops."
+    )
 
+    _file: Path = PrivateAttr(Path("job.yaml"))
 
-def as_written(value: Any) -> Any:
-    """The value with each Secret as its text. Never print or log what it gives."""
-    if isinstance(value, Secret):
-        return value.text
-    if isinstance(value, Mapping):
-        return {name: as_written(part) for name, part in value.items()}
-    return [as_written(part) for part in value] if isinstance(value, list) else value
+    def model_post_init(self, context: Any, /) -> None:
+        self._file = (context or {}).get("file", self._file)
+
+    @property
+    def file(self) -> Path:
+        """As it was given."""
+        return self._file
+
+    @property
+    def folder(self) -> Path:
+        """Absolute; relative paths of the file start here."""
+        return self._file.absolute().parent
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        found = [*self._window_mistakes(), *self._table_mistakes()]
+        if found:
+            raise mistakes_at(found)
+        return self
+
+    def _window_mistakes(self) -> Iterator[Mistake]:
+        if self.window.by == "event" and Promise.EVENT_TIME in SINKS.find(self.target.type).exceptions:
+            text = f"a target of type {self.target.type} takes windows by arrival only; write by: arrival"
+            yield text, ("window", "by")
+
+    def _table_mistakes(self) -> Iterator[Mistake]:
+        names: dict[str, int] = {}
+        topics: set[str] = set()
+        for number, table in enumerate(self.tables):
+            place = ("tables", number)
+            yield from ((text, (*place, *way)) for text, way in self._entry_mistakes(table))
+            for at, topic in enumerate(table.topics):
+                if topic in topics:
+                    yield f"{topic!r} already goes to another table", (*place, "from", at)
+            topics.update(table.topics)
+            first = names.setdefault(table.to.casefold(), number)
+            if first != number:
+                text = (
+                    f"the table {table.to!r} stands twice (tables[{first}]); several topics into one table are one item"
+                )
+                yield f"{text}: from: [a, b]", (*place, "to")
+
+    def _entry_mistakes(self, table: TableEntry) -> Iterator[Mistake]:
+        where = "match source.topic_pattern" if self.source.topic_pattern else "stand in source.topics"
+        for at, topic in enumerate(table.topics):
+            if not self.source.reads(topic):
+                yield f"{topic!r} does not {where}{guess(topic, self.source.topics)}", ("from", at)
+        able = SINKS.find(self.target.type).modes
+        for at, mode in enumerate(table.modes or ()):
+            if mode not in able:
+                yield no_mode(self.target.type, mode), ("mode", at)
+        keeping = [mode for mode in table.modes or self.target.modes if mode in KEEPING]
+        if table.on_truncate is OnTruncate.APPLY and keeping:
+            text = f"a table with mode: {keeping[0]} keeps what was deleted, and a TRUNCATE does not say which rows it "
+            yield f"{text}deleted; write on_truncate: ignore, or fail", ("on_truncate",)

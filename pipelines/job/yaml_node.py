@@ -1,28 +1,29 @@
-"""A value of the job file together with its place: every complaint says file:line:column and the nearest right word."""
+"""A YAML file with the place of each value in it, and its values as plain Python."""
 
-import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from ...schemas.errors import JobError
-from ...schemas.secrets import REFERENCE, Secret, looks_secret
-from ...schemas.suggestions import guess, nearest
+from ...schemas.secrets import REFERENCE, has_password, looks_secret
+from ...schemas.suggestions import guess
 
-UNITS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
-LONGEST: Final = timedelta(days=36_500)
+LARGEST: Final = 1 << 20
+"""Bytes of a job file: beyond it somebody named a wrong file."""
+MOST_VALUES: Final = 100_000
+DEEPEST: Final = 50
+PATTERNS: Final = ("topic_pattern",)
+"""Keys of regular expressions, where `${` is no reference."""
 TAGS: Final = {
     "tag:yaml.org,2002:null": "nothing",
     "tag:yaml.org,2002:bool": "true or false",
     "tag:yaml.org,2002:int": "a number",
     "tag:yaml.org,2002:float": "a number",
-    "tag:yaml.org,2002:timestamp": "a date",
+    "tag:yaml.org,2002:timestamp": "text",
 }
 BRACES: Final = str.maketrans("{}", "\ue0f0\ue0f1")
 BRACES_BACK: Final = str.maketrans("\ue0f0\ue0f1", "{}")
@@ -38,17 +39,23 @@ class YamlNode:
 
     def error(self, text: str) -> JobError:
         """A JobError that begins with the place; the caller sees to it that `text` holds no secret."""
-        return self.placed(f"{self.path}: {text}" if self.path else text)
+        return JobError(self.sentence(text))
 
-    def placed(self, text: str) -> JobError:
-        """A JobError of a sentence that names the key itself."""
+    def sentence(self, text: str) -> str:
+        """`FILE:LINE:COLUMN: path: text`; a text that begins with the path itself stays as it is."""
         mark = self.node.start_mark
-        return JobError(f"{self.file}:{mark.line + 1}:{mark.column + 1}: {text}")
+        named = not self.path or text.startswith(self.path)
+        return f"{self.file}:{mark.line + 1}:{mark.column + 1}: {text if named else f'{self.path}: {text}'}"
+
+    @property
+    def name(self) -> str:
+        """The last key of the path."""
+        return self.path.rpartition(".")[2].partition("[")[0]
 
     @property
     def secret(self) -> bool:
         """Whether the key looks like that of a secret, so that the value is never shown."""
-        return looks_secret(self.path.rpartition(".")[2])
+        return looks_secret(self.name)
 
     @property
     def kind(self) -> str:
@@ -59,29 +66,26 @@ class YamlNode:
             return "a list"
         return TAGS.get(self.node.tag, "text")
 
-    def mapping(self, known: Collection[str] | None = None, needed: Iterable[str] = ()) -> dict[str, "YamlNode"]:
-        """The entries by key; each key is in `known` (None: any) and written once, and all of `needed` are there."""
+    @property
+    def written(self) -> str:
+        """A text, number or word as it stands in the file; empty for what is none."""
+        return str(self.node.value).translate(BRACES_BACK) if isinstance(self.node, yaml.ScalarNode) else ""
+
+    def mapping(self) -> dict[str, "YamlNode"]:
+        """The entries by key, each written once."""
         if not isinstance(self.node, yaml.MappingNode):
             raise self.error(f"expected a mapping (key: value), found {self.kind}")
         found: dict[str, YamlNode] = {}
         for key_node, value_node in self.node.value:
-            key = self._key(key_node)
-            entry = YamlNode(self.file, f"{self.path}.{key}" if self.path else key, value_node)
-            at_key = YamlNode(self.file, entry.path, key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise YamlNode(self.file, self.path, key_node).error("a key must be one word")
+            key = str(key_node.value).translate(BRACES_BACK)
+            path = f"{self.path}.{key}" if self.path else key
             if key in found:
-                raise at_key.error(f"is written twice, first in line {found[key].node.start_mark.line + 1}")
-            if known is not None and key not in known:
-                raise at_key.error(f"unknown key{nearest(key, known, 'known are')}")
-            found[key] = entry
-        for name in needed:
-            if name not in found:
-                raise self.error(f"the key {name!r} is missing")
+                text = f"is written twice, first in line {found[key].node.start_mark.line + 1}"
+                raise YamlNode(self.file, path, key_node).error(text)
+            found[key] = YamlNode(self.file, path, value_node)
         return found
-
-    def _key(self, node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode):
-            raise YamlNode(self.file, self.path, node).error("a key must be one word")
-        return str(node.value).translate(BRACES_BACK)
 
     def items(self) -> list["YamlNode"]:
         """The entries of a list."""
@@ -89,125 +93,63 @@ class YamlNode:
             raise self.error(f"expected a list, found {self.kind}")
         return [YamlNode(self.file, f"{self.path}[{i}]", node) for i, node in enumerate(self.node.value)]
 
-    def text(self) -> str:
-        """Non-empty text as written, with `${file:...}` made relative to the job file."""
+    def scalars(self) -> Iterator["YamlNode"]:
+        """Every text, number and word at or below this node."""
+        if isinstance(self.node, yaml.ScalarNode):
+            yield self
+        for part in self.mapping().values() if isinstance(self.node, yaml.MappingNode) else ():
+            yield from part.scalars()
+        for part in self.items() if isinstance(self.node, yaml.SequenceNode) else ():
+            yield from part.scalars()
+
+    def at(self, way: tuple[int | str, ...], key: bool = False) -> "YamlNode":
+        """The node at the end of a way of keys and places, or the last one on it; with `key` the key of that node."""
+        node = self
+        for step in way:
+            if isinstance(node.node, yaml.MappingNode) and step in (parts := node.mapping()):
+                before, node = node, parts[str(step)]
+                if key and step == way[-1]:
+                    at_key = next(one for one, value in before.node.value if value is node.node)
+                    return YamlNode(self.file, node.path, at_key)
+            elif isinstance(node.node, yaml.SequenceNode) and isinstance(step, int):
+                node = node.items()[step]
+        return node
+
+    def value(self) -> Any:
+        """The value as plain Python, references as they are written: the caller must not show it. Raises JobError."""
+        if isinstance(self.node, yaml.MappingNode):
+            return {key: entry.value() for key, entry in self.mapping().items()}
+        if isinstance(self.node, yaml.SequenceNode):
+            return [entry.value() for entry in self.items()]
         if self.kind != "text":
-            advice = "; put it in quotes" if isinstance(self.node, yaml.ScalarNode) and self.node.value else ""
-            raise self.error(f"expected text, found {self.kind}{advice}")
-        written = str(self.node.value).translate(BRACES_BACK)
-        if not written.strip():
+            try:
+                return yaml.SafeLoader("").construct_object(self.node, deep=True)
+            except ValueError:
+                raise self.error("is no value of YAML; put it in quotes to make it text") from None
+        if not self.written.strip():
             raise self.error("is empty")
-        return REFERENCE.sub(self._reference, written)
+        return self.written if self.name in PATTERNS else REFERENCE.sub(self._reference, self.written)
 
     def _reference(self, found: re.Match[str]) -> str:
+        """A reference to a secret; a file's path is relative to the job file."""
         if found["kind"] not in ("env", "file") or not found["name"]:
             raise self.error(f"{found[0]}: a secret is written ${{env:NAME}} or ${{file:PATH}}")
         if found["kind"] == "env":
             return found[0]
         return f"${{file:{self.file.absolute().parent / found['name']}}}"
 
-    def raw_text(self) -> str:
-        """Text as written, where `${` means nothing."""
-        if self.kind != "text":
-            raise self.error(f"expected text, found {self.kind}; put it in quotes")
-        return str(self.node.value).translate(BRACES_BACK)
-
-    def texts(self) -> tuple[str, ...]:
-        """A list of texts without repetition; one text alone is a list of one."""
-        if isinstance(self.node, yaml.ScalarNode):
-            return (self.text(),)
-        entries = self.items()
-        if not entries:
-            raise self.error("the list is empty")
-        found: list[str] = []
-        for entry in entries:
-            text = entry.text()
-            if text in found:
-                raise entry.error(f"{text!r} stands twice in the list")
-            found.append(text)
-        return tuple(found)
-
-    def choice(self, known: Sequence[str], form: str | None = None) -> str:
-        """One of the words `known`; `form` is what else may stand here."""
-        word = str(self.node.value) if isinstance(self.node, yaml.ScalarNode) else None
-        if word not in known:
-            shown = repr(word) if word is not None else self.kind
-            other = f" or {form}" if form else ""
-            raise self.error(f"{shown} is not one of {', '.join(known)}{other}{guess(word or '', known)}")
-        return str(word)
-
-    def duration(self) -> timedelta:
-        """A length of time above zero: 500ms, 10s, 5m, 1h, 7d."""
-        written = str(self.node.value) if isinstance(self.node, yaml.ScalarNode) else self.kind
-        match = DURATION.fullmatch(written)
-        if match is None:
-            raise self.error(
-                f"{written!r} is not a duration; write a number and a unit, as in 500ms, 10s, 5m, 1h or 7d"
-            )
-        unit = match["unit"].lower()
-        if not unit:
-            raise self.error(f"{written!r} has no unit; write {written}s for seconds, or ms, m, h, d")
-        if unit not in UNITS:
-            raise self.error(f"{written!r}: the unit {match['unit']!r} is not one of {', '.join(UNITS)}")
-        length = min(float(match["number"]) * UNITS[unit], LONGEST / timedelta(milliseconds=1) + 1)
-        if not timedelta(milliseconds=1) <= timedelta(milliseconds=length) <= LONGEST:
-            raise self.error(f"{written!r} is not between 1ms and {LONGEST.days}d")
-        return timedelta(milliseconds=length)
-
-    def moment(self) -> datetime:
-        """A point in time with its zone."""
-        written = str(self.node.value) if isinstance(self.node, yaml.ScalarNode) else self.kind
-        try:
-            found = datetime.fromisoformat(written)
-        except ValueError:
-            raise self.error(f"{written!r} is not a time; write it as 2026-01-01T00:00:00Z") from None
-        if found.tzinfo is None:
-            raise self.error(f"{written!r} has no time zone; write it as 2026-01-01T00:00:00Z")
-        return found
-
-    def number(self) -> float:
-        """A finite number that is not negative."""
-        value = self.plain()
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise self.error(f"expected a number, found {self.kind if self.kind != 'a number' else value}")
-        return value
-
-    def value(self) -> Any:
-        """Any YAML value as Python; texts below keys that look secret are a Secret."""
-        if isinstance(self.node, yaml.MappingNode):
-            return {key: entry.value() for key, entry in self.mapping().items()}
-        if isinstance(self.node, yaml.SequenceNode):
-            return [entry.value() for entry in self.items()]
-        if self.secret and self.kind != "nothing":
-            return Secret(self.text() if self.kind == "text" else str(self.node.value))
-        return self.plain()
-
-    def plain(self) -> Any:
-        """Any YAML value as Python, secrets as they are written: the caller must not show it."""
-        if isinstance(self.node, yaml.MappingNode):
-            return {key: entry.plain() for key, entry in self.mapping().items()}
-        if isinstance(self.node, yaml.SequenceNode):
-            return [entry.plain() for entry in self.items()]
-        if self.kind == "text":
-            return self.text()
-        try:
-            return yaml.SafeLoader("").construct_object(self.node, deep=True)
-        except ValueError:
-            raise self.error("is no value of YAML; put it in quotes to make it text") from None
+    def secrets(self) -> list[str]:
+        """What stands at or below this node below a key that looks secret, or is a URL with a password in it."""
+        return [
+            part.written
+            for part in self.scalars()
+            if (part.secret and part.written.strip()) or has_password(part.written)
+        ]
 
 
 def read_yaml(file: Path) -> YamlNode:
-    """The whole file as one entry; raises JobError for what is no YAML."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise JobError(f"{file}: there is no such file{_similar(file)}") from None
-    except IsADirectoryError:
-        raise JobError(f"{file}: is a folder; name the job file in it") from None
-    except UnicodeDecodeError:
-        raise JobError(f"{file}: is not UTF-8 text") from None
-    except OSError as error:
-        raise JobError(f"{file}: cannot be read: {error.strerror}") from None
+    """The whole file as one node; raises JobError for what is no YAML, and for what is too large or too deep."""
+    text = _text(file)
     # Inside { } a plain YAML text may hold no braces; references may stand there unquoted, and keep their columns.
     marked = re.sub(r"\$\{[^{}\n]*\}", lambda found: found[0].translate(BRACES), text)
     try:
@@ -221,8 +163,26 @@ def read_yaml(file: Path) -> YamlNode:
         raise JobError(f"{file}: is nested too deeply") from None
     if node is None:
         raise JobError(f"{file}: is empty; a job file begins with job: NAME")
-    _refuse_cycles(file, node, ())
-    return YamlNode(file, "", node)
+    top = YamlNode(file, "", node)
+    _count(top, node, {}, 0)
+    return top
+
+
+def _text(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise JobError(f"{file}: is larger than 1 MB; is it a job file?")
+        return data.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise JobError(f"{file}: there is no such file{_similar(file)}") from None
+    except IsADirectoryError:
+        raise JobError(f"{file}: is a folder; name the job file in it") from None
+    except UnicodeDecodeError:
+        raise JobError(f"{file}: is not UTF-8 text") from None
+    except OSError as error:
+        raise JobError(f"{file}: cannot be read: {error.strerror}") from None
 
 
 def _similar(file: Path) -> str:
@@ -245,10 +205,23 @@ def _problem(error: yaml.MarkedYAMLError) -> str:
     return problem
 
 
-def _refuse_cycles(file: Path, node: yaml.Node, above: tuple[int, ...]) -> None:
-    if id(node) in above or len(above) > 50:
-        raise YamlNode(file, "", node).error("is nested too deeply")
+def _count(top: YamlNode, node: yaml.Node, known: dict[int, int], depth: int) -> int:
+    """How many values a node comes to with its aliases written out; each node is looked at once.
+
+    `known` holds the counts by the node's id, 0 while a node is being counted: an alias to it would never end.
+    """
+    count = known.get(id(node))
+    if count == 0 or depth > DEEPEST:
+        raise YamlNode(top.file, "", node).error("is nested too deeply")
+    if count is not None:
+        return count
+    known[id(node)] = 0
+    count = 1
     if isinstance(node, yaml.CollectionNode):
         for part in node.value:
             for inner in part if isinstance(part, tuple) else (part,):
-                _refuse_cycles(file, inner, (*above, id(node)))
+                count += _count(top, inner, known, depth + 1)
+    if count > MOST_VALUES:
+        raise YamlNode(top.file, "", node).error(f"its aliases come to more than {MOST_VALUES:,} values")
+    known[id(node)] = count
+    return count

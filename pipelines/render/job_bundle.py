@@ -3,7 +3,7 @@
 import hashlib
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,8 @@ from typing import Final
 from ...schemas.errors import JobError
 from ...schemas.secrets import REFERENCE
 from ...transforms.sinks import SINKS
-from ..job.load import FILES, load_job
+from ...transforms.sources import SOURCES
+from ..job.load import load_job
 from ..job.model import Job
 from ..job.yaml_node import YamlNode, read_yaml
 from ..runners.image_paths import HOME, USER_HOME
@@ -64,11 +65,13 @@ def read_job_bundle(file: Path) -> JobBundle:
     for entry in texts:
         _refuse_literal(entry)
     _refuse_local_target(top.mapping()["target"])
-    references = [found for entry in texts for found in REFERENCE.finditer(entry.raw_text())]
+    named = {f"source.{way}" for way in SOURCES.find(job.source.type).files}
+    named |= {f"format.registry.{name}" for name in REGISTRY_FILES}
+    references = [found for entry in texts for found in REFERENCE.finditer(entry.written)]
     files = [_inside(found["name"]) for found in references if found["kind"] == "file"]
-    files += [_inside(entry.raw_text(), expand=True) for entry in texts if _names_file(entry)]
-    folder = next((_inside(entry.raw_text(), expand=True) for entry in texts if entry.path == "format.schemas"), None)
-    letters = next((entry.raw_text() for entry in texts if entry.path == "dead_letters.path"), "dead_letters")
+    files += [_inside(entry.written, expand=True) for entry in texts if _names_file(entry, named)]
+    folder = next((_inside(entry.written, expand=True) for entry in texts if entry.path == "format.schemas"), None)
+    letters = next((entry.written for entry in texts if entry.path == "dead_letters.path"), "dead_letters")
     return JobBundle(
         job=job,
         name=_name(job.job),
@@ -83,41 +86,32 @@ def read_job_bundle(file: Path) -> JobBundle:
 
 
 def _texts(entry: YamlNode) -> Iterator[YamlNode]:
-    if entry.kind == "a mapping":
-        for part in entry.mapping().values():
-            yield from _texts(part)
-    elif entry.kind == "a list":
-        for part in entry.items():
-            yield from _texts(part)
-    elif entry.kind == "text":
-        yield entry
+    return (part for part in entry.scalars() if part.kind == "text")
 
 
 def _refuse_literal(entry: YamlNode) -> None:
-    text = entry.raw_text()
+    text = entry.written
     harmless = REFERENCE.search(text) or re.fullmatch(r"https?://[^@\s]*", text)
     if (entry.secret and not harmless) or PASSWORD_IN_URL.search(REFERENCE.sub("", text)):
         raise entry.error("is a secret written out; write ${env:NAME} or ${file:PATH}, so that no file holds it")
 
 
 def _refuse_local_target(target: YamlNode) -> None:
-    kind = target.mapping()["type"].raw_text()
+    kind = target.mapping()["type"].written
     if SINKS.find(kind).one_process:
         raise target.error(f"{kind} is open in one process only; a cluster needs a target that all workers reach")
     for entry in _texts(target):
         leaf = entry.path.rpartition(".")[2]
-        if (leaf == "path" or "://" in entry.raw_text()) and LOCAL.match(entry.raw_text()):
-            raise entry.error(f"{entry.raw_text()!r} is a place of one machine, and workers share none: use a URL")
+        if (leaf == "path" or "://" in entry.written) and LOCAL.match(entry.written):
+            raise entry.error(f"{entry.written!r} is a place of one machine, and workers share none: use a URL")
 
 
 def _letters(path: str) -> str:
     return _inside(path.removeprefix("file://"), expand=True) if LOCAL.match(path) else path
 
 
-def _names_file(entry: YamlNode) -> bool:
-    parent, _, leaf = entry.path.rpartition(".")
-    named = (parent == "source.client" and leaf in FILES) or (parent == "format.registry" and leaf in REGISTRY_FILES)
-    return named and not REFERENCE.search(entry.raw_text())
+def _names_file(entry: YamlNode, files: Container[str]) -> bool:
+    return entry.path in files and not REFERENCE.search(entry.written)
 
 
 def _inside(path: str, expand: bool = False) -> str:
@@ -152,10 +146,11 @@ def _schemas(job: Job) -> dict[str, str]:
 
 
 def _ports(job: Job, texts: list[YamlNode]) -> tuple[int, ...]:
-    servers = job.source.kafka.bootstrap_servers.split(",")
+    source = SOURCES.find(job.source.type).open(job.source.options)
+    servers = source.where.split(",")
     ports = {int(server.rpartition(":")[2]) if PORT.search(server) else 9092 for server in servers}
     for entry in texts:
-        text = REFERENCE.sub("", entry.raw_text())
+        text = REFERENCE.sub("", entry.written)
         for found in SCHEME.finditer(text):
             authority = text[found.end() :].partition("/")[0]
             port = PORT.search(authority)

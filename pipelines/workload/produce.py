@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast, get_args
 
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
@@ -18,9 +18,11 @@ from ...schemas.encodings.schema_store import FolderSchemaStore
 from ...schemas.errors import JobError, SourceError
 from ...schemas.model.ledger import TopicPartition
 from ...transforms.sources.kafka.cluster import open_broker
+from ...transforms.sources.kafka.options import KafkaOptions
 from ...transforms.sources.kafka.settings import KafkaSettings
 from ..job.formatting import duration
 from ..job.load import load_job
+from ..job.model import Job
 from .change_stream import Stream, Workload
 from .orders import CONTRACTS, Encoder
 
@@ -88,9 +90,10 @@ class Order:
             raise JobError(f"{file}: source.topic_pattern names no topic to produce to; add --topic NAME")
         if job.format.schemas is None:
             raise JobError(f"{file}: produce needs format.schemas, a folder: it registers nothing in a registry")
-        return cls(
-            kafka=job.source.kafka, topic=job.source.topics[0], format=job.format.type, schemas=job.format.schemas
-        )
+        if job.format.encoding != "avro" or job.format.envelope not in get_args(Form):
+            raise JobError(f"{file}: produce writes avro, with the envelope {' or '.join(get_args(Form))}")
+        form = cast(Form, job.format.envelope)
+        return cls(kafka=settings_of(job), topic=job.source.topics[0], format=form, schemas=job.format.schemas)
 
     @classmethod
     def of_options(cls, bootstrap_servers: str | None, topic: str | None) -> Self:
@@ -161,6 +164,13 @@ def _slow_down(sent: int, started: float, rate: float) -> None:
     early = started + sent / rate - time.monotonic()
     if early > 0:
         time.sleep(early)
+
+
+def settings_of(job: Job) -> KafkaSettings:
+    """The Kafka cluster of a job. Raises JobError for a job that reads from elsewhere."""
+    if not isinstance(job.source.options, KafkaOptions):
+        raise JobError(f"{job.file}: messages can be produced to kafka only, not to a source of type {job.source.type}")
+    return job.source.options.kafka
 
 
 def create_topic(settings: KafkaSettings, topic: str, partitions: int) -> None:

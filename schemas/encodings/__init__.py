@@ -11,3 +11,6 @@ ENCODINGS: Final = Plugins(
     "format.encoding",
     (EncodingSpec(name="avro", encoding=f"{__name__}.avro.encoding:AvroEncoding", options=AvroOptions, schemas=True),),
 )
+
+SHORT_ENCODING: Final = "avro"
+"""The encoding of a job file's short form, `format: {type: ENVELOPE}`."""

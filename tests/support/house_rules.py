@@ -105,7 +105,10 @@ ROOMS = {
     "kafka": ("transforms.sources.kafka", "pipelines.workload.produce"),
     "lz4": ("transforms.sources.kafka.compression",),
     "psycopg": ("transforms.sinks.postgres.client",),
-    "pydantic": ("schemas.options", "transforms.sinks", "transforms.sources"),
+    "pydantic": (
+        *("schemas.envelopes", "schemas.option_values", "schemas.options", "transforms.registries"),
+        *("transforms.sinks", "transforms.sources", "pipelines.job"),
+    ),
     "pyiceberg": ("transforms.sinks.iceberg.pyiceberg",),
     "requests": ("transforms.registries", "transforms.stores.gcs"),
     "sqlalchemy": ("transforms.sinks.iceberg.pyiceberg",),
@@ -129,11 +132,8 @@ RULES: Mapping[str, Rule] = {
 IMPORTERS: Mapping[str, tuple[str, ...]] = {
     "transforms.sources.kafka": (
         "pipelines.cli.demo",
-        "pipelines.job.load",
-        "pipelines.job.model",
         "pipelines.workload.produce",
     ),
-    "transforms.registries.confluent": ("pipelines.job.load", "pipelines.job.model"),
     "schemas.encodings.avro": ("transforms.sinks.files.avro",),
     "pipelines.runners.flink": ("pipelines.execution.stream_pipeline", "pipelines.execution.submit"),
     "pipelines.runners.dataflow": ("pipelines.execution.submit", "pipelines.render.dataflow"),

@@ -45,6 +45,13 @@ class Change(NamedTuple):
     event: Event
 
 
+FORMATS: Final[Mapping[tuple[str, str], Literal["debezium", "upsert"]]] = {
+    ("avro", "debezium"): "debezium",
+    ("avro", "upsert"): "upsert",
+}
+"""The encodings and envelopes that the proof reads, by code of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """How messages are read. `key` names columns of the row where the job says so, else the message key's fields."""

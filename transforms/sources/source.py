@@ -182,13 +182,15 @@ class SourceSpec:
     """A source by its name in the job file: `source.type`.
 
     `source` is `module:name` of the class, or of a function, that makes it of its options; imported when it is used.
-    `options` is the model of the keys of `source` other than `type`. `extra` brings its client library.
+    `options` is the model of the keys that are its own, beside `type`, `topics`, `topic_pattern` and `start`. `extra`
+    brings its client library. `files` are ways to those that name files, such as `client.ssl_cafile`.
     """
 
     name: str
     source: str
     options: type[Options]
     extra: str | None = None
+    files: tuple[str, ...] = ()
 
     def open(self, options: Options) -> Source:
         """The source; nothing is connected. Raises MissingExtraError, JobError for options that cannot work."""

@@ -38,7 +38,7 @@ def test_compact_rewrites_small_files_and_changes_no_row(target, embedded_broker
 def test_paths_of_a_catalog_are_relative_to_the_job_file(tmp_path, monkeypatch):
     file = write_job(tmp_path, "localhost:9", ["t"], target=ICEBERG)
     monkeypatch.chdir("/")
-    catalog = load_job(file).target.settings()["catalog"]
+    catalog = load_job(file).target.options.catalog
     assert catalog == {"type": "sql", "uri": f"sqlite:///{tmp_path}/c.db", "warehouse": f"{tmp_path}/lake"}
 
 
@@ -57,13 +57,13 @@ def test_paths_of_a_catalog_are_relative_to_the_job_file(tmp_path, monkeypatch):
 def test_places_that_are_not_relative_stay(tmp_path, name, value):
     target = f"{{type: iceberg, namespace: shop, catalog: {{type: sql, {name}: '{value}'}}}}"
     file = write_job(tmp_path, "localhost:9", ["t"], target=target)
-    assert load_job(file).target.settings()["catalog"][name] == value
+    assert load_job(file).target.options.catalog[name] == value
 
 
 def test_the_warehouse_of_another_catalog_is_a_name(tmp_path):
     target = "{type: iceberg, namespace: shop, catalog: {type: rest, uri: 'https://c', warehouse: prod}}"
     file = write_job(tmp_path, "localhost:9", ["t"], target=target)
-    assert load_job(file).target.settings()["catalog"]["warehouse"] == "prod"
+    assert load_job(file).target.options.catalog["warehouse"] == "prod"
 
 
 def test_a_password_in_a_catalogs_uri_is_not_shown(tmp_path):
@@ -71,4 +71,4 @@ def test_a_password_in_a_catalogs_uri_is_not_shown(tmp_path):
     target = f"{{type: iceberg, namespace: shop, catalog: {{type: sql, uri: '{uri}', warehouse: lake}}}}"
     job = load_job(write_job(tmp_path, "localhost:9", ["t"], target=target))
     assert "canary-41" not in repr(job)
-    assert job.target.settings()["catalog"]["uri"] == uri
+    assert job.target.options.catalog["uri"] == uri

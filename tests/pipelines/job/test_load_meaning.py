@@ -10,18 +10,23 @@ from millrace.pipelines.job.load import load_job
 from millrace.schemas.encodings.wire_format import Framing
 from millrace.schemas.model.route import OnTruncate
 from millrace.transforms.dead_letters import DEFAULT_LIMIT, Limit, letters_at
+from millrace.transforms.sinks.duckdb.options import DuckDBOptions
 
 
 def test_the_file_of_the_design(tmp_path):
     job = load(tmp_path, FULL)
     assert job.job == "shop"
-    assert job.source.kafka.bootstrap_servers == "localhost:9092"
+    assert job.source.options.kafka.bootstrap_servers == "localhost:9092"
     assert (job.source.topics, job.source.topic_pattern, job.source.start) == (
         ("shop.public.orders",),
         None,
         "earliest",
     )
-    assert (job.format.type, job.format.registry.url, job.format.schemas) == ("debezium", "http://localhost:8081", None)
+    assert (job.format.envelope, job.format.registry.url, job.format.schemas) == (
+        "debezium",
+        "http://localhost:8081",
+        None,
+    )
     (table,) = job.tables
     assert (table.topics, table.to, table.key) == (("shop.public.orders",), "orders", ("id",))
     assert table.on_truncate is OnTruncate.FAIL
@@ -31,7 +36,7 @@ def test_the_file_of_the_design(tmp_path):
         timedelta(0),
     )
     assert (job.target.type, job.target.modes) == ("duckdb", ("mirror",))
-    assert job.target.settings() == {"path": str(tmp_path / "warehouse.duckdb")}
+    assert job.target.options == DuckDBOptions(path=str(tmp_path / "warehouse.duckdb"))
     assert job.dead_letters == letters_at(tmp_path / "dead_letters")
     assert (job.file, job.folder) == (tmp_path / "job.yaml", tmp_path)
 
@@ -40,7 +45,7 @@ def test_defaults_and_relative_paths(tmp_path, monkeypatch):
     write(tmp_path, SMALL)
     monkeypatch.chdir(tmp_path.parent)
     job = load_job(Path(tmp_path.name) / "job.yaml")
-    assert job.source.kafka.bootstrap_servers == "a:1,b:2"
+    assert job.source.options.kafka.bootstrap_servers == "a:1,b:2"
     assert job.format.schemas == tmp_path / "contracts"
     assert job.format.framing is Framing.AUTO
     assert (job.source.start, job.tables, job.dead_letters) == ("earliest", (), letters_at(tmp_path / "dead_letters"))
@@ -65,6 +70,7 @@ def test_defaults_and_relative_paths(tmp_path, monkeypatch):
         ),
         ("10s", "500ms", lambda job: job.window.every, timedelta(milliseconds=500)),
         ("10s", "1.5h", lambda job: job.window.every, timedelta(minutes=90)),
+        ("10s", "90 M", lambda job: job.window.every, timedelta(minutes=90)),
         ("10s", "7d", lambda job: job.window.every, timedelta(days=7)),
         (
             "by: arrival",
@@ -88,13 +94,35 @@ def test_defaults_and_relative_paths(tmp_path, monkeypatch):
             Limit(count=100),
         ),
         ("[shop.public.orders] ", "shop.public.orders", lambda job: job.source.topics, ("shop.public.orders",)),
-        ("localhost:9092", "[a:1, '[::1]:2']", lambda job: job.source.kafka.bootstrap_servers, "a:1,[::1]:2"),
-        ("warehouse.duckdb", "/data/w.duckdb", lambda job: job.target.options, {"path": "/data/w.duckdb"}),
+        ("localhost:9092", "[a:1, '[::1]:2']", lambda job: job.source.options.kafka.bootstrap_servers, "a:1,[::1]:2"),
+        ("warehouse.duckdb", "/data/w.duckdb", lambda job: job.target.options.path, "/data/w.duckdb"),
         (
             "registry: http://localhost:8081",
             "registry: {url: 'http://r', username: u, password: '${env:P}', timeout: 2s}",
             lambda job: (job.format.registry.username, job.format.registry.timeout),
             ("u", 2.0),
+        ),
+        (
+            "registry: http://localhost:8081",
+            "registry: {url: 'http://r', timeout: 0.5m, give_up_after: 1.5h, remember_refusals: 250 ms}",
+            lambda job: (
+                job.format.registry.timeout,
+                job.format.registry.give_up_after,
+                job.format.registry.remember_refusals,
+            ),
+            (30.0, 5400.0, 0.25),
+        ),
+        (
+            "type: debezium",
+            "encoding: avro\n  envelope: upsert",
+            lambda job: (job.format.encoding, job.format.envelope),
+            ("avro", "upsert"),
+        ),
+        (
+            "type: duckdb",
+            "type: duckdb\n  tombstone_retention: 1.5d\n  memory_limit: 0.5 gb",
+            lambda job: (job.target.options.tombstone_retention, job.target.options.memory_limit),
+            (timedelta(hours=36), 512 << 20),
         ),
     ],
 )
@@ -105,13 +133,13 @@ def test_settings(tmp_path, old, new, get, value):
 
 def test_references_may_stand_unquoted_in_braces(tmp_path):
     text = FULL.replace("client: {}", "client: {sasl_plain_password: ${env:PW}, ssl_password: ${file:key.txt}}")
-    client = load(tmp_path, text).source.kafka.client
+    client = load(tmp_path, text).source.options.kafka.client
     assert client == {"sasl_plain_password": "${env:PW}", "ssl_password": f"${{file:{tmp_path}/key.txt}}"}
 
 
 def test_certificates_are_looked_for_beside_the_job(tmp_path):
     text = FULL.replace("client: {}", "client: {ssl_cafile: ca.pem}")
-    assert load(tmp_path, text).source.kafka.client == {"ssl_cafile": str(tmp_path / "ca.pem")}
+    assert load(tmp_path, text).source.options.kafka.client == {"ssl_cafile": str(tmp_path / "ca.pem")}
 
 
 def test_several_topics_into_one_table(tmp_path):

@@ -17,7 +17,7 @@ def job_file(folder, *, name="j", client="", registry="'http://r'", target=TARGE
 
 
 REFUSED = [
-    ({"target": "target: {type: duckdb, path: w.duckdb}\n"}, "target: duckdb is a file that one process opens"),
+    ({"target": "target: {type: duckdb, path: w.duckdb}\n"}, "target: duckdb is open in one process only"),
     ({"target": "target: {type: delta, path: ./lake}\n"}, "target.path: './lake' is a place of one machine"),
     ({"target": "target: {type: delta, path: 'file:///lake'}\n"}, "target.path: 'file:///lake' is a place of one"),
     (
@@ -32,8 +32,8 @@ REFUSED = [
         {"target": TARGET + "dead_letters: {path: 's3://b', storage_options: {aws_session_token: hunter2}}\n"},
         "dead_letters.storage_options.aws_session_token: is a secret written out",
     ),
-    ({"registry": "{url: 'http://r', password: hunter2}"}, "format.registry.password: is a secret written out"),
-    ({"registry": "'http://me:hunter2@r'"}, "format.registry: is a secret written out"),
+    ({"registry": "{url: 'http://r', password: hunter2}"}, "format.registry.password: is a secret: write ${env:NAME}"),
+    ({"registry": "'http://me:hunter2@r'"}, "format.registry: is a secret: write ${env:NAME}"),
 ]
 
 

@@ -3,6 +3,11 @@
 from typing import Final
 
 from ..source import SourceSpec
-from .options import KafkaOptions
+from .options import FILES, KafkaOptions
 
-SPEC: Final = SourceSpec(name="kafka", source=f"{__name__}.source:open_source", options=KafkaOptions)
+SPEC: Final = SourceSpec(
+    name="kafka",
+    source=f"{__name__}.source:open_source",
+    options=KafkaOptions,
+    files=tuple(f"client.{name}" for name in FILES),
+)

@@ -1,0 +1,114 @@
+"""The job file's `format`: how messages are written, and where their schemas are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+
+from ...schemas.encodings import ENCODINGS, SHORT_ENCODING
+from ...schemas.encodings.schema_store import FolderSchemaStore, SchemaStore
+from ...schemas.encodings.wire_format import Framing
+from ...schemas.envelopes import ENVELOPES
+from ...schemas.option_values import built
+from ...schemas.options import Options, mistake, read_location, refuse_unknown
+from ...transforms.registries import ConfluentRegistry, RegistryOptions, as_url
+from .part_type import known_type
+
+SHORT: Final = "type"
+"""`type: X` is short for the encoding that is most used, with the envelope X."""
+
+
+def _in_folder(path: Path, info: ValidationInfo) -> Path:
+    return Path(read_location(str(path), info))
+
+
+class Schemas(Options):
+    """Where the schemas of messages are; at most one of `registry` and `schemas` is set."""
+
+    registry: Annotated[
+        ConfluentRegistry | None,
+        built(RegistryOptions, RegistryOptions.registry, str),
+        BeforeValidator(as_url, json_schema_input_type=str | RegistryOptions),
+    ] = Field(
+        default=None, description="Address of a schema registry, or a mapping with user name, password and files."
+    )
+    schemas: Annotated[Path, AfterValidator(_in_folder)] | None = Field(
+        default=None, description="A folder of .avsc files, instead of a registry."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.registry is not None and self.schemas is not None:
+            raise mistake("stands beside format.registry; a job has one of the two", "schemas")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """How messages are written: an encoding and an envelope by name, each with its options, and their schemas."""
+
+    encoding: str
+    envelope: str
+    encoding_options: Options = field(default_factory=Options)
+    envelope_options: Options = field(default_factory=Options)
+    registry: ConfluentRegistry | None = None
+    schemas: Path | None = None
+
+    @property
+    def framing(self) -> Framing:
+        """How a message names its schema, in encodings where the job says so."""
+        framing: Framing = getattr(self.encoding_options, "framing", Framing.AUTO)
+        return framing
+
+    def contracts(self) -> SchemaStore:
+        """The registry, not asked yet, or the folder, read now. Raises JobError."""
+        return self.registry or FolderSchemaStore(self.schemas or "")
+
+
+def read_format(written: Any, info: ValidationInfo) -> Any:
+    """The format as written, in its short or its long form. Raises ValueError."""
+    if isinstance(written, Format):
+        return written
+    if not isinstance(written, Mapping):
+        return Options.model_validate(written)
+    encoding, envelope = _names(written)
+    encoder, enveloper = ENCODINGS.find(encoding), ENVELOPES.find(envelope)
+    parts = [(part, list(part.keys())) for part in (Schemas, encoder.options, enveloper.options)]
+    refuse_unknown(written, (SHORT, "encoding", "envelope", *(key for _, keys in parts for key in keys)))
+    own = [{key: written[key] for key in keys if key in written} for _, keys in parts]
+    place = Schemas.model_validate(own[0], context=info.context)
+    return _checked(
+        Format(
+            encoding=encoding,
+            envelope=envelope,
+            encoding_options=encoder.options.model_validate(own[1], context=info.context),
+            envelope_options=enveloper.options.model_validate(own[2], context=info.context),
+            registry=place.registry,
+            schemas=place.schemas,
+        ),
+        needs_schemas=encoder.schemas,
+    )
+
+
+def _names(written: Mapping[str, Any]) -> tuple[str, str]:
+    """The names of the encoding and of the envelope."""
+    if SHORT in written:
+        for name in ("encoding", "envelope"):
+            if name in written:
+                raise mistake("stands beside format.type, which is short for encoding and envelope", name)
+        return SHORT_ENCODING, known_type(written, ENVELOPES, SHORT)
+    for name, other in (("encoding", "envelope"), ("envelope", "encoding")):
+        if name not in written:
+            raise mistake(f"the key {(name if other in written else SHORT)!r} is missing")
+    return known_type(written, ENCODINGS, "encoding"), known_type(written, ENVELOPES, "envelope")
+
+
+def _checked(found: Format, needs_schemas: bool) -> Format:
+    if needs_schemas and found.registry is None and found.schemas is None:
+        raise mistake("says no schemas: add registry: URL or schemas: FOLDER (of .avsc files)")
+    if found.registry is not None and found.framing in (Framing.BARE, Framing.SINGLE_OBJECT):
+        text = f"{found.framing} needs format.schemas, a folder: a registry finds schemas by id only"
+        raise mistake(text, "framing")
+    return found
