@@ -13,6 +13,7 @@ from ...schemas.model.block import Block
 from ...schemas.model.change import POSITION_TYPE
 from ...schemas.model.change_batch import ChangeColumns, change_batch
 from ...schemas.model.ledger import TopicPartition
+from ...schemas.model.position import ZERO
 from ...schemas.model.route import Route
 from ...schemas.model.table import Table
 from ...schemas.secrets import shown
@@ -101,7 +102,7 @@ def _target(sink: Sink) -> Iterator[Finding]:
 
 
 def _probe_row() -> pa.RecordBatch:
-    marks = ChangeColumns(op=np.zeros(1, np.int8), position=pa.array([bytes(24)], POSITION_TYPE), source=0)
+    marks = ChangeColumns(op=np.zeros(1, np.int8), position=pa.array([ZERO], POSITION_TYPE), source=0)
     return change_batch({"id": pa.array([1])}, marks)
 
 

@@ -114,7 +114,10 @@ def build(pipeline: beam.Pipeline, graph: JobGraph, source: UnboundedSource) -> 
         | "Type changes" >> beam.Map(_same).with_output_types(tuple[Shard, pa.RecordBatch])
         | "Window changes" >> graph.windows.fixed()
         | "Group by shard" >> beam.GroupByKey()
-        | "Compact and stage" >> beam.ParDo(Stage(graph.commits.target)).with_output_types(tuple[str, Item])
+        | "Compact and stage"
+        >> beam.ParDo(Stage(graph.commits.target, graph.commits.job, graph.commits.routes)).with_output_types(
+            tuple[str, Item]
+        )
     )
     receipts = decoded[RECEIPTS] | "Type receipts" >> beam.Map(_same).with_output_types(tuple[str, Item])
     if not graph.windows.by_event:

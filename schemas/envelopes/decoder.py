@@ -1,6 +1,8 @@
 """From messages to changes: what is the same for every encoding and envelope."""
 
+import struct
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -9,22 +11,26 @@ from numpy.typing import NDArray
 from ..encodings.encoding import Encoding
 from ..encodings.message_reader import Failures, Group, MessageReader
 from ..errors import SchemaError, TruncateError
-from ..model.change import DELETE
+from ..model.change import AFTER, AFTER_TYPE, DELETE
 from ..model.change_batch import ChangeColumns, change_batch, take_positions
 from ..model.dead_letter import DeadLetter
 from ..model.message_batch import MessageBatch
 from ..model.position import pack
 from ..model.route import OnTruncate, Route
+from ..model.source_mark import SourceMark
 from .envelope import NOTHING, TRUNCATE, Envelope, Events, fields_of
 from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, message_key, refuse_own_names
-from .tombstones import TombstoneContext, lone_tombstones, tombstone_order
+from .tombstones import Order, TombstoneContext, highest_before, lone_tombstones
+
+NOWHERE: Final = (0, 0)
 
 
 @dataclass(slots=True)
 class Decoded:
     """What one block came to. `read` is the sum of the changes that count, `filtered`, `truncates` and dead letters.
 
-    `emptied` are the TRUNCATEs as changes without a row, for tables whose mode keeps them.
+    `emptied` are the TRUNCATEs as changes without a row, for tables whose mode keeps them. `mark` says how far
+    the source had come at its end.
     """
 
     topic: str
@@ -39,6 +45,7 @@ class Decoded:
     truncates: int = 0
     truncate: bytes | None = None
     emptied: list[pa.RecordBatch] = field(default_factory=list)
+    mark: SourceMark = field(default_factory=SourceMark)
 
     @classmethod
     def of(cls, messages: MessageBatch, key: tuple[str, ...]) -> "Decoded":
@@ -55,6 +62,7 @@ class TopicDecoder:
     def __init__(self, encoding: Encoding, envelope: Envelope, topic: str, route: Route) -> None:
         self._envelope, self._route = envelope, route
         self._reader = MessageReader(encoding, topic, lambda path: envelope.keep(path, route))
+        self._reached: dict[int, tuple[int, Order]] = {}
 
     def decode(self, messages: MessageBatch) -> Decoded:
         """Changes, counts and dead letters; raises RegistryError, IncompatibleSchemaError, TruncateError."""
@@ -72,7 +80,22 @@ class TopicDecoder:
         for group in null_values:
             _null_values(context, group)
         done.letters = context.failures.letters
+        self._place(context)
         return done
+
+    def _place(self, context: "DecodeContext") -> None:
+        """Say what stands before the changes that their place in the log orders; what came before this block counts."""
+        messages, done = context.messages, context.done
+        stop, order = self._reached.get(messages.partition, (0, NOWHERE))
+        # A block that comes again must not be told of what stands behind it.
+        before, order = highest_before(context.places, order if messages.first >= stop else NOWHERE)
+        self._reached[messages.partition] = messages.stop, order
+        done.mark = SourceMark(None if order == NOWHERE else struct.pack(">QQQQ", 0, *order, 0))
+        for number, rows, mask in context.unordered:
+            words = pa.py_buffer(before[rows].astype(">u8"))
+            bits = pa.array(mask).buffers()[1]
+            after = pa.Array.from_buffers(AFTER_TYPE, len(rows), [bits, words])
+            done.changes[number] = done.changes[number].append_column(AFTER, after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +108,8 @@ class DecodeContext:
     failures: Failures
     done: Decoded
     places: TombstoneContext
+    unordered: list[tuple[int, NDArray[np.int64], NDArray[np.bool_]]] = field(default_factory=list)
+    """The changes that their place in the log orders: number among `done.changes`, their messages, which of them."""
 
     @property
     def source(self) -> int:
@@ -177,7 +202,7 @@ def _row_changes(
         keyed, left = by_columns
         if left is not None:
             _departures(context, left)
-    _add(context, keyed)
+    _add(context, keyed, None if events.snapshot is None else group.rows[events.snapshot])
 
 
 def _departures(context: DecodeContext, left: KeyedRows) -> None:
@@ -187,7 +212,7 @@ def _departures(context: DecodeContext, left: KeyedRows) -> None:
     context.done.changes.append(change_batch(left.columns, marks))
 
 
-def _add(context: DecodeContext, keyed: KeyedRows) -> None:
+def _add(context: DecodeContext, keyed: KeyedRows, snapshot: NDArray[np.int64] | None) -> None:
     columns, unavailable = context.envelope.blank_unavailable(keyed.columns)
     marks = ChangeColumns(
         op=keyed.deletes.astype(np.int8),
@@ -197,6 +222,8 @@ def _add(context: DecodeContext, keyed: KeyedRows) -> None:
         moved=context.envelope.moved_keys(context.messages, keyed.rows, keyed.deletes, unavailable),
         time=context.time(keyed.rows),
     )
+    if snapshot is not None:
+        context.unordered.append((len(context.done.changes), keyed.rows, np.isin(keyed.rows, snapshot)))
     context.done.changes.append(change_batch(columns, marks))
 
 
@@ -217,10 +244,13 @@ def _null_values(context: DecodeContext, group: Group) -> None:
         return
     context.done.key = key
     taken = {name: array.take(pa.array(np.flatnonzero(alone))) for name, array in columns.items()}
-    position = pack(*tombstone_order(rows, context.places), context.messages.offset[rows])
+    zeros = np.zeros(len(rows), np.uint64)
+    position = pack(zeros, zeros, context.messages.offset[rows])
     found = KeyedRows(taken, np.ones(len(rows), np.bool_), rows, position)
     if context.envelope.null_deletes:
         found = found.with_whole_keys(key, context.failures, group.schema_id)
     op = np.full(len(found.rows), DELETE, np.int8)
     marks = ChangeColumns(op=op, position=found.position, source=context.source, time=context.time(found.rows))
+    if not context.envelope.null_deletes:
+        context.unordered.append((len(context.done.changes), found.rows, np.ones(len(found.rows), np.bool_)))
     context.done.changes.append(change_batch(found.columns, marks))

@@ -28,7 +28,8 @@ class Events:
     `what` (int8) is UPSERT, DELETE, TRUNCATE, or NOTHING for messages that say nothing of a row. `row` has a field for
     each column of the table, as it is after the event; `before` the row before it, with the fields that are known, or
     None. `order` is (commit order, order inside it), uint64 both, as `schemas.model.position` packs them; None where
-    the place in the log is all there is. `placed`: whose order could be read (all where None). Each of `wrong` is
+    the place in the log is all there is. `placed`: whose order could be read (all where None). `snapshot`: rows that
+    are newer than all that stands before them in the log, whatever their order says. Each of `wrong` is
     (mask, sentence) of values that become dead letters; where several masks hold a row, the first counts.
     """
 
@@ -37,6 +38,7 @@ class Events:
     before: pa.StructArray | None = None
     order: Numbers | None = None
     placed: NDArray[np.bool_] | None = None
+    snapshot: NDArray[np.bool_] | None = None
     wrong: Sequence[tuple[NDArray[np.bool_], str]] = ()
 
 

@@ -1,8 +1,7 @@
 """Tombstones behind deletes: most follow their delete and say nothing new; a lone one is a delete.
 
-Log compaction may remove a delete event and leave its tombstone. Such a lone tombstone has no source position, so
-it takes the largest (commit order, order inside it) seen before it in its partition, with its own offset: after
-every change of its key that stands before it, and before every one that follows.
+Log compaction may remove a delete event and leave its tombstone. Such a lone tombstone has no source position: its
+place in the log orders it, as it does snapshot rows.
 """
 
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 from ..loops import array, compile_ahead, read_only
 from ..model.message_batch import MessageBatch
 from ..model.position import Numbers
+
+Order = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,13 @@ def lone_tombstones(records: MessageBatch, rows: NDArray[np.int64], trail: Tombs
     return ~(follows | opens)
 
 
-def tombstone_order(rows: NDArray[np.int64], trail: TombstoneContext) -> Numbers:
-    """(commit order, order inside it) of lone tombstones: the largest before them, else the first behind them."""
-    return _carried(rows, trail.commit, trail.inner, trail.placed)
+def highest_before(trail: TombstoneContext, known: Order) -> tuple[NDArray[np.uint64], Order]:
+    """By record the highest (commit order, order inside it) that stands before it, and that of all, as uint64 (n, 2).
+
+    `known` is the highest before the block. Only records with a position of their own count.
+    """
+    running = _running(trail.commit, trail.inner, trail.placed, *(np.uint64(part) for part in known))
+    return running[:-1], (int(running[-1, 0]), int(running[-1, 1]))
 
 
 @compile_ahead((read_only(np.uint8), array(np.int64), array(np.int64), array(np.int64), array(np.int64)))
@@ -74,21 +79,11 @@ def _same_bytes(data, at, length, left, right):  # type: ignore[no-untyped-def]
 
 @compile_ahead((array(np.int64), array(np.uint64), array(np.uint64), array(np.bool_)))
 @numba.njit(cache=True, nogil=True)
-def _carried(rows, commit, inner, placed):  # type: ignore[no-untyped-def]
-    outer, order = np.zeros(len(rows), np.uint64), np.zeros(len(rows), np.uint64)
-    top, top_inner, seen, next_row = np.uint64(0), np.uint64(0), False, 0
-    for i in range(len(rows)):
-        while next_row < rows[i]:
-            if placed[next_row] and (
-                not seen or commit[next_row] > top or (commit[next_row] == top and inner[next_row] > top_inner)
-            ):
-                top, top_inner, seen = commit[next_row], inner[next_row], True
-            next_row += 1
-        outer[i], order[i] = top, top_inner
-        ahead = rows[i]
-        while not seen and ahead < len(placed):
-            if placed[ahead]:
-                outer[i], order[i] = commit[ahead], inner[ahead]
-                break
-            ahead += 1
-    return outer, order
+def _running(commit, inner, placed, top, top_inner):  # type: ignore[no-untyped-def]
+    found = np.empty((len(commit) + 1, 2), np.uint64)
+    for row in range(len(commit)):
+        found[row, 0], found[row, 1] = top, top_inner
+        if placed[row] and (commit[row] > top or (commit[row] == top and inner[row] > top_inner)):
+            top, top_inner = commit[row], inner[row]
+    found[len(commit), 0], found[len(commit), 1] = top, top_inner
+    return found

@@ -79,7 +79,7 @@ class _Search:
     def _departure(self, key: KeyValues, at: bytes) -> Row | None:
         """The delete of the same key change: the one of its source order, else the newest before it."""
         rows = self.departures.get(key, [])
-        same = [row for row in rows if row[POSITION][:16] == at[:16]]
+        same = [row for row in rows if row[POSITION][:24] == at[:24]]
         older = [row for row in rows if row[POSITION] < at]
         return max(same or older, key=lambda row: row[POSITION], default=None)
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from ..loops import array, compile_ahead, read_only
 from ..model.change import (
+    AFTER,
+    AFTER_TYPE,
     CHANGE_FIELDS,
     DELETE,
     MOVED,
@@ -23,8 +25,9 @@ from ..model.change import (
 )
 from ..model.key import number_keys
 from ..model.modes import VERSION, Mode, mode_of
-from ..model.position import unpack
+from ..model.position import pack_words, unpack
 from ..model.table import Table, conform, grow
+from .log_order import Committed, in_log_order, repeated
 from .unavailable_values import fill_partial
 
 
@@ -43,10 +46,13 @@ class Compacted:
     departures: pa.RecordBatch | None = None
 
 
-def compact(name: str, key: tuple[str, ...], batches: Sequence[pa.RecordBatch]) -> Compacted:
+def compact(
+    name: str, key: tuple[str, ...], batches: Sequence[pa.RecordBatch], committed: Committed | None = None
+) -> Compacted:
     """Keep the change with the largest position of each key (of equal positions the one met last).
 
     The batches may come in any order and have different schemas of one table; the delta has their union.
+    Snapshot rows get the position that their place in the log gives them (`log_order`).
     Partial rows and soft deletes are filled from older rows of their key. Where every change is kept, the key has what
     tells them apart. Raises IncompatibleSchemaError.
     """
@@ -59,6 +65,9 @@ def compact(name: str, key: tuple[str, ...], batches: Sequence[pa.RecordBatch]) 
     positions = unpack(_joined([batch.column(POSITION) for batch in batches], None))
     sources = np.concatenate([np.asarray(batch.column(SOURCE)) for batch in batches])
     codes, count = number_keys(keys)
+    if any(AFTER in batch.schema.names for batch in batches):
+        positions = in_log_order(positions, _afters(batches), codes, sources, committed or Committed())
+        batches = with_positions(batches, positions)
     newest = newest_rows(codes, count, positions)
     superseded = _counts(sources, 1)
     for source, rows in _counts(sources[newest], 1).items():
@@ -67,9 +76,41 @@ def compact(name: str, key: tuple[str, ...], batches: Sequence[pa.RecordBatch]) 
     if any(leans(batch) for batch in batches):
         if VERSION in key:
             codes, _ = number_keys([column for name, column in zip(key, keys, strict=True) if name != VERSION])
-        filled = fill_partial(table, _whole(table, batches), codes, positions, newest)
+        rows = _whole(table, batches)
+        if committed is not None and VERSION not in key:
+            fresh = _not_repeated(codes, newest, repeated(positions, sources, committed))
+            newest = np.searchsorted(fresh, newest)
+            rows, codes, positions = rows.take(pa.array(fresh)), codes[fresh], positions[fresh]
+        filled = fill_partial(table, rows, codes, positions, newest)
         return Compacted(table, filled.delta, superseded, filled.requests, filled.departures)
     return Compacted(table, _taken(table, batches, newest), superseded)
+
+
+def _not_repeated(codes: NDArray[np.int32], newest: NDArray[np.int64], old: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The rows that may lend a value: a repeated change does not, where its key has a newer one than the target's."""
+    news = np.zeros(len(newest), np.bool_)
+    news[codes[newest]] = ~old[newest]
+    return np.flatnonzero(~(old & news[codes]))
+
+
+def _afters(batches: Sequence[pa.RecordBatch]) -> pa.Array:
+    return pa.concat_arrays(
+        [
+            batch.column(AFTER) if AFTER in batch.schema.names else pa.nulls(batch.num_rows, AFTER_TYPE)
+            for batch in batches
+        ]
+    )
+
+
+def with_positions(batches: Sequence[pa.RecordBatch], positions: NDArray[np.uint64]) -> list[pa.RecordBatch]:
+    """The batches with these positions, all rows in order; their place in the log is told."""
+    found, at = [], 0
+    for batch in batches:
+        packed = pack_words(positions[at : at + batch.num_rows])
+        batch = batch.set_column(batch.schema.get_field_index(POSITION), CHANGE_FIELDS[1], packed)
+        found.append(batch.drop_columns([AFTER]) if AFTER in batch.schema.names else batch)
+        at += batch.num_rows
+    return found
 
 
 def leans(changes: pa.RecordBatch) -> bool:
@@ -128,11 +169,11 @@ def _newest(codes, count, positions):  # type: ignore[no-untyped-def]
         held = best[codes[row]]
         newer = held < 0
         if not newer:
-            for part in range(3):
+            for part in range(4):
                 if positions[row, part] != positions[held, part]:
                     newer = positions[row, part] > positions[held, part]
                     break
-                newer = part == 2
+                newer = part == 3
         if newer:
             best[codes[row]] = row
     return best

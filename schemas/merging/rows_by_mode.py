@@ -51,7 +51,7 @@ def _logged(changes: pa.RecordBatch, done: Decoded, words: NDArray[np.int8]) -> 
         WORDS.take(pa.array(words)),
         pa.repeat(pa.scalar(done.topic, pa.string()), count),
         pa.repeat(pa.scalar(done.partition, pa.int32()), count),
-        pa.array(unpack(changes.column(POSITION))[:, 2].astype(np.int64)),
+        pa.array(unpack(changes.column(POSITION))[:, 3].astype(np.int64)),
         moments(changes.column(TIME)),
         changes.column(UNAVAILABLE) if UNAVAILABLE in names else pa.nulls(count, pa.list_(pa.string())),
     ]

@@ -32,7 +32,7 @@ from ..model.change import (
 )
 from ..model.key import number_keys
 from ..model.modes import DELETED, IS_CURRENT, MODE_COLUMNS, MOMENT, VALID_FROM, VALID_TO, VERSION
-from ..model.position import from_hexadecimal, pack_words, to_hexadecimal, unpack
+from ..model.position import by_position, from_hexadecimal, pack_words, to_hexadecimal, unpack
 from ..model.table import Table
 
 Index = NDArray[np.int64]
@@ -84,7 +84,7 @@ def stream_key(table: Table) -> tuple[str, ...]:
 def line_up(table: Table, rows: pa.RecordBatch, held: pa.Table) -> VersionTimeline:
     """Order the changes `rows` and what the target holds of their keys (stream's key and `HELD_COLUMNS`)."""
     told = _told(table, rows, held)
-    order = np.lexsort((told.words[:, 2], told.words[:, 1], told.words[:, 0], told.codes))
+    order = by_position(told.words, told.codes)
     codes, words = told.codes[order], told.words[order]
     new_key = np.r_[True, codes[1:] != codes[:-1]]
     fresh = new_key | np.r_[True, (words[1:] != words[:-1]).any(axis=1)]

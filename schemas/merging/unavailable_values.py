@@ -29,6 +29,7 @@ from ..model.change import (
     own_columns,
 )
 from ..model.modes import MODE_COLUMNS, Mode, mode_of
+from ..model.position import by_position
 from ..model.table import Table
 
 MOVED_AT: Final = "_millrace_moved_at"
@@ -82,7 +83,7 @@ def fill_partial(
 
 
 def _lives(rows: pa.RecordBatch, codes: NDArray[np.int32], positions: NDArray[np.uint64]) -> _Lives:
-    order = np.lexsort((positions[:, 2], positions[:, 1], positions[:, 0], codes))
+    order = by_position(positions, codes)
     places = np.arange(len(order))
     key_starts = np.r_[True, np.diff(codes[order]) != 0]
     deletes = np.asarray(rows.column(OP))[order] == DELETE

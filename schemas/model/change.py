@@ -3,11 +3,16 @@
 Columns: the row's own, in the stream's order, then Millrace's:
 
     _millrace_op           int8                    UPSERT or DELETE
-    _millrace_position     fixed_size_binary(24)   source order; bytes compare as the source orders
+    _millrace_position     fixed_size_binary(32)   source order; bytes compare as the source orders
     _millrace_source       int32                   number of the topic partition, -1 where it is not accounted
     _millrace_unavailable  list<string>, may be absent or null: columns whose value the source did not send
     _millrace_moved        binary, may be absent or null: the other key of a key change, as the header's JSON
+    _millrace_after        fixed_size_binary(16), may be absent or null: see below
     _millrace_time         int64, present only for windows by event time: the change's own time, milliseconds
+
+A snapshot row and a lone tombstone have no position that says where they stand among streamed changes: their place in
+the log does. `_millrace_after` is the highest (source commit order, order inside it) that is known to stand before such
+a change in its partition; `merging.log_order` gives it its position.
 """
 
 from typing import Final
@@ -25,12 +30,14 @@ POSITION: Final = "_millrace_position"
 SOURCE: Final = "_millrace_source"
 UNAVAILABLE: Final = "_millrace_unavailable"
 MOVED: Final = "_millrace_moved"
+AFTER: Final = "_millrace_after"
 TIME: Final = "_millrace_time"
 
 UPSERT: Final = 0
 DELETE: Final = 1
 
-POSITION_TYPE: Final = pa.binary(24)
+POSITION_WORDS: Final = 4
+POSITION_TYPE: Final = pa.binary(8 * POSITION_WORDS)
 CHANGE_FIELDS: Final = (
     pa.field(OP, pa.int8(), nullable=False),
     pa.field(POSITION, POSITION_TYPE, nullable=False),
@@ -38,6 +45,7 @@ CHANGE_FIELDS: Final = (
 )
 UNAVAILABLE_TYPE: Final = pa.list_(pa.string())
 MOVED_TYPE: Final = pa.binary()
+AFTER_TYPE: Final = pa.binary(16)
 
 
 def of_row(name: str) -> bool:

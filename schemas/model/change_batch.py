@@ -41,6 +41,6 @@ def change_batch(columns: dict[str, pa.Array], marks: ChangeColumns) -> pa.Recor
 
 
 def take_positions(position: pa.Array, rows: NDArray[np.int64]) -> pa.Array:
-    """Positions of `rows`, by a plain gather of 24-byte numbers."""
-    raw = np.frombuffer(position.buffers()[1], np.dtype("V24"), len(position), position.offset * 24)
+    """Positions of `rows`, by a plain gather of 32-byte numbers."""
+    raw = np.frombuffer(position.buffers()[1], np.dtype("V32"), len(position), position.offset * 32)
     return pa.Array.from_buffers(POSITION_TYPE, len(rows), [None, pa.py_buffer(raw[rows])])

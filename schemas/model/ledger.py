@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import AccountingError
+from .source_mark import SourceMark
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,8 +66,9 @@ class Commit:
     `accounts` lack `applied` and the superseded rows that only the target's guard can tell: `settle` adds
     them. Rows with `_millrace_source == numbers[i]` come from the partition of `accounts[i]`; without `numbers`, those
     with `i`.
-    `truncate` is the newest TRUNCATE's position (24 bytes): rows and changes below it are gone. `topic_ids` tell a
-    topic from one of the same name that was created later.
+    `truncate` is the newest TRUNCATE's position (32 bytes): rows and changes below it are gone. `topic_ids` tell a
+    topic from one of the same name that was created later. `marks` say how far the source of each partition has come
+    with this commit.
     """
 
     job: str
@@ -75,6 +77,7 @@ class Commit:
     truncates: Mapping[int, int] = field(default_factory=dict)
     topic_ids: Mapping[str, int] = field(default_factory=dict)
     numbers: tuple[int, ...] = ()
+    marks: Mapping[TopicPartition, SourceMark] = field(default_factory=dict)
 
     def settle(self, applied: Mapping[int, int], superseded: Mapping[int, int]) -> tuple[Account, ...]:
         """The full accounts, by source number; raises AccountingError where one does not add up.
@@ -113,6 +116,7 @@ class Ledger:
     `start` holds the offset at which each partition was begun: the table holds nothing of what stands before.
     `other_jobs` holds, by topic, other jobs that fill the table from it, with the topic's id as they knew it: a target
     that cannot tell their changes from this job's names them here.
+    `marks` say how far the source of each partition has come.
     """
 
     next: Mapping[TopicPartition, int] = field(default_factory=dict)
@@ -120,6 +124,7 @@ class Ledger:
     topic_ids: Mapping[str, int] = field(default_factory=dict)
     start: Mapping[TopicPartition, int] = field(default_factory=dict)
     other_jobs: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
+    marks: Mapping[TopicPartition, SourceMark] = field(default_factory=dict)
 
 
 def covered(ranges: Sequence[OffsetRange]) -> dict[TopicPartition, OffsetRange]:

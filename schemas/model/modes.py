@@ -15,7 +15,7 @@ The columns, besides `_millrace_position` which every table has (named where it 
                  _millrace_offset       int64
                  _millrace_timestamp    timestamp[ms, UTC]  the Kafka record's time
                  _millrace_not_sent     list<string>        columns whose value the source did not send; NULL for none
-    scd2         _millrace_version      string              the position that began the version, 48 hexadecimal digits
+    scd2         _millrace_version      string              the position that began the version, 64 hexadecimal digits
                  _millrace_valid_from   timestamp[ms, UTC]  the Kafka record's time of the change that began it
                  _millrace_valid_to     timestamp[ms, UTC]  and of the change that ended it; NULL for the current one
                  _millrace_is_current   bool                whether no newer change of the key is known

@@ -164,7 +164,7 @@ def test_several_staged_deltas_go_in_by_one_commit(target):
 def test_rows_come_back_with_their_position_where_it_is_named(target):
     target.apply(upsert(7, id=1, v="a"))
     assert target.read(["v", "_millrace_position"]).to_pylist() == [{"v": "a", "_millrace_position": position(7)}]
-    assert target.read(["v", "_millrace_position"]).schema.field(1).type == pa.binary(24)
+    assert target.read(["v", "_millrace_position"]).schema.field(1).type == pa.binary(32)
 
 
 def test_reading_what_is_not_there_is_a_clear_error(target):

@@ -58,6 +58,7 @@ class Message:
     row: dict | None = None
     headers: list = field(default_factory=list)
     time: int = 0
+    snapshot: bool = False
 
     def __str__(self):
         where = f"[{self.partition}] at {self.time % 10_000}"
@@ -166,7 +167,7 @@ class Source:
         before, after, truth, *version = rows
         value = self.encoded(version[0] if version else 3, op, before, after)
         lsn = 0 if op == "r" else self.lsn
-        return Message(wire(1, {"id": key}), value, place, "change", key, lsn, truth, headers, self.time)
+        return Message(wire(1, {"id": key}), value, place, "change", key, lsn, truth, headers, self.time, op == "r")
 
     def encoded(self, version, op, before, after):
         source = {"sequence": f'["{self.lsn - 1}","{self.lsn}"]', "lsn": self.lsn}
@@ -207,7 +208,8 @@ def disturbed(draw, sends):
         steps = [copy for step in send for copy in [step] * draw(st.sampled_from([1, 1, 1, 2]))]
         back = draw(st.sampled_from([0, 0, 0, 3, 1000]))
         found.append([*done[len(done) - min(back, len(done)) :], *steps])
-        done += send
+        # Snapshot rows do not come again: a new snapshot does.
+        done += [step for step in send if not any(message.snapshot for message in step)]
     return found
 
 
@@ -223,18 +225,22 @@ def interleaved(draw_order, steps):
 
 @dataclass
 class Oracle:
-    """The newest change of each key by (commit, order, offset); snapshot rows have (0, 0, offset)."""
+    """The newest change of each key by (commit, order, offset); snapshot rows stand behind all that came before."""
 
     newest: dict = field(default_factory=dict)
     ends: dict = field(default_factory=lambda: defaultdict(int))
     kinds: dict = field(default_factory=lambda: defaultdict(int))
+    tops: dict = field(default_factory=lambda: defaultdict(lambda: (0, 0)))
 
     def add(self, message):
         offset = self.ends[message.partition]
         self.ends[message.partition] += 1
         self.kinds[message.kind] += 1
         if message.kind == "change":
-            position = (max(message.lsn - 1, 0), message.lsn, offset)
+            top = self.tops[message.partition]
+            position = (top[0], top[1] + 1, offset) if message.snapshot else (message.lsn - 1, message.lsn, offset)
+            if not message.snapshot:
+                self.tops[message.partition] = max(top, position[:2])
             if position > self.newest.get(message.id, ((-1,), None))[0]:
                 self.newest[message.id] = position, message.row
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from millrace.schemas.model.change import CHANGE_FIELDS, UPSERT
+from millrace.schemas.model.change import CHANGE_FIELDS, POSITION_TYPE, UPSERT
 from millrace.schemas.model.ledger import Account, Commit
 from millrace.schemas.model.modes import FIELDS, LOG_KEY, OFFSET, Mode
 from millrace.schemas.model.position import ZERO
@@ -56,7 +56,7 @@ def log_delta(schema: pa.Schema, changes: Sequence[Logged]) -> pa.RecordBatch:
         pa.array([change.time for change in changes], pa.int64()).cast(pa.timestamp("ms", "UTC")),
         pa.nulls(len(changes), pa.list_(pa.string())),
         pa.array([UPSERT] * len(changes), pa.int8()),
-        pa.array([ZERO[:16] + change.offset.to_bytes(8, "big") for change in changes], pa.binary(24)),
+        pa.array([ZERO[:24] + change.offset.to_bytes(8, "big") for change in changes], POSITION_TYPE),
         pa.array([change.partition if change.source is None else change.source for change in changes], pa.int32()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema([*schema, *CHANGE_FIELDS]))

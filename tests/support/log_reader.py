@@ -60,7 +60,7 @@ class LogReader:
         for _, _, changes in gathered.all():
             for number, piece in by_shard(changes, SHARDS):
                 shards[number].append(piece)
-        items += [stage(self.sink, TABLE, batches) for batches in shards.values()]
+        items += [stage(self.sink, JOB, self.route, batches) for batches in shards.values()]
         return commit(self.sink, self._settings(), TABLE, items) if items else None
 
     def _blocks(self, messages: list[Message]) -> list[Block]:

@@ -80,6 +80,7 @@ class MemorySink:
             mine.truncate,
             {},
             {source: entry.start or 0 for source, entry in found.items()},
+            marks={source: entry.mark for source, entry in found.items()},
         )
 
     @contextmanager

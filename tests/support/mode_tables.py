@@ -51,7 +51,10 @@ class ModeTable:
             for _, cut in by_window(batch, None):
                 for number, piece in by_shard(marked(cut, mine.key, {}), self.shards):
                     pieces[number].append(piece)
-        parts = [stage(self.target.sink, self.target.name, batches) for batches in pieces.values()]
+        parts = [
+            stage(self.target.sink, self.target.job, self._settings().routes[self.target.name], batches)
+            for batches in pieces.values()
+        ]
         return commit(self.target.sink, self._settings(), self.target.name, [receipt(mine), *parts])
 
     def decoded(self, changes: Sequence[Change], schema: pa.Schema, first: int) -> Decoded:

@@ -13,7 +13,7 @@ from zlib import crc32
 
 import pyarrow as pa
 
-from millrace.schemas.model.change import CHANGE_FIELDS, DELETE, UNAVAILABLE, UNAVAILABLE_TYPE, UPSERT
+from millrace.schemas.model.change import CHANGE_FIELDS, DELETE, POSITION_TYPE, UNAVAILABLE, UNAVAILABLE_TYPE, UPSERT
 from millrace.schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from millrace.schemas.model.modes import Mode
 from millrace.schemas.model.table import Table
@@ -108,7 +108,7 @@ def delete(at: int, /, source: int = 0, **key: Any) -> Change:
 
 
 def position(number: int) -> bytes:
-    return number.to_bytes(24, "big")
+    return number.to_bytes(32, "big")
 
 
 def delta(schema: pa.Schema, changes: Iterable[Change]) -> pa.RecordBatch:
@@ -116,7 +116,7 @@ def delta(schema: pa.Schema, changes: Iterable[Change]) -> pa.RecordBatch:
     columns = [pa.array([change.row.get(item.name) for change in changes], item.type) for item in schema]
     columns += [
         pa.array([change.op for change in changes], pa.int8()),
-        pa.array([position(change.at) for change in changes], pa.binary(24)),
+        pa.array([position(change.at) for change in changes], POSITION_TYPE),
         pa.array([change.source for change in changes], pa.int32()),
     ]
     fields = [*schema, *CHANGE_FIELDS]

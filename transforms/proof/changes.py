@@ -17,7 +17,7 @@ from .debezium import PLACEHOLDER, TEXTS, source_order, unavailable
 from .framing import Framing
 
 Key = tuple[Any, ...]
-Position = tuple[int, int, int]
+Position = tuple[int, int, int, int]
 
 NO_POSITION: Final = (0, 0)
 
@@ -25,7 +25,8 @@ NO_POSITION: Final = (0, 0)
 class Event(NamedTuple):
     """One change of one key. `row` holds fastavro's plain values, None for a delete; `missing` are unavailable.
 
-    `moved`: the row went to another key with this delete. `old_key`: the key that the row had before.
+    `moved`: the row went to another key with this delete. `old_key`: the key that the row had before. `taken`: where a
+    snapshot row was read, by its own numbers.
     """
 
     position: Position
@@ -36,6 +37,7 @@ class Event(NamedTuple):
     old_key: Key | None = None
     moved: bool = False
     timestamp: int = -1
+    taken: Position | None = None
 
 
 class Change(NamedTuple):
@@ -101,13 +103,17 @@ class ChangeReader:
         if message.key is None:
             raise Malformed("neither key nor value")
         key, _, _ = self._message_key(message)
-        order = self._newest.get((message.topic, message.partition), NO_POSITION)
-        return Change(key, Event((*order, message.offset), None, timestamp=message.timestamp))
+        return Change(key, Event(self._behind_all(message), None, timestamp=message.timestamp))
+
+    def _behind_all(self, message: Message) -> Position:
+        """The place of what the log alone orders: one step above all that was streamed before it in its partition."""
+        commit, inner = self._newest.get((message.topic, message.partition), NO_POSITION)
+        return (0, commit, inner + ((commit, inner) != NO_POSITION), message.offset)
 
     def _upsert(self, message: Message, value: bytes) -> Change:
         row, reader = self._payloads.read(value, message.topic, "value")
         key, extra = self._row_key(message, row, reader)
-        event = Event((0, 0, message.offset), row, reader.convert, extra, timestamp=message.timestamp)
+        event = Event((0, 0, 0, message.offset), row, reader.convert, extra, timestamp=message.timestamp)
         return Change(key, event)
 
     def _envelope(self, message: Message, value: bytes) -> Iterator[Change]:
@@ -119,9 +125,12 @@ class ChangeReader:
             return
         if op not in ("r", "c", "u", "d", "t"):
             raise Malformed(f"op {op!r}")
-        order = NO_POSITION if op == "r" else source_order(envelope.get("source") or {})
         place = (message.topic, message.partition)
-        position = (*order, message.offset)
+        if op == "r":
+            yield from self._put_row(message, envelope, reader, self._behind_all(message), _taken(message, envelope))
+            return
+        order = source_order(envelope.get("source") or {})
+        position = (0, *order, message.offset)
         self._newest[place] = max(order, self._newest.get(place, NO_POSITION))
         if op == "t":
             yield Change(None, Event(position, None, timestamp=message.timestamp))
@@ -141,7 +150,12 @@ class ChangeReader:
         return Change(key, Event(position, None, moved=moved, timestamp=message.timestamp))
 
     def _put_row(
-        self, message: Message, envelope: Mapping[str, Any], reader: Reader, position: Position
+        self,
+        message: Message,
+        envelope: Mapping[str, Any],
+        reader: Reader,
+        position: Position,
+        taken: Position | None = None,
     ) -> Iterator[Change]:
         row, before, at = envelope.get("after"), envelope.get("before"), message.timestamp
         if row is None:
@@ -156,7 +170,9 @@ class ChangeReader:
             if earlier != key and None not in earlier:
                 yield Change(earlier, Event(position, None, moved=True, timestamp=at))
                 old = earlier
-        yield Change(key, Event(position, row, convert, extra, missing, old if missing else None, timestamp=at))
+        yield Change(
+            key, Event(position, row, convert, extra, missing, old if missing else None, timestamp=at, taken=taken)
+        )
 
     def _row_key(
         self, message: Message, row: Any, reader: Reader, convert: Convert | None = None
@@ -196,6 +212,14 @@ class ChangeReader:
                 _, reader = self._payloads.read(message.key, message.topic, "key")
                 return _key_from_json(text, reader, self.names or ())
         return None
+
+
+def _taken(message: Message, envelope: Mapping[str, Any]) -> Position:
+    """Where a snapshot row was read, by its own numbers; they are compared with TRUNCATEs alone."""
+    try:
+        return (0, *source_order(envelope.get("source") or {}), message.offset)
+    except Malformed:
+        return (0, *NO_POSITION, message.offset)
 
 
 def plain_row(event: Event) -> dict[str, Any] | None:

@@ -157,7 +157,7 @@ class _Search:
         if not differences:
             self.report.counts[Verdict.UNPROVEN] += 1
             return
-        newest = _packed(self.fold.position(wanted[1]) or (0, 0, 0))
+        newest = _packed(self.fold.position(wanted[1]) or (0, 0, 0, 0))
         stale = held is not None and held < newest
         verdict = Verdict.STALE if stale else Verdict.DIFFERS
         note = f"position {held.hex()}, the stream is at {newest.hex()}" if stale and held is not None else ""
@@ -209,7 +209,7 @@ def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa
 
 
 def _packed(position: Position) -> bytes:
-    return struct.pack(">QQQ", *(min(number, (1 << 64) - 1) for number in position))
+    return struct.pack(">QQQQ", *(min(number, (1 << 64) - 1) for number in position))
 
 
 def _windows(expected: Any, actual: Any) -> tuple[Any, Any]:

@@ -54,7 +54,7 @@ def _source_order(source: Mapping[str, Any]) -> tuple[int, int]:
     if source.get("sequence") is None:
         return lsn, lsn
     commit, inner = json.loads(source["sequence"])
-    return int(commit or 0), int(inner or 0)
+    return int(commit or inner or 0), int(inner or 0)
 
 
 def _sql_server_lsn(text: str | None) -> int:

@@ -2,10 +2,11 @@
 
 Written anew for the proof and for plain reading: one message at a time, no Arrow, nothing of the job's decoder.
 
-    position   (commit order, order inside it, Kafka offset) by `source`; r and plain topics (0, 0, offset)
+    position   (epoch, commit order, order inside it, Kafka offset) by `source`; plain topics (0, 0, 0, offset);
+               r is one step above the largest of its partition before it
     guard      an equal or smaller position never replaces
     d, null    a delete leaves its position; a tombstone directly behind the d of its key says nothing new, a lone one
-               has the largest (commit order, order inside it) of its partition before it
+               stands as r does
     t          with on_truncate: apply, rows and changes below its position are gone
     partial    an unavailable value is that of the key's older row; behind a key change, of the old key's last row
 
@@ -35,7 +36,7 @@ class ReferenceTable:
     rules: Rules
     read: int = 0
     undecodable: int = 0
-    truncated: Position = (-1, 0, 0)
+    truncated: Position = (-1, 0, 0, 0)
     gone: Mapping[TopicPartition, int] = field(default_factory=dict)
     _keys: dict[Key, list[Event]] = field(default_factory=dict)
     _changes: ChangeReader = field(init=False)
@@ -118,7 +119,7 @@ class ReferenceTable:
         self._keys[key] = _needed(events)
 
     def _alive(self, key: Key) -> list[Event]:
-        return [event for event in self._keys[key] if event.position >= self.truncated]
+        return [event for event in self._keys[key] if (event.taken or event.position) >= self.truncated]
 
     def _row(self, events: list[Event]) -> dict[str, Any] | None:
         event = events[-1]
@@ -165,8 +166,8 @@ def _needed(events: list[Event]) -> list[Event]:
 
 def _before_move(events: list[Event], position: Position) -> list[Event]:
     """The old key's events up to the delete that moved it, without that delete, which a replay may have repeated."""
-    before = [event for event in events if event.position[:2] <= position[:2]]
+    before = [event for event in events if event.position[:3] <= position[:3]]
     if not before or before[-1].row is not None:
         return before
-    delete = before[-1].position[:2]
-    return [event for event in before if event.row is not None or event.position[:2] != delete]
+    delete = before[-1].position[:3]
+    return [event for event in before if event.row is not None or event.position[:3] != delete]

@@ -11,8 +11,9 @@ import pyarrow as pa
 from apache_beam.utils.windowed_value import WindowedValue
 
 from ...schemas.errors import LedgerGapError, MillraceError
-from ...schemas.model.ledger import Account, Commit, covered
+from ...schemas.model.ledger import Account, Commit, TopicPartition, covered
 from ...schemas.model.route import Route
+from ...schemas.model.source_mark import SourceMark
 from ...schemas.model.table import Table
 from ..dead_letters import DeadLetterFiles, Limit, most_frequent
 from ..retry import retried
@@ -142,6 +143,7 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
             if source.topic in settings.topic_ids
         },
         tuple(route.number(account.topic, account.partition) for account in told),
+        _marks(receipts),
     )
     size = sum(receipt.size for receipt in receipts)
     made = retried(f"table {table.name}", lambda: sink.commit(table, staged, order))
@@ -152,6 +154,15 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
 
 def _key(parts: Sequence[Part]) -> tuple[str, ...]:
     return parts[0].table.key if parts else ()
+
+
+def _marks(receipts: Sequence[Receipt]) -> dict[TopicPartition, SourceMark]:
+    """How far the source of each partition has come."""
+    marks: dict[TopicPartition, SourceMark] = {}
+    for receipt in sorted(receipts, key=lambda one: one.span):
+        source = receipt.span.source
+        marks[source] = marks.get(source, SourceMark()).joined(receipt.mark)
+    return marks
 
 
 def _truncates(route: Route, receipts: Sequence[Receipt]) -> dict[int, int]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import apache_beam as beam
@@ -24,6 +24,7 @@ from ...schemas.model.key import shard
 from ...schemas.model.ledger import OffsetRange
 from ...schemas.model.modes import VERSION
 from ...schemas.model.route import Route
+from ...schemas.model.source_mark import SourceMark
 from ..sources.source import MessageSource, Source, TypedSource
 from .precompact import Precompaction, marked, superseded_before, table_key
 
@@ -58,6 +59,8 @@ class Format:
 class Receipt:
     """What one block came to, for the accounts of its table's commit: `changes` of `size` bytes went to the shuffle.
 
+    `mark` is what it says of its source.
+
     Each of several tables that one topic fills writes the dead `letters` before its commit: reading gives them once.
     """
 
@@ -69,6 +72,7 @@ class Receipt:
     truncates: int
     truncate: bytes | None
     letters: tuple[DeadLetter, ...]
+    mark: SourceMark = field(default_factory=SourceMark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,7 @@ def receipt(done: Decoded) -> Receipt:
         truncates=done.truncates,
         truncate=done.truncate,
         letters=tuple(done.letters),
+        mark=done.mark,
     )
 
 

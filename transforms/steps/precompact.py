@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ...schemas.errors import IncompatibleSchemaError
 from ...schemas.merging.newest_by_key import Compacted, compact, leans
+from ...schemas.model.change import AFTER
 from ...schemas.model.modes import OFFSET, VERSION
 
 MOST_ROWS: Final = 400_000
@@ -35,7 +36,8 @@ class Precompaction:
 
     Where compacting leaves more than `WORTHWHILE` of the rows, the table's next `PATIENCE` batches go as they are.
     Batches with partial rows, key changes or soft deletes always do: a value that they lack may stand in a row that
-    would be superseded. So do those of tables that keep every change.
+    would be superseded. So do batches with snapshot rows, whose order needs the whole window, and those of tables that
+    keep every change.
     """
 
     _held: dict[tuple[str, Stamp], _Held] = field(default_factory=dict)
@@ -72,7 +74,9 @@ class Precompaction:
         if self._wait[table] > 0:
             self._wait[table] -= len(held.batches)
             return None
-        if {OFFSET, VERSION} & set(held.key) or any(leans(batch) for batch in held.batches):
+        if {OFFSET, VERSION} & set(held.key) or any(
+            leans(batch) or AFTER in batch.schema.names for batch in held.batches
+        ):
             return None
         try:
             done = compact(table, held.key, held.batches)

@@ -29,7 +29,7 @@ from ...schemas.model.change import (
 )
 from ...schemas.model.key import number_keys
 from ...schemas.model.modes import MODE_COLUMNS, VERSION, Mode, mode_of
-from ...schemas.model.position import unpack
+from ...schemas.model.position import by_position, unpack
 from ...schemas.model.table import Table, cast, conform, grow
 from ..sinks import Sink
 from ..sinks.shared.lookup import columns_of, find_rows
@@ -165,7 +165,7 @@ def _firsts(codes: NDArray[np.int32], count: int) -> Index:
 def _latest_guard(rows: pa.RecordBatch) -> bytes:
     """The guard of a version that ended with the first of these changes: one that ended before is out of reach."""
     words = unpack(rows.column(POSITION))
-    first = words[np.lexsort((words[:, 2], words[:, 1], words[:, 0]))[0]]
+    first = words[by_position(words)[0]]
     return (~first).astype(">u8").tobytes()
 
 

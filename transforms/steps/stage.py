@@ -8,8 +8,10 @@ import apache_beam as beam
 import pyarrow as pa
 
 from ...schemas.errors import MillraceError
+from ...schemas.merging.log_order import Committed
 from ...schemas.merging.newest_by_key import compact
-from ...schemas.model.change import SOURCE
+from ...schemas.model.change import AFTER, SOURCE, UNAVAILABLE
+from ...schemas.model.route import Route
 from ...schemas.model.table import Table
 from ..sinks import Sink, Staged
 from ..sinks.target import Target
@@ -37,8 +39,8 @@ class Part:
 class Stage(beam.DoFn):
     """((table, shard), changes of a window) to (table, Part or Failure)."""
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+    def __init__(self, target: Target, job: str, routes: Mapping[str, Route]) -> None:
+        self._target, self._job, self._routes = target, job, routes
 
     def setup(self) -> None:
         self._sink = self._target.open()
@@ -51,14 +53,14 @@ class Stage(beam.DoFn):
     ) -> Iterator[tuple[str, Part | Failure]]:
         (name, _), batches = element[0], list(element[1])
         try:
-            yield name, stage(self._sink, name, batches)
+            yield name, stage(self._sink, self._job, self._routes[name], batches)
         except MillraceError as error:
             yield name, Failure(name, error)
 
 
-def stage(sink: Sink, name: str, batches: Sequence[pa.RecordBatch]) -> Part:
+def stage(sink: Sink, job: str, route: Route, batches: Sequence[pa.RecordBatch]) -> Part:
     """Compact the changes of one shard and stage its delta. Raises TableError, SinkError."""
-    done = compact(name, table_key(batches[0]), batches)
+    done = compact(route.table, table_key(batches[0]), batches, committed(sink, job, route, batches))
     rows, superseded = _counted(done.delta), Counter(done.superseded)
     for batch in batches:
         superseded.update(superseded_before(batch))
@@ -74,6 +76,16 @@ def stage(sink: Sink, name: str, batches: Sequence[pa.RecordBatch]) -> Part:
         departures=done.departures,
         late=late,
     )
+
+
+def committed(sink: Sink, job: str, route: Route, batches: Sequence[pa.RecordBatch]) -> Committed | None:
+    """What the target has from the partitions of these changes; asked only where some change depends on it."""
+    if not any({AFTER, UNAVAILABLE} & set(batch.schema.names) for batch in batches):
+        return None
+    numbers = {number for batch in batches for number in batch.column(SOURCE).unique().to_pylist() if number >= 0}
+    ledger = sink.ledger(job, route.table, [route.source(number) for number in sorted(numbers)])
+    marks = {route.number(source.topic, source.partition): mark.highest for source, mark in ledger.marks.items()}
+    return Committed({number: highest for number, highest in marks.items() if highest is not None}, ledger.truncate)
 
 
 def _counted(delta: pa.RecordBatch) -> Counter[int]:

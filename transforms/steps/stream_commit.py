@@ -194,7 +194,7 @@ def _patiently(sink: Sink, settings: CommitSettings, table: str, ready: Sequence
         try:
             items: list[Item] = [part for held in ready for part in held.load.receipts]
             if batches:
-                items.append(stage(sink, table, batches))
+                items.append(stage(sink, settings.job, settings.routes[table], batches))
             return commit(sink, settings, table, items)
         except TransientSinkError as error:
             if pause is None:

@@ -1,7 +1,7 @@
 """Debezium envelopes to changes: r c u d t m, tombstones, unavailable values, key changes.
 
-Positions as in `schemas.model.position`; a snapshot row (`r`) has (0, 0, offset), so that it loses against any
-streamed change of its key. Format: https://debezium.io/documentation/reference/stable/connectors/postgresql.html
+Positions as in `schemas.model.position`; where a snapshot row (`r`) stands, its place in the log tells
+(`schemas.merging.log_order`). Format: https://debezium.io/documentation/reference/stable/connectors/postgresql.html
 """
 
 from typing import Final
@@ -49,13 +49,14 @@ class DebeziumEnvelope(Envelope):
         unread = np.zeros(len(op), np.bool_)
         if "source" in names:
             (commit, inner), unread = source_order(value.field("source"))
-            commit, inner, unread = np.where(snapshot, 0, commit), np.where(snapshot, 0, inner), unread & ~snapshot
+            unread &= ~snapshot
         return Events(
             what=what,
             row=after,
             before=value.field("before") if "before" in names else None,
             order=(commit, inner),
-            placed=~(unread | (what == UNKNOWN) | (what == NOTHING)),
+            placed=~(unread | snapshot | (what == UNKNOWN) | (what == NOTHING)),
+            snapshot=snapshot if snapshot.any() else None,
             wrong=(
                 (what == UNKNOWN, "unknown op: only r, c, u, d, t and m are known"),
                 ((what == UPSERT) & np.asarray(after.is_null()), "an upsert without a row: after is null"),

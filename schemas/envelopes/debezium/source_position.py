@@ -85,18 +85,21 @@ def _sequence(data, offsets, valid):  # type: ignore[no-untyped-def]
     for i in range(n):
         if not valid[i]:
             continue
-        part, number, digits = 0, np.uint64(0), 0
+        part, number, digits, known = 0, np.uint64(0), 0, False
         for p in range(offsets[i], offsets[i + 1]):
             byte = data[p]
             if 48 <= byte <= 57:
                 number = number * np.uint64(10) + np.uint64(byte - 48)
                 digits += 1
             elif byte == 44:
-                commit[i] = number
+                commit[i], known = number, digits > 0
                 part, number, digits = part + 1, np.uint64(0), 0
             if digits > 19:
                 bad[i] = True
         inner[i] = number
+        # A connector that has not seen a commit yet sends null for it: the LSN stands for it.
+        if not known:
+            commit[i] = number
         if part != 1:
             bad[i] = True
     return commit, inner, bad

@@ -64,8 +64,8 @@ def test_rows_and_deletes_have_the_offset_as_position(contracts):
     done = decode(contracts, [(wire(1, {"id": 1}), wire(2, {"id": 1, "v": "a"})), (wire(1, {"id": 1}), None)])
     assert [(c["id"], c.get("v"), c[OP]) for c in changes(done)] == [(1, "a", UPSERT), (1, None, DELETE)]
     assert [place for part in done.changes for place in unpack(part.column(POSITION)).tolist()] == [
-        [0, 0, 5],
-        [0, 0, 6],
+        [0, 0, 0, 5],
+        [0, 0, 0, 6],
     ]
     assert (done.key, done.read) == (("id",), 2)
 

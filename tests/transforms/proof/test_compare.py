@@ -148,10 +148,10 @@ def test_rows_too_few_and_too_many(fold):
 
 
 def test_an_older_version_is_stale(fold):
-    old = changed(changed(target(fold), 7, "text", "text 7"), 7, POSITION, bytes(24))
+    old = changed(changed(target(fold), 7, "text", "text 7"), 7, POSITION, bytes(32))
     report = compare("t", fold, scan_of(old))
     assert counts(report) == {**COUNTS, "MATCH": 498, "STALE": 1}
-    assert "the stream is at 0000000000002328" in str(report.examples[0])
+    assert "the stream is at 00000000000000000000000000002328" in str(report.examples[0])
 
 
 def test_a_column_that_is_not_there(fold):
@@ -247,7 +247,7 @@ def test_the_sources_own_rows_match_the_recorded_stream_in_all_types(tmp_path):
     columns["channel"] = pa.array([rows[key].get("channel") for key in final], pa.string())
     holds = [rows[key]["hold"] for key in final]
     columns["hold"] = pa.array([hold and timedelta(microseconds=hold.amount) for hold in holds], pa.duration("us"))
-    table = pa.table({**columns, POSITION: pa.array([b"\xff" * 24] * len(final), POSITION_TYPE)})
+    table = pa.table({**columns, POSITION: pa.array([b"\xff" * 32] * len(final), POSITION_TYPE)})
     assert counts(compare("orders", fold, scan_of(table))) == {**COUNTS, "MATCH": 519}
     as_text = table.set_column(3, "weight", pa.array([shown(rows[key]["weight"]) for key in final], pa.string()))
     as_text = as_text.set_column(21, "hold", table["hold"].cast(pa.int64()))

@@ -55,7 +55,7 @@ def load(sink, name, columns, rows):
     """Put (position, row) pairs into a table, as a commit does."""
     batch = pa.RecordBatch.from_pylist(
         [
-            {**row, OP: UPSERT, SOURCE: 0, POSITION: b"".join(part.to_bytes(8, "big") for part in position)}
+            {**row, OP: UPSERT, SOURCE: 0, POSITION: bytes(8) + b"".join(part.to_bytes(8, "big") for part in position)}
             for position, row in rows
         ],
         schema=pa.schema([*columns, *CHANGE_FIELDS]),
@@ -164,9 +164,13 @@ class HeldLog:
 
 def proved(contracts, stream, rows, first=0, **proof):
     """The proof of these (position, row) pairs by a log that begins at `first`."""
-    columns = pa.schema([*COLUMNS, (POSITION, pa.binary(24))])
+    columns = pa.schema([*COLUMNS, (POSITION, pa.binary(32))])
     held = pa.RecordBatch.from_pylist(
-        [{**row, POSITION: b"".join(part.to_bytes(8, "big") for part in position)} for position, row in rows], columns
+        [
+            {**row, POSITION: bytes(8) + b"".join(part.to_bytes(8, "big") for part in position)}
+            for position, row in rows
+        ],
+        columns,
     )
 
     def scan(names):

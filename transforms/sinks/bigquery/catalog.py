@@ -4,7 +4,8 @@
                         them, NULL before the first row; the newest TRUNCATE's position; a version, which is the
                         sequence number
     _millrace_ledger    by job, table, topic and partition: next (offset, and the sequence number), start, first and
-                        stop of the last commit, its time, and the sums of all accounts
+                        stop of the last commit, its time, the sums of all accounts, and how far its source has come
+                        (`schemas.model.source_mark`)
 
 A row is replaced as a whole, and an older one never replaces a newer: a writer that was thought dead cannot take the
 ledger back. Each job writes rows of its own; a table is what all jobs' rows say together.
@@ -19,6 +20,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from ....schemas.model.ledger import Account, TopicPartition
+from ....schemas.model.source_mark import SourceMark
 from ....schemas.model.table import Table, unify
 from ..shared.ledger import Entry
 from .client import Dataset, bigquery
@@ -35,7 +37,9 @@ TABLES_SCHEMA: Final = pa.schema(
 )
 PLACE_SCHEMA: Final = {"job": TEXT, "table_name": TEXT, "topic": TEXT, "partition": NUMBER}
 COUNTS_SCHEMA: Final = dict.fromkeys(("next", "start", *COUNTS, "topic_id"), NUMBER)
-LEDGER_SCHEMA: Final = pa.schema({**PLACE_SCHEMA, **COUNTS_SCHEMA, "committed_at": pa.timestamp("us", "UTC")})
+LEDGER_SCHEMA: Final = pa.schema(
+    {**PLACE_SCHEMA, **COUNTS_SCHEMA, "mark": TEXT, "committed_at": pa.timestamp("us", "UTC")}
+)
 KEYS: Final = {
     TABLES: ("job", "table_name"),
     LEDGER: ("job", "table_name", "topic", "partition"),
@@ -102,7 +106,7 @@ class Catalog:
         for row in self._read(LEDGER, LEDGER_SCHEMA.names, {"job": job, "table_name": name}):
             source = TopicPartition(row["topic"], row["partition"])
             account = Account(source.topic, source.partition, *(row[part] for part in COUNTS))
-            entries[source] = Entry(row["next"], account, row["start"])
+            entries[source] = Entry(row["next"], account, row["start"], SourceMark.of_text(row["mark"]))
             if row["topic_id"] is not None:
                 topic_ids[source.topic] = row["topic_id"]
         return Offsets(entries, topic_ids)
@@ -117,8 +121,8 @@ class Catalog:
                 continue
             head = {"job": job, "table_name": name, "topic": source.topic, "partition": source.partition}
             counts = {part: getattr(entry.account, part) for part in COUNTS}
-            tail = {"next": entry.next, "start": entry.start, "topic_id": topic_id, "committed_at": now}
-            rows.append({**head, **counts, **tail})
+            tail = {"next": entry.next, "start": entry.start, "topic_id": topic_id, "mark": entry.mark.text()}
+            rows.append({**head, **counts, **tail, "committed_at": now})
         if rows:
             self._write(LEDGER, LEDGER_SCHEMA, rows, [row["next"] or 0 for row in rows])
 

@@ -38,13 +38,13 @@ class Changes:
 
 
 def sequence_numbers(positions: pa.Array) -> pa.Array:
-    """Positions as BigQuery compares them: three sections of 16 hexadecimal digits, joined by `/`."""
-    raw = np.frombuffer(positions.buffers()[1], np.uint8, 24 * len(positions), positions.offset * 24)
+    """Positions as BigQuery compares them: four sections of 16 hexadecimal digits, joined by `/`."""
+    raw = np.frombuffer(positions.buffers()[1], np.uint8, 32 * len(positions), positions.offset * 32)
     halves = np.stack([raw >> 4, raw & 15], axis=1)
-    text = np.full((len(positions), 3, 17), ord("/"), np.uint8)
-    text[:, :, :16] = DIGITS[halves].reshape(-1, 3, 16)
-    text = np.ascontiguousarray(text.reshape(-1, 51)[:, :50])
-    ends = np.arange(0, 50 * len(positions) + 1, 50, dtype=np.int32)
+    text = np.full((len(positions), 4, 17), ord("/"), np.uint8)
+    text[:, :, :16] = DIGITS[halves].reshape(-1, 4, 16)
+    text = np.ascontiguousarray(text.reshape(-1, 68)[:, :67])
+    ends = np.arange(0, 67 * len(positions) + 1, 67, dtype=np.int32)
     return pa.Array.from_buffers(pa.string(), len(positions), [None, pa.py_buffer(ends), pa.py_buffer(text)])
 
 

@@ -108,6 +108,7 @@ class BigQuerySink:
             self._catalog.known(table).floor,
             offsets.topic_ids,
             {source: entry.start or 0 for source, entry in asked.items()},
+            marks={source: entry.mark for source, entry in asked.items()},
         )
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -20,12 +20,14 @@ from deltalake.fs import DeltaStorageHandler
 
 from ....schemas.model.change import OP, POSITION, UPSERT
 from ....schemas.model.ledger import Account, Commit, TopicPartition
+from ....schemas.model.source_mark import SourceMark
 from ..shared.ledger import Entry, advanced
 
 __all__ = ["Conflict", "DeltaError", "DeltaTable"]
 
 TRUNCATE: Final = "millrace-truncate"
-WORDS: Final = 3
+WORDS: Final = 4
+TEXT_BYTES: Final = 7
 SIGN: Final = 1 << 63
 
 
@@ -138,7 +140,11 @@ def ledger_entry(
     """The entry for these settled accounts and a newer TRUNCATE, if there is one. Raises LedgerGapError."""
     sources = [TopicPartition(account.topic, account.partition) for account in settled]
     before = offsets(target, commit.job, sources)
-    held = {source: Entry(stop, Account(source.topic, source.partition, 0, 0)) for source, stop in before.items()}
+    noted = marks(target, commit.job, sources)
+    held = {
+        source: Entry(stop, Account(source.topic, source.partition, 0, 0), mark=noted[source])
+        for source, stop in before.items()
+    }
     after = advanced(table, commit, settled, held)
     transactions = {
         _app_id(commit.job, source): entry.next
@@ -148,6 +154,8 @@ def ledger_entry(
     for source, entry in after.items():
         if source not in before and entry.start is not None:
             transactions[f"{_app_id(commit.job, source)}/start"] = entry.start
+        if entry.mark != noted.get(source, SourceMark()):
+            transactions |= _text_numbers(f"{_app_id(commit.job, source)}/mark", entry.mark.text())
     known = topic_ids(target, commit.job, list(commit.topic_ids))
     for topic, number in commit.topic_ids.items():
         if known.get(topic) != number:
@@ -171,6 +179,27 @@ def starts(target: DeltaTable, job: str, partitions: Sequence[TopicPartition]) -
     return {source: version for source, version in found.items() if version is not None}
 
 
+def marks(target: DeltaTable, job: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, SourceMark]:
+    """How far the source of each of these partitions has come."""
+    return {source: SourceMark.of_text(_text(target, f"{_app_id(job, source)}/mark")) for source in partitions}
+
+
+def _text_numbers(name: str, text: str) -> dict[str, int]:
+    """A text as transaction identifiers, which hold numbers alone: its length, and 7 bytes in each."""
+    data = text.encode()
+    pieces = range(0, len(data), TEXT_BYTES)
+    return {name: len(data)} | {f"{name}/{at}": int.from_bytes(data[at : at + TEXT_BYTES], "big") for at in pieces}
+
+
+def _text(target: DeltaTable, name: str) -> str:
+    """What `_text_numbers` wrote; empty where there is none."""
+    length, data = target.transaction_version(name) or 0, b""
+    for at in range(0, length, TEXT_BYTES):
+        number = target.transaction_version(f"{name}/{at}") or 0
+        data += number.to_bytes(min(TEXT_BYTES, length - at), "big")
+    return data.decode()
+
+
 def topic_ids(target: DeltaTable, job: str, topics: Sequence[str]) -> dict[str, int]:
     """The ids of these topics, as far as commits of the job recorded them."""
     found = {topic: target.transaction_version(_topic_app_id(job, topic)) for topic in topics}
@@ -178,7 +207,7 @@ def topic_ids(target: DeltaTable, job: str, topics: Sequence[str]) -> dict[str, 
 
 
 def last_truncate(target: DeltaTable) -> bytes | None:
-    """The newest TRUNCATE's position: three unsigned numbers, kept as signed ones from the smallest up."""
+    """The newest TRUNCATE's position: four unsigned numbers, kept as signed ones from the smallest up."""
     words = [target.transaction_version(f"{TRUNCATE}/{number}") for number in range(WORDS)]
     if None in words:
         return None

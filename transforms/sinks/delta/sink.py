@@ -284,6 +284,7 @@ def _ledger(target: DeltaTable | None, job: str, partitions: Sequence[TopicParti
         client.last_truncate(target),
         client.topic_ids(target, job, sorted({source.topic for source in partitions})),
         client.starts(target, job, partitions),
+        marks=client.marks(target, job, partitions),
     )
 
 

@@ -4,7 +4,8 @@ Beside each table `t` stand its tombstones, `_millrace_tombstones_t`. What Millr
 
     _millrace_tables    table_name, key, columns (the stream's schema as Arrow IPC; NULL before the first row), truncate
     _millrace_ledger    job, table_name, topic, partition, next (offset), first and stop of the last commit, its time,
-                        and the sums of all accounts: read, applied, superseded, filtered, dead
+                        and the sums of all accounts: read, applied, superseded, filtered, dead;
+                        mark: how far its source has come (`schemas.model.source_mark`)
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ OWN_TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS _millrace_tables (table_name VARCHAR, key VARCHAR[], columns BLOB, truncate BLOB)",
     "CREATE TABLE IF NOT EXISTS _millrace_ledger (job VARCHAR, table_name VARCHAR, topic VARCHAR, partition INTEGER, "
     "next BIGINT, first BIGINT, stop BIGINT, committed_at TIMESTAMPTZ, read BIGINT, applied BIGINT, superseded BIGINT, "
-    "filtered BIGINT, dead BIGINT, topic_id BIGINT, start BIGINT)",
+    "filtered BIGINT, dead BIGINT, topic_id BIGINT, start BIGINT, mark VARCHAR)",
 )
 
 

@@ -14,6 +14,7 @@ import pyarrow.fs as pafs
 
 from ....schemas.errors import TableError, TerminalSinkError, TransientSinkError
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
+from ....schemas.model.source_mark import SourceMark
 from ....schemas.model.table import Table, conform, selected
 from ....schemas.options import size_text
 from .. import Staged, TableSnapshot
@@ -23,7 +24,7 @@ from . import catalog, merge
 from .catalog import BATCH_ROWS, Connection, quote, quoted
 from .options import DuckDBOptions
 
-LEDGER: Final = "next, start, topic, partition, first, stop, read, applied, superseded, filtered, dead"
+LEDGER: Final = "next, start, topic, partition, first, stop, read, applied, superseded, filtered, dead, mark"
 
 
 class DuckDBSink:
@@ -97,6 +98,7 @@ class DuckDBSink:
                 *counts,
                 topic_ids.get(source.topic),
                 entry.start,
+                entry.mark.text(),
             ]
             con.execute(f"INSERT INTO _millrace_ledger VALUES ({', '.join('?' * len(values))})", values)
 
@@ -216,7 +218,11 @@ class DuckDBSink:
 
 def _entries(con: Connection, job: str, table: str) -> dict[TopicPartition, Entry]:
     rows = con.execute(f"SELECT {LEDGER} FROM _millrace_ledger WHERE job = ? AND table_name = ?", [job, table])
-    return {TopicPartition(row[2], row[3]): Entry(row[0], Account(*row[2:]), row[1]) for row in rows.fetchall()}
+    return {TopicPartition(row[2], row[3]): _entry(row) for row in rows.fetchall()}
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    return Entry(row[0], Account(*row[2:-1]), row[1], SourceMark.of_text(row[-1]))
 
 
 def _ledger(con: Connection | None, table: str, job: str, partitions: Sequence[TopicPartition]) -> Ledger:
@@ -227,7 +233,8 @@ def _ledger(con: Connection | None, table: str, job: str, partitions: Sequence[T
     asked = [source for source in partitions if source in offsets]
     starts = {source: entries[source].start or 0 for source in asked}
     next_offsets = {source: offsets[source] for source in asked}
-    return Ledger(next_offsets, catalog.held(con, table)[1], _topic_ids(con, job, table), starts)
+    marks = {source: entries[source].mark for source in asked}
+    return Ledger(next_offsets, catalog.held(con, table)[1], _topic_ids(con, job, table), starts, marks=marks)
 
 
 def _topic_ids(con: Connection, job: str, table: str) -> dict[str, int]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from ....schemas.model.ledger import Account, Commit, TopicPartition
+from ....schemas.model.source_mark import SourceMark
 from ....schemas.model.table import Table
 from ...stores import Store
 from ..shared.ledger import Entry
@@ -130,6 +131,7 @@ def _to_json(state: State) -> dict[str, Any]:
                 "job": stream.job,
                 "next": line.entry.next,
                 "start": line.entry.start,
+                "mark": line.entry.mark.text(),
                 "ahead": line.reach.ahead,
                 "date": line.reach.date,
                 "sums": asdict(line.entry.account),
@@ -149,7 +151,7 @@ def _from_json(name: str, found: dict[str, Any]) -> State:
         account = Account(**part["sums"])
         ahead = tuple((first, stop) for first, stop in part["ahead"])
         stream = Stream(part["job"], account.topic, account.partition)
-        entry = Entry(part["next"], account, part["start"])
+        entry = Entry(part["next"], account, part["start"], SourceMark.of_text(part["mark"]))
         lines[stream] = Line(entry, Reach(entry.next, ahead, part["date"]))
     return State(
         found["version"],

@@ -174,6 +174,7 @@ def _ledger(state: State, job: str, partitions: Sequence[TopicPartition]) -> Led
         {topic: number for (owner, topic), number in state.topic_ids.items() if owner == job and topic in topics},
         {source: entry.start for source, entry in held.items() if entry.start is not None},
         state.other_jobs(job, topics),
+        marks={source: entry.mark for source, entry in held.items()},
     )
 
 

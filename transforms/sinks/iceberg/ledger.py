@@ -1,8 +1,8 @@
 """The ledger of an Iceberg table: properties that change in the same commit as the rows, and the snapshot's summary.
 
-`millrace.ledger.<job>` is JSON, `{topic: {"id": number, "partitions": {partition: [next, start]}}}`; it outlives the
-snapshots, which expire. `millrace.truncate` is the last TRUNCATE's position in hexadecimal. Each snapshot's summary has
-`millrace.job`, `millrace.commit` (an id) and `millrace.accounts` (JSON) of its own commit.
+`millrace.ledger.<job>` is JSON, `{topic: {"id": number, "partitions": {partition: [next, start, mark]}}}`; it outlives
+the snapshots, which expire. `millrace.truncate` is the last TRUNCATE's position in hexadecimal. Each snapshot's summary
+has `millrace.job`, `millrace.commit` (an id) and `millrace.accounts` (JSON) of its own commit.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
+from ....schemas.model.source_mark import SourceMark
 from .. import Staged
 from ..shared.ledger import Entry, advanced
 from .table_format.snapshots import COMMIT
@@ -33,6 +34,7 @@ def read_ledger(properties: Mapping[str, str], job: str, partitions: Sequence[To
         last_truncate(properties),
         {topic: number for topic, number in ids.items() if number is not None},
         {source: entry[1] for source, entry in held.items()},
+        marks={source: SourceMark.of_text(entry[2]) for source, entry in held.items()},
     )
 
 
@@ -49,13 +51,14 @@ def ledger_properties(
     sources = [account.source for account in settled]
     held = {source: entry for source in sources if (entry := _entry(topics, source)) is not None}
     before = {
-        source: Entry(entry[0], Account(source.topic, source.partition, 0, 0), entry[1])
+        source: Entry(entry[0], Account(source.topic, source.partition, 0, 0), entry[1], SourceMark.of_text(entry[2]))
         for source, entry in held.items()
     }
     for source, after in advanced(table, commit, settled, before).items():
         if after.next is not None:
             parts = topics.setdefault(source.topic, {}).setdefault("partitions", {})
-            parts[str(source.partition)] = [after.next, after.next if after.start is None else after.start]
+            start = after.next if after.start is None else after.start
+            parts[str(source.partition)] = [after.next, start, after.mark.text()]
     for topic, number in commit.topic_ids.items():
         topics.setdefault(topic, {})["id"] = number
     name = LEDGER + quote(commit.job, safe="")
@@ -97,6 +100,6 @@ def _topics(properties: Mapping[str, str], job: str) -> dict[str, Any]:
     return found
 
 
-def _entry(topics: Mapping[str, Any], source: TopicPartition) -> list[int] | None:
-    found: list[int] | None = topics.get(source.topic, {}).get("partitions", {}).get(str(source.partition))
+def _entry(topics: Mapping[str, Any], source: TopicPartition) -> tuple[int, int, str] | None:
+    found: tuple[int, int, str] | None = topics.get(source.topic, {}).get("partitions", {}).get(str(source.partition))
     return found

@@ -28,7 +28,7 @@ OWN_TABLES: Final = (
     "truncate bytea)",
     "CREATE TABLE IF NOT EXISTS {ledger} (job text, table_name text, topic text, partition integer, next bigint, "
     "first bigint, stop bigint, committed_at timestamptz, read bigint, applied bigint, superseded bigint, "
-    "filtered bigint, dead bigint, topic_id bigint, start bigint, "
+    "filtered bigint, dead bigint, topic_id bigint, start bigint, mark text, "
     "PRIMARY KEY (job, table_name, topic, partition))",
 )
 

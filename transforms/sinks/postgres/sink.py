@@ -178,7 +178,8 @@ def _ledger(session: Session, table: str, job: str, partitions: Sequence[TopicPa
     offsets = {source: entry.next for source, entry in entries.items() if entry.next is not None}
     asked = [source for source in partitions if source in offsets]
     starts = {source: entries[source].start or 0 for source in asked}
-    return Ledger({source: offsets[source] for source in asked}, floor, topic_ids, starts)
+    marks = {source: entries[source].mark for source in asked}
+    return Ledger({source: offsets[source] for source in asked}, floor, topic_ids, starts, marks=marks)
 
 
 def _alive(session: Session) -> bool:

@@ -1,19 +1,24 @@
 """Offsets that a commit may advance, and running sums of its accounts: the same rule for every target."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ....schemas.errors import LedgerGapError
 from ....schemas.model.ledger import Account, Commit, TopicPartition
+from ....schemas.model.source_mark import SourceMark
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One partition of a job and table: the next offset (None: none yet), its account, and the offset it began at."""
+    """One partition of a job and table: the next offset (None: none yet), its account, and the offset it began at.
+
+    `mark` says how far its source has come.
+    """
 
     next: int | None
     account: Account
     start: int | None = None
+    mark: SourceMark = field(default_factory=SourceMark)
 
 
 def advanced(
@@ -29,8 +34,10 @@ def advanced(
         source = TopicPartition(account.topic, account.partition)
         old = held.get(source)
         known = None if old is None else old.next
+        before = SourceMark() if old is None else old.mark
+        mark = before.joined(commit.marks[source]) if source in commit.marks else before
         if account.stop < 0:
-            entries[source] = Entry(known, _sum(old, account), None if old is None else old.start)
+            entries[source] = Entry(known, _sum(old, account), None if old is None else old.start, mark)
             continue
         if known is not None and known < account.first:
             raise LedgerGapError(
@@ -39,7 +46,7 @@ def advanced(
             )
         if known is None or account.stop > known:
             start = account.first if old is None or old.start is None else old.start
-            entries[source] = Entry(account.stop, _sum(old, account), start)
+            entries[source] = Entry(account.stop, _sum(old, account), start, mark)
     return entries
 
 

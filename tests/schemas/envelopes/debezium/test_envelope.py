@@ -10,7 +10,7 @@ from support.record_batches import batch
 
 from millrace.schemas.errors import IncompatibleSchemaError, TruncateError, UnknownSchemaError
 from millrace.schemas.model.block import Block
-from millrace.schemas.model.change import DELETE, MOVED, OP, POSITION, SOURCE, UNAVAILABLE, UPSERT
+from millrace.schemas.model.change import AFTER, DELETE, MOVED, OP, POSITION, SOURCE, UNAVAILABLE, UPSERT
 from millrace.schemas.model.ledger import TopicPartition
 from millrace.schemas.model.position import unpack
 from millrace.schemas.model.route import OnTruncate, Route
@@ -80,15 +80,19 @@ def event(op, after=None, before=None, at=1):
     return wire(2, {"before": before, "after": after, "source": source, "op": op})
 
 
-def decode(messages, first=0, hole=0, **route):
+def decode(messages, first=0, hole=0, decoder=None, **route):
     """Messages are (key, value) or (key, value, headers), at offsets from `first + hole`."""
     records = [
         (1000 + i, *message[:2], list(message[2]) if len(message) > 2 else []) for i, message in enumerate(messages)
     ]
     start = first + hole
     block = Block("t", 3, first, start + len(records), batch(start, records))
+    return (decoder or decoder_of(**route))(block)
+
+
+def decoder_of(**route):
     settings = Route(table="t", sources=(TopicPartition("t", 0), TopicPartition("t", 3)), **route)
-    return avro_decoder("debezium", Known(), "t", settings)(block)
+    return avro_decoder("debezium", Known(), "t", settings)
 
 
 def changes(done):
@@ -105,21 +109,43 @@ def test_upserts_and_deletes_have_key_position_and_source():
     first, second = changes(done)
     assert (first["id"], first["name"], first[OP], first[SOURCE]) == (5, "n", UPSERT, 3)
     assert (second["id"], second[OP]) == (5, DELETE)
-    assert [unpack(part.column(POSITION)).tolist() for part in done.changes] == [[[7, 7, 0], [9, 9, 1]]]
+    assert [unpack(part.column(POSITION)).tolist() for part in done.changes] == [[[0, 7, 7, 0], [0, 9, 9, 1]]]
     assert (done.key, done.filtered, done.read) == (("id",), 1, 3)
     assert summed(done)
 
 
-def test_a_snapshot_row_has_the_lowest_position():
-    done = decode([(key(5), event("r", row(5), at=70))])
-    assert unpack(done.changes[0].column(POSITION)).tolist() == [[0, 0, 0]]
+def after(commit, inner):
+    return commit.to_bytes(8, "big") + inner.to_bytes(8, "big")
+
+
+def test_a_snapshot_row_says_what_stands_before_it():
+    sent = [
+        (key(5), event("r", row(5), at=70)),
+        (key(5), event("u", row(5), at=60)),
+        (key(6), event("r", row(6), at=9)),
+    ]
+    done = decode(sent)
+    assert [change[AFTER] for change in changes(done)] == [after(0, 0), None, after(60, 60)]
+    assert done.mark.highest == bytes(8) + after(60, 60) + bytes(8)
+
+
+def test_a_block_that_comes_again_is_not_told_of_what_stands_behind_it():
+    first = [(key(5), event("r", row(5), at=70))]
+    blocks = (5, first), (6, [(key(5), event("u", row(5), at=60))]), (7, first), (5, first)
+    decoder = decoder_of()
+    told = [decode(sent, first=at, decoder=decoder).changes[0] for at, sent in blocks]
+    assert [part.column(AFTER)[0].as_py() for part in told if AFTER in part.schema.names] == [
+        after(0, 0),
+        after(60, 60),
+        after(0, 0),
+    ]
 
 
 def test_messages_are_filtered_and_truncates_do_as_told():
     truncate = [(key(1), event("c", row(1))), (None, event("t", at=8)), (key(2), event("m"))]
     done = decode(truncate, on_truncate=OnTruncate.APPLY)
     assert (done.truncates, done.filtered, len(changes(done))) == (1, 1, 1)
-    assert done.truncate == bytes.fromhex(f"{8:016x}{8:016x}{1:016x}")
+    assert done.truncate == bytes(8) + bytes.fromhex(f"{8:016x}{8:016x}{1:016x}")
     assert decode(truncate, on_truncate=OnTruncate.IGNORE).filtered == 2
     with pytest.raises(TruncateError, match=r"table t: a TRUNCATE stands at t\[3\] offset 1; .*on_truncate: apply"):
         decode(truncate)
@@ -154,11 +180,11 @@ def test_key_changes_name_the_other_key():
     assert [change[MOVED] for change in changes(done)] == [b'{"id":2}', b'{"id":1}', None]
 
 
-def test_a_lone_tombstone_deletes_with_the_order_of_what_stands_before_it():
+def test_a_lone_tombstone_says_what_stands_before_it():
     done = decode([(key(1), event("c", row(1), at=50)), (key(2), None), (key(3), event("c", row(3), at=60))])
     gone = next(change for change in changes(done) if change[OP] == DELETE)
     assert gone["id"] == 2
-    assert gone[POSITION] == bytes.fromhex(f"{50:016x}{50:016x}{1:016x}")
+    assert (gone[POSITION], gone[AFTER]) == (bytes(24) + (1).to_bytes(8, "big"), after(50, 50))
     assert summed(done)
 
 
@@ -166,7 +192,7 @@ def test_a_tombstone_that_opens_a_block_is_lone_only_behind_a_hole():
     assert decode([(key(2), None)], first=8).filtered == 1
     lone = decode([(key(2), None), (key(3), event("c", row(3), at=60))], first=8, hole=2)
     gone = next(change for change in changes(lone) if change[OP] == DELETE)
-    assert gone[POSITION] == bytes.fromhex(f"{60:016x}{60:016x}{10:016x}")
+    assert (gone[POSITION], gone[AFTER]) == (bytes(24) + (10).to_bytes(8, "big"), after(0, 0))
 
 
 def test_a_delete_of_another_key_does_not_accompany_a_tombstone():

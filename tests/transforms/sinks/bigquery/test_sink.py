@@ -27,16 +27,16 @@ def kept(target) -> dict:
     return bigquery_tables(target.folder)[target.name].rows
 
 
-def test_positions_are_sequence_numbers_of_three_sections():
+def test_positions_are_sequence_numbers_of_four_sections():
     numbers = [0, 1, (1 << 64) - 1, 1 << 64, 1 << 128, (1 << 192) - 1, 0xABC << 64]
-    texts = sequence_numbers(pa.array([position(number) for number in numbers], pa.binary(24))).to_pylist()
-    assert texts[2] == "0000000000000000/0000000000000000/FFFFFFFFFFFFFFFF"
-    assert texts[6] == "0000000000000000/0000000000000ABC/0000000000000000"
+    texts = sequence_numbers(pa.array([position(number) for number in numbers], pa.binary(32))).to_pylist()
+    assert texts[2] == "0000000000000000/0000000000000000/0000000000000000/FFFFFFFFFFFFFFFF"
+    assert texts[6] == "0000000000000000/0000000000000000/0000000000000ABC/0000000000000000"
     for number, text in zip(numbers, texts, strict=True):
         sections = text.split("/")
-        assert [len(section) for section in sections] == [16] * 3
+        assert [len(section) for section in sections] == [16] * 4
         assert int("".join(sections), 16) == number
-    sliced = pa.array([position(number) for number in range(9)], pa.binary(24)).slice(5, 2)
+    sliced = pa.array([position(number) for number in range(9)], pa.binary(32)).slice(5, 2)
     assert sequence_numbers(sliced).to_pylist()[1].endswith("6")
 
 
