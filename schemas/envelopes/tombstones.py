@@ -77,7 +77,7 @@ def _same_bytes(data, at, length, left, right):  # type: ignore[no-untyped-def]
     return same
 
 
-@compile_ahead((array(np.int64), array(np.uint64), array(np.uint64), array(np.bool_)))
+@compile_ahead((array(np.uint64), array(np.uint64), array(np.bool_), np.uint64(0), np.uint64(0)))
 @numba.njit(cache=True, nogil=True)
 def _running(commit, inner, placed, top, top_inner):  # type: ignore[no-untyped-def]
     found = np.empty((len(commit) + 1, 2), np.uint64)

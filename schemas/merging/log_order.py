@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..loops import array, compile_ahead
 from ..model.change import POSITION_WORDS
 
 Words = NDArray[np.uint64]
@@ -70,6 +71,7 @@ def _at_most(rows: Words, position: bytes) -> NDArray[np.bool_]:
     return below | equal
 
 
+@compile_ahead((array(np.uint64, 2), array(np.uint64, 2), array(np.bool_), array(np.int32, 2), array(np.int64)))
 @numba.njit(cache=True, nogil=True)
 def _raised(positions, base, known, places, order):  # type: ignore[no-untyped-def]
     """`order` visits each key's rows of a partition by offset; `top` is the highest streamed position so far."""
