@@ -19,12 +19,12 @@ from pathlib import Path
 import fastavro
 from kafka import KafkaProducer
 
-CONTRACTS = Path(__file__).parent / "contracts"
+SCHEMAS = Path(__file__).parent / "schemas"
 
 
 def encode(name: str, schema_id: int, datum: dict[str, int]) -> bytes:
     """A zero byte, the schema's id in four bytes, the Avro datum."""
-    schema = json.loads((CONTRACTS / f"{name}.{schema_id}.avsc").read_text())
+    schema = json.loads((SCHEMAS / f"{name}.{schema_id}.avsc").read_text())
     data = io.BytesIO(b"\0" + schema_id.to_bytes(4, "big"))
     data.seek(5)
     fastavro.schemaless_writer(data, schema, datum)
