@@ -20,6 +20,7 @@ from millrace.pipelines.execution.summary import COUNTS
 from millrace.pipelines.job.load import load_job
 from millrace.pipelines.job.model import Job
 from millrace.schemas.errors import JobError
+from millrace.schemas.model.change import POSITION_TYPE
 from millrace.schemas.model.dead_letter import DeadLetter
 from millrace.schemas.model.modes import Mode
 from millrace.schemas.options import duration_text, size_text
@@ -346,6 +347,10 @@ def test_the_glossary_has_a_sentence_for_each_word_and_each_word_is_used():
         assert re.fullmatch(r"[A-Z][^.]*(?:\.[^\s.][^.]*)*\.\n", sentence), f"{word}: not one sentence"
     linked = {link.partition("#")[2] for page in PAGES.values() for link in page.links if "glossary.md#" in link}
     assert linked == {anchor(word) for word, _ in words}
+
+
+def test_the_glossary_says_how_long_a_position_is():
+    assert f"as {POSITION_TYPE.byte_width} bytes" in GLOSSARY.section("Position")
 
 
 def test_the_picture_is_what_its_script_makes():
