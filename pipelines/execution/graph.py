@@ -108,7 +108,11 @@ def build(pipeline: beam.Pipeline, graph: JobGraph, source: UnboundedSource) -> 
     blocks.is_bounded = True
     every = round(graph.windows.every * 1000) if graph.windows.by_event else None
     decode = beam.ParDo(Decode(graph.routes, graph.format, graph.shards, every))
-    decoded = blocks | "Decode" >> decode.with_outputs(RECEIPTS, main="changes")
+    return apply(blocks | "Decode" >> decode.with_outputs(RECEIPTS, main="changes"), graph)
+
+
+def apply(decoded: Any, graph: JobGraph) -> PCollection[Outcome | Failure]:
+    """Window, shuffle, compact, stage and commit what a step like `Decode` gives: `changes`, and `RECEIPTS`."""
     parts = (
         decoded["changes"]
         | "Type changes" >> beam.Map(_same).with_output_types(tuple[Shard, pa.RecordBatch])

@@ -1,0 +1,66 @@
+"""A place for each encoding of the registry: rows of three fields to bytes, and what a hostile hand would send."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import fastavro
+
+from millrace.schemas.encodings import ENCODINGS
+from millrace.schemas.encodings.encoding import Encoding
+from millrace.schemas.encodings.schema_store import FolderSchemaStore
+
+SCHEMA = {
+    "type": "record",
+    "name": "Row",
+    "fields": [
+        {"name": "id", "type": "long"},
+        {"name": "name", "type": ["null", "string"]},
+        {"name": "price", "type": "double"},
+    ],
+}
+NODE = {
+    "type": "record",
+    "name": "Node",
+    "fields": [{"name": "next", "type": ["null", "Node"]}],
+}
+
+
+class EncodingPlace(Protocol):
+    """What the contract suite needs of an encoding."""
+
+    encoding: Encoding
+
+    def encode(self, row: dict[str, Any]) -> bytes:
+        """A row of `id` (64 bits), `name` (text or null) and `price` (64-bit float) as a message's value."""
+
+    def hostile(self) -> list[bytes]:
+        """Values that are nested deeply, or tell huge lengths: each is a dead letter."""
+
+
+class AvroPlace:
+    def __init__(self, folder: Path) -> None:
+        for number, schema in ((1, SCHEMA), (2, NODE), (3, {"type": "array", "items": "null"}), (4, "bytes")):
+            (folder / f"schema.{number}.avsc").write_text(json.dumps(schema))
+        spec = ENCODINGS["avro"]
+        self.encoding = spec.open(spec.options(), FolderSchemaStore(folder))
+        self._schema = fastavro.parse_schema(json.loads(json.dumps(SCHEMA)))
+
+    def encode(self, row: dict[str, Any]) -> bytes:
+        body = io.BytesIO()
+        fastavro.schemaless_writer(body, self._schema, row)
+        return b"\0\0\0\0\1" + body.getvalue()
+
+    def hostile(self) -> list[bytes]:
+        head = b"\0\0\0\0"
+        return [
+            head + b"\1" + b"\x02" * 200_000,
+            head + b"\2" + b"\x02" * 200_000 + b"\0",
+            head + b"\3" + b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+            head + b"\4" + b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f",
+            head + b"\x63" + b"\0" * 10,
+        ]
+
+
+ENCODING_PLACES = {"avro": AvroPlace}
