@@ -73,6 +73,10 @@ def report_lines(reports: Sequence[Report], job: Job) -> list[str]:
             lines.append(f"  {report.table}: {report.undecodable:,} messages cannot be decoded by the proof either")
         if report.counts[Verdict.UNPROVEN]:
             lines.append(f"  {report.table}: unproven rows rest on messages that the topics no longer hold")
+        if report.counts[Verdict.DISPUTED]:
+            lines.append(
+                f"  {report.table}: of disputed keys the table shows a message that is not their last in the log"
+            )
         if report.reason:
             lines.append(f"  {report.table}: not proved: {report.reason.removeprefix(f'table {report.table}: ')}")
     return [*lines, *_verdict(reports), *_next(reports, job)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from ...schemas.encodings.schema_store import SchemaStore
+from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from .avro_reader import PayloadReader, Reader
 from .avro_validator import Malformed
@@ -26,7 +27,7 @@ class Event(NamedTuple):
     """One change of one key. `row` holds fastavro's plain values, None for a delete; `missing` are unavailable.
 
     `moved`: the row went to another key with this delete. `old_key`: the key that the row had before. `taken`: where a
-    snapshot row was read, by its own numbers.
+    snapshot row was read, by its own numbers. `source`: the partition that it stands in.
     """
 
     position: Position
@@ -38,6 +39,7 @@ class Event(NamedTuple):
     moved: bool = False
     timestamp: int = -1
     taken: Position | None = None
+    source: TopicPartition | None = None
 
 
 class Change(NamedTuple):
@@ -73,6 +75,7 @@ class ChangeReader:
     rules: Rules
     names: tuple[str, ...] | None = None
     _payloads: PayloadReader = field(init=False)
+    _sources: dict[tuple[str, int], TopicPartition] = field(default_factory=dict)
     _newest: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     _deleted: dict[tuple[str, int], bytes | None] = field(default_factory=dict)
 
@@ -97,7 +100,8 @@ class ChangeReader:
             changes = list(self._envelope(message, message.value))
         if any(change.key is not None and None in change.key for change in changes):
             raise Malformed("a key column is NULL")
-        return changes
+        source = self._sources.setdefault(place, message.source)
+        return [Change(key, event._replace(source=source)) for key, event in changes]
 
     def _tombstone(self, message: Message) -> Change:
         if message.key is None:

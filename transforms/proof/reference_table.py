@@ -23,6 +23,7 @@ from ...schemas.model.message import Message
 from .avro_reader import UNREADABLE
 from .canonical import UNKNOWN
 from .changes import Change, ChangeReader, Event, Key, Position, Rules, plain_row
+from .log_order import LogOrder, Replays
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ class ReferenceTable:
     truncated: Position = (-1, 0, 0, 0)
     gone: Mapping[TopicPartition, int] = field(default_factory=dict)
     _keys: dict[Key, list[Event]] = field(default_factory=dict)
+    log_order: LogOrder = field(default_factory=LogOrder)
     _changes: ChangeReader = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +65,13 @@ class ReferenceTable:
             self.undecodable += 1
             return
         for change in changes:
+            newest = self._newest(change.key)
             self._apply(message, change)
+            self.log_order.note(message, change, newest is None or change.event.position > newest.position)
+
+    def disputed(self, again: Replays) -> Iterator[tuple[Key, Event, Event]]:
+        """(key, the event that the table shows, the last one in the log) of each key on which the two disagree."""
+        return self.log_order.disputed(self._newest, again)
 
     def rows(self) -> Iterator[tuple[Key, Position, dict[str, Any] | None]]:
         """(key, position, row) of each key; the row's values are canonical but for their units; None is a delete."""
@@ -81,6 +89,10 @@ class ReferenceTable:
         """The newest position of a key, deletes included."""
         events = self._keys.get(key)
         return events[-1].position if events else None
+
+    def _newest(self, key: Key | None) -> Event | None:
+        events = None if key is None else self._keys.get(key)
+        return events[-1] if events and events[-1].position >= self.truncated else None
 
     def may_be_older(self, row: Mapping[str, Any], position: bytes | None) -> bool:
         """Whether a row of the target that no message tells of may come from a message that the log no longer holds."""

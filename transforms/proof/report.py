@@ -10,7 +10,8 @@ class Verdict(StrEnum):
     """What became of a row.
 
     STALE holds an older version than the stream, DIFFERS other values at its position. UNPROVEN rests on messages
-    that the topic no longer holds: nothing speaks against it.
+    that the topic no longer holds: nothing speaks against it. DISPUTED counts keys, beside what their rows count as:
+    the last message of the key is not the one that the positions call the newest.
     """
 
     MATCH = "MATCH"
@@ -19,6 +20,7 @@ class Verdict(StrEnum):
     STALE = "STALE"
     DIFFERS = "DIFFERS"
     UNPROVEN = "UNPROVEN"
+    DISPUTED = "DISPUTED"
 
 
 HARMLESS: Final = frozenset({Verdict.MATCH, Verdict.UNPROVEN})

@@ -1,19 +1,23 @@
 """The proof: read the topics again up to the ledger's offsets, fold them anew, compare with the target."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
 
 from ...schemas.errors import LostOffsetsError
 from ...schemas.model.ledger import OffsetRange, TopicPartition
-from ...schemas.model.message import MessageLog
+from ...schemas.model.message import Message, MessageLog
 from ...schemas.model.modes import Mode
+from .canonical import shown as readable
 from .changes import Rules
 from .compare import Scan, compare
+from .log_order import Replays
 from .reference_modes import marks_only, reference_for
-from .report import Report
+from .reference_table import ReferenceTable
+from .report import Example, Report, Verdict
 
 Tell = Callable[[str], None]
 
@@ -62,10 +66,31 @@ def verify(log: MessageLog, scan: Scan, proof: Proof, tell: Tell = lambda text: 
         return marks_only(batches, key) if proof.late and proof.mode is Mode.SOFT_DELETE else batches
 
     report = compare(proof.table, fold, rows, proof.key, proof.examples)
+    tell(f"{proof.table}: comparing with the order of the log")
+    add_disputed(report, fold, Replays(proof.rules, partial(_up_to, log, ranges)), proof.examples)
     report.offsets = {str(part.source): (part.first, part.stop) for part in ranges}
     report.ahead = sum(max(0, part.stop - max(part.first, proof.stops[source])) for source, part in held.items())
     report.cut = bool(fold.gone)
     return report
+
+
+def add_disputed(report: Report, fold: ReferenceTable, replays: Replays, examples: int) -> None:
+    """Count and show the keys on which positions and the order of the log disagree.
+
+    Where the log has lost its beginning, a replay cannot be told from news: nothing is disputed there.
+    """
+    for key, shown, last in fold.disputed(replays) if not fold.gone else ():
+        report.counts[Verdict.DISPUTED] += 1
+        if report.counts[Verdict.DISPUTED] <= examples:
+            named = dict(zip(fold.names or (), map(readable, key), strict=False))
+            at, other = last.position[-1], shown.position[-1]
+            note = f"the last message of the key is at offset {at}, the table shows that at {other}"
+            report.examples.append(Example(Verdict.DISPUTED, named, None, None, None, note))
+
+
+def _up_to(log: MessageLog, ranges: Sequence[OffsetRange], stops: Mapping[TopicPartition, int]) -> Iterator[Message]:
+    """The messages of these partitions once more, up to these offsets."""
+    return log.read([replace(part, stop=stops[part.source]) for part in ranges if part.source in stops])
 
 
 def wanted_ranges(held: Mapping[TopicPartition, OffsetRange], proof: Proof) -> list[OffsetRange]:

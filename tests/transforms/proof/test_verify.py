@@ -8,12 +8,13 @@ import pyarrow as pa
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
-from support import recorded_stream
+from support import held_log, recorded_stream
 from support.debezium_stream import GONE, Stream, contracts_in
+from support.held_log import HeldLog
 
 from millrace.schemas.errors import JobError, LostOffsetsError, SourceError
 from millrace.schemas.model.change import CHANGE_FIELDS, OP, POSITION, SOURCE, UPSERT
-from millrace.schemas.model.ledger import Account, Commit, OffsetRange, TopicPartition
+from millrace.schemas.model.ledger import Account, Commit, TopicPartition
 from millrace.schemas.model.table import Table
 from millrace.transforms.proof.changes import Rules
 from millrace.transforms.proof.verify import Proof
@@ -149,35 +150,9 @@ def test_the_recorded_stream_through_a_broker(embedded_broker, topic_name, sink,
     assert kept.counts["MISSING"] > 0
 
 
-class HeldLog:
-    """A log that holds the messages of a stream from an offset on: what stood before is gone."""
-
-    def __init__(self, stream, first=0):
-        self.messages, self.first = stream.messages, first
-
-    def held(self, stops):
-        return {source: OffsetRange(source.topic, 0, self.first, len(self.messages)) for source in stops}
-
-    def read(self, ranges):
-        yield from (one for one in self.messages for part in ranges if part.first <= one.offset < part.stop)
-
-
 def proved(contracts, stream, rows, first=0, **proof):
     """The proof of these (position, row) pairs by a log that begins at `first`."""
-    columns = pa.schema([*COLUMNS, (POSITION, pa.binary(32))])
-    held = pa.RecordBatch.from_pylist(
-        [
-            {**row, POSITION: bytes(8) + b"".join(part.to_bytes(8, "big") for part in position)}
-            for position, row in rows
-        ],
-        columns,
-    )
-
-    def scan(names):
-        return iter([held.select(names or COLUMNS.names)])
-
-    stops = {TopicPartition("t", 0): len(stream.messages)}
-    return verify_rows(HeldLog(stream, first), scan, Proof("t", stops, Rules("debezium", contracts), **proof))
+    return held_log.proved(contracts, HeldLog(stream, first=first), rows, **proof)
 
 
 def test_rows_of_messages_that_are_gone_are_unproven_and_not_extra(contracts):
@@ -224,4 +199,8 @@ def test_progress_is_told(contracts):
     stream = Stream().put(1, 10, "a")
     stops = {TopicPartition("t", 0): 1}
     verify_rows(HeldLog(stream), lambda names: iter(()), Proof("t", stops, Rules("debezium", contracts)), told.append)
-    assert told == ["t: 0 of 1 messages read", "t: comparing with the rows of the target"]
+    assert told == [
+        "t: 0 of 1 messages read",
+        "t: comparing with the rows of the target",
+        "t: comparing with the order of the log",
+    ]

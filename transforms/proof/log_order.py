@@ -1,0 +1,94 @@
+"""The second oracle: the order of the log alone, which knows nothing of positions.
+
+Within a partition a connector sends what happened in the order in which it happened, and some of it twice. So the last
+message of a key in its partition is the key's state, unless it repeats an earlier one. A key of which positions say
+otherwise is disputed: the rule that table and proof share may be wrong there.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...schemas.model.ledger import TopicPartition
+from ...schemas.model.message import Message
+from .avro_reader import UNREADABLE
+from .canonical import encode, natural
+from .changes import Change, ChangeReader, Event, Key, Rules, plain_row
+
+Place = tuple[TopicPartition, Key]
+
+
+@dataclass(slots=True)
+class LogOrder:
+    """The last event of each key and partition that is not the newest by position: the suspects."""
+
+    suspects: dict[Place, Event] = field(default_factory=dict)
+
+    def note(self, message: Message, change: Change, newest: bool) -> None:
+        """An event as it stands in the log; `newest`: by position too."""
+        if change.key is None or (newest and not self.suspects):
+            return
+        place = (message.source, change.key)
+        if newest:
+            self.suspects.pop(place, None)
+        else:
+            self.suspects[place] = change.event
+
+    def disputed(self, newest: Callable[[Key], Event | None], again: "Replays") -> Iterator[tuple[Key, Event, Event]]:
+        """(key, the event that the table shows, the last one in the log) of each disputed key.
+
+        A key in two partitions is judged in the one that its newest event is in: the log orders no two partitions.
+        """
+        open_cases: dict[Place, tuple[Event, Event]] = {}
+        for (source, key), last in self.suspects.items():
+            shown = newest(key)
+            if shown is not None and shown.source == source and not _same(shown, last):
+                open_cases[source, key] = shown, last
+        for place in again.repeated({place: last for place, (_, last) in open_cases.items()}):
+            del open_cases[place]
+        for (_, key), (shown, last) in open_cases.items():
+            yield key, shown, last
+
+
+@dataclass(frozen=True, slots=True)
+class Replays:
+    """Finds whether an event repeats an earlier one of its key, by reading the log once more where that is asked."""
+
+    rules: Rules
+    read: Callable[[dict[TopicPartition, int]], Iterable[Message]]
+
+    def repeated(self, events: dict[Place, Event]) -> set[Place]:
+        """The places of those events that their partition holds at a smaller offset too.
+
+        A row of a snapshot repeats nothing: a snapshot that is made again says what holds then.
+        """
+        wanted = {place: event for place, event in events.items() if event.taken is None}
+        if not wanted:
+            return set()
+        stops: dict[TopicPartition, int] = {}
+        for (source, _), event in wanted.items():
+            stops[source] = max(stops.get(source, 0), event.position[-1])
+        reader, found = ChangeReader(self.rules), set()
+        for message in self.read(stops):
+            try:
+                changes = reader.read(message)
+            except UNREADABLE:
+                continue
+            for key, event in changes:
+                if key is not None and (message.source, key) in wanted and event.taken is None:
+                    (*order, offset), last = event.position, wanted[message.source, key].position
+                    if order == list(last[:-1]) and offset < last[-1]:
+                        found.add((message.source, key))
+        return found
+
+
+def _same(one: Event, other: Event) -> bool:
+    """Whether both leave the same row, as far as the later one says it."""
+    mine, theirs = plain_row(one), plain_row(other)
+    if mine is None or theirs is None:
+        return mine is theirs
+    return all(_bytes(mine.get(name)) == _bytes(value) for name, value in theirs.items() if name not in other.missing)
+
+
+def _bytes(value: Any) -> bytes:
+    return encode(natural(value))
