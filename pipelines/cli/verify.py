@@ -74,9 +74,7 @@ def report_lines(reports: Sequence[Report], job: Job) -> list[str]:
         if report.counts[Verdict.UNPROVEN]:
             lines.append(f"  {report.table}: unproven rows rest on messages that the topics no longer hold")
         if report.counts[Verdict.DISPUTED]:
-            lines.append(
-                f"  {report.table}: of disputed keys the table shows a message that is not their last in the log"
-            )
+            lines.append(f"  {report.table}: of a disputed key the table shows another message than the log's last one")
         if report.reason:
             lines.append(f"  {report.table}: not proved: {report.reason.removeprefix(f'table {report.table}: ')}")
     return [*lines, *_verdict(reports), *_next(reports, job)]

@@ -91,8 +91,8 @@ class ReferenceTable:
         return events[-1].position if events else None
 
     def _newest(self, key: Key | None) -> Event | None:
-        events = None if key is None else self._keys.get(key)
-        return events[-1] if events and events[-1].position >= self.truncated else None
+        events = () if key is None else self._keys.get(key, ())
+        return next((one for one in reversed(events) if (one.taken or one.position) >= self.truncated), None)
 
     def may_be_older(self, row: Mapping[str, Any], position: bytes | None) -> bool:
         """Whether a row of the target that no message tells of may come from a message that the log no longer holds."""
