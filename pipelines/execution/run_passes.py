@@ -1,6 +1,5 @@
 """Run a job: find where each table stands, then pass after pass until the end, or until told to stop."""
 
-import itertools
 import signal
 import threading
 import time
@@ -8,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
 from typing import Final
 
 from ...schemas.errors import LostOffsetsError, MillraceError, RegistryError, SourceError, TransientSinkError
 from ...schemas.model.route import Route
 from ...transforms.dead_letters import DeadLetterFiles
+from ...transforms.retry import ENDLESS, Retry, retried
 from ...transforms.sinks import Sink
 from ...transforms.sinks.target import Target
 from ...transforms.sources.source import SourceConnection
@@ -27,7 +28,6 @@ from .progress import Progress
 from .start_offsets import anchor, by_table, find_read_plan, find_routes, without
 from .summary import Summary
 
-PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 PASSING: Final = (SourceError, RegistryError, TransientSinkError)
 
 
@@ -81,18 +81,20 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
 
 def _stretch(state: Run) -> None:
     """To the end once; a run that goes on waits for a server that is away, `--once` leaves that to the reader."""
-    for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
-        try:
-            _to_the_end(state)
-            return
-        except LostOffsetsError:
+    if state.once:
+        _to_the_end(state)
+        return
+    retry = Retry(ENDLESS, PASSING, lasts=is_lost, stop=state.stop, say=state.progress.note)
+    try:
+        retried("", partial(_to_the_end, state), retry)
+    except PASSING as error:
+        if is_lost(error) or not state.stop.is_set():
             raise
-        except PASSING as error:
-            if state.once:
-                raise
-            state.progress.note(f"{error}; trying again in {pause:.0f} s")
-            if state.stop.wait(pause):
-                return
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether waiting does not help: the offsets are gone."""
+    return isinstance(error, LostOffsetsError)
 
 
 def _to_the_end(state: Run) -> None:

@@ -1,6 +1,5 @@
 """Run a stream and watch it: progress, tables that stop, servers that come back, topics that appear, and its end."""
 
-import itertools
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -12,8 +11,9 @@ from typing import Any, Final
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.runners.runner import PipelineState
 
-from ...schemas.errors import LedgerGapError, LostOffsetsError, MillraceError, SourceError
+from ...schemas.errors import LedgerGapError, MillraceError, SourceError
 from ...schemas.model.ledger import TopicPartition
+from ...transforms.retry import ENDLESS, Retry, retried
 from ...transforms.sources.discovery import close_discoveries
 from ...transforms.sources.lag import readings
 from ...transforms.sources.stream import DRAIN
@@ -25,7 +25,7 @@ from ..runners.registry import Runner
 from .bounded_pass import keep_memory
 from .job_parts import source_of, target_of
 from .progress import Progress
-from .run_passes import PASSING, PAUSES, stopping
+from .run_passes import PASSING, is_lost, stopping
 from .standings import Standing, standings
 from .start_offsets import LedgerStartOffsets
 from .stream_pipeline import assemble, topics_of
@@ -65,20 +65,27 @@ def run_stream(job: Job, runner: Runner, progress: Progress) -> Summary:
     summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
     with closing(source_of(job)), stopping() as stop:
         watch = StreamRun(job, runner, progress, summary, stop)
-        for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
-            try:
-                while _streamed(watch):
-                    pass
-                break
-            except PASSING as error:
-                if isinstance(error, LostOffsetsError) or not runner.here or not watch.next:
-                    raise
-                progress.note(f"{error}; trying again in {pause:.0f} s")
-                if stop.wait(pause):
-                    break
+        _stream_on(watch)
         summary.seconds, summary.cpu_seconds = time.monotonic() - started, time.process_time() - cpu
         _close(watch)
     return summary
+
+
+def _stream_on(watch: StreamRun) -> None:
+    """One pipeline after the other; where it is ours to wait for a server that is away, also after that."""
+
+    def lasts(error: Exception) -> bool:
+        return is_lost(error) or not watch.runner.here or not watch.next
+
+    def attempt() -> None:
+        while _streamed(watch):
+            pass
+
+    try:
+        retried("", attempt, Retry(ENDLESS, PASSING, lasts=lasts, stop=watch.stop, say=watch.progress.note))
+    except PASSING as error:
+        if lasts(error) or not watch.stop.is_set():
+            raise
 
 
 def _streamed(watch: StreamRun) -> bool:

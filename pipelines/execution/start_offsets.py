@@ -5,7 +5,6 @@ from collections.abc import Container, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
-from time import sleep
 from typing import Final
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ from ...schemas.errors import LostOffsetsError, MillraceError, SourceError, Tabl
 from ...schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ...schemas.model.route import Route
 from ...schemas.model.table import Table
+from ...transforms.retry import Backoff, Retry, retried
 from ...transforms.sinks import Sink
 from ...transforms.sources.source import SourceConnection, StartOffsets, lost_offsets
 from ..job.model import Job
@@ -21,7 +21,7 @@ from ..job.table_routes import TableRoute, route
 from .job_parts import source_of, target_of
 
 LOGGER: Final = logging.getLogger("millrace")
-PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+AWAY: Final = Backoff(1.0, 60.0, 120.0)
 Bounds = Mapping[TopicPartition, tuple[int, int]]
 """By partition the first offset that is held, and the end."""
 
@@ -158,15 +158,8 @@ class LedgerStartOffsets:
     topics: tuple[str, ...]
 
     def find(self) -> StartOffsets:
-        for pause in PAUSES:
-            try:
-                return self.look()
-            except (SourceError, TransientSinkError) as error:
-                if isinstance(error, LostOffsetsError):
-                    raise
-                LOGGER.warning("%s; trying again in %.0f s", error, pause)
-                sleep(pause)
-        return self.look()
+        passing = (SourceError, TransientSinkError)
+        return retried("", self.look, Retry(AWAY, passing, lasts=lambda error: isinstance(error, LostOffsetsError)))
 
     def look(self) -> StartOffsets:
         """The same, asked once."""

@@ -33,17 +33,17 @@ from .unavailable_values import fill_partial
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """One row a key in `delta`, and what only the commit can finish.
+    """One row a key in `delta`, and what only the commit can complete.
 
-    `requests` are rows whose unavailable values stand in the last row of another key, `departures` the last rows of
-    keys that changed (see `schemas.moves`). `superseded` counts the changes left out, by source number.
+    Where keys of rows changed, `new_key_rows` lack values that stand in the last row of the old key, and `old_key_rows`
+    are the last rows of old keys (see `key_changes`). `superseded` counts the changes left out, by source number.
     """
 
     table: Table
     delta: pa.RecordBatch
     superseded: dict[int, int]
-    requests: pa.RecordBatch | None = None
-    departures: pa.RecordBatch | None = None
+    new_key_rows: pa.RecordBatch | None = None
+    old_key_rows: pa.RecordBatch | None = None
 
 
 def compact(
@@ -82,7 +82,7 @@ def compact(
             newest = np.searchsorted(fresh, newest)
             rows, codes, positions = rows.take(pa.array(fresh)), codes[fresh], positions[fresh]
         filled = fill_partial(table, rows, codes, positions, newest)
-        return Compacted(table, filled.delta, superseded, filled.requests, filled.departures)
+        return Compacted(table, filled.delta, superseded, filled.new_key_rows, filled.old_key_rows)
     return Compacted(table, _taken(table, batches, newest), superseded)
 
 

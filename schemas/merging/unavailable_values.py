@@ -1,10 +1,11 @@
 """Partial rows: unavailable values filled from older rows of the same key in the same window.
 
 A key's changes in position order fall into lives: a delete ends one (a repeated delete ends the same one), a create
-that a key change made begins one.
-A value is filled only from the same life. What no row of the window holds is left to the target if the life is
-the key's first here; it is a request if the life began with a key change; otherwise it is NULL. A soft delete is a
-partial row as well: it has the values of the row that it deletes.
+that a key change made begins one. A value is filled only from the same life.
+
+What no row of the window holds is left to the target if the life is the key's first here. If the life began with a key
+change, the row is one of the `new_key_rows`. Otherwise the value is NULL. A soft delete is a partial row as well: it
+has the values of the row that it deletes.
 """
 
 from dataclasses import dataclass
@@ -40,15 +41,16 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """The newest rows, `delta`, without those that need another key's row, `requests`; and the `departures`.
+    """The newest rows, `delta`, without those of a new key that lack values of the old one, `new_key_rows`.
 
-    A request has `_millrace_moved` (the other key) and `_millrace_moved_at` (the position of the key change);
-    so has a departure whose own values stand in yet another key's row.
+    `old_key_rows` are the last rows of old keys. A row of a new key has `_millrace_moved` (the old key) and
+    `_millrace_moved_at` (the position of the key change); so has a row of an old key whose own values stand in yet
+    another key's row.
     """
 
     delta: pa.RecordBatch
-    requests: pa.RecordBatch | None
-    departures: pa.RecordBatch | None
+    new_key_rows: pa.RecordBatch | None
+    old_key_rows: pa.RecordBatch | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +75,13 @@ def fill_partial(
     upserts = np.asarray(rows.column(OP)) == UPSERT
     soft = mode_of(table.columns.names) is Mode.SOFT_DELETE
     delta = _as_of(rows, lives, missing, newest, upserts[newest] | soft)
-    requests = np.asarray(delta.column(MOVED).is_valid()) & np.asarray(delta.column(UNAVAILABLE).is_valid())
+    lacking = np.asarray(delta.column(MOVED).is_valid()) & np.asarray(delta.column(UNAVAILABLE).is_valid())
     moved = np.asarray(rows.column(MOVED).is_valid())
     leaving = np.flatnonzero(moved & ~upserts)
-    departures = _as_of(rows, lives, missing, leaving, ~upserts[leaving]) if len(leaving) else None
-    asked = delta.filter(pa.array(requests)) if requests.any() else None
-    settled = delta.filter(pa.array(~requests)) if requests.any() else delta
-    return Filled(settled.drop_columns([MOVED, MOVED_AT]), asked, departures)
+    old_key_rows = _as_of(rows, lives, missing, leaving, ~upserts[leaving]) if len(leaving) else None
+    new_key_rows = delta.filter(pa.array(lacking)) if lacking.any() else None
+    others = delta.filter(pa.array(~lacking)) if lacking.any() else delta
+    return Filled(others.drop_columns([MOVED, MOVED_AT]), new_key_rows, old_key_rows)
 
 
 def _lives(rows: pa.RecordBatch, codes: NDArray[np.int32], positions: NDArray[np.uint64]) -> _Lives:

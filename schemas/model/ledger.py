@@ -1,7 +1,7 @@
 """Offsets and counts that a target keeps beside the rows: what is in, and what became of each record."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import AccountingError
 from .source_mark import SourceMark
@@ -63,7 +63,7 @@ class Account:
 class Commit:
     """What a sink records in the same transaction as the rows.
 
-    `accounts` lack `applied` and the superseded rows that only the target's guard can tell: `settle` adds
+    `accounts` lack `applied` and the superseded rows that only the target's guard can tell: `full_accounts` adds
     them. Rows with `_millrace_source == numbers[i]` come from the partition of `accounts[i]`; without `numbers`, those
     with `i`.
     `truncate` is the newest TRUNCATE's position (32 bytes): rows and changes below it are gone. `topic_ids` tell a
@@ -79,34 +79,27 @@ class Commit:
     numbers: tuple[int, ...] = ()
     marks: Mapping[TopicPartition, SourceMark] = field(default_factory=dict)
 
-    def settle(self, applied: Mapping[int, int], superseded: Mapping[int, int]) -> tuple[Account, ...]:
-        """The full accounts, by source number; raises AccountingError where one does not add up.
+    def full_accounts(self, applied: Mapping[int, int], superseded: Mapping[int, int]) -> tuple[Account, ...]:
+        """The accounts with what the target's guard accepted and refused, by source number.
 
-        A sink calls it inside its transaction, before the commit, with the rows that it changed and those
-        that its guard refused. Rows with source -1 (the delete half of a key change) are not counted.
+        It is called before anything is written. Rows with source -1 (the delete half of a key change) are not
+        counted. Raises AccountingError where an account does not add up.
         """
-        settled = []
+        full = []
         for number, part in zip(self.numbers or range(len(self.accounts)), self.accounts, strict=True):
-            account = Account(
-                part.topic,
-                part.partition,
-                part.first,
-                part.stop,
-                part.read,
-                part.applied + applied.get(number, 0) + self.truncates.get(number, 0),
-                part.superseded + superseded.get(number, 0),
-                part.filtered,
-                part.dead,
+            account = replace(
+                part,
+                applied=part.applied + applied.get(number, 0) + self.truncates.get(number, 0),
+                superseded=part.superseded + superseded.get(number, 0),
             )
             if account.balance:
                 raise AccountingError(
                     f"{account.topic}[{account.partition}] offsets {account.first} to {account.stop}: read "
                     f"{account.read}, but applied {account.applied} + superseded {account.superseded} + filtered "
-                    f"{account.filtered} + dead {account.dead} differ by {account.balance}"
-                    "; nothing was committed"
+                    f"{account.filtered} + dead {account.dead} differ by {account.balance}; nothing was committed"
                 )
-            settled.append(account)
-        return tuple(settled)
+            full.append(account)
+        return tuple(full)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,11 @@ from support.jobs import rows, run_once
 from millrace.transforms.sinks.iceberg.catalog.names import catalog_name
 
 STEP = re.compile(
-    r"\b(execute|run|run_each|changed|copy_in|rename|fsync|unlink|mkdir|commit|merge|connect|close|settle|put|taken|prune|truncate|_appear|_sync|_make_folders)\("
+    r"\b(execute|run|run_each|changed|copy_in|rename|fsync|unlink|mkdir|commit|merge|connect|close|full_accounts|put|taken|prune|truncate|_appear|_sync|_make_folders)\("
     r"|\b(write|open|delete|create|append|stage|save)\w*\("
 )
 STRIDES = {"postgres": 2, "iceberg": 3}
-WRITING = ("/transforms/sinks/", "/transforms/stores/", "/transforms/dead_letters.py", "/transforms/apply.py")
+WRITING = ("/transforms/sinks/", "/transforms/stores/", "/transforms/dead_letters.py", "/transforms/steps/commit.py")
 KEPT = ("job.yaml", "contracts", "out.duckdb", "out.duckdb.wal", "out.duckdb.staging", "lake", "dead_letters")
 
 

@@ -8,12 +8,12 @@ from millrace.schemas.model.ledger import Commit
 
 @dataclass(frozen=True)
 class Meddling(Commit):
-    """Each time that its accounts are settled, the last of `meddle` is taken off and called."""
+    """Each time that its accounts are made full, the last of `meddle` is taken off and called."""
 
     meddle: list[Callable[[], object]] = field(default_factory=list)
 
-    def settle(self, applied, superseded):
-        settled = super().settle(applied, superseded)
+    def full_accounts(self, applied, superseded):
+        settled = super().full_accounts(applied, superseded)
         if self.meddle:
             self.meddle.pop()()
         return settled

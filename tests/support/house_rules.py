@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from .architecture import (
     LAYERS,
-    LONG_FILE,
     MAX_FUNCTION,
     Breach,
     Rule,
@@ -156,11 +155,7 @@ KNOWN: Mapping[str, frozenset[Breach]] = {
         for connector, modules in IMPORTERS.items()
         for module in modules
     ),
-    "files": frozenset(
-        {
-            Breach("transforms/sinks/delta/sink.py", f"more than {LONG_FILE} lines"),
-        }
-    ),
+    "files": frozenset(),
     "functions": frozenset({Breach("transforms.sources.kafka.record_varints.walk", f"more than {MAX_FUNCTION} lines")}),
     "parameters": frozenset(),
 }

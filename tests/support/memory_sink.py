@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from millrace.schemas.model.change import CHANGE_FIELDS, OP, POSITION, SOURCE, UNAVAILABLE, UPSERT
-from millrace.schemas.model.ledger import Ledger
 from millrace.schemas.model.table import Table, conform, grow
 from millrace.transforms.sinks import Staged, TableSnapshot
-from millrace.transforms.sinks.shared.ledger import advanced
+from millrace.transforms.sinks.shared.ledger import JobLedger
 
 
 @dataclass
@@ -20,7 +19,7 @@ class _Held:
     rows: dict = field(default_factory=dict)
     tombstones: dict = field(default_factory=dict)
     truncate: bytes | None = None
-    entries: dict = field(default_factory=dict)
+    ledger: JobLedger = field(default_factory=JobLedger)
 
 
 @dataclass
@@ -67,21 +66,14 @@ class MemorySink:
                 }
         applied.pop(-1, None)
         superseded.pop(-1, None)
-        accounts = commit.settle(applied, superseded)
-        mine.entries = advanced(table.name, commit, accounts, mine.entries)
+        accounts = commit.full_accounts(applied, superseded)
+        mine.ledger = mine.ledger.advanced(table.name, commit, accounts)
         mine.rows, mine.tombstones, mine.truncate = rows, tombstones, floor
         return accounts
 
     def ledger(self, job, table, partitions):
         mine = self.held.get(table, _Held())
-        found = {source: entry for source, entry in mine.entries.items() if source in partitions}
-        return Ledger(
-            {source: entry.next for source, entry in found.items() if entry.next is not None},
-            mine.truncate,
-            {},
-            {source: entry.start or 0 for source, entry in found.items()},
-            marks={source: entry.mark for source, entry in found.items()},
-        )
+        return mine.ledger.of(partitions, mine.truncate)
 
     @contextmanager
     def snapshot(self, table):

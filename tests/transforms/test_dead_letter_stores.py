@@ -19,6 +19,7 @@ from support.object_stores import s3_server
 from millrace.schemas.errors import JobError, TerminalSinkError, TransientSinkError
 from millrace.schemas.model.dead_letter import DeadLetter
 from millrace.transforms.dead_letters import DeadLetterFiles, letters_at, listing, open_letters, place, read, show
+from millrace.transforms.retry import Backoff
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STORES = ("local", "s3", "gcs", "hdfs")
@@ -132,7 +133,7 @@ def test_a_check_writes_nothing_that_stays(address):
 
 @pytest.mark.parametrize("kind", ["s3", "gcs"])
 def test_an_upload_that_breaks_half_way_leaves_nothing(kind, request, tmp_path, monkeypatch):
-    monkeypatch.setattr("millrace.transforms.retry.RETRIES", ())
+    monkeypatch.setattr("millrace.transforms.retry.BRIEF", Backoff(0.01, 0.01, 0))
     monkeypatch.setattr("google.cloud.storage.retry.DEFAULT_RETRY._timeout", 1.0)
     address = address_of(kind, tmp_path, request.getfixturevalue)
     endpoint = "aws_endpoint_url" if kind == "s3" else "endpoint"
@@ -227,7 +228,8 @@ def test_credentials_that_are_refused_are_said_and_not_shown():
 
 
 def test_a_store_that_is_away_is_asked_again_then_told(monkeypatch, caplog):
-    monkeypatch.setattr("millrace.transforms.retry.RETRIES", (0.01, 0.02))
+    monkeypatch.setattr("millrace.transforms.retry.BRIEF", Backoff(0.01, 0.02, 0.03))
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
     (port,) = free_ports(1)
     with pytest.raises(TransientSinkError, match=r"^dead letters: s3://bucket/dead: no good answer from the store"):
         DeadLetterFiles(at_refused(f"http://127.0.0.1:{port}"), "j", START).write([letter(1)])

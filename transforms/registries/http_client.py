@@ -3,7 +3,6 @@
 import email.utils
 import json
 import logging
-import random
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ import requests
 
 from ...schemas.errors import JobError, RegistryError, UnknownSchemaError
 from ...schemas.secrets import resolve, resolve_url, shown
+from ..retry import Backoff
 from .authorization import Busy, Credentials, OAuth, authorization
 
 LOGGER: Final = logging.getLogger("millrace")
@@ -23,6 +23,7 @@ ANSWER_LIMIT: Final = 16 << 20
 REDIRECTS: Final = 5
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 10.0
+BACKOFF: Final = Backoff(2 * FIRST_PAUSE, LONGEST_PAUSE)
 ACCEPT: Final = "application/vnd.schemaregistry.v1+json, application/vnd.schemaregistry+json, application/json"
 UNKNOWN: Final = (40401, 40402, 40403)
 """The registry's own codes for a subject, a version and a schema that it does not have; a gateway's 404 has none."""
@@ -84,7 +85,7 @@ class RegistryClient:
                 return self._once(path, what, give_up)
             except Busy as busy:
                 tries += 1
-                pause = max(busy.pause, random.uniform(0.5, 1.0) * min(FIRST_PAUSE * 2**tries, LONGEST_PAUSE))
+                pause = max(busy.pause, BACKOFF.pause(tries))
                 left = give_up - time.monotonic()
                 said = f"schema registry {self.shown}: {what}: {busy}"
                 if pause >= left:

@@ -47,11 +47,12 @@ class Sink(Protocol):
         """Put one row a key (columns: `schemas.model.change`) where `commit` finds it. Repeatable; shows nothing."""
 
     def commit(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
-        """Apply all staged rows, the truncate and the ledger in one transaction; the settled accounts.
+        """Apply all staged rows, the truncate and the ledger in one transaction; the full accounts.
 
         Creates the table where it does not exist, and lets it grow (`schemas.model.table.grow`). Deltas of
         different `staged` hold different keys. Atomic; repeated with the same arguments it changes nothing
-        but may report rows as superseded. `commit.settle` is called before anything becomes visible.
+        but may report rows as superseded. The accounts are checked before anything
+        becomes visible. `shared.commit.commit_changes` does all of this over a target's few verbs.
         The ledger's next offset of each partition becomes `account.stop`; where the ledger is already
         beyond `account.first`, or before it, LedgerGapError or the sink's own guard decides: a smaller
         `next` than `account.first` raises LedgerGapError, a larger one is left as it is.

@@ -15,7 +15,7 @@ import pyarrow as pa
 from apache_beam.transforms.window import TimestampedValue
 
 from ...schemas.errors import AccountingError, MillraceError
-from ...schemas.merging.rows_by_mode import shaped
+from ...schemas.merging.modes.decoded_rows import shaped
 from ...schemas.model.block import Block
 from ...schemas.model.change import SOURCE
 from ...schemas.model.route import Route

@@ -11,16 +11,18 @@ import pyarrow as pa
 from apache_beam.utils.windowed_value import WindowedValue
 
 from ...schemas.errors import LedgerGapError, MillraceError
-from ...schemas.model.ledger import Account, Commit, TopicPartition, covered
+from ...schemas.merging.modes.at_commit import CompleteRows, IncompleteRows, TableRows, complete
+from ...schemas.model.dead_letter import DeadLetter
+from ...schemas.model.ledger import Account, Commit, OffsetRange, TopicPartition, covered
 from ...schemas.model.route import Route
 from ...schemas.model.source_mark import SourceMark
 from ...schemas.model.table import Table
 from ..dead_letters import DeadLetterFiles, Limit, most_frequent
 from ..retry import retried
 from ..sinks import Sink
+from ..sinks.shared.lookup import TargetRows
 from ..sinks.target import Target
 from .decode import Failure, Receipt
-from .resolve_from_target import Finished, finished, settled
 from .stage import Part
 
 
@@ -107,53 +109,112 @@ class Apply(beam.DoFn):
             return Failure(name, error)
 
 
+@dataclass(frozen=True, slots=True)
+class WindowItems:
+    """What one window brings to one table: what its blocks came to, and what its shards did."""
+
+    receipts: Sequence[Receipt]
+    parts: Sequence[Part]
+
+    @property
+    def letters(self) -> list[DeadLetter]:
+        """The dead letters, in the order of their places."""
+        letters = (letter for receipt in self.receipts for letter in receipt.letters)
+        return sorted(letters, key=lambda letter: (letter.topic, letter.partition, letter.offset))
+
+    @property
+    def incomplete(self) -> IncompleteRows:
+        """The rows that need what the target holds."""
+        return IncompleteRows(
+            [TableRows(part.table, part.new_key_rows) for part in self.parts if part.new_key_rows is not None],
+            [part.old_key_rows for part in self.parts if part.old_key_rows is not None],
+            [TableRows(part.table, part.need_target) for part in self.parts if part.need_target is not None],
+        )
+
+
 def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item]) -> Outcome:
     """Apply one table's window: dead letters become durable first, then rows and ledger in one transaction.
 
-    Transient errors of the target and of the dead letters' store are retried with back-off. Raises TableError,
+    What can pass, of the target and of the dead letters' store, is tried again for a while. Raises TableError,
     SinkError; then nothing of the window is in the table.
     """
-    receipts = [item for item in items if isinstance(item, Receipt)]
-    parts = [item for item in items if isinstance(item, Part)]
-    letters = sorted(
-        (letter for receipt in receipts for letter in receipt.letters),
-        key=lambda letter: (letter.topic, letter.partition, letter.offset),
+    window = WindowItems(
+        [item for item in items if isinstance(item, Receipt)], [item for item in items if isinstance(item, Part)]
     )
-    read = sum(receipt.read for receipt in receipts)
+    letters = window.letters
+    read = sum(receipt.read for receipt in window.receipts)
     if letters and len(letters) == read and name not in sink.tables():
         settings.limit.check_first(read, letters)
     settings.dead_letters.write(letters)
     settings.limit.check(settings.dead + len(letters), settings.read + read, letters)
-    staged = [part.staged for part in parts if part.staged.rows]
-    waiting = [(part.table, part.requests) for part in parts if part.requests is not None]
-    late, unfilled = settled(sink, waiting, [part.departures for part in parts if part.departures is not None])
-    done = finished(sink, [*late, *((part.table, part.late) for part in parts if part.late is not None)])
-    staged += [sink.stage(table, rows) for table, rows in done.rows]
+    done = complete(TargetRows(sink, name), window.incomplete)
+    staged = [part.staged for part in window.parts if part.staged.rows]
+    staged += [sink.stage(part.table, part.rows) for part in done.parts]
+    key = window.parts[0].table.key if window.parts else ()
+    table = staged[0].table if staged else Table(name, key, pa.schema([]))
+    order = _order(settings, name, window, done)
+    made = retried(f"table {name}", lambda: sink.commit(table, staged, order))
+    return Outcome(
+        table=name,
+        accounts=made,
+        unfilled=done.unfilled,
+        size=sum(receipt.size for receipt in window.receipts),
+        copy=settings.routes[name].copy,
+        reason=most_frequent(letters),
+    )
+
+
+def _order(settings: CommitSettings, name: str, window: WindowItems, done: CompleteRows) -> Commit:
+    """What the sink records with the rows."""
     route = settings.routes[name]
-    table = staged[0].table if staged else Table(name, _key(parts), pa.schema([]))
-    told = accounts(settings, name, (receipts, parts), done)
-    order = Commit(
+    truncates: Counter[int] = Counter()
+    for receipt in window.receipts:
+        truncates[route.number(receipt.span.topic, receipt.span.partition)] += receipt.truncates
+    topics = {source.topic for source in route.sources} & set(settings.topic_ids)
+    told = accounts(settings, name, window, done)
+    return Commit(
         settings.job,
         told,
-        max((receipt.truncate for receipt in receipts if receipt.truncate), default=None),
-        _truncates(route, receipts),
-        {
-            source.topic: settings.topic_ids[source.topic]
-            for source in route.sources
-            if source.topic in settings.topic_ids
-        },
+        max((receipt.truncate for receipt in window.receipts if receipt.truncate), default=None),
+        dict(truncates),
+        {topic: settings.topic_ids[topic] for topic in topics},
         tuple(route.number(account.topic, account.partition) for account in told),
-        _marks(receipts),
-    )
-    size = sum(receipt.size for receipt in receipts)
-    made = retried(f"table {table.name}", lambda: sink.commit(table, staged, order))
-    return Outcome(
-        table=name, accounts=made, unfilled=unfilled, size=size, copy=route.copy, reason=most_frequent(letters)
+        _marks(window.receipts),
     )
 
 
-def _key(parts: Sequence[Part]) -> tuple[str, ...]:
-    return parts[0].table.key if parts else ()
+def accounts(settings: CommitSettings, name: str, window: WindowItems, done: CompleteRows) -> tuple[Account, ...]:
+    """An account for each partition of the table's route, and for others that were read, before the target's guard.
+
+    A partition without a block in this window has first == stop == -1: its ledger stays as it is. Raises
+    LedgerGapError where blocks of a partition leave a hole between them.
+    """
+    try:
+        spans = covered([receipt.span for receipt in window.receipts])
+    except ValueError as error:
+        raise LedgerGapError(f"table {name}: {error}; nothing was committed, run the job again") from error
+    superseded: Counter[int] = Counter(done.superseded)
+    shuffled: Counter[int] = Counter()
+    for part in window.parts:
+        superseded.update(part.superseded)
+        shuffled.update(part.superseded)
+        shuffled.update(part.rows)
+    made, route = [], settings.routes[name]
+    later = {route.source(number) for number in shuffled} | set(spans)
+    for source in (*route.sources, *sorted(later - set(route.sources))):
+        number = route.number(source.topic, source.partition)
+        mine = [receipt for receipt in window.receipts if receipt.span.source == source]
+        span = spans.get(source, OffsetRange(source.topic, source.partition, -1, -1))
+        account = Account(
+            *(source.topic, source.partition, span.first, span.stop),
+            read=_read(settings.covers, mine, shuffled[number]),
+            applied=done.applied.get(number, 0),
+            superseded=superseded[number],
+            filtered=sum(receipt.filtered for receipt in mine),
+            dead=sum(len(receipt.letters) for receipt in mine),
+        )
+        made.append(account)
+    return tuple(made)
 
 
 def _marks(receipts: Sequence[Receipt]) -> dict[TopicPartition, SourceMark]:
@@ -165,55 +226,9 @@ def _marks(receipts: Sequence[Receipt]) -> dict[TopicPartition, SourceMark]:
     return marks
 
 
-def _truncates(route: Route, receipts: Sequence[Receipt]) -> dict[int, int]:
-    counts: Counter[int] = Counter()
-    for receipt in receipts:
-        counts[route.number(receipt.span.topic, receipt.span.partition)] += receipt.truncates
-    return dict(counts)
-
-
-def accounts(
-    settings: CommitSettings, name: str, window: tuple[Sequence[Receipt], Sequence[Part]], done: Finished
-) -> tuple[Account, ...]:
-    """An account for each partition of the table's route, and for others that were read, before the target's guard.
-
-    A partition without a block in this window has first == stop == -1: its ledger stays as it is. Raises
-    LedgerGapError where blocks of a partition leave a hole between them.
-    """
-    receipts, parts = window
-    try:
-        spans = covered([receipt.span for receipt in receipts])
-    except ValueError as error:
-        raise LedgerGapError(f"table {name}: {error}; nothing was committed, run the job again") from error
-    superseded: Counter[int] = Counter(done.superseded)
-    shuffled: Counter[int] = Counter()
-    for part in parts:
-        superseded.update(part.superseded)
-        shuffled.update(part.superseded)
-        shuffled.update(part.rows)
-    settled = []
-    route = settings.routes[name]
-    later = {route.source(number) for number in shuffled} | set(spans)
-    for source in (*route.sources, *sorted(later - set(route.sources))):
-        number = route.number(source.topic, source.partition)
-        mine = [receipt for receipt in receipts if receipt.span.source == source]
-        span = spans.get(source)
-        read = {
-            Covers.WHOLE: sum(receipt.read for receipt in mine),
-            Covers.ROWS: shuffled[number],
-            Covers.LEDGER: sum(receipt.read - receipt.changes for receipt in mine),
-        }[settings.covers]
-        settled.append(
-            Account(
-                source.topic,
-                source.partition,
-                -1 if span is None else span.first,
-                -1 if span is None else span.stop,
-                read=read,
-                applied=done.applied.get(number, 0),
-                superseded=superseded[number],
-                filtered=sum(receipt.filtered for receipt in mine),
-                dead=sum(len(receipt.letters) for receipt in mine),
-            )
-        )
-    return tuple(settled)
+def _read(covers: Covers, receipts: Sequence[Receipt], shuffled: int) -> int:
+    """How many records of a partition count in this commit; `shuffled` changes of it came to the table's shards."""
+    if covers is Covers.ROWS:
+        return shuffled
+    rows = 0 if covers is Covers.WHOLE else sum(receipt.changes for receipt in receipts)
+    return sum(receipt.read for receipt in receipts) - rows

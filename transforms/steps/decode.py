@@ -16,7 +16,7 @@ from ...schemas.encodings.encoding import Encoding
 from ...schemas.envelopes.decoder import Decoded, TopicDecoder
 from ...schemas.envelopes.envelope import Envelope
 from ...schemas.errors import JobError, MillraceError
-from ...schemas.merging.rows_by_mode import shaped
+from ...schemas.merging.modes.decoded_rows import shaped
 from ...schemas.model.block import Block
 from ...schemas.model.change import SOURCE, TIME
 from ...schemas.model.dead_letter import DeadLetter

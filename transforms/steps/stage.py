@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from ...schemas.errors import MillraceError
 from ...schemas.merging.log_order import Committed
+from ...schemas.merging.modes.at_commit import split
 from ...schemas.merging.newest_by_key import compact
 from ...schemas.model.change import AFTER, SOURCE, UNAVAILABLE
 from ...schemas.model.route import Route
@@ -17,23 +18,23 @@ from ..sinks import Sink, Staged
 from ..sinks.target import Target
 from .decode import Failure
 from .precompact import superseded_before, table_key
-from .resolve_from_target import split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """What one shard of a table and window came to; `rows` counts the staged rows by source number.
 
-    `late` are rows that the commit finishes.
+    The commit completes the others: rows of keys that changed (see `Compacted`), and `need_target`, rows that need the
+    target's current row of their key.
     """
 
     table: Table
     staged: Staged
     rows: Mapping[int, int]
     superseded: Mapping[int, int]
-    requests: pa.RecordBatch | None
-    departures: pa.RecordBatch | None
-    late: pa.RecordBatch | None = None
+    new_key_rows: pa.RecordBatch | None
+    old_key_rows: pa.RecordBatch | None
+    need_target: pa.RecordBatch | None = None
 
 
 class Stage(beam.DoFn):
@@ -64,17 +65,17 @@ def stage(sink: Sink, job: str, route: Route, batches: Sequence[pa.RecordBatch])
     rows, superseded = _counted(done.delta), Counter(done.superseded)
     for batch in batches:
         superseded.update(superseded_before(batch))
-    if done.requests is not None:
-        rows.update(_counted(done.requests))
-    now, late = split(done.table, done.delta)
+    if done.new_key_rows is not None:
+        rows.update(_counted(done.new_key_rows))
+    now, need_target = split(done.table, done.delta)
     return Part(
         table=done.table,
         staged=sink.stage(done.table, now),
         rows={number: count for number, count in rows.items() if number >= 0},
         superseded=superseded,
-        requests=done.requests,
-        departures=done.departures,
-        late=late,
+        new_key_rows=done.new_key_rows,
+        old_key_rows=done.old_key_rows,
+        need_target=need_target,
     )
 
 

@@ -1,4 +1,4 @@
-"""Loads to commits, in the order of the target's ledger, whatever the order in which a runner brings them."""
+"""Decoded bundles to commits, in the order of the target's ledger, whatever the order in which a runner brings them."""
 
 import logging
 import time
@@ -13,13 +13,14 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
 
-from ...schemas.errors import LedgerGapError, TableError, TransientSinkError
+from ...schemas.errors import LedgerGapError, TableError
 from ...schemas.model.ledger import TopicPartition
+from ..retry import PATIENT, Retry, retried
 from ..sinks import Sink
 from .commit import CommitSettings, Item, Outcome, commit
 from .decode import Failure
 from .stage import stage
-from .stream_decode import PAUSES, DecodedBundle
+from .stream_decode import DecodedBundle
 
 LOGGER: Final = logging.getLogger("millrace")
 GAP_SECONDS: Final = 30.0
@@ -28,7 +29,7 @@ AGAIN_SECONDS: Final = 1.0
 
 
 @dataclass(slots=True, eq=False)
-class Gate:
+class TableProgress:
     """What this process knows of one table of a pipeline; the runner lets one bundle of a table run at a time."""
 
     next: dict[TopicPartition, int] = field(default_factory=dict)
@@ -39,24 +40,24 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Held:
-    """A load that waits for the offsets before it; `since` in seconds since the epoch."""
+class WaitingBundle:
+    """A decoded bundle that waits for the offsets before it; `since` in seconds since the epoch."""
 
     since: float
-    load: DecodedBundle
+    bundle: DecodedBundle
 
 
-_GATES: Final[dict[tuple[str, str], Gate]] = defaultdict(Gate)
+_PROGRESS: Final[dict[tuple[str, str], TableProgress]] = defaultdict(TableProgress)
 HELD: Final = beam.DoFn.StateParam(BagStateSpec("held", PickleCoder()))
 AGAIN: Final = TimerSpec("again", TimeDomain.REAL_TIME)
 AGAIN_AT: Final = beam.DoFn.TimerParam(AGAIN)
 
 
 class StreamCommit(beam.DoFn):
-    """(table, loads of a pane) to Outcome or Failure: one commit a pane, in the order of the ledger.
+    """(table, bundles of a pane) to Outcome or Failure: one commit a pane, in the order of the ledger.
 
-    Runners bring loads in any order: those whose offsets do not continue the ledger are held in the runner's state, and
-    tried with the next pane or a second later. A bundle must not wait for them: a runner brings a table's panes one
+    Runners bring them in any order. Those whose offsets do not continue the ledger are held in the runner's state, and
+    tried with the next pane or a second later. `process` must not wait for them: a runner brings a table's panes one
     after the other. After `GAP_SECONDS` the gap is the table's failure, with the offsets named; a failed table stays as
     it is, and the others go on. A target that is away is waited for, then TransientSinkError is raised, so that the
     runner brings the bundle again: what is in the target already is refused by its guard. Needs the global window,
@@ -81,7 +82,7 @@ class StreamCommit(beam.DoFn):
         again: Any = AGAIN_AT,
     ) -> Iterator[Outcome | Failure]:
         now = time.time()
-        yield from self._settle(element[0], [Held(now, load) for load in element[1]], held, again)
+        yield from self._commit_ready(element[0], [WaitingBundle(now, bundle) for bundle in element[1]], held, again)
 
     @on_timer(AGAIN)
     def try_again(
@@ -90,133 +91,137 @@ class StreamCommit(beam.DoFn):
         held: Any = HELD,
         again: Any = AGAIN_AT,
     ) -> Iterator[Outcome | Failure]:
-        yield from self._settle(table, [], held, again)
+        yield from self._commit_ready(table, [], held, again)
 
-    def _settle(self, table: str, fresh: Sequence[Held], held: Any, again: Any) -> Iterator[Outcome | Failure]:
+    def _commit_ready(
+        self, table: str, fresh: Sequence[WaitingBundle], held: Any, again: Any
+    ) -> Iterator[Outcome | Failure]:
         before = list(held.read())
-        gate = _GATES[self._run, table]
-        found, left = settle(self._sink, self._settings, table, gate, [*before, *fresh])
+        progress = _PROGRESS[self._run, table]
+        done, left = commit_ready(self._sink, self._settings, table, progress, [*before, *fresh])
         if before:
             held.clear()
         for part in left:
             held.add(part)
         if left:
             again.set(time.time() + AGAIN_SECONDS)
-        yield from found
+        yield from done
 
 
-def settle(
-    sink: Sink, settings: CommitSettings, table: str, gate: Gate, loads: Sequence[Held]
-) -> tuple[list[Outcome | Failure], list[Held]]:
-    """Bring the loads that continue the ledger into the table: what was committed, and the loads that are left.
+def commit_ready(
+    sink: Sink, settings: CommitSettings, table: str, progress: TableProgress, bundles: Sequence[WaitingBundle]
+) -> tuple[list[Outcome | Failure], list[WaitingBundle]]:
+    """Bring the bundles that continue the ledger into the table: what was committed, and the bundles that are left.
 
-    Nothing is left where the table has stopped. Raises SinkError; nothing of the loads is committed then.
+    Nothing is left where the table has stopped. Raises SinkError; nothing of the bundles is committed then.
     """
-    found, ready = _attempt(sink, settings, table, gate, loads)
-    if not (ready or gate.next):
-        found, ready = _attempt(sink, settings, table, gate, loads)
-    left = [part for part in loads if part not in ready]
+    done, ready = _attempt(sink, settings, table, progress, bundles)
+    if not (ready or progress.next):
+        done, ready = _attempt(sink, settings, table, progress, bundles)
+    left = [part for part in bundles if part not in ready]
     if left and time.time() - min(part.since for part in left) >= GAP_SECONDS:
-        return [*found, _stop(gate, Failure(table, _gap(table, settings, gate, left)))], []
-    return found, left
+        return [*done, _stop(progress, Failure(table, _gap(table, settings, progress, left)))], []
+    return done, left
 
 
 def _attempt(
-    sink: Sink, settings: CommitSettings, table: str, gate: Gate, loads: Sequence[Held]
-) -> tuple[list[Outcome | Failure], Sequence[Held]]:
-    """One commit, and the loads that are done by it."""
-    ready = _ready(sink, settings, table, gate, loads)
+    sink: Sink, settings: CommitSettings, table: str, progress: TableProgress, bundles: Sequence[WaitingBundle]
+) -> tuple[list[Outcome | Failure], Sequence[WaitingBundle]]:
+    """One commit, and the bundles that are done by it."""
+    ready = _ready(sink, settings, table, progress, bundles)
     if not ready:
         return [], []
-    found = _committed(sink, settings, table, gate, ready)
-    return found, ready if found else []
+    done = _committed(sink, settings, table, progress, ready)
+    return done, ready if done else []
 
 
-def _ready(sink: Sink, settings: CommitSettings, table: str, gate: Gate, loads: Sequence[Held]) -> list[Held]:
-    """The loads whose offsets continue the ledger, one another's among them; all, where the table stopped."""
-    if gate.stopped or any(part.load.failure for part in loads):
-        return list(loads)
-    sources = {span.source for part in loads for span in part.load.spans}
-    if not sources <= set(gate.next) or time.monotonic() - gate.asked > ASK_SECONDS:
-        gate.asked = time.monotonic()
+def _ready(
+    sink: Sink, settings: CommitSettings, table: str, progress: TableProgress, bundles: Sequence[WaitingBundle]
+) -> list[WaitingBundle]:
+    """The bundles whose offsets continue the ledger, one another's among them; all, where the table stopped."""
+    if progress.stopped or any(part.bundle.failure for part in bundles):
+        return list(bundles)
+    sources = {span.source for part in bundles for span in part.bundle.spans}
+    if not sources <= set(progress.next) or time.monotonic() - progress.asked > ASK_SECONDS:
+        progress.asked = time.monotonic()
         known = sink.ledger(settings.job, table, sorted(sources | set(settings.routes[table].sources))).next
-        gate.next.update(known)
-    return continuing(loads, gate.next)
+        progress.next.update(known)
+    return continuing(bundles, progress.next)
 
 
-def continuing(loads: Sequence[Held], following: Mapping[TopicPartition, int]) -> list[Held]:
-    """The largest set of loads whose offsets, joined, leave no hole behind the next offsets that are known.
+def continuing(bundles: Sequence[WaitingBundle], following: Mapping[TopicPartition, int]) -> list[WaitingBundle]:
+    """The largest set of bundles whose offsets, joined, leave no hole behind the next offsets that are known.
 
-    A partition without a known offset begins at the smallest one that a load has.
+    A partition without a known offset begins at the smallest one that a bundle has.
     """
-    kept = list(loads)
+    kept = list(bundles)
     while True:
         reach: dict[TopicPartition, int] = {}
-        for span in sorted(span for part in kept for span in part.load.spans):
+        for span in sorted(span for part in kept for span in part.bundle.spans):
             at = reach.setdefault(span.source, following.get(span.source, span.first))
             if span.first <= at:
                 reach[span.source] = max(at, span.stop)
-        fitting = [one for one in kept if all(span.first <= reach[span.source] for span in one.load.spans)]
+        fitting = [one for one in kept if all(span.first <= reach[span.source] for span in one.bundle.spans)]
         if len(fitting) == len(kept):
             return kept
         kept = fitting
 
 
 def _committed(
-    sink: Sink, settings: CommitSettings, table: str, gate: Gate, ready: Sequence[Held]
+    sink: Sink, settings: CommitSettings, table: str, progress: TableProgress, ready: Sequence[WaitingBundle]
 ) -> list[Outcome | Failure]:
-    """One commit of these loads, or the failure of the table; nothing where the gate does not know the ledger.
+    """One commit of these bundles, or the failure of the table; nothing where `progress` and the ledger differ.
 
-    That is somebody else's commit, or a table put back: the gate forgets what it knows. Raises SinkError.
+    That is somebody else's commit, or a table put back: `progress` forgets what it knows. Raises SinkError.
     """
-    failure = gate.stopped or next((part.load.failure for part in ready if part.load.failure), None)
+    failure = progress.stopped or next((part.bundle.failure for part in ready if part.bundle.failure), None)
     if failure is None:
         try:
-            outcome = _patiently(sink, replace(settings, read=gate.read, dead=gate.dead), table, ready)
+            counted = replace(settings, read=progress.read, dead=progress.dead)
+            outcome = _commit_with_retries(sink, counted, table, ready)
         except LedgerGapError:
-            gate.asked, gate.next = 0.0, {}
+            progress.asked, progress.next = 0.0, {}
             return []
         except TableError as error:
             failure = Failure(table, error)
     if failure is not None:
-        return [_stop(gate, failure)]
+        return [_stop(progress, failure)]
     for account in outcome.accounts:
-        gate.read, gate.dead = gate.read + account.read, gate.dead + account.dead
+        progress.read, progress.dead = progress.read + account.read, progress.dead + account.dead
         if account.stop >= 0:
-            gate.next[account.source] = max(account.stop, gate.next.get(account.source, 0))
+            progress.next[account.source] = max(account.stop, progress.next.get(account.source, 0))
     measure(outcome)
     return [outcome]
 
 
-def _patiently(sink: Sink, settings: CommitSettings, table: str, ready: Sequence[Held]) -> Outcome:
-    batches = [batch for held in ready for batch in held.load.batches()]
-    for pause in (*PAUSES, None):
-        try:
-            items: list[Item] = [part for held in ready for part in held.load.receipts]
-            if batches:
-                items.append(stage(sink, settings.job, settings.routes[table], batches))
-            return commit(sink, settings, table, items)
-        except TransientSinkError as error:
-            if pause is None:
-                raise
-            LOGGER.warning("table %s: %s; trying again in %.0f s", table, error, pause)
-            time.sleep(pause)
-    raise AssertionError("the last try returns or raises")
+def _commit_with_retries(sink: Sink, settings: CommitSettings, table: str, ready: Sequence[WaitingBundle]) -> Outcome:
+    batches = [batch for held in ready for batch in held.bundle.batches()]
+
+    def attempt() -> Outcome:
+        items: list[Item] = [part for held in ready for part in held.bundle.receipts]
+        if batches:
+            items.append(stage(sink, settings.job, settings.routes[table], batches))
+        return commit(sink, settings, table, items)
+
+    return retried(f"table {table}", attempt, Retry(PATIENT))
 
 
-def _gap(table: str, settings: CommitSettings, gate: Gate, left: Sequence[Held]) -> LedgerGapError:
-    spans = sorted(span for part in left for span in part.load.spans)
-    first = next((span for span in spans if gate.next.get(span.source, span.first) < span.first), spans[0])
+def _gap(
+    table: str, settings: CommitSettings, progress: TableProgress, left: Sequence[WaitingBundle]
+) -> LedgerGapError:
+    spans = sorted(span for part in left for span in part.bundle.spans)
+    first = next((span for span in spans if progress.next.get(span.source, span.first) < span.first), spans[0])
+    known = progress.next.get(first.source)
     return LedgerGapError(
-        f"table {table}, job {settings.job}: the ledger of {first.source} stands at {gate.next.get(first.source)}, but "
+        f"table {table}, job {settings.job}: the ledger of {first.source} stands at {known}, but "
         f"what the runner brings begins at {first.first}; nothing was committed: start the job anew, without a "
         "savepoint, and it resumes from the ledger"
     )
 
 
-def _stop(gate: Gate, failure: Failure) -> Failure:
-    if gate.stopped is None:
-        gate.stopped = failure
+def _stop(progress: TableProgress, failure: Failure) -> Failure:
+    if progress.stopped is None:
+        progress.stopped = failure
         LOGGER.error("table %s stops here, the others go on: %s", failure.table, failure.error)
     return failure
 

@@ -1,11 +1,9 @@
 """A job that streams: what a bundle decoded travels to its commit in one piece, receipts and changes together.
 
 So it does not matter how a runner cuts windows into panes, or in which order it hands them over: a pane holds whole
-loads, and those that do not continue the ledger wait for the ones between.
+bundles, and those that do not continue the ledger wait for the ones between.
 """
 
-import logging
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,19 +17,17 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from ...schemas.envelopes.decoder import Decoded
 from ...schemas.errors import MillraceError, RegistryError
-from ...schemas.merging.rows_by_mode import shaped
+from ...schemas.merging.modes.decoded_rows import shaped
 from ...schemas.model.block import Block
 from ...schemas.model.change import TIME
 from ...schemas.model.ledger import OffsetRange
 from ...schemas.model.route import Route
 from ..coders import RecordBatchCoder
+from ..retry import PATIENT, Retry, retried
 from .decode import BlockDecoder, Failure, Format, Receipt, receipt
 from .precompact import Precompaction
 from .windows import Cut
 
-LOGGER: Final = logging.getLogger("millrace")
-PAUSES: Final = (1.0, 2.0, 5.0, 10.0, *(30.0 for _ in range(20)))
-"""Seconds between tries of a server that is away: ten minutes in all, then the runner takes the bundle up again."""
 BATCHES: Final = RecordBatchCoder()
 
 
@@ -59,7 +55,7 @@ class _Filling:
     changes: list[bytes] = field(default_factory=list)
     failure: Failure | None = None
 
-    def load(self) -> DecodedBundle:
+    def decoded(self) -> DecodedBundle:
         return DecodedBundle(tuple(self.receipts), tuple(self.changes), self.failure)
 
 
@@ -113,18 +109,13 @@ class StreamDecode(beam.DoFn):
 
     def _emitted(self, place: tuple[str, float]) -> WindowedValue:
         table, stamp = place
-        return WindowedValue((table, self._filling.pop(place).load()), Timestamp.of(stamp), (GlobalWindow(),))
+        return WindowedValue((table, self._filling.pop(place).decoded()), Timestamp.of(stamp), (GlobalWindow(),))
 
     def _decoded(self, block: Block, route: Route) -> Decoded:
         if block.topic not in self._decoders:
             self._decoders[block.topic] = self._format.decoder(block.topic, route)
-        for pause in PAUSES:
-            try:
-                return self._decoders[block.topic](block)
-            except RegistryError as error:
-                LOGGER.warning("%s; trying again in %.0f s", error, pause)
-                time.sleep(pause)
-        return self._decoders[block.topic](block)
+        decoder = self._decoders[block.topic]
+        return retried("", lambda: decoder(block), Retry(PATIENT, (RegistryError,)))
 
 
 def _untimed(changes: pa.RecordBatch) -> pa.RecordBatch:

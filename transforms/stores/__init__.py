@@ -130,9 +130,14 @@ def bucket_and_prefix(address: Address) -> tuple[str, str]:
     return bucket, f"{prefix}/" if prefix else ""
 
 
+def file_name(ending: str) -> str:
+    """A name that nobody else gives, with the time in it."""
+    return f"{int(time.time()):012d}-{uuid.uuid4().hex}.{ending}"
+
+
 def staging_name(ending: str) -> str:
     """A name of its own in the staging folder, with the time in it."""
-    return f"{STAGING}/{int(time.time()):012d}-{uuid.uuid4().hex}.{ending}"
+    return f"{STAGING}/{file_name(ending)}"
 
 
 def sweep(store: Store) -> None:

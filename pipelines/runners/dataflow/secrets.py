@@ -11,7 +11,6 @@ import binascii
 import json
 import os
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -19,10 +18,11 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from ....schemas.errors import JobError
+from ....transforms.retry import Backoff, Retry, retried
 
 VARIABLE: Final = "MILLRACE_SECRETS"
 TOKEN_PATH: Final = "/computeMetadata/v1/instance/service-accounts/default/token"
-PAUSES: Final = (1.0, 2.0, 4.0, 8.0)
+AWAY: Final = Backoff(1.0, 8.0, 15.0)
 PASSING: Final = (408, 429, 500, 502, 503, 504)
 
 
@@ -60,17 +60,16 @@ def _secret(url: str, resource: str, token: str) -> bytes:
 
 
 def _get(what: str, url: str, headers: Mapping[str, str]) -> Any:
-    for pause in PAUSES:
+    def attempt() -> Any:
         try:
             return _ask(url, headers)
         except urllib.error.HTTPError as error:
-            if error.code not in PASSING:
-                raise JobError(f"{what}: HTTP {error.code}; {_advice(error.code)}") from None
-        except (OSError, ValueError):
-            pass
-        time.sleep(pause)
+            if error.code in PASSING:
+                raise
+            raise JobError(f"{what}: HTTP {error.code}; {_advice(error.code)}") from None
+
     try:
-        return _ask(url, headers)
+        return retried(what, attempt, Retry(AWAY, (OSError, ValueError)))
     except (OSError, ValueError) as error:
         raise JobError(f"{what}: no answer: {error}") from None
 

@@ -4,7 +4,7 @@ import json
 
 import pyarrow as pa
 
-from millrace.schemas.merging.key_changes import comparable, old_key, settle_requests
+from millrace.schemas.merging.key_changes import comparable, filled_new_keys, old_key
 from millrace.schemas.merging.unavailable_values import MOVED_AT
 from millrace.schemas.model.change import MOVED, MOVED_TYPE, POSITION, POSITION_TYPE, UNAVAILABLE, UNAVAILABLE_TYPE
 from millrace.schemas.model.table import Table
@@ -22,7 +22,7 @@ SCHEMA = pa.schema(
 
 
 def at(commit, offset=0):
-    return commit.to_bytes(8, "big") * 2 + offset.to_bytes(8, "big")
+    return bytes(8) + commit.to_bytes(8, "big") * 2 + offset.to_bytes(8, "big")
 
 
 def row(number, note, position, *, lacks=False, origin=None, origin_at=None):
@@ -40,9 +40,9 @@ def request(number, origin, commit, offset=1):
     return row(number, None, at(commit, offset), lacks=True, origin=origin, origin_at=at(commit, offset))
 
 
-def settle(requests, departures=(), target=None):
-    batch, gone = (pa.RecordBatch.from_pylist(list(rows), SCHEMA) for rows in (requests, departures))
-    found, missed = settle_requests(
+def filled(new_key_rows, old_key_rows=(), target=None):
+    batch, gone = (pa.RecordBatch.from_pylist(list(rows), SCHEMA) for rows in (new_key_rows, old_key_rows))
+    found, missed = filled_new_keys(
         TABLE, batch, [gone], lambda keys: {k: v for k, v in (target or {}).items() if k in keys}
     )
     assert found.schema.names == ["id", "note", POSITION]
@@ -51,11 +51,11 @@ def settle(requests, departures=(), target=None):
 
 def test_the_departure_of_the_same_key_change_has_the_value():
     departures = [row(1, "early", at(4)), row(1, "right", at(9, 7)), row(1, "late", at(12))]
-    assert settle([request(2, 1, 9)], departures) == ({2: "right"}, 0)
+    assert filled([request(2, 1, 9)], departures) == ({2: "right"}, 0)
 
 
 def test_else_the_newest_departure_before_it():
-    assert settle([request(2, 1, 9)], [row(1, "old", at(4)), row(1, "newer", at(7)), row(1, "late", at(12))]) == (
+    assert filled([request(2, 1, 9)], [row(1, "old", at(4)), row(1, "newer", at(7)), row(1, "late", at(12))]) == (
         {2: "newer"},
         0,
     )
@@ -63,7 +63,7 @@ def test_else_the_newest_departure_before_it():
 
 def test_a_chain_of_key_changes_is_followed():
     third = row(3, None, at(9), lacks=True, origin=1, origin_at=at(6, 1))
-    assert settle([request(2, 3, 9)], [third, row(1, "first", at(6))]) == ({2: "first"}, 0)
+    assert filled([request(2, 3, 9)], [third, row(1, "first", at(6))]) == ({2: "first"}, 0)
 
 
 def test_a_circle_of_key_changes_ends():
@@ -71,17 +71,17 @@ def test_a_circle_of_key_changes_ends():
         row(1, None, at(9), lacks=True, origin=3, origin_at=at(9)),
         row(3, None, at(9), lacks=True, origin=1, origin_at=at(9)),
     ]
-    assert settle([request(2, 1, 9)], departures) == ({2: None}, 1)
+    assert filled([request(2, 1, 9)], departures) == ({2: None}, 1)
 
 
 def test_the_target_has_the_value_where_the_window_has_not():
-    assert settle([request(2, 1, 9)], target={(1,): {"id": 1, "note": "kept"}}) == ({2: "kept"}, 0)
+    assert filled([request(2, 1, 9)], target={(1,): {"id": 1, "note": "kept"}}) == ({2: "kept"}, 0)
     lacking = [row(1, None, at(9), lacks=True)]
-    assert settle([request(2, 1, 9)], lacking, {(1,): {"id": 1, "note": "kept"}}) == ({2: "kept"}, 0)
+    assert filled([request(2, 1, 9)], lacking, {(1,): {"id": 1, "note": "kept"}}) == ({2: "kept"}, 0)
 
 
 def test_a_replayed_key_change_keeps_the_value_that_its_own_row_has():
-    assert settle([request(2, 1, 9, offset=5)], target={(2,): {"id": 2, "note": "filled before"}}) == (
+    assert filled([request(2, 1, 9, offset=5)], target={(2,): {"id": 2, "note": "filled before"}}) == (
         {2: "filled before"},
         0,
     )
@@ -90,17 +90,17 @@ def test_a_replayed_key_change_keeps_the_value_that_its_own_row_has():
 def test_a_row_that_took_the_old_key_later_has_not_the_value():
     """As where a key change is replayed after another row moved to its old key."""
     target = {(1,): {"id": 1, "note": "of another", POSITION: at(12)}, (2,): {"id": 2, "note": "kept", POSITION: at(9)}}
-    assert settle([request(2, 1, 9)], target=target) == ({2: "kept"}, 0)
+    assert filled([request(2, 1, 9)], target=target) == ({2: "kept"}, 0)
     target[(1,)][POSITION] = at(8)
-    assert settle([request(2, 1, 9)], target=target) == ({2: "of another"}, 0)
+    assert filled([request(2, 1, 9)], target=target) == ({2: "of another"}, 0)
     departed = [row(1, None, at(9), lacks=True)]
     target[(1,)][POSITION] = at(12)
-    assert settle([request(2, 1, 9)], departed, target) == ({2: "kept"}, 0)
+    assert filled([request(2, 1, 9)], departed, target) == ({2: "kept"}, 0)
 
 
 def test_a_value_that_is_nowhere_is_null_and_counted():
-    assert settle([request(2, 1, 9)]) == ({2: None}, 1)
-    assert settle([{**request(2, 1, 9), MOVED: b"not json"}]) == ({2: None}, 1)
+    assert filled([request(2, 1, 9)]) == ({2: None}, 1)
+    assert filled([{**request(2, 1, 9), MOVED: b"not json"}]) == ({2: None}, 1)
 
 
 def test_keys_compare_as_connect_writes_them():

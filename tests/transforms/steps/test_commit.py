@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from support.targets import Target, upsert
 
-from millrace.transforms.steps.resolve_from_target import rows_of
+from millrace.transforms.sinks.shared.lookup import TargetRows
 
 DAY = datetime.date(2022, 1, 8)
 CASES = {
@@ -21,7 +21,7 @@ def test_rows_are_found_by_the_keys_that_headers_name(case, tmp_path):
     kind, values, keys, expected = CASES[case]
     target = Target("duckdb", tmp_path, schema=pa.schema([("id", kind), ("v", pa.string())]))
     target.apply(*(upsert(1, id=value, v=str(value)) for value in values))
-    found = rows_of(target.sink, target.table(), keys)
+    found = TargetRows(target.sink, "orders").find_named(["id"], keys)
     target.close()
     assert [row["id"] for row in found.values()] == expected
     assert set(found) <= keys
@@ -29,4 +29,4 @@ def test_rows_are_found_by_the_keys_that_headers_name(case, tmp_path):
 
 def test_there_are_no_rows_of_a_table_that_is_not_there(tmp_path):
     target = Target("duckdb", tmp_path)
-    assert rows_of(target.sink, target.table(), {(1,)}) == {}
+    assert TargetRows(target.sink, "orders").find_named(["id"], {(1,)}) == {}

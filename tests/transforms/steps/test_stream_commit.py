@@ -20,12 +20,20 @@ from millrace.schemas.model.route import Route
 from millrace.schemas.model.table import Table
 from millrace.transforms.coders import RecordBatchCoder
 from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
+from millrace.transforms.retry import Backoff
 from millrace.transforms.sinks.target import Target
-from millrace.transforms.steps import stream_commit as settling
+from millrace.transforms.steps import stream_commit as stream_commit
 from millrace.transforms.steps.commit import CommitSettings
 from millrace.transforms.steps.decode import Failure, Receipt
 from millrace.transforms.steps.precompact import marked
-from millrace.transforms.steps.stream_commit import GAP_SECONDS, Gate, Held, StreamCommit, continuing, settle
+from millrace.transforms.steps.stream_commit import (
+    GAP_SECONDS,
+    StreamCommit,
+    TableProgress,
+    WaitingBundle,
+    commit_ready,
+    continuing,
+)
 from millrace.transforms.steps.stream_decode import DecodedBundle
 
 ROUTE = Route(table="orders", sources=(TopicPartition("t", 0),))
@@ -41,7 +49,7 @@ def changes(partition, first, stop):
     return marked(change_batch(columns, marks), ("id",), {})
 
 
-def load_of(*spans):
+def bundle_of(*spans):
     receipts, batches = [], []
     for partition, first, stop in spans:
         span = OffsetRange("t", partition, first, stop)
@@ -79,31 +87,31 @@ def oracle(ends):
 
 @st.composite
 def histories(draw):
-    """Ends of two partitions; their offsets cut into spans, shuffled into loads, dealt to panes."""
+    """Ends of two partitions; their offsets cut into spans, shuffled into bundles, dealt to panes."""
     ends = draw(st.tuples(st.integers(1, 60), st.integers(0, 60)))
     spans = []
     for partition, end in enumerate(ends):
         cuts = sorted({0, end, *draw(st.lists(st.integers(0, end), max_size=8))})
         spans += [(partition, first, stop) for first, stop in itertools.pairwise(cuts)]
     spans = draw(st.permutations(spans))
-    loads: list[list[tuple[int, int, int]]] = [[]]
+    bundles: list[list[tuple[int, int, int]]] = [[]]
     for span in spans:
         if draw(st.booleans()):
-            loads.append([])
-        loads[-1].append(span)
+            bundles.append([])
+        bundles[-1].append(span)
     panes = [[] for _ in range(draw(st.integers(1, 3)))]
-    for load in loads:
-        draw(st.sampled_from(panes)).append(load)
-    return ends, [[load_of(*load) for load in pane if load] for pane in panes]
+    for bundle in bundles:
+        draw(st.sampled_from(panes)).append(bundle)
+    return ends, [[bundle_of(*bundle) for bundle in pane if bundle] for pane in panes]
 
 
-def held(*loads, since=None):
-    return [Held(time.time() if since is None else since, load) for load in loads]
+def held(*bundles, since=None):
+    return [WaitingBundle(time.time() if since is None else since, bundle) for bundle in bundles]
 
 
-def settled(sink, settings_, gate, *loads):
-    """What these loads come to; none may be left."""
-    found, left = settle(sink, settings_, "orders", gate, held(*loads))
+def committed(sink, settings_, progress, *bundles):
+    """What these bundles come to; none may be left."""
+    found, left = commit_ready(sink, settings_, "orders", progress, held(*bundles))
     assert left == []
     return found
 
@@ -115,11 +123,11 @@ def test_any_order_and_any_panes_end_in_the_oracles_table(tmp_path, history):
     folder = tmp_path / uuid.uuid4().hex
     folder.mkdir()
     settings_ = job(folder)
-    sink, gate, found, left = anchored(settings_), Gate(), [], []
-    for number, loads in enumerate(panes):
+    sink, progress, found, left = anchored(settings_), TableProgress(), [], []
+    for number, bundles in enumerate(panes):
         # Half of the panes reach a process that knows nothing of those before.
-        gate = Gate() if number % 2 == 0 else gate
-        outcomes, left = settle(sink, settings_, "orders", gate, [*left, *held(*loads)])
+        progress = TableProgress() if number % 2 == 0 else progress
+        outcomes, left = commit_ready(sink, settings_, "orders", progress, [*left, *held(*bundles)])
         found += outcomes
     assert left == []
     assert table_of(sink) == oracle(ends)
@@ -135,39 +143,40 @@ def test_any_order_and_any_panes_end_in_the_oracles_table(tmp_path, history):
 def test_a_replayed_load_changes_nothing(tmp_path):
     settings_ = job(tmp_path)
     sink = settings_.target.open()
-    settled(sink, settings_, Gate(), load_of((0, 0, 30)), load_of((0, 30, 40)))
-    (again,) = settled(sink, settings_, Gate(), load_of((0, 10, 40)))
+    committed(sink, settings_, TableProgress(), bundle_of((0, 0, 30)), bundle_of((0, 30, 40)))
+    (again,) = committed(sink, settings_, TableProgress(), bundle_of((0, 10, 40)))
     assert again.accounts[0].applied == 0
-    (later,) = settled(sink, settings_, Gate(), load_of((0, 35, 50)))
+    (later,) = committed(sink, settings_, TableProgress(), bundle_of((0, 35, 50)))
     assert later.accounts[0].stop == 50
     assert table_of(sink) == oracle((50,))
     sink.close()
 
 
 def test_a_gap_behind_the_ledger_is_refused_with_the_offsets_and_stops_the_table(tmp_path):
-    settings_, gate = job(tmp_path), Gate()
+    settings_, progress = job(tmp_path), TableProgress()
     sink = settings_.target.open()
-    settled(sink, settings_, gate, load_of((0, 0, 10)))
-    (failure,), _ = settle(sink, settings_, "orders", gate, held(load_of((0, 12, 20)), since=time.time() - GAP_SECONDS))
+    committed(sink, settings_, progress, bundle_of((0, 0, 10)))
+    waiting = held(bundle_of((0, 12, 20)), since=time.time() - GAP_SECONDS)
+    (failure,), _ = commit_ready(sink, settings_, "orders", progress, waiting)
     assert isinstance(failure, Failure) and isinstance(failure.error, LedgerGapError)
     assert "the ledger of t[0] stands at 10, but what the runner brings begins at 12" in str(failure.error)
-    (after,) = settled(sink, settings_, gate, load_of((0, 10, 12)))
+    (after,) = committed(sink, settings_, progress, bundle_of((0, 10, 12)))
     assert after.error is failure.error
     assert table_of(sink) == oracle((10,))
     sink.close()
 
 
 def test_what_does_not_continue_the_ledger_is_held_for_those_between(tmp_path):
-    settings_, gate = job(tmp_path), Gate()
+    settings_, progress = job(tmp_path), TableProgress()
     sink = settings_.target.open()
-    settled(sink, settings_, gate, load_of((0, 0, 10)))
-    later = load_of((0, 30, 40))
-    found, left = settle(sink, settings_, "orders", gate, held(load_of((0, 10, 20)), later))
-    assert [part.load for part in left] == [later]
+    committed(sink, settings_, progress, bundle_of((0, 0, 10)))
+    later = bundle_of((0, 30, 40))
+    found, left = commit_ready(sink, settings_, "orders", progress, held(bundle_of((0, 10, 20)), later))
+    assert [part.bundle for part in left] == [later]
     assert found[0].accounts[0].stop == 20
-    found, left = settle(sink, settings_, "orders", gate, left)
-    assert (found, [part.load for part in left]) == ([], [later])
-    (outcome,) = settled(sink, settings_, gate, *[part.load for part in left], load_of((0, 20, 30)))
+    found, left = commit_ready(sink, settings_, "orders", progress, left)
+    assert (found, [part.bundle for part in left]) == ([], [later])
+    (outcome,) = committed(sink, settings_, progress, *[part.bundle for part in left], bundle_of((0, 20, 30)))
     assert outcome.accounts[0].stop == 40
     assert table_of(sink) == oracle((40,))
     sink.close()
@@ -202,26 +211,27 @@ def test_held_loads_are_in_the_runners_state_until_they_are_committed(tmp_path):
         return found
 
     first, second = worker(), worker()
-    assert list(first.process(("orders", [load_of((0, 0, 10)), load_of((0, 20, 30))]), state, state))
+    assert list(first.process(("orders", [bundle_of((0, 0, 10)), bundle_of((0, 20, 30))]), state, state))
     assert len(state.bag) == 1 and state.due > time.time()
     first.teardown()
     assert list(second.try_again("orders", state, state)) == []
     assert len(state.bag) == 1
-    (outcome,) = second.process(("orders", [load_of((0, 10, 20))]), state, state)
+    (outcome,) = second.process(("orders", [bundle_of((0, 10, 20))]), state, state)
     assert (state.bag, outcome.accounts[0].stop) == ([], 30)
     second.teardown()
 
 
 def test_a_table_put_back_is_noticed(tmp_path):
-    """The gate remembers how far it came; where the ledger says less, the ledger is right."""
-    settings_, gate = job(tmp_path), Gate()
+    """The progress remembers how far it came; where the ledger says less, the ledger is right."""
+    settings_, progress = job(tmp_path), TableProgress()
     sink = settings_.target.open()
-    settled(sink, settings_, gate, load_of((0, 0, 10)))
+    committed(sink, settings_, progress, bundle_of((0, 0, 10)))
     sink.close()
     (tmp_path / "out.duckdb").unlink()
     sink = settings_.target.open()
     sink.commit(Table("orders", (), pa.schema([])), [], Commit("j", (Account("t", 0, 0, 4),)))
-    (failure,), _ = settle(sink, settings_, "orders", gate, held(load_of((0, 10, 20)), since=time.time() - GAP_SECONDS))
+    waiting = held(bundle_of((0, 10, 20)), since=time.time() - GAP_SECONDS)
+    (failure,), _ = commit_ready(sink, settings_, "orders", progress, waiting)
     assert "stands at 4, but what the runner brings begins at 10" in str(failure.error)
     sink.close()
 
@@ -243,43 +253,44 @@ class Away:
 
 
 def test_a_target_that_is_away_is_waited_for_and_then_given_back_to_the_runner(tmp_path, monkeypatch):
-    monkeypatch.setattr(settling, "PAUSES", (0.01, 0.01))
-    monkeypatch.setattr("millrace.transforms.retry.RETRIES", ())
+    monkeypatch.setattr(stream_commit, "PATIENT", Backoff(0.01, 0.01, 0.02))
+    monkeypatch.setattr("millrace.transforms.retry.BRIEF", Backoff(0.01, 0.01, 0))
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
     settings_ = job(tmp_path)
     sink = Away(settings_.target.open(), 2)
-    (outcome,) = settled(sink, settings_, Gate(), load_of((0, 0, 10)))
+    (outcome,) = committed(sink, settings_, TableProgress(), bundle_of((0, 0, 10)))
     assert outcome.accounts[0].applied == 5
     sink.times = 3
-    gate = Gate()
+    progress = TableProgress()
     with pytest.raises(TransientSinkError):
-        settled(sink, settings_, gate, load_of((0, 10, 20)))
-    assert gate.stopped is None
-    settled(sink, settings_, gate, load_of((0, 10, 20)))
+        committed(sink, settings_, progress, bundle_of((0, 10, 20)))
+    assert progress.stopped is None
+    committed(sink, settings_, progress, bundle_of((0, 10, 20)))
     assert table_of(sink) == oracle((20,))
     sink.close()
 
 
 def test_a_table_that_cannot_be_decoded_stops_and_loses_nothing(tmp_path):
-    settings_, gate = job(tmp_path), Gate()
+    settings_, progress = job(tmp_path), TableProgress()
     sink = settings_.target.open()
-    settled(sink, settings_, gate, load_of((0, 0, 10)))
-    broken = replace(load_of((0, 10, 20)), failure=Failure("orders", IncompatibleSchemaError("no")))
-    assert settled(sink, settings_, gate, broken) == [broken.failure]
-    assert settled(sink, settings_, gate, load_of((0, 20, 30))) == [broken.failure]
+    committed(sink, settings_, progress, bundle_of((0, 0, 10)))
+    broken = replace(bundle_of((0, 10, 20)), failure=Failure("orders", IncompatibleSchemaError("no")))
+    assert committed(sink, settings_, progress, broken) == [broken.failure]
+    assert committed(sink, settings_, progress, bundle_of((0, 20, 30))) == [broken.failure]
     assert sink.ledger("j", "orders", [TopicPartition("t", 0)]).next == {TopicPartition("t", 0): 10}
     sink.close()
 
 
 @given(histories(), st.integers(0, 20))
 def test_what_continues_is_closed_and_as_large_as_can_be(history, known):
-    waiting = [Held(0.0, load) for pane in history[1] for load in pane]
+    waiting = [WaitingBundle(0.0, bundle) for pane in history[1] for bundle in pane]
     following = {TopicPartition("t", 0): known, TopicPartition("t", 1): known}
     kept = continuing(waiting, following)
     covered = {
-        (span.source, offset) for one in kept for span in one.load.spans for offset in range(span.first, span.stop)
+        (span.source, offset) for one in kept for span in one.bundle.spans for offset in range(span.first, span.stop)
     }
     for one in kept:
-        for span in one.load.spans:
+        for span in one.bundle.spans:
             assert all((span.source, offset) in covered for offset in range(following[span.source], span.first))
     for left in (one for one in waiting if one not in kept):
         assert left not in continuing([*kept, left], following)

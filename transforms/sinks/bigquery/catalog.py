@@ -19,10 +19,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from ....schemas.model.ledger import Account, TopicPartition
-from ....schemas.model.source_mark import SourceMark
 from ....schemas.model.table import Table, unify
-from ..shared.ledger import Entry
+from ..shared.ledger import COLUMNS, JobLedger, LedgerChange, from_rows, to_rows
 from .client import Dataset, bigquery
 from .columns import schema_fields
 from .merge import Changes, write
@@ -31,15 +29,12 @@ TABLES: Final = "_millrace_tables"
 LEDGER: Final = "_millrace_ledger"
 TEXT: Final = pa.string()
 NUMBER: Final = pa.int64()
-COUNTS: Final = ("first", "stop", "read", "applied", "superseded", "filtered", "dead")
 TABLES_SCHEMA: Final = pa.schema(
     {"job": TEXT, "table_name": TEXT, "key": TEXT, "columns": pa.binary(), "truncate": pa.binary(), "version": NUMBER}
 )
-PLACE_SCHEMA: Final = {"job": TEXT, "table_name": TEXT, "topic": TEXT, "partition": NUMBER}
-COUNTS_SCHEMA: Final = dict.fromkeys(("next", "start", *COUNTS, "topic_id"), NUMBER)
-LEDGER_SCHEMA: Final = pa.schema(
-    {**PLACE_SCHEMA, **COUNTS_SCHEMA, "mark": TEXT, "committed_at": pa.timestamp("us", "UTC")}
-)
+PLACE_SCHEMA: Final = {"job": TEXT, "table_name": TEXT}
+ROW_SCHEMA: Final = {name: TEXT if name in ("topic", "mark") else NUMBER for name in COLUMNS}
+LEDGER_SCHEMA: Final = pa.schema({**PLACE_SCHEMA, **ROW_SCHEMA, "committed_at": pa.timestamp("us", "UTC")})
 KEYS: Final = {
     TABLES: ("job", "table_name"),
     LEDGER: ("job", "table_name", "topic", "partition"),
@@ -53,14 +48,6 @@ class Known:
     table: Table | None
     floor: bytes | None
     rows: Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Offsets:
-    """A job's ledger of one table: its entries, and the ids of its topics."""
-
-    entries: Mapping[TopicPartition, Entry]
-    topic_ids: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -100,29 +87,14 @@ class Catalog:
         if old is None or any(old[part] != row[part] for part in ("key", "columns", "truncate")):
             self._write(TABLES, TABLES_SCHEMA, [row], [version])
 
-    def offsets(self, job: str, name: str) -> Offsets:
+    def job_ledger(self, job: str, name: str) -> JobLedger:
         """The job's ledger of a table. Raises SinkError."""
-        entries, topic_ids = {}, {}
-        for row in self._read(LEDGER, LEDGER_SCHEMA.names, {"job": job, "table_name": name}):
-            source = TopicPartition(row["topic"], row["partition"])
-            account = Account(source.topic, source.partition, *(row[part] for part in COUNTS))
-            entries[source] = Entry(row["next"], account, row["start"], SourceMark.of_text(row["mark"]))
-            if row["topic_id"] is not None:
-                topic_ids[source.topic] = row["topic_id"]
-        return Offsets(entries, topic_ids)
+        return from_rows(self._read(LEDGER, COLUMNS, {"job": job, "table_name": name}))
 
-    def advance(self, job: str, name: str, before: Offsets, after: Offsets) -> None:
+    def advance(self, change: LedgerChange) -> None:
         """Write the entries that changed. Raises SinkError."""
-        rows, now = [], datetime.now(UTC)
-        topic_ids = {**before.topic_ids, **after.topic_ids}
-        for source, entry in after.entries.items():
-            topic_id = topic_ids.get(source.topic)
-            if entry == before.entries.get(source) and topic_id == before.topic_ids.get(source.topic):
-                continue
-            head = {"job": job, "table_name": name, "topic": source.topic, "partition": source.partition}
-            counts = {part: getattr(entry.account, part) for part in COUNTS}
-            tail = {"next": entry.next, "start": entry.start, "topic_id": topic_id, "mark": entry.mark.text()}
-            rows.append({**head, **counts, **tail, "committed_at": now})
+        own = {"job": change.job, "table_name": change.table, "committed_at": datetime.now(UTC)}
+        rows = [{**own, **row} for row in to_rows(change.after, change.changed())]
         if rows:
             self._write(LEDGER, LEDGER_SCHEMA, rows, [row["next"] or 0 for row in rows])
 

@@ -5,7 +5,6 @@ Tables are made and widened over REST; rows are read by queries, whose results c
 An append is an AppendRowsRequest put together here, so that rows stay in one buffer: `header` and ProtoRows.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +23,7 @@ from google.cloud.bigquery_storage_v1.services.big_query_write.transports import
 from google.protobuf.descriptor_pb2 import DescriptorProto
 
 from ....schemas.errors import TransientSinkError
+from ...retry import Backoff, Retry, retried
 from .encoding import SIZED, Rows, tag, varint
 from .errors import NotSpreadError, check, errors, spread
 from .options import Emulator
@@ -37,7 +37,6 @@ APPEND_SECONDS: Final = 600.0
 QUERY_SECONDS: Final = 600.0
 CALL_SECONDS: Final = 60.0
 SPREAD_SECONDS: Final = 180.0
-PAUSES: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 RETRY: Final = bigquery.DEFAULT_RETRY.with_timeout(10.0)
 READ_RETRY: Final = retry.Retry(
     predicate=retry.if_exception_type(exceptions.ServiceUnavailable), initial=0.1, timeout=10.0
@@ -121,18 +120,14 @@ class Dataset:
         `rows` raises.
         """
         stream = f"projects/{self.project}/datasets/{self.name}/tables/{table}/streams/_default"
-        deadline, attempt = time.monotonic() + SPREAD_SECONDS, 0
+        spreading = Retry(Backoff(0.2, 5.0, SPREAD_SECONDS, by_clock=True), (NotSpreadError,))
         with errors(str(self)):
-            while True:
-                try:
-                    return self._append(stream, message, rows())
-                except NotSpreadError as error:
-                    if time.monotonic() > deadline:
-                        raise TransientSinkError(
-                            f"BigQuery {self}: the columns of table {table} are not known to it yet ({error})"
-                        ) from None
-                time.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
-                attempt += 1
+            try:
+                retried(f"BigQuery {self}: table {table}", lambda: self._append(stream, message, rows()), spreading)
+            except NotSpreadError as error:
+                raise TransientSinkError(
+                    f"BigQuery {self}: the columns of table {table} are not known to it yet ({error})"
+                ) from None
 
     def _append(self, stream: str, message: DescriptorProto, rows: Iterator[Rows]) -> None:
         sent = _Requests(stream, message, rows)

@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ....schemas.errors import IncompatibleSchemaError, TableError
-from ....schemas.model.change import DELETE, OP, POSITION, POSITION_TYPE, masks_by_name
+from ....schemas.model.change import DELETE, OP, POSITION, POSITION_TYPE
 from ....schemas.model.table import Table
-from ..shared.guard import chosen, filled_from, partial_rows
-from ..shared.key_index import KeyIndex, Numbers
+from ..shared.partial_rows import HeldRows, filled_from_target
 from ..shared.types import stored as stored_type
 from .client import REQUEST_BYTES, Dataset, bigquery
 from .columns import bigquery_name, columns_in_bigquery, from_bigquery, message, to_bigquery
@@ -112,31 +111,16 @@ def truncated(dataset: Dataset, name: str, table: Table, floor: bytes) -> None:
 
 
 def filled(dataset: Dataset, name: str, table: Table, delta: pa.Table) -> pa.Table:
-    """The delta with unavailable values taken from the table's rows, after a TRUNCATE; NULL where there is none.
+    """The delta with unavailable values as the table's rows, after a TRUNCATE, have them; NULL where there is none.
 
     BigQuery replaces rows as a whole. Raises SinkError.
     """
-    partial = partial_rows(delta)
-    if not partial.any():
-        return delta
-    rows = chosen(delta, partial).combine_chunks()
-    values = [name for name in rows.column_names if name not in table.key]
-    masks = {name: mask for name, mask in masks_by_name(rows).items() if name in values}
-    held, place = _held(dataset, name, table, rows, list(masks))
-    return pa.concat_tables([delta.filter(pa.array(~partial)), filled_from(held, place, masks, rows)])
 
+    def find_rows(rows: pa.Table, names: list[str]) -> Iterator[pa.RecordBatch]:
+        schema = pa.schema([table.columns.field(part) for part in [*table.key, *names]])
+        return select(dataset, name, schema, rows.select(list(table.key)))
 
-def _held(dataset: Dataset, name: str, table: Table, rows: pa.Table, columns: list[str]) -> tuple[pa.Table, Numbers]:
-    """The table's rows of these keys, and the place among them of each of `rows`, -1 where there is none."""
-    index = KeyIndex([rows.column(part) for part in table.key])
-    place, parts, count = np.full(len(rows), -1), [], 0
-    schema = pa.schema([table.columns.field(part) for part in [*table.key, *columns]])
-    for batch in select(dataset, name, schema, rows.select(list(table.key))):
-        row, there = index.find([batch.column(part) for part in table.key])
-        place[row] = count + np.arange(len(row))
-        parts.append(batch.select(columns).take(pa.array(there)))
-        count += len(row)
-    return pa.Table.from_batches(parts, schema=pa.schema([schema.field(part) for part in columns])), place
+    return filled_from_target(delta, HeldRows(table.key, find_rows))
 
 
 def select(dataset: Dataset, name: str, columns: pa.Schema, keys: pa.Table | None = None) -> Iterator[pa.RecordBatch]:

@@ -9,21 +9,22 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from ....schemas.errors import TableError, TerminalSinkError
-from ....schemas.model.change import POSITION, SOURCE
+from ....schemas.model.change import POSITION
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
-from ....schemas.model.table import Table, check_name, enlarged, selected
+from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
-from ..shared.guard import NOTHING, Verdict, chosen, judge, partial_rows
+from ..shared.commit import TableChanges, commit_changes
 from ..shared.key_index import KeyIndex
-from ..shared.ledger import advanced
 from ..shared.lookup import matching
 from ..shared.staging import Staging
-from .catalog import Catalog, Known, Offsets
+from ..shared.staging_folders import folder_in
+from .catalog import Catalog
 from .client import Dataset
-from .columns import bigquery_name, check_growth, check_table
-from .merge import changes, check_keys, filled, select, truncated, write
+from .columns import bigquery_name
+from .commit import BigQueryCommit
+from .merge import select
 from .options import BigQueryOptions
-from .tables import check_fresh, ensure
+from .tables import check_fresh
 
 
 class BigQuerySink:
@@ -51,65 +52,19 @@ class BigQuerySink:
 
     def commit(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
         """Write rows and then the ledger; nothing where the accounts or the offsets are not right."""
-        known = self._catalog.known(table.name)
-        wanted = self._grown(table, staged, known)
-        floor = max(filter(None, (known.floor, commit.truncate)), default=None)
-        delta = self._staging().read(staged, wanted.columns) if staged and wanted is not None else None
-        verdict = None if delta is None else judge(delta, floor, NOTHING, NOTHING)
-        accounts = commit.settle({}, {}) if verdict is None or delta is None else commit.settle(*verdict.counts(delta))
-        offsets = self._catalog.offsets(commit.job, table.name)
-        entries = advanced(table.name, commit, accounts, offsets.entries)
-        if wanted is not None:
-            self._write(known, wanted, commit, floor, _accepted(wanted, delta, verdict))
-        elif commit.truncate is not None:
-            self._catalog.save(commit.job, table.name, known, None, floor)
-        self._catalog.advance(commit.job, table.name, offsets, Offsets(entries, commit.topic_ids))
+        changes = TableChanges(table, staged, commit)
+        accounts = commit_changes(partial(self._attempt, changes), changes, str(self._dataset))
         self._staging().taken(staged)
         return accounts
 
-    def _grown(self, table: Table, staged: Sequence[Staged], known: Known) -> Table | None:
-        """The table as it has to be so that it holds the staged rows; None where it has none yet."""
-        old = known.table
-        if not (staged or len(table.columns)):
-            return old
-        wanted = enlarged(str(self._dataset), old, table, [part.table for part in staged])
-        check_table(wanted)
-        if old is None:
-            check_name(table.name, self._catalog.names())
-        else:
-            check_growth(table.name, old.columns, wanted.columns)
-        return wanted
-
-    def _write(self, known: Known, table: Table, commit: Commit, floor: bytes | None, delta: pa.Table | None) -> None:
-        """Bring the table to the wanted columns, then what is known of it, then the rows into it."""
-        name = bigquery_name(table.name, "table")
-        partial = delta is not None and bool(partial_rows(delta).any())
-        if partial or commit.truncate is not None:
-            check_fresh(self._dataset, name, "a row without its large values" if partial else "a TRUNCATE")
-        rows = [] if delta is None else changes(table, delta)
-        ensure(self._dataset, name, known.table, table, self._staleness)
-        self._catalog.save(commit.job, table.name, known, table, floor)
-        if commit.truncate is not None and floor is not None:
-            truncated(self._dataset, name, table, floor)
-        if partial:
-            rows = changes(table, filled(self._dataset, name, table, delta))
-        write(self._dataset, name, *rows)
+    @contextmanager
+    def _attempt(self, changes: TableChanges) -> Iterator[BigQueryCommit]:
+        """There is nothing to begin or undo: see the order of the writes in `BigQueryCommit`."""
+        yield BigQueryCommit(self._dataset, self._catalog, self._staging(), self._staleness, changes)
 
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
         """The next offsets of these partitions; empty where there is no table yet."""
-        offsets = self._catalog.offsets(job, table)
-        asked = {
-            source: entry
-            for source, entry in offsets.entries.items()
-            if source in set(partitions) and entry.next is not None
-        }
-        return Ledger(
-            {source: entry.next for source, entry in asked.items() if entry.next is not None},
-            self._catalog.known(table).floor,
-            offsets.topic_ids,
-            {source: entry.start or 0 for source, entry in asked.items()},
-            marks={source: entry.mark for source, entry in asked.items()},
-        )
+        return self._catalog.job_ledger(job, table).of(partitions, self._catalog.known(table).floor)
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows by one query, of the stream's own types. Raises TableError, also where older rows may be shown."""
@@ -173,13 +128,5 @@ class BigQuerySink:
                     files, folder = pafs.LocalFileSystem(use_mmap=True), self._place
             except (OSError, ValueError) as error:
                 raise TerminalSinkError(f"target.staging: rows cannot be staged there: {error}") from error
-            self._lazy_staging = Staging(files, folder)
+            self._lazy_staging = Staging(folder_in(files, folder))
         return self._lazy_staging
-
-
-def _accepted(table: Table, delta: pa.Table | None, verdict: Verdict | None) -> pa.Table | None:
-    """The rows above the last TRUNCATE."""
-    if delta is None or verdict is None:
-        return None
-    check_keys(table, delta)
-    return chosen(delta, verdict.accepted).drop_columns([SOURCE])

@@ -19,9 +19,9 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 
 from ....schemas.model.change import OP, POSITION, UPSERT
-from ....schemas.model.ledger import Account, Commit, TopicPartition
+from ....schemas.model.ledger import Account, TopicPartition
 from ....schemas.model.source_mark import SourceMark
-from ..shared.ledger import Entry, advanced
+from ..shared.ledger import JobLedger, LedgerChange, PartitionEntry
 
 __all__ = ["Conflict", "DeltaError", "DeltaTable"]
 
@@ -134,54 +134,44 @@ class LedgerEntry:
     accounts: str
 
 
-def ledger_entry(
-    target: DeltaTable, table: str, commit: Commit, settled: Sequence[Account], truncate: bytes | None
-) -> LedgerEntry:
-    """The entry for these settled accounts and a newer TRUNCATE, if there is one. Raises LedgerGapError."""
-    sources = [TopicPartition(account.topic, account.partition) for account in settled]
-    before = offsets(target, commit.job, sources)
-    noted = marks(target, commit.job, sources)
-    held = {
-        source: Entry(stop, Account(source.topic, source.partition, 0, 0), mark=noted[source])
-        for source, stop in before.items()
-    }
-    after = advanced(table, commit, settled, held)
-    transactions = {
-        _app_id(commit.job, source): entry.next
-        for source, entry in after.items()
-        if entry.next is not None and entry.next != before.get(source)
-    }
-    for source, entry in after.items():
-        if source not in before and entry.start is not None:
-            transactions[f"{_app_id(commit.job, source)}/start"] = entry.start
-        if entry.mark != noted.get(source, SourceMark()):
-            transactions |= _text_numbers(f"{_app_id(commit.job, source)}/mark", entry.mark.text())
-    known = topic_ids(target, commit.job, list(commit.topic_ids))
-    for topic, number in commit.topic_ids.items():
-        if known.get(topic) != number:
-            transactions[_topic_app_id(commit.job, topic)] = number
-    for number in range(WORDS if truncate is not None else 0):
-        word = int.from_bytes(truncate[number * 8 : number * 8 + 8], "big") if truncate is not None else 0
-        transactions[f"{TRUNCATE}/{number}"] = word - SIGN
-    text = json.dumps({"job": commit.job, "accounts": [asdict(account) for account in settled]}, ensure_ascii=False)
+def ledger_entry(change: LedgerChange, truncate: bytes | None) -> LedgerEntry:
+    """The entry for a change of the ledger and a newer TRUNCATE, if there is one."""
+    before, after = change.before, change.after
+    transactions: dict[str, int] = {}
+    for source, entry in after.entries.items():
+        old = before.entries.get(source)
+        if entry.next is not None and (old is None or entry.next != old.next):
+            transactions[_app_id(change.job, source)] = entry.next
+        if old is None and entry.start is not None:
+            transactions[f"{_app_id(change.job, source)}/start"] = entry.start
+        if entry.mark != (SourceMark() if old is None else old.mark):
+            transactions |= _text_numbers(f"{_app_id(change.job, source)}/mark", entry.mark.text())
+    for topic, number in after.topic_ids.items():
+        if before.topic_ids.get(topic) != number:
+            transactions[_topic_app_id(change.job, topic)] = number
+    if truncate is not None:
+        for number in range(WORDS):
+            word = int.from_bytes(truncate[number * 8 : number * 8 + 8], "big")
+            transactions[f"{TRUNCATE}/{number}"] = word - SIGN
+    accounts = [asdict(account) for account in change.accounts]
+    text = json.dumps({"job": change.job, "accounts": accounts}, ensure_ascii=False)
     return LedgerEntry(transactions, truncate, text)
 
 
-def offsets(target: DeltaTable, job: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-    """The job's next offset of each of these partitions that has one."""
-    found = {source: target.transaction_version(_app_id(job, source)) for source in partitions}
-    return {source: version for source, version in found.items() if version is not None}
-
-
-def starts(target: DeltaTable, job: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-    """The offset at which the job began each of these partitions."""
-    found = {source: target.transaction_version(f"{_app_id(job, source)}/start") for source in partitions}
-    return {source: version for source, version in found.items() if version is not None}
-
-
-def marks(target: DeltaTable, job: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, SourceMark]:
-    """How far the source of each of these partitions has come."""
-    return {source: SourceMark.of_text(_text(target, f"{_app_id(job, source)}/mark")) for source in partitions}
+def job_ledger(target: DeltaTable, job: str, partitions: Sequence[TopicPartition]) -> JobLedger:
+    """The job's entries of these partitions, without sums, and their topics' ids. It is all in memory."""
+    entries, topic_ids = {}, {}
+    for source in partitions:
+        reached = target.transaction_version(_app_id(job, source))
+        if reached is not None:
+            start = target.transaction_version(f"{_app_id(job, source)}/start")
+            mark = SourceMark.of_text(_text(target, f"{_app_id(job, source)}/mark"))
+            entries[source] = PartitionEntry(reached, Account(source.topic, source.partition, 0, 0), start, mark)
+    for topic in {source.topic for source in partitions}:
+        number = target.transaction_version(_topic_app_id(job, topic))
+        if number is not None:
+            topic_ids[topic] = number
+    return JobLedger(entries, topic_ids)
 
 
 def _text_numbers(name: str, text: str) -> dict[str, int]:
@@ -198,12 +188,6 @@ def _text(target: DeltaTable, name: str) -> str:
         number = target.transaction_version(f"{name}/{at}") or 0
         data += number.to_bytes(min(TEXT_BYTES, length - at), "big")
     return data.decode()
-
-
-def topic_ids(target: DeltaTable, job: str, topics: Sequence[str]) -> dict[str, int]:
-    """The ids of these topics, as far as commits of the job recorded them."""
-    found = {topic: target.transaction_version(_topic_app_id(job, topic)) for topic in topics}
-    return {topic: number for topic, number in found.items() if number is not None}
 
 
 def last_truncate(target: DeltaTable) -> bytes | None:

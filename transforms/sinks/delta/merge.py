@@ -1,7 +1,6 @@
 """What a Delta table holds of a delta's keys, by one pass over the key and position columns of the files near them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -9,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ....schemas.model.change import POSITION, UNAVAILABLE, masks_by_name
-from ..shared.guard import Mask, Match, chosen, filled_from, partial_rows
-from ..shared.key_index import KeyIndex, Numbers
+from ....schemas.model.change import POSITION, UNAVAILABLE
+from ..shared.guard import Mask, Match, Numbers
+from ..shared.key_index import KeyIndex
+from ..shared.partial_rows import HeldRows, filled_from_target
 from .columns import column_name, to_delta
 
 BATCH_ROWS = 1 << 20
@@ -35,18 +35,11 @@ def near(delta: pa.Table, key: Sequence[str]) -> Any:
     return reduce(lambda left, right: left & right, found) if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The match, and where the delta's position equals the held one."""
-
-    match: Match
-    same: Mask
-
-
-def find(dataset: Any, key: Sequence[str], delta: pa.Table) -> Found:
+def find(dataset: Any, key: Sequence[str], delta: pa.Table) -> Match:
     """Compare the delta's positions with those of its keys in the data set (columns as stored)."""
     index = KeyIndex([delta.column(name) for name in key])
     positions = delta.column(POSITION).combine_chunks()
+    # By batch of the data set: numbers of the delta's rows, and how their positions compare with the held ones.
     rows: list[Numbers] = [np.empty(0, np.int64)]
     newer: list[Mask] = [np.empty(0, np.bool_)]
     same: list[Mask] = [np.empty(0, np.bool_)]
@@ -57,40 +50,21 @@ def find(dataset: Any, key: Sequence[str], delta: pa.Table) -> Found:
             rows.append(row)
             newer.append(np.asarray(pc.greater(mine, held)))
             same.append(np.asarray(pc.equal(mine, held)))
-    row = np.concatenate(rows)
-    return Found(Match(row, np.concatenate(newer)), np.concatenate(same))
+    return Match(np.concatenate(rows), np.concatenate(newer), np.concatenate(same))
 
 
 def fill(dataset: Any, key: Sequence[str], delta: pa.Table, floor: bytes | None) -> pa.Table:
-    """The delta with unavailable values taken from the rows in the data set; NULL where there is none above `floor`."""
-    partial = partial_rows(delta)
-    if not partial.any():
-        return delta.drop_columns([UNAVAILABLE]) if UNAVAILABLE in delta.column_names else delta
-    rows = chosen(delta, partial).combine_chunks()
-    values = [name for name in rows.column_names if name not in key]
-    masks = {column_name(name): mask for name, mask in masks_by_name(rows).items() if column_name(name) in values}
-    held, place = _held(dataset, key, rows, list(masks), floor)
-    whole = [delta.filter(pa.array(~partial)), filled_from(held, place, masks, rows)]
-    return pa.concat_tables([part.drop_columns([UNAVAILABLE]) for part in whole])
+    """The delta with unavailable values as the data set's rows above `floor` have them; NULL where there is none."""
 
+    def find_rows(rows: pa.Table, names: list[str]) -> Iterator[pa.RecordBatch]:
+        columns = [*key, *names, POSITION]
+        for batch in dataset.to_batches(columns=columns, filter=near(rows, key), batch_size=BATCH_ROWS):
+            if floor is not None:
+                batch = batch.filter(pc.greater(batch.column(POSITION), pa.scalar(floor, pa.binary())))
+            yield batch
 
-def _held(
-    dataset: Any, key: Sequence[str], rows: pa.Table, names: list[str], floor: bytes | None
-) -> tuple[pa.Table, Numbers]:
-    """The data set's rows of these keys, and the place among them of each of `rows`, -1 where there is none."""
-    index = KeyIndex([rows.column(name) for name in key])
-    place = np.full(len(rows), -1)
-    parts, count = [], 0
-    columns = [*key, *names, POSITION]
-    for batch in dataset.to_batches(columns=columns, filter=near(rows, key), batch_size=BATCH_ROWS):
-        if floor is not None:
-            batch = batch.filter(pc.greater(batch.column(POSITION), pa.scalar(floor, pa.binary())))
-        row, there = index.find([batch.column(name) for name in key])
-        place[row] = count + np.arange(len(row))
-        parts.append(batch.select(names).take(pa.array(there)))
-        count += len(row)
-    schema = pa.schema([rows.schema.field(name) for name in names])
-    return pa.Table.from_batches([part.cast(schema) for part in parts], schema=schema), place
+    filled = filled_from_target(delta, HeldRows(key, find_rows, column_name))
+    return filled.drop_columns([UNAVAILABLE]) if UNAVAILABLE in filled.column_names else filled
 
 
 def lookup(dataset: Any, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> Iterator[pa.RecordBatch]:

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from ....schemas.errors import TerminalSinkError
 from ....schemas.model.change import POSITION, POSITION_TYPE
-from ....schemas.model.table import Table, check_name, conform, enlarged
+from ....schemas.model.table import Table, conform
+from ..shared.commit import HeldTable
 from ..shared.types import stored_schema
 from .types import in_duckdb
 
@@ -68,36 +69,38 @@ def names(con: Connection) -> tuple[str, ...]:
     return tuple(row[0] for row in rows)
 
 
-def held(con: Connection, name: str) -> tuple[Table | None, bytes | None]:
-    """The table as the target has it, and its last TRUNCATE's position; None where there is none."""
+def held(con: Connection, name: str) -> HeldTable:
+    """What the target has under this name."""
     rows = con.execute("SELECT key, columns, truncate FROM _millrace_tables WHERE table_name = ?", [name]).fetchall()
     if not rows:
-        return None, None
+        return HeldTable()
     key, columns, truncate = rows[0]
     if columns is None:
-        return None, truncate
-    return Table(name, tuple(key), pa.ipc.read_schema(pa.py_buffer(columns))), truncate
+        return HeldTable(None, truncate, exists=True)
+    return HeldTable(Table(name, tuple(key), pa.ipc.read_schema(pa.py_buffer(columns))), truncate, exists=True)
 
 
-def grown(con: Connection, table: Table, parts: Sequence[Table], path: str) -> Table:
-    """Make the table or let it grow, so that it holds the rows of all `parts`; the table as it is then.
+def grow(con: Connection, old: Table | None, new: Table, path: str) -> None:
+    """Make the table, or let it grow to these columns.
 
-    Raises IncompatibleSchemaError, TableError, TerminalSinkError where the target has another table of this name.
+    Raises TerminalSinkError where the file has another table of this name, or another user changed the table.
     """
-    old, truncate = held(con, table.name)
-    wanted = enlarged(path, old, table, parts)
     if old is None:
-        check_name(table.name, names(con))
-        _create(con, wanted, path)
+        _create(con, new, path)
     else:
         _check_untouched(con, old, path)
-        if old.columns.equals(wanted.columns):
-            return old
-        _grow(con, old, wanted)
-    saved = [wanted.name, list(wanted.key), wanted.columns.serialize().to_pybytes(), truncate]
-    con.execute("DELETE FROM _millrace_tables WHERE table_name = ?", [wanted.name])
-    con.execute("INSERT INTO _millrace_tables VALUES (?, ?, ?, ?)", saved)
-    return wanted
+        if old.columns.equals(new.columns):
+            return
+        _grow(con, old, new)
+    columns = new.columns.serialize().to_pybytes()
+    con.execute(
+        "INSERT INTO _millrace_tables SELECT ?, NULL, NULL, NULL "
+        "WHERE NOT EXISTS (SELECT 1 FROM _millrace_tables WHERE table_name = ?)",
+        [new.name, new.name],
+    )
+    con.execute(
+        "UPDATE _millrace_tables SET key = ?, columns = ? WHERE table_name = ?", [list(new.key), columns, new.name]
+    )
 
 
 def save_truncate(con: Connection, name: str, position: bytes) -> None:
@@ -165,9 +168,9 @@ def _grow(con: Connection, old: Table, new: Table) -> None:
             con.execute(f"ALTER TABLE {quote(new.name)} ADD COLUMN {quote(field.name)} {_sql_type(con, field)}")
         return
     whole = after.append(pa.field(POSITION, POSITION_TYPE))
-    _rewrite(con, new.name, (old.columns, new.columns), whole)
+    _rewrite(con, new.name, old.columns, new.columns, whole)
     keys = [pa.schema([table.columns.field(name) for name in new.key]) for table in (old, new)]
-    _rewrite(con, tombstones(new.name), (keys[0], keys[1]), _tombstone_columns(new))
+    _rewrite(con, tombstones(new.name), keys[0], keys[1], _tombstone_columns(new))
 
 
 def _sql_type(con: Connection, field: pa.Field) -> str:
@@ -177,9 +180,11 @@ def _sql_type(con: Connection, field: pa.Field) -> str:
     return kind
 
 
-def _rewrite(con: Connection, name: str, logical: tuple[pa.Schema, pa.Schema], stored: pa.Schema) -> None:
-    """Copy the table to one of the `stored` columns, by way of the stream's own types, and put it in its place."""
-    old, new = logical
+def _rewrite(con: Connection, name: str, old: pa.Schema, new: pa.Schema, stored: pa.Schema) -> None:
+    """Copy the table to one of the `stored` columns, and put it in its place.
+
+    `old` and `new` are the stream's own types, by way of which the values go.
+    """
     extra = [field for field in stored if field.name not in new.names]
 
     def converted() -> Iterator[pa.RecordBatch]:

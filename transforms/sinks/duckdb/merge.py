@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from ....schemas.model.change import POSITION, UNAVAILABLE
 from ....schemas.model.table import Table, conform
 from ..shared import guard
-from ..shared.guard import NOTHING, Match, Verdict, chosen, partial_rows
+from ..shared.guard import NOTHING, Match, Verdict, chosen
+from ..shared.partial_rows import partial_rows
 from ..shared.types import stored_schema
 from .catalog import DELETED_AT, Connection, quote, quoted, stored_columns, tombstones
 from .types import in_duckdb
@@ -35,9 +36,9 @@ def judge(con: Connection, table: Table, delta: pa.Table, floor: bytes | None) -
     keys = delta.select([*table.key, POSITION]).append_column(ROW, pa.array(np.arange(len(delta))))
     con.register("_millrace_keys", keys)
     rows = _match(con, table, table.name, delta)
-    graves = _match(con, table, tombstones(table.name), delta)
+    tombs = _match(con, table, tombstones(table.name), delta)
     con.unregister("_millrace_keys")
-    return guard.judge(delta, floor, rows, graves)
+    return guard.judge(delta, floor, rows, tombs)
 
 
 def _match(con: Connection, table: Table, name: str, delta: pa.Table) -> Match:

@@ -4,27 +4,24 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.fs as pafs
 
 from ....schemas.errors import TableError, TerminalSinkError, TransientSinkError
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
-from ....schemas.model.source_mark import SourceMark
 from ....schemas.model.table import Table, conform, selected
 from ....schemas.options import size_text
 from .. import Staged, TableSnapshot
-from ..shared.ledger import Entry, advanced
+from ..shared.commit import TableChanges, commit_changes
 from ..shared.staging import Staging
-from . import catalog, merge
+from ..shared.staging_folders import LocalFolder
+from . import catalog, ledger, merge
 from .catalog import BATCH_ROWS, Connection, quote, quoted
+from .commit import DuckDBCommit
 from .options import DuckDBOptions
-
-LEDGER: Final = "next, start, topic, partition, first, stop, read, applied, superseded, filtered, dead, mark"
 
 
 class DuckDBSink:
@@ -39,7 +36,7 @@ class DuckDBSink:
         self._path = os.path.abspath(options.path)
         self._memory_limit = options.memory_limit
         self._retention = options.tombstone_retention
-        self._staging = Staging(pafs.LocalFileSystem(use_mmap=True), f"{self._path}.staging")
+        self._staging = Staging(LocalFolder(f"{self._path}.staging"))
         self._open: Any = None
 
     def stage(self, table: Table, delta: pa.RecordBatch) -> Staged:
@@ -50,57 +47,10 @@ class DuckDBSink:
 
     def commit(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
         """Apply rows, truncate and ledger in one transaction of DuckDB."""
-        with self._transaction() as con:
-            accounts = self._apply(con, table, staged, commit)
+        changes = TableChanges(table, staged, commit)
+        accounts = commit_changes(partial(self._transaction, changes), changes, self._path)
         self._staging.taken(staged)
         return accounts
-
-    def _apply(self, con: Connection, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
-        for statement in catalog.OWN_TABLES:
-            con.execute(statement)
-        known, floor = catalog.held(con, table.name)
-        if staged or len(table.columns):
-            known = catalog.grown(con, table, [part.table for part in staged], self._path)
-        if commit.truncate is not None and (floor is None or commit.truncate > floor):
-            floor = commit.truncate
-            catalog.save_truncate(con, table.name, floor)
-            if known is not None:
-                merge.truncate(con, known, floor)
-        if known is None or not any(part.rows for part in staged):
-            accounts = commit.settle({}, {})
-        else:
-            delta = merge.as_stored(known, self._staging.read(staged, known.columns))
-            verdict = merge.judge(con, known, delta, floor)
-            accounts = commit.settle(*verdict.counts(delta))
-            merge.write(con, known, delta, verdict)
-        if known is not None:
-            merge.prune(con, known, self._retention)
-        self._write_ledger(con, table.name, commit, accounts)
-        return accounts
-
-    def _write_ledger(self, con: Connection, table: str, commit: Commit, accounts: Sequence[Account]) -> None:
-        entries = advanced(table, commit, accounts, _entries(con, commit.job, table))
-        topic_ids = {**_topic_ids(con, commit.job, table), **commit.topic_ids}
-        con.execute("DELETE FROM _millrace_ledger WHERE job = ? AND table_name = ?", [commit.job, table])
-        now = datetime.now(UTC)
-        for source, entry in entries.items():
-            sums = entry.account
-            counts = [sums.read, sums.applied, sums.superseded, sums.filtered, sums.dead]
-            values = [
-                commit.job,
-                table,
-                source.topic,
-                source.partition,
-                entry.next,
-                sums.first,
-                sums.stop,
-                now,
-                *counts,
-                topic_ids.get(source.topic),
-                entry.start,
-                entry.mark.text(),
-            ]
-            con.execute(f"INSERT INTO _millrace_ledger VALUES ({', '.join('?' * len(values))})", values)
 
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
         """The next offsets of these partitions; empty where there is no file yet."""
@@ -120,7 +70,7 @@ class DuckDBSink:
     def _rows(
         self, con: Connection | None, table: str, columns: Sequence[str] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        known = None if con is None else catalog.held(con, table)[0]
+        known = None if con is None else catalog.held(con, table).table
         if con is None or known is None:
             raise TableError(f"{self._path} has no table {table!r} of Millrace")
         schema = selected(self._path, known, columns)
@@ -135,19 +85,19 @@ class DuckDBSink:
             if con is not None:
                 con.execute("BEGIN")
                 undo.callback(con.execute, "ROLLBACK")
-            there = con is not None and catalog.held(con, table)[0] is not None
+            there = con is not None and catalog.held(con, table).table is not None
             yield TableSnapshot(there, partial(_ledger, con, table), partial(self._rows, con, table))
 
     def columns(self, table: str) -> pa.Schema | None:
         """The table's columns, of the stream's own types."""
         with self._reading() as con:
-            known = None if con is None else catalog.held(con, table)[0]
+            known = None if con is None else catalog.held(con, table).table
             return None if known is None else known.columns
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by a join."""
         with self._reading() as con:
-            known = None if con is None else catalog.held(con, table)[0]
+            known = None if con is None else catalog.held(con, table).table
             if con is None or known is None:
                 raise TableError(f"{self._path} has no table {table!r} of Millrace")
             return merge.find(con, known, keys, selected(self._path, known, columns), upto)
@@ -181,13 +131,13 @@ class DuckDBSink:
         return self._open
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def _transaction(self, changes: TableChanges) -> Iterator[DuckDBCommit]:
         with self._errors():
             con = self._connect()
             con.execute("BEGIN")
             with ExitStack() as undo:
                 undo.callback(self._drop)
-                yield con
+                yield DuckDBCommit(self._path, con, self._staging, self._retention, changes)
                 con.execute("COMMIT")
                 undo.pop_all()
 
@@ -216,34 +166,10 @@ class DuckDBSink:
             raise TerminalSinkError(f"{self._path}: {_line(error)}") from error
 
 
-def _entries(con: Connection, job: str, table: str) -> dict[TopicPartition, Entry]:
-    rows = con.execute(f"SELECT {LEDGER} FROM _millrace_ledger WHERE job = ? AND table_name = ?", [job, table])
-    return {TopicPartition(row[2], row[3]): _entry(row) for row in rows.fetchall()}
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    return Entry(row[0], Account(*row[2:-1]), row[1], SourceMark.of_text(row[-1]))
-
-
 def _ledger(con: Connection | None, table: str, job: str, partitions: Sequence[TopicPartition]) -> Ledger:
     if con is None:
         return Ledger()
-    entries = _entries(con, job, table)
-    offsets = {source: entry.next for source, entry in entries.items() if entry.next is not None}
-    asked = [source for source in partitions if source in offsets]
-    starts = {source: entries[source].start or 0 for source in asked}
-    next_offsets = {source: offsets[source] for source in asked}
-    marks = {source: entries[source].mark for source in asked}
-    return Ledger(next_offsets, catalog.held(con, table)[1], _topic_ids(con, job, table), starts, marks=marks)
-
-
-def _topic_ids(con: Connection, job: str, table: str) -> dict[str, int]:
-    rows = con.execute(
-        "SELECT DISTINCT topic, topic_id FROM _millrace_ledger "
-        "WHERE job = ? AND table_name = ? AND topic_id IS NOT NULL",
-        [job, table],
-    )
-    return dict(rows.fetchall())
+    return ledger.read(con, job, table).of(partitions, catalog.held(con, table).truncate)
 
 
 def _line(error: Exception) -> str:

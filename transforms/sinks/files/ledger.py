@@ -13,11 +13,11 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from ....schemas.model.ledger import Account, Commit, TopicPartition
+from ....schemas.model.ledger import Account, TopicPartition
 from ....schemas.model.source_mark import SourceMark
 from ....schemas.model.table import Table
 from ...stores import Store
-from ..shared.ledger import Entry
+from ..shared.ledger import JobLedger, LedgerChange, PartitionEntry
 from ..shared.names import folder_name
 from .names import LEDGER, Span, Stream, ledger_name
 
@@ -37,8 +37,17 @@ class Reach:
 class Line:
     """A stream's entry, and the files beyond it."""
 
-    entry: Entry
+    entry: PartitionEntry
     reach: Reach
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What files hold by now, the ledger not yet: how far the streams go, the table's columns, a newer TRUNCATE."""
+
+    reaches: Mapping[Stream, Reach]
+    table: Table | None
+    truncate: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +61,14 @@ class State:
     topic_ids: Mapping[tuple[str, str], int] = field(default_factory=dict)
     truncate: bytes | None = None
 
-    def entries(self, job: str) -> dict[TopicPartition, Entry]:
-        """The job's entries."""
-        return {
+    def of_job(self, job: str) -> JobLedger:
+        """What the job has in it."""
+        entries = {
             TopicPartition(stream.topic, stream.partition): line.entry
             for stream, line in self.streams.items()
             if stream.job == job
         }
+        return JobLedger(entries, {topic: number for (owner, topic), number in self.topic_ids.items() if owner == job})
 
     def other_jobs(self, job: str, topics: Collection[str]) -> dict[str, dict[str, int | None]]:
         """By topic that this job has not read into the log, the jobs that have, and the topic's id as they knew it."""
@@ -75,24 +85,21 @@ class State:
         streams = [Stream(job, source.topic, source.partition) for source in sources]
         return {stream: self.streams[stream].reach if stream in self.streams else Reach() for stream in streams}
 
-    def after(
-        self,
-        commit: Commit,
-        table: Table | None,
-        reaches: Mapping[Stream, Reach],
-        entries: Mapping[TopicPartition, Entry],
-    ) -> "State":
-        """The next version: these entries, and the spans that still lie beyond them."""
+    def after(self, change: LedgerChange, held: Held) -> "State":
+        """The next version: the entries of this change, and the spans that still lie beyond them."""
         lines = {}
-        for stream, reach in reaches.items():
-            entry = entries[TopicPartition(stream.topic, stream.partition)]
+        for stream, reach in held.reaches.items():
+            entry = change.after.entries[TopicPartition(stream.topic, stream.partition)]
             ahead = tuple(sorted(span for span in reach.ahead if span[1] > (entry.next or 0)))
             lines[stream] = Line(entry, Reach(entry.next, ahead, reach.date))
-        ids = {(commit.job, topic): number for topic, number in commit.topic_ids.items()}
-        truncate = max(filter(None, (self.truncate, commit.truncate)), default=None)
-        streams = {**self.streams, **lines}
+        ids = {(change.job, topic): number for topic, number in change.after.topic_ids.items()}
         return State(
-            self.version + 1, uuid.uuid4().hex, table or self.table, streams, {**self.topic_ids, **ids}, truncate
+            self.version + 1,
+            uuid.uuid4().hex,
+            held.table or self.table,
+            {**self.streams, **lines},
+            {**self.topic_ids, **ids},
+            max(filter(None, (self.truncate, held.truncate)), default=None),
         )
 
 
@@ -151,7 +158,7 @@ def _from_json(name: str, found: dict[str, Any]) -> State:
         account = Account(**part["sums"])
         ahead = tuple((first, stop) for first, stop in part["ahead"])
         stream = Stream(part["job"], account.topic, account.partition)
-        entry = Entry(part["next"], account, part["start"], SourceMark.of_text(part["mark"]))
+        entry = PartitionEntry(part["next"], account, part["start"], SourceMark.of_text(part["mark"]))
         lines[stream] = Line(entry, Reach(entry.next, ahead, part["date"]))
     return State(
         found["version"],

@@ -13,7 +13,8 @@ from ....schemas.errors import AccountingError, TableError
 from ....schemas.model.change import SOURCE
 from ....schemas.model.ledger import Commit, TopicPartition
 from ....schemas.model.modes import OFFSET, PARTITION, TIMESTAMP, TOPIC
-from ..shared.ledger import Entry
+from ..shared.commit import Counts
+from ..shared.ledger import PartitionEntry
 from .names import NO_DATE, Stream
 
 
@@ -63,8 +64,8 @@ def _check_covered(commit: Commit, stream: Stream, offsets: NDArray[np.int64]) -
         )
 
 
-def counts(runs: Sequence[Run], entries: Mapping[TopicPartition, Entry]) -> tuple[Counter[int], Counter[int]]:
-    """(applied, superseded) by source number: what the ledger has already is superseded."""
+def counts(runs: Sequence[Run], entries: Mapping[TopicPartition, PartitionEntry]) -> Counts:
+    """By source number; what the ledger has already is superseded."""
     applied: Counter[int] = Counter()
     superseded: Counter[int] = Counter()
     for run in runs:
@@ -74,4 +75,4 @@ def counts(runs: Sequence[Run], entries: Mapping[TopicPartition, Entry]) -> tupl
         for counter, part in ((superseded, sources[:old]), (applied, sources[old:])):
             numbers, rows = np.unique(part[part >= 0], return_counts=True)
             counter.update(dict(zip(numbers.tolist(), rows.tolist(), strict=True)))
-    return applied, superseded
+    return Counts(applied, superseded)

@@ -1,7 +1,8 @@
 """Change logs: every change exactly once in Parquet or Avro files, on a local disk, S3, GCS or HDFS."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -9,20 +10,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....schemas.errors import TableError, TerminalSinkError, TransientSinkError
+from ....schemas.errors import TableError
 from ....schemas.model.change import PREFIX
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
-from ....schemas.model.modes import Mode, mode_of
-from ....schemas.model.table import Table, check_name, conform, enlarged, selected
-from ...stores import Address, open_store
+from ....schemas.model.table import Table, conform, selected
+from ...stores import STAGING, Address, open_store
 from .. import Staged, TableSnapshot
-from ..shared.ledger import advanced
+from ..shared.commit import TableChanges, commit_changes
 from ..shared.names import folder_name, table_name
-from .ledger import Reach, State, newest, write
-from .names import LEDGER, NO_DATE_NAME, Span, Stream
-from .offset_runs import counts, runs_of
+from ..shared.staging import Staging
+from ..shared.staging_folders import LocalFolder, StoreFolder
+from .commit import FilesCommit, FilesTarget
+from .ledger import State, newest
 from .options import FilesOptions
-from .staging import StagedRows
 from .writer import FORMATS, LogFiles
 
 ATTEMPTS: Final = 5
@@ -40,9 +40,11 @@ class FilesSink:
     """
 
     def __init__(self, options: FilesOptions) -> None:
-        self._store = open_store(Address(options.path, options.storage_options))
+        address = Address(options.path, options.storage_options)
+        self._store = open_store(address)
         self._files = LogFiles(self._store, FORMATS[options.format])
-        self._staged = StagedRows(self._store)
+        local = address.folder
+        self._staged = Staging(StoreFolder(self._store) if local is None else LocalFolder(f"{local}/{STAGING}", local))
 
     def stage(self, table: Table, delta: pa.RecordBatch) -> Staged:
         """Write the rows into an Arrow file in the folder `_millrace_staging`."""
@@ -57,66 +59,13 @@ class FilesSink:
         mark = (self._store.place, table.name, commit.job)
         fresh = mark not in SWEPT
         SWEPT.discard(mark)
-        for _ in range(ATTEMPTS):
-            accounts = self._attempt(table, staged, commit, fresh)
-            if accounts is not None:
-                SWEPT.add(mark)
-                self._staged.taken(staged)
-                return accounts
-        raise TransientSinkError(f"{self._place(table.name)}: other writers were faster {ATTEMPTS} times")
-
-    def _attempt(
-        self, table: Table, staged: Sequence[Staged], commit: Commit, fresh: bool
-    ) -> tuple[Account, ...] | None:
-        """The accounts; None where another commit came first."""
-        state = newest(self._store, table.name)
-        known = self._grown(state, table, staged)
-        rows = self._staged.read(staged, known.columns) if staged and known is not None else None
-        runs = [] if rows is None else list(runs_of(commit, rows))
-        entries = state.entries(commit.job)
-        accounts = commit.settle(*counts(runs, entries))
-        after = advanced(table.name, commit, accounts, entries)
-        if state.version == 0:
-            self._check_store(table.name)
-        reaches = state.reached(commit.job, list(after))
-        if fresh:
-            reaches = self._found(table.name, reaches, commit.topic_ids)
-        for run in runs:
-            topic_id = commit.topic_ids.get(run.stream.topic)
-            reaches[run.stream] = self._files.write(table.name, run, reaches[run.stream], topic_id)
-        return accounts if write(self._store, table.name, state.after(commit, known, reaches, after)) else None
-
-    def _check_store(self, table: str) -> None:
-        """All of this rests on names that are given once: a store that gives them twice is refused at the start."""
-        name = f"{folder_name(table)}/{LEDGER}/probe"
-        self._store.create(name, pa.py_buffer(b"{}"))
-        if self._store.create(name, pa.py_buffer(b"{}")):
-            raise TerminalSinkError(
-                f"{self._store.place}: the store writes over an object though it was told not to (If-None-Match or "
-                "ifGenerationMatch): a log there could lose or double changes, so nothing was written"
-            )
-
-    def _grown(self, state: State, table: Table, staged: Sequence[Staged]) -> Table | None:
-        """The table with all columns of the staged rows; None for one that holds a ledger only."""
-        old = state.table
-        if state.version == 0:
-            check_name(table.name, self.tables())
-        if not (staged or len(table.columns)):
-            return old
-        wanted = enlarged(self._place(table.name), old, table, [part.table for part in staged])
-        if mode_of(wanted.columns.names) is not Mode.APPEND:
-            raise TableError(f"table {table.name}: files keep every change, not a row a key; set mode: append")
-        return wanted
-
-    def _found(self, table: str, reaches: Mapping[Stream, Reach], topic_ids: Mapping[str, int]) -> dict[Stream, Reach]:
-        """With the files beyond the ledger that are there: of a commit that was killed, or that goes on elsewhere."""
-        texts = {str(stream): stream for stream in reaches}
-        ahead: dict[Stream, list[Span]] = {stream: list(reach.ahead) for stream, reach in reaches.items()}
-        for file in self._files.listed(table, _since([reach.date for reach in reaches.values()])):
-            stream = texts.get(file.stream)
-            if stream is not None and file.first >= (reaches[stream].next or 0):
-                ahead[stream].extend(self._files.spans(file, topic_ids.get(stream.topic)))
-        return {stream: Reach(reach.next, tuple(ahead[stream]), reach.date) for stream, reach in reaches.items()}
+        target = FilesTarget(self._store, self._files, self._staged, fresh, self.tables)
+        changes = TableChanges(table, staged, commit)
+        place = self._place(table.name)
+        accounts = commit_changes(lambda: nullcontext(FilesCommit(target, changes)), changes, place, ATTEMPTS)
+        SWEPT.add(mark)
+        self._staged.taken(staged)
+        return accounts
 
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
         """The next offsets of these partitions; empty where there is no table yet."""
@@ -165,21 +114,5 @@ class FilesSink:
 
 
 def _ledger(state: State, job: str, partitions: Sequence[TopicPartition]) -> Ledger:
-    entries = state.entries(job)
-    held = {source: entries[source] for source in partitions if source in entries}
-    topics = {source.topic for source in partitions}
-    return Ledger(
-        {source: entry.next for source, entry in held.items() if entry.next is not None},
-        state.truncate,
-        {topic: number for (owner, topic), number in state.topic_ids.items() if owner == job and topic in topics},
-        {source: entry.start for source, entry in held.items() if entry.start is not None},
-        state.other_jobs(job, topics),
-        marks={source: entry.mark for source, entry in held.items()},
-    )
-
-
-def _since(dates: Sequence[str]) -> str:
-    """A day before the earliest of the streams' last dates; empty for all dates. Times of records may step back."""
-    if not dates or any(date in ("", NO_DATE_NAME) for date in dates):
-        return ""
-    return str(np.datetime64(min(dates)) - np.timedelta64(1, "D"))
+    others = state.other_jobs(job, {source.topic for source in partitions})
+    return replace(state.of_job(job).of(partitions, state.truncate), other_jobs=others)

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from ....schemas.errors import IncompatibleSchemaError, TerminalSinkError
 from ....schemas.model.change import POSITION
-from ....schemas.model.table import Table, conform, enlarged
+from ....schemas.model.table import Table, conform
 from .keys.keyed_table import KeyedTable
 from .rows import from_stored, read_all, to_stored, write
 from .table_format.columns import Shape, empty_shape, grown
@@ -33,14 +33,6 @@ def opened(target: KeyedTable, name: str, extra: pa.Schema | None = None) -> Sha
             f"{target.catalog.place}.{target.name} has format version {target.table.format_version}; Millrace writes 2"
         )
     return target.shape
-
-
-def wanted(target: KeyedTable, table: Table, parts: Sequence[Table]) -> Table | None:
-    """The table that holds what it has and all `parts`; None for no columns. Raises IncompatibleSchemaError."""
-    assert target.shape is not None
-    if not (parts or len(table.columns)):
-        return None
-    return enlarged(target.catalog.place, target.shape.table if target.shape.ids else None, table, parts)
 
 
 def fit(target: KeyedTable, table: Table, terms: Terms, change: Change) -> Shape:
@@ -100,4 +92,4 @@ def spec_of(target: KeyedTable, change: Change) -> Any:
     return change.spec if change.spec is not None else target.table.spec()
 
 
-__all__ = ["POSITION", "fit", "opened", "spec_of", "wanted"]
+__all__ = ["POSITION", "fit", "opened", "spec_of"]

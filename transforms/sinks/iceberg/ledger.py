@@ -12,10 +12,10 @@ from dataclasses import asdict
 from typing import Any, Final
 from urllib.parse import quote
 
-from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
+from ....schemas.model.ledger import Account, Commit, TopicPartition
 from ....schemas.model.source_mark import SourceMark
 from .. import Staged
-from ..shared.ledger import Entry, advanced
+from ..shared.ledger import JobLedger, LedgerChange, PartitionEntry
 from .table_format.snapshots import COMMIT
 
 LEDGER: Final = "millrace.ledger."
@@ -24,18 +24,18 @@ JOB: Final = "millrace.job"
 ACCOUNTS: Final = "millrace.accounts"
 
 
-def read_ledger(properties: Mapping[str, str], job: str, partitions: Sequence[TopicPartition]) -> Ledger:
-    """The job's entries of these partitions."""
+def read(properties: Mapping[str, str], job: str, partitions: Sequence[TopicPartition]) -> JobLedger:
+    """The job's entries of these partitions, without sums, and their topics' ids."""
     topics = _topics(properties, job)
-    held = {source: entry for source in partitions if (entry := _entry(topics, source)) is not None}
+    entries = {
+        source: PartitionEntry(
+            entry[0], Account(source.topic, source.partition, 0, 0), entry[1], SourceMark.of_text(entry[2])
+        )
+        for source in partitions
+        if (entry := _entry(topics, source)) is not None
+    }
     ids = {topic: topics[topic].get("id") for topic in {source.topic for source in partitions} if topic in topics}
-    return Ledger(
-        {source: entry[0] for source, entry in held.items()},
-        last_truncate(properties),
-        {topic: number for topic, number in ids.items() if number is not None},
-        {source: entry[1] for source, entry in held.items()},
-        marks={source: SourceMark.of_text(entry[2]) for source, entry in held.items()},
-    )
+    return JobLedger(entries, {topic: number for topic, number in ids.items() if number is not None})
 
 
 def last_truncate(properties: Mapping[str, str]) -> bytes | None:
@@ -43,29 +43,21 @@ def last_truncate(properties: Mapping[str, str]) -> bytes | None:
     return bytes.fromhex(properties[TRUNCATE]) if TRUNCATE in properties else None
 
 
-def ledger_properties(
-    properties: Mapping[str, str], table: str, commit: Commit, settled: Sequence[Account], truncate: bytes | None
-) -> dict[str, str]:
-    """The properties that this commit changes, and no others. Raises LedgerGapError."""
-    topics = _topics(properties, commit.job)
-    sources = [account.source for account in settled]
-    held = {source: entry for source in sources if (entry := _entry(topics, source)) is not None}
-    before = {
-        source: Entry(entry[0], Account(source.topic, source.partition, 0, 0), entry[1], SourceMark.of_text(entry[2]))
-        for source, entry in held.items()
-    }
-    for source, after in advanced(table, commit, settled, before).items():
-        if after.next is not None:
+def changed_properties(properties: Mapping[str, str], change: LedgerChange, truncate: bytes | None) -> dict[str, str]:
+    """The properties that this commit changes, and no others."""
+    topics = _topics(properties, change.job)
+    for source, entry in change.after.entries.items():
+        if entry.next is not None:
             parts = topics.setdefault(source.topic, {}).setdefault("partitions", {})
-            start = after.next if after.start is None else after.start
-            parts[str(source.partition)] = [after.next, start, after.mark.text()]
-    for topic, number in commit.topic_ids.items():
+            start = entry.next if entry.start is None else entry.start
+            parts[str(source.partition)] = [entry.next, start, entry.mark.text()]
+    for topic, number in change.after.topic_ids.items():
         topics.setdefault(topic, {})["id"] = number
-    name = LEDGER + quote(commit.job, safe="")
-    found = {name: json.dumps(topics, sort_keys=True)} if topics else {}
+    name = LEDGER + quote(change.job, safe="")
+    wanted = {name: json.dumps(topics, sort_keys=True)} if topics else {}
     if truncate is not None:
-        found[TRUNCATE] = truncate.hex()
-    return {name: value for name, value in found.items() if properties.get(name) != value}
+        wanted[TRUNCATE] = truncate.hex()
+    return {name: value for name, value in wanted.items() if properties.get(name) != value}
 
 
 def commit_id(commit: Commit, staged: Sequence[Staged]) -> str:
@@ -79,10 +71,10 @@ def commit_properties(job: str, identity: str) -> dict[str, str]:
     return {f"{COMMIT}.{quote(job, safe='')}": identity}
 
 
-def summary(job: str, identity: str, settled: Sequence[Account]) -> dict[str, str]:
+def summary(change: LedgerChange, identity: str) -> dict[str, str]:
     """What the snapshot says of its commit."""
-    told = [asdict(account) for account in settled if account.stop >= 0 or account.read]
-    return {JOB: job, COMMIT: identity, ACCOUNTS: json.dumps(told, ensure_ascii=False)}
+    accounts = [asdict(account) for account in change.accounts if account.stop >= 0 or account.read]
+    return {JOB: change.job, COMMIT: identity, ACCOUNTS: json.dumps(accounts, ensure_ascii=False)}
 
 
 def recorded(table: Any, commit: Commit, identity: str) -> tuple[Account, ...] | None:

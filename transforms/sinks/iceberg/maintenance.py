@@ -55,7 +55,7 @@ class Maintenance:
         """How old an unneeded file is when it is deleted."""
         return max(SAFE_AGE, 2 * self.slot)
 
-    def tend(self, target: KeyedTable) -> None:
+    def maintain_if_due(self, target: KeyedTable) -> None:
         """What is due after a commit: a step, and a sweep at each multiple of `SWEEP_EVERY` in the table's sequence.
 
         The table counts, not the sink: that may be opened for one commit. Raises Conflict, OSError.
@@ -137,9 +137,9 @@ def due(files: Iterable[Live]) -> list[Live]:
     for file in files:
         groups.setdefault((file.data.spec_id, repr(file.data.partition)), []).append(file)
     for group in groups.values():
-        worn = [file for file in group if file.dead > max(WORN_ROWS, WORN * file.rows)]
-        if worn:
-            return _filled(worn)
+        mostly_deleted = [file for file in group if file.dead > max(WORN_ROWS, WORN * file.rows)]
+        if mostly_deleted:
+            return _filled(mostly_deleted)
         tiers: dict[int, list[Live]] = {}
         for file in group:
             if file.data.file_size_in_bytes < TARGET_BYTES:

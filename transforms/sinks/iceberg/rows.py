@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from ....schemas.model.change import POSITION, masks_by_name
 from ....schemas.model.table import Table, conform
-from ..shared.guard import Mask, filled_from
+from ..shared.guard import Mask
+from ..shared.partial_rows import filled_from
 from ..shared.types import stored
 from .keys.keyed_table import Found, KeyedTable
 from .table_format.columns import Shape

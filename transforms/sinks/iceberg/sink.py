@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -12,22 +13,22 @@ import pyarrow as pa
 from ....schemas.errors import JobError, SinkError, TableError, TransientSinkError
 from ....schemas.model.change import PREFIX
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
-from ....schemas.model.table import Table, check_name, selected
+from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
+from ..shared.commit import Conflict, TableChanges, commit_changes
 from ..shared.staging import Staging
+from ..shared.staging_folders import folder_in
 from . import ledger as ledgers
 from . import table_cache
-from .catalog.catalog import Conflict, IcebergCatalog
+from .catalog.catalog import IcebergCatalog
 from .catalog.names import catalog_name, table_name
-from .evolve import fit, opened, wanted
+from .commit import IcebergCommit, IcebergTarget
 from .keys.keyed_table import KeyedTable
 from .lookup import lookup
 from .maintenance import Maintenance
-from .merge import MergeAttempt
 from .options import IcebergOptions
-from .rows import from_stored, read_all, to_stored
+from .rows import from_stored, read_all
 from .table_format.columns import Shape
-from .table_format.snapshots import Change
 from .tombstones import Tombstones
 
 LOGGER: Final = logging.getLogger("millrace")
@@ -42,15 +43,15 @@ class IcebergSink:
     files sorted by key, and position deletes of the rows that they replace; the ledger is in table properties of the
     same commit. `partition_by` is for new tables (see `partitions`). Deletes are remembered for `tombstone_retention`
     in an Iceberg table of their own, `_millrace_tombstones_<table>`, committed first: what a lost commit leaves there
-    refuses only older changes. Maintenance is part of the commits (see `upkeep`); a snapshot of each while is kept for
-    `time_travel`. `index_memory` bounds the index of keys that is kept between commits. Rows are staged in `staging`, a
-    folder or a URL that every worker reaches; that is the warehouse unless it is named.
+    refuses only older changes. Maintenance is part of the commits (see `maintenance`); a snapshot of each while is
+    kept for `time_travel`. `index_memory` bounds the index of keys that is kept between commits. Rows are staged in
+    `staging`, a folder or a URL that every worker reaches; that is the warehouse unless it is named.
     """
 
     def __init__(self, options: IcebergOptions) -> None:
         self._options = options
         self._retention = options.tombstone_retention
-        self._upkeep = Maintenance(options.time_travel)
+        self._maintenance = Maintenance(options.time_travel)
         self._memory = options.index_memory
         self._catalog = IcebergCatalog(options.namespace, options.catalog)
         self._open: dict[str, tuple[KeyedTable, Tombstones]] = {}
@@ -65,105 +66,77 @@ class IcebergSink:
 
     def commit(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
         """Apply rows, truncate and ledger in one snapshot; after another writer's commit, again on top of it."""
+        changes, place = TableChanges(table, staged, commit), f"{self._catalog.place}.{table.name}"
         with self._catalog.errors():
-            known = self._opened(table.name)
-            for _ in range(ATTEMPTS):
-                recent = known[0].recent
-                try:
-                    accounts = self._attempt(table, staged, commit)
-                except Conflict:
-                    self._look_again(*known)
-                    continue
-                except (TableError, SinkError, OSError) as error:
-                    self._look_again(*known)
-                    if not recent or isinstance(error, TransientSinkError):
-                        raise
-                    continue
-                self._staging().taken(staged)
-                self._tend(table.name)
-                return accounts
-        raise TransientSinkError(f"{self._catalog.place}.{table.name}: other writers were faster {ATTEMPTS} times")
-
-    def _attempt(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
-        target, graves = self._opened(table.name)
-        if not target.known():
-            check_name(table.name, self._tables())
-        shape, change = opened(target, table.name), Change()
-        identity = ledgers.commit_id(commit, staged)
-        done = ledgers.recorded(target.table, commit, identity) if staged else None
-        if done is not None:
-            return done
-        whole = wanted(target, table, [part.table for part in staged])
-        if whole is not None:
-            shape = fit(target, whole, self._options.partition_terms(table.name), change)
-        before = ledgers.last_truncate(target.table.properties)
-        floor = max(filter(None, (before, commit.truncate)), default=None)
-        attempt = MergeAttempt(target, graves, shape, floor, floor if floor != before else None, change)
-        accounts = self._applied(attempt, staged, commit)
-        changed = ledgers.ledger_properties(target.table.properties, table.name, commit, accounts, attempt.fresh)
-        if not (changed or change.files or change.deletes or change.removed or change.shape):
-            return accounts
-        change.properties |= changed | ledgers.commit_properties(commit.job, identity)
-        change.summary = ledgers.summary(commit.job, identity, accounts)
-        change.expired = self._upkeep.expired(target.table)
-        target.commit(change, identity)
-        attempt.learn()
+            accounts = commit_changes(partial(self._transaction, changes), changes, place, ATTEMPTS)
+            self._staging().taken(staged)
+            self._maintain_if_due(table.name)
         return accounts
 
-    @staticmethod
-    def _look_again(target: KeyedTable, graves: Tombstones) -> None:
-        target.recent = graves.keyed.recent = False
+    @contextmanager
+    def _transaction(self, changes: TableChanges) -> Iterator[IcebergCommit]:
+        """On top of the newest snapshot, or of one that was committed here just now and may not be the newest any more.
 
-    def _applied(self, attempt: MergeAttempt, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
-        shape = attempt.shape
-        rows = self._staging().read(staged, shape.table.columns) if staged and shape.ids else None
-        if rows is None or not len(rows):
-            accounts = commit.settle({}, {})
-        else:
-            accounts = attempt.apply(to_stored(shape.table.columns, rows, shape), commit)
-        attempt.write_deletes()
-        return accounts
+        What failed on such a one is no error yet: the next attempt reads the newest.
+        """
+        target, tombstones = self._opened(changes.name)
+        recent = target.recent
+        try:
+            on = IcebergTarget(
+                target,
+                tombstones,
+                self._staging(),
+                self._maintenance,
+                self._options.partition_terms(changes.name),
+                self._tables,
+            )
+            yield IcebergCommit(on, changes)
+        except (Conflict, TableError, SinkError, OSError) as error:
+            target.recent = tombstones.keyed.recent = False
+            if isinstance(error, Conflict | TransientSinkError) or not recent:
+                raise
+            raise Conflict(str(error)) from error
 
-    def _tend(self, name: str) -> None:
+    def _maintain_if_due(self, name: str) -> None:
         """What is due after a commit. The commit stands, whatever becomes of this."""
-        target, graves = self._opened(name)
+        target, tombstones = self._opened(name)
         try:
             with self._catalog.errors():
-                for keyed, upkeep in ((target, self._upkeep), (graves.keyed, graves.upkeep)):
+                for keyed, maintenance in ((target, self._maintenance), (tombstones.keyed, tombstones.maintenance)):
                     if keyed.table is not None and keyed.shape is not None:
-                        upkeep.tend(keyed)
+                        maintenance.maintain_if_due(keyed)
         except SinkError as error:
             LOGGER.warning("table %s: its maintenance is put off: %s", name, error)
 
     def maintain(self, table: str) -> dict[str, int]:
-        """Rewrite all small and worn files, merge manifests, expire snapshots and delete files that nothing needs.
+        """Rewrite small and mostly deleted files, merge manifests, expire snapshots, delete files that nothing needs.
 
         What it did, by name. Raises TableError, TransientSinkError where other writers are always faster.
         """
-        target, graves = self._opened(table)
+        target, tombstones = self._opened(table)
         found = Counter[str](rewritten=0, deleted=0)
         with self._catalog.errors():
             if not target.refresh() or target.shape is None:
                 raise TableError(f"{self._catalog.place} has no table {table!r} of Millrace")
-            for keyed, upkeep in ((target, self._upkeep), (graves.keyed, graves.upkeep)):
+            for keyed, maintenance in ((target, self._maintenance), (tombstones.keyed, tombstones.maintenance)):
                 if keyed.refresh():
-                    found["rewritten"] += upkeep.whole(keyed)
-                    found["deleted"] += upkeep.sweep(keyed)
+                    found["rewritten"] += maintenance.whole(keyed)
+                    found["deleted"] += maintenance.sweep(keyed)
         return dict(found)
 
     def _opened(self, name: str) -> tuple[KeyedTable, Tombstones]:
         if name not in self._open:
             found = table_cache.take((*self._place, name), self._catalog)
             keyed = KeyedTable(self._catalog, catalog_name(name), self._memory)
-            graves = Tombstones(self._catalog, name, self._memory, self._retention)
-            self._open[name] = found or (keyed, graves)
+            tombstones = Tombstones(self._catalog, name, self._memory, self._retention)
+            self._open[name] = found or (keyed, tombstones)
         return self._open[name]
 
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
         """The next offsets of these partitions; empty where there is no table yet."""
         with self._catalog.errors():
             target, _ = self._opened(table)
-            return ledgers.read_ledger(target.table.properties, job, partitions) if target.refresh() else Ledger()
+            return _ledger(target, job, partitions) if target.refresh() else Ledger()
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of the newest snapshot, of the stream's own types. Raises TableError."""
@@ -185,7 +158,7 @@ class IcebergSink:
             found = target.refresh()
 
         def ledger(job: str, partitions: Sequence[TopicPartition]) -> Ledger:
-            return ledgers.read_ledger(target.table.properties, job, partitions) if found else Ledger()
+            return _ledger(target, job, partitions) if found else Ledger()
 
         def scan(columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
             if target.shape is None or not target.shape.ids:
@@ -250,5 +223,10 @@ class IcebergSink:
                     "target.staging: is needed where the catalog has no `warehouse` that is a folder or a URL"
                 )
             files, path = self._catalog.file_system(root)
-            self._lazy_staging = Staging(files, f"{path.rstrip('/')}/{STAGING}")
+            self._lazy_staging = Staging(folder_in(files, f"{path.rstrip('/')}/{STAGING}"))
         return self._lazy_staging
+
+
+def _ledger(target: KeyedTable, job: str, partitions: Sequence[TopicPartition]) -> Ledger:
+    properties = target.table.properties
+    return ledgers.read(properties, job, partitions).of(partitions, ledgers.last_truncate(properties))

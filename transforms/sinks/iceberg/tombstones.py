@@ -1,6 +1,5 @@
 """Positions of deleted rows: an Iceberg table of keys beside the table itself, kept for `tombstone_retention`."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -10,8 +9,9 @@ import pyarrow.compute as pc
 
 from ....schemas.model.change import POSITION
 from ....schemas.model.table import Table
-from ..shared.guard import Mask, Match
-from .catalog.catalog import Conflict, IcebergCatalog
+from ..shared.commit import Conflict
+from ..shared.guard import NOTHING, Match
+from .catalog.catalog import IcebergCatalog
 from .catalog.names import catalog_name
 from .evolve import fit, opened
 from .keys.keyed_table import KeyedTable
@@ -25,17 +25,6 @@ DELETED_AT: Final = pa.field("_millrace_deleted_at", pa.timestamp("us", "UTC"))
 ATTEMPTS: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Buried:
-    """What tombstones say of a delta: the match, and where the delta's position equals the tombstone's."""
-
-    match: Match
-    same: Mask
-
-
-NONE: Final = Buried(Match(np.empty(0, np.int64), np.empty(0, np.bool_)), np.empty(0, np.bool_))
-
-
 class Tombstones:
     """Those of one table. They are written before the commit that deletes, and read after its base was.
 
@@ -47,37 +36,37 @@ class Tombstones:
         self._name, self._retention = PREFIX + table, retention
 
     @property
-    def upkeep(self) -> Maintenance:
+    def maintenance(self) -> Maintenance:
         """Nobody reads old snapshots of tombstones, so a few stay; rewritten files lose what is too old."""
         return Maintenance(timedelta(0), (DELETED_AT.name, self._limit()))
 
-    def find(self, shape: Shape, delta: pa.Table, keys: list[pa.Array]) -> Buried:
+    def find(self, shape: Shape, delta: pa.Table, keys: list[pa.Array]) -> Match:
         """Compare the delta's positions with those of its keys' tombstones that are not too old."""
         if not self.keyed.known():
-            return NONE
+            return NOTHING
         self._fit(shape)
         found = self.keyed.find(keys)
         if not len(found.row) or self.keyed.shape is None:
-            return NONE
+            return NOTHING
         held = self.keyed.values(found, [self.keyed.shape.position_id, self._deleted_at])
         young = np.asarray(pc.greater_equal(held.column(1), self._limit()))
         mine = delta.column(POSITION).combine_chunks().take(pa.array(found.row[young]))
         theirs = held.column(0).combine_chunks().filter(pa.array(young))
         newer, same = np.asarray(pc.greater(mine, theirs)), np.asarray(pc.equal(mine, theirs))
-        return Buried(Match(found.row[young], newer), same)
+        return Match(found.row[young], newer, same)
 
-    def bury(self, shape: Shape, deleted: pa.Table) -> None:
+    def write(self, shape: Shape, deleted: pa.Table) -> None:
         """Add tombstones of these rows, in a commit of their own; files of which all are too old are dropped."""
         for _ in range(ATTEMPTS):
             try:
-                self._bury(shape, deleted)
+                self._write(shape, deleted)
             except Conflict:
                 self.keyed.recent = False
                 continue
             return
         raise Conflict(f"tombstones of {shape.table.name}")
 
-    def _bury(self, shape: Shape, deleted: pa.Table) -> None:
+    def _write(self, shape: Shape, deleted: pa.Table) -> None:
         opened(self.keyed, self._name, pa.schema([DELETED_AT]))
         change = self._fit(shape)
         mine = self.keyed.shape
@@ -91,7 +80,7 @@ class Tombstones:
             upper = (file.data.upper_bounds or {}).get(self._deleted_at)
             if upper is not None and int.from_bytes(upper, "little", signed=True) < limit:
                 self.keyed.drop(file, change)
-        change.expired = self.upkeep.expired(self.keyed.table)
+        change.expired = self.maintenance.expired(self.keyed.table)
         self.keyed.commit(change, "")
 
     def _fit(self, shape: Shape) -> Change:

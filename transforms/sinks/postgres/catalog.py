@@ -8,7 +8,6 @@ key to which nulls are equal. Beside it stands `_millrace_tombstones_<table>`. W
     _millrace_ledger    see `postgres_ledger`
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +15,8 @@ import pyarrow as pa
 
 from ....schemas.errors import IncompatibleSchemaError, TableError, TerminalSinkError
 from ....schemas.model.change import POSITION, PREFIX
-from ....schemas.model.table import Table, check_name, enlarged
+from ....schemas.model.table import Table
+from ..shared.commit import HeldTable
 from . import evolve
 from .client import Session
 from .columns import BEYOND, escaped, physical, quote, sql_type
@@ -76,35 +76,35 @@ def lock_schema(session: Session) -> None:
     session.run("SELECT pg_advisory_xact_lock(hashtextextended('millrace ' || %s, 0))", [session.schema])
 
 
-def lock_table(session: Session, name: str) -> tuple[Table | None, bytes | None]:
-    """Wait for other commits of the table; then the table and its last TRUNCATE's position, as they left them."""
+def lock_table(session: Session, name: str) -> HeldTable:
+    """Wait for other commits of the table; then what is there, as they left it."""
     tables = session.bound(f"{PREFIX}tables")
     session.run(f"INSERT INTO {tables} (table_name) VALUES (%s) ON CONFLICT DO NOTHING", [escaped(name)])
     return held(session, name, " FOR UPDATE")
 
 
-def held(session: Session, name: str, lock: str = "") -> tuple[Table | None, bytes | None]:
-    """The table as the target has it, and its last TRUNCATE's position; None where there is none."""
+def held(session: Session, name: str, lock: str = "") -> HeldTable:
+    """What the target has under this name."""
     rows = session.run(
         f"SELECT key, columns, truncate FROM {session.bound(f'{PREFIX}tables')} WHERE table_name = %s{lock}",
         [escaped(name)],
     )
     if not rows:
-        return None, None
+        return HeldTable()
     key, columns, truncate = rows[0]
     if columns is None:
-        return None, truncate
-    return Table(name, tuple(key), pa.ipc.read_schema(pa.py_buffer(columns))), truncate
+        return HeldTable(None, truncate, exists=True)
+    return HeldTable(Table(name, tuple(key), pa.ipc.read_schema(pa.py_buffer(columns))), truncate, exists=True)
 
 
 def locked_for_reading(session: Session, name: str) -> Kept | None:
     """The table, which does not grow before the transaction ends; None where there is none."""
-    known = held(session, name)[0] if own(session) else None
+    known = held(session, name).table if own(session) else None
     if known is None:
         return None
     check_untouched(session, known)
     session.run(f"LOCK TABLE {session.name(physical(name))} IN ACCESS SHARE MODE")
-    known = held(session, name)[0] or known
+    known = held(session, name).table or known
     return Kept(known, check_untouched(session, known))
 
 
@@ -121,26 +121,24 @@ def save_truncate(session: Session, name: str, position: bytes) -> None:
     )
 
 
-def grown(session: Session, table: Table, parts: Sequence[Table], old: Table | None) -> Kept:
-    """Make the table or let it grow, so that it holds the rows of all `parts`; the table as it is then.
+def grow(session: Session, old: Table | None, new: Table) -> Kept:
+    """Make the table, or let it grow to these columns; the table as it is then.
 
     Raises IncompatibleSchemaError, TableError, TerminalSinkError where the target has another table of this name.
     """
-    wanted = enlarged(f"schema {session.schema}", old, table, parts)
-    _check_physical(wanted)
+    _check_physical(new)
     if old is None:
-        lock_schema(session)
-        check_name(table.name, names(session))
-        _create(session, wanted)
-        kept = Kept(wanted, frozenset())
+        _create(session, new)
+        kept = Kept(new, frozenset())
     else:
         kept = Kept(old, check_untouched(session, old))
-        if old.columns.equals(wanted.columns):
+        if old.columns.equals(new.columns):
             return kept
-        kept = Kept(wanted, evolve.grow(session, (old, wanted), kept.beyond, (kept.relation, kept.tombstones)))
+        growth = evolve.Growth(old, new, kept.beyond, kept.relation, kept.tombstones)
+        kept = Kept(new, evolve.grow(session, growth))
     session.run(
         f"UPDATE {session.bound(f'{PREFIX}tables')} SET relation = %s, key = %s, columns = %s WHERE table_name = %s",
-        [kept.relation, list(wanted.key), wanted.columns.serialize().to_pybytes(), wanted.name],
+        [kept.relation, list(new.key), new.columns.serialize().to_pybytes(), new.name],
     )
     return kept
 
@@ -193,8 +191,8 @@ def _create(session: Session, table: Table) -> None:
     keys = [f"{quote(physical(name))} {sql_type(table.columns.field(name).type)}" for name in table.key]
     columns = [f"{quote(physical(field.name))} {sql_type(field.type)}" for field in table.columns]
     session.run(f"CREATE TABLE {session.name(kept.relation)} ({', '.join([*columns, position])})")
-    graves = [*keys, position, f"{quote(DELETED_AT)} timestamptz NOT NULL"]
-    session.run(f"CREATE TABLE {session.name(kept.tombstones)} ({', '.join(graves)})")
+    tombstones = [*keys, position, f"{quote(DELETED_AT)} timestamptz NOT NULL"]
+    session.run(f"CREATE TABLE {session.name(kept.tombstones)} ({', '.join(tombstones)})")
     for relation in (kept.relation, kept.tombstones):
         index = quote(physical(f"{PREFIX}key_{relation}"))
         parts = ", ".join(quote(physical(name)) for name in table.key)

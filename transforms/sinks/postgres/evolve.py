@@ -1,6 +1,7 @@
 """Growth of a Postgres table in a commit's transaction: one ALTER TABLE; nested values are written anew by Arrow."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
@@ -15,38 +16,59 @@ BLOCKS: Final = 4_096
 """Pages of 8 KB that are read at a time."""
 
 
-def grow(
-    session: Session, tables: tuple[Table, Table], beyond: frozenset[int], relations: tuple[str, str]
-) -> frozenset[int]:
-    """Bring both relations from the old table's columns to the new one's; the columns that still have a companion.
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """From the columns of `old` to those of `new`, in the table's relation and in that of its tombstones.
+
+    `beyond` are the numbers of columns with a companion for what is out of range.
+    """
+
+    old: Table
+    new: Table
+    beyond: frozenset[int]
+    relation: str
+    tombstones: str
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnTypes:
+    """The stream's type of a column, as it was and as it is."""
+
+    old: pa.DataType
+    new: pa.DataType
+
+
+def grow(session: Session, growth: Growth) -> frozenset[int]:
+    """Bring both relations to the new columns; the numbers of those that still have a companion.
 
     Raises IncompatibleSchemaError where a value does not fit.
     """
-    old, new = tables
-    relation, tombstones = relations
+    old, new, relation = growth.old, growth.new, growth.relation
     try:
-        actions, left = _actions(tables, beyond)
+        actions, left = _actions(growth)
         keys = [action for name, action in actions if name in old.key and not action.startswith("ADD")]
-        for target, changes in ((relation, [action for _, action in actions]), (tombstones, keys)):
+        for target, changes in ((relation, [action for _, action in actions]), (growth.tombstones, keys)):
             if changes:
                 session.run(f"ALTER TABLE {session.name(target)} {', '.join(changes)}")
         for number in sorted(left):
-            _widen_beyond(session, relation, number, (old.columns.field(number).type, new.columns.field(number).type))
+            _widen_beyond(
+                session, relation, number, ColumnTypes(old.columns.field(number).type, new.columns.field(number).type)
+            )
     except DataError as error:
         raise IncompatibleSchemaError(
             f"table {new.name}: a value in the table does not fit the wider type ({error.diag.message_primary}); write "
             "to a new table"
         ) from error
     for field in old.columns:
-        kinds = (field.type, new.columns.field(field.name).type)
-        if converted(*kinds, "v") is None:
-            _rewrite(session, relation, physical(field.name), kinds)
+        types = ColumnTypes(field.type, new.columns.field(field.name).type)
+        if converted(types.old, types.new, "v") is None:
+            _rewrite(session, relation, physical(field.name), types)
     return left
 
 
-def _actions(tables: tuple[Table, Table], beyond: frozenset[int]) -> tuple[list[tuple[str, str]], frozenset[int]]:
+def _actions(growth: Growth) -> tuple[list[tuple[str, str]], frozenset[int]]:
     """What ALTER TABLE has to do, by column, and the companions that stay."""
-    old, new = tables
+    old, new, beyond = growth.old, growth.new, growth.beyond
     actions, left = [], set(beyond)
     for number, field in enumerate(new.columns):
         name, kind = quote(physical(field.name)), sql_type(field.type)
@@ -63,8 +85,8 @@ def _actions(tables: tuple[Table, Table], beyond: frozenset[int]) -> tuple[list[
     return actions, frozenset(left)
 
 
-def _widen_beyond(session: Session, relation: str, number: int, kinds: tuple[pa.DataType, pa.DataType]) -> None:
-    old, new = map(plain, kinds)
+def _widen_beyond(session: Session, relation: str, number: int, types: ColumnTypes) -> None:
+    old, new = plain(types.old), plain(types.new)
     if pa.types.is_date32(new) or unit_of(old) == unit_of(new):
         return
     companion = quote(f"{BEYOND}{number}")
@@ -74,13 +96,13 @@ def _widen_beyond(session: Session, relation: str, number: int, kinds: tuple[pa.
     )
 
 
-def _rewrite(session: Session, relation: str, column: str, kinds: tuple[pa.DataType, pa.DataType]) -> None:
+def _rewrite(session: Session, relation: str, column: str, types: ColumnTypes) -> None:
     """Read the column's values, which are JSON, as the old type and write them as the new one, some pages at a time."""
     target = session.name(relation)
     session.run(f"LOCK TABLE {target} IN SHARE ROW EXCLUSIVE MODE")
     session.run("CREATE TEMP TABLE _millrace_growing (place tid, value jsonb) ON COMMIT DROP")
-    for place, values in _values(session, target, quote(column), kinds[0]):
-        cells = [place, encode.cells(cast(values, kinds[1]))]
+    for place, values in _values(session, target, quote(column), types.old):
+        cells = [place, encode.cells(cast(values, types.new))]
         session.copy_in("_millrace_growing (place, value)", encode.encode(cells))
     session.run("ANALYZE _millrace_growing")
     session.run(f"UPDATE {target} t SET {quote(column)} = g.value FROM _millrace_growing g WHERE t.ctid = g.place")

@@ -23,8 +23,16 @@ from .staging import Part
 PLANNING: Final = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1"
 AT: Final = quote(POSITION)
 
-Counts = Counter[tuple[int, int, bool]]
+RowCounts = Counter[tuple[int, int, bool]]
 """Rows by (source, op, whether the guard accepts them)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """A part of a delta, as a condition or as a query; `nulls`: there are nulls in its keys."""
+
+    condition: str
+    nulls: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +46,15 @@ class Delta:
     nullable: tuple[str, ...]
     """Those of the delta's key columns that may hold nulls, which are equal to one another."""
 
-    def subsets(self) -> list[tuple[str, bool]]:
-        """Conditions that take the delta apart, each with whether there are nulls in these keys.
+    def subsets(self) -> list[Subset]:
+        """What takes the delta apart by whether there are nulls in the keys.
 
         Without nulls, keys are compared by `=`, which Postgres can hash.
         """
         if not self.nullable:
-            return [("true", False)]
+            return [Subset("true", False)]
         null = " OR ".join(f"d.{name} IS NULL" for name in self.nullable)
-        return [(f"NOT ({null})", False), (f"({null})", True)]
+        return [Subset(f"NOT ({null})", False), Subset(f"({null})", True)]
 
     def same(self, other: str, nulls: bool) -> str:
         """The condition that `d` and `other` have one key."""
@@ -109,11 +117,12 @@ def _factor(old: pa.DataType, new: pa.DataType) -> int:
     return 1 if pa.types.is_date32(new) else FACTORS[unit_of(new)] // FACTORS[unit_of(old)]
 
 
-def judge(session: Session, kept: Kept, delta: Delta, floor: bytes | None) -> Counts:
+def judge(session: Session, kept: Kept, delta: Delta, floor: bytes | None) -> RowCounts:
     """How many rows there are by (source, op, whether they are accepted)."""
-    counts: Counts = Counter()
+    counts: RowCounts = Counter()
     below = "false" if floor is None else f"d.position <= {constant(floor)}"
-    for condition, nulls in delta.subsets():
+    for subset in delta.subsets():
+        condition, nulls = subset.condition, subset.nulls
         rows = session.run(
             f"SELECT source, op, accepted, count(*) FROM (SELECT d.source, d.op, NOT ({below} "
             f"OR coalesce(d.position <= t.{AT}, false) OR coalesce(d.position <= g.{AT}, false)) AS accepted "
@@ -130,18 +139,18 @@ def write(session: Session, kept: Kept, delta: Delta, floor: bytes | None) -> in
     """Bring the accepted rows into the table, and the positions of deletes into its tombstones; rows changed."""
     above = "true" if floor is None else f"d.position > {constant(floor)}"
     changed = 0
-    for condition, nulls in delta.subsets():
-        rows = f"(SELECT * FROM ({delta.query}) d WHERE {condition} AND {above})"
-        changed += session.changed(_merge(session, kept, delta, (rows, nulls)))
-        for statement in _bury(session, kept, delta, (rows, nulls)):
+    for subset in delta.subsets():
+        rows = f"(SELECT * FROM ({delta.query}) d WHERE {subset.condition} AND {above})"
+        changed += session.changed(_merge(session, kept, delta, Subset(rows, subset.nulls)))
+        for statement in _tombstone_statements(session, kept, delta, Subset(rows, subset.nulls)):
             session.run(statement)
     return changed
 
 
-def _merge(session: Session, kept: Kept, delta: Delta, subset: tuple[str, bool]) -> str:
-    rows, nulls = subset
-    graves = session.name(kept.tombstones)
-    buried = f"EXISTS (SELECT FROM {graves} g WHERE {delta.same('g', nulls)} AND d.position <= g.{AT})"
+def _merge(session: Session, kept: Kept, delta: Delta, subset: Subset) -> str:
+    rows, nulls = subset.condition, subset.nulls
+    tombstones = session.name(kept.tombstones)
+    deleted_later = f"EXISTS (SELECT FROM {tombstones} g WHERE {delta.same('g', nulls)} AND d.position <= g.{AT})"
     values = {AT: "d.position"}
     updates = {AT: "d.position"}
     for number, field in enumerate(kept.table.columns):
@@ -155,7 +164,7 @@ def _merge(session: Session, kept: Kept, delta: Delta, subset: tuple[str, bool])
             updates[name] = f"CASE WHEN {hidden} THEN t.{name} ELSE {value} END" if delta.partial else value
     sets = ", ".join(f"{name} = {value}" for name, value in updates.items())
     return (
-        f"MERGE INTO {session.name(kept.relation)} t USING (SELECT * FROM {rows} d WHERE NOT {buried}) d "
+        f"MERGE INTO {session.name(kept.relation)} t USING (SELECT * FROM {rows} d WHERE NOT {deleted_later}) d "
         f"ON {delta.same('t', nulls)} "
         f"WHEN MATCHED AND t.{AT} < d.position AND d.op = {DELETE} THEN DELETE "
         f"WHEN MATCHED AND t.{AT} < d.position THEN UPDATE SET {sets} "
@@ -163,24 +172,24 @@ def _merge(session: Session, kept: Kept, delta: Delta, subset: tuple[str, bool])
     )
 
 
-def _bury(session: Session, kept: Kept, delta: Delta, subset: tuple[str, bool]) -> tuple[str, str]:
+def _tombstone_statements(session: Session, kept: Kept, delta: Delta, subset: Subset) -> tuple[str, str]:
     """Keep the positions of deletes that no newer row stands against; forget those of keys that have a row again."""
-    rows, nulls = subset
-    table, graves = session.name(kept.relation), session.name(kept.tombstones)
+    rows, nulls = subset.condition, subset.nulls
+    table, tombstones = session.name(kept.relation), session.name(kept.tombstones)
     mine = ", ".join(f"d.{name}" for name, _ in delta.keys)
     theirs = ", ".join(quote(name) for _, name in delta.keys)
     at, deleted = AT, quote(DELETED_AT)
     return (
-        f"INSERT INTO {graves} AS g ({theirs}, {at}, {deleted}) SELECT {mine}, d.position, clock_timestamp() "
+        f"INSERT INTO {tombstones} AS g ({theirs}, {at}, {deleted}) SELECT {mine}, d.position, clock_timestamp() "
         f"FROM {rows} d WHERE d.op = {DELETE} AND NOT EXISTS (SELECT FROM {table} t WHERE {delta.same('t', nulls)}) "
         f"ON CONFLICT ({theirs}) DO UPDATE SET {at} = excluded.{at}, {deleted} = excluded.{deleted} "
         f"WHERE g.{at} < excluded.{at}",
-        f"DELETE FROM {graves} g USING {rows} d "
+        f"DELETE FROM {tombstones} g USING {rows} d "
         f"WHERE d.op = {UPSERT} AND {delta.same('g', nulls)} AND g.{at} < d.position",
     )
 
 
-def check_changed(kept: Kept, counts: Counts, changed: int) -> None:
+def check_changed(kept: Kept, counts: RowCounts, changed: int) -> None:
     """Refuse to commit where the table did not take what the guard accepted: a trigger or a rule stands between."""
     upserts = sum(count for (_, op, accepted), count in counts.items() if accepted and op == UPSERT)
     accepted = sum(count for (_, _, accepted), count in counts.items() if accepted)

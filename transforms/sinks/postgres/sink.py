@@ -1,22 +1,22 @@
 """Postgres 15 or newer: rows are staged by COPY, and one transaction applies them."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 
 import pyarrow as pa
 
-from ....schemas.errors import IncompatibleSchemaError, TableError, TransientSinkError
+from ....schemas.errors import TableError
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
+from ..shared.commit import TableChanges, commit_changes
 from . import catalog, ledger, merge, scan, staging
 from .catalog import Kept
-from .client import DataError, PostgresError, Server, Session
-from .columns import converted, is_limited, physical
+from .client import PostgresError, Server, Session
+from .columns import physical
+from .commit import PostgresCommit
 from .options import PostgresOptions
-from .staging import Part
 
 
 class PostgresSink:
@@ -46,34 +46,20 @@ class PostgresSink:
 
     def commit(self, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
         """Apply rows, truncate and ledger in one transaction, under the lock of the table."""
-        with self._session() as session:
-            catalog.make_own(session)
-            with session.transaction():
-                session.run(merge.PLANNING)
-                accounts = self._apply(session, table, staged, commit)
+        changes = TableChanges(table, staged, commit)
+        accounts = commit_changes(partial(self._transaction, changes), changes, str(self._server))
         now = {part.uri for part in staged if part.rows}
         self._remove(self._taken - now, others=not self._taken)
         self._taken = now
         return accounts
 
-    def _apply(self, session: Session, table: Table, staged: Sequence[Staged], commit: Commit) -> tuple[Account, ...]:
-        known, floor = catalog.lock_table(session, table.name)
-        kept = None if known is None else Kept(known, frozenset())
-        if staged or len(table.columns):
-            kept = catalog.grown(session, table, [part.table for part in staged], known)
-        if commit.truncate is not None and (floor is None or commit.truncate > floor):
-            floor = commit.truncate
-            catalog.save_truncate(session, table.name, floor)
-            if kept is not None:
-                merge.truncate(session, kept, floor)
-        if kept is None or not any(part.rows for part in staged):
-            accounts = commit.settle({}, {})
-        else:
-            accounts = _write(session, kept, staged, (commit, floor))
-        if kept is not None:
-            merge.prune(session, kept, self._retention)
-        ledger.write(session, table.name, commit, accounts)
-        return accounts
+    @contextmanager
+    def _transaction(self, changes: TableChanges) -> Iterator[PostgresCommit]:
+        with self._session() as session:
+            catalog.make_own(session)
+            with session.transaction():
+                session.run(merge.PLANNING)
+                yield PostgresCommit(session, self._retention, changes)
 
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
         """The next offsets of these partitions; empty where there are no tables yet."""
@@ -99,13 +85,13 @@ class PostgresSink:
             with closing(session.con), session.transaction():
                 # The topics are read while the transaction waits.
                 session.run("SET LOCAL idle_in_transaction_session_timeout = 0")
-                there = catalog.own(session) and catalog.held(session, table)[0] is not None
+                there = catalog.own(session) and catalog.held(session, table).table is not None
                 yield TableSnapshot(there, partial(_ledger, session, table), partial(self._scanned, session, table))
 
     def columns(self, table: str) -> pa.Schema | None:
         """The table's columns, of the stream's own types."""
         with self._session() as session:
-            known = catalog.held(session, table)[0] if catalog.own(session) else None
+            known = catalog.held(session, table).table if catalog.own(session) else None
         return None if known is None else known.columns
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
@@ -172,14 +158,7 @@ class PostgresSink:
 def _ledger(session: Session, table: str, job: str, partitions: Sequence[TopicPartition]) -> Ledger:
     if not catalog.own(session):
         return Ledger()
-    entries = ledger.entries(session, job, table)
-    _, floor = catalog.held(session, table)
-    topic_ids = ledger.topic_ids(session, job, table)
-    offsets = {source: entry.next for source, entry in entries.items() if entry.next is not None}
-    asked = [source for source in partitions if source in offsets]
-    starts = {source: entries[source].start or 0 for source in asked}
-    marks = {source: entries[source].mark for source in asked}
-    return Ledger({source: offsets[source] for source in asked}, floor, topic_ids, starts, marks=marks)
+    return ledger.read(session, job, table).of(partitions, catalog.held(session, table).truncate)
 
 
 def _alive(session: Session) -> bool:
@@ -190,65 +169,3 @@ def _alive(session: Session) -> bool:
         session.con.close()
         return False
     return True
-
-
-def _write(
-    session: Session, kept: Kept, staged: Sequence[Staged], order: tuple[Commit, bytes | None]
-) -> tuple[Account, ...]:
-    """Apply the staged rows; the settled accounts."""
-    commit, floor = order
-    rows = [part for part in staged if part.rows]
-    parts = _parts(session, kept, rows)
-    kept = catalog.with_beyond(session, kept, _beyond(kept, parts))
-    delta = merge.combined(kept, parts)
-    try:
-        counts = merge.judge(session, kept, delta, floor)
-        if sum(counts.values()) != sum(part.rows for part in rows):
-            raise _gone(kept)
-        accounts = commit.settle(*_by_source(counts))
-        changed = merge.write(session, kept, delta, floor)
-    except DataError as error:
-        raise IncompatibleSchemaError(
-            f"table {kept.table.name}: a value does not fit the table's column ({error.diag.message_primary}); "
-            "write to a new table"
-        ) from error
-    merge.check_changed(kept, counts, changed)
-    return accounts
-
-
-def _parts(session: Session, kept: Kept, staged: Sequence[Staged]) -> list[Part]:
-    """The staged tables, those whose nested values are written in another way converted. Raises TransientSinkError."""
-    parts = staging.find(session, [part.uri for part in staged], [part.table for part in staged])
-    if parts is None:
-        raise _gone(kept)
-    columns = kept.table.columns
-    return [
-        staging.put_again(session, kept.table, part)
-        if any(converted(field.type, columns.field(field.name).type, "v") is None for field in part.table.columns)
-        else part
-        for part in parts
-    ]
-
-
-def _gone(kept: Kept) -> TransientSinkError:
-    return TransientSinkError(
-        f"the staged rows of table {kept.table.name} are gone: their worker was stopped, or the server crashed; "
-        "run the job again"
-    )
-
-
-def _beyond(kept: Kept, parts: Sequence[Part]) -> frozenset[int]:
-    """The numbers of the table's columns for which a part holds values beyond Postgres' range."""
-    names = [part.table.columns.names[int(column[1:])] for part in parts for column in part.columns if column[0] == "b"]
-    fields = kept.table.columns
-    return frozenset(fields.get_field_index(name) for name in names if is_limited(fields.field(name).type))
-
-
-def _by_source(counts: merge.Counts) -> tuple[Counter[int], Counter[int]]:
-    """(applied, superseded) by source number; rows without a source are not counted."""
-    applied: Counter[int] = Counter()
-    superseded: Counter[int] = Counter()
-    for (source, _, accepted), count in counts.items():
-        if source >= 0:
-            (applied if accepted else superseded)[source] += count
-    return applied, superseded

@@ -1,18 +1,24 @@
-"""Offsets that a commit may advance, and running sums of its accounts: the same rule for every target."""
+"""A table's ledger as every target keeps it: the rules by which a commit advances it, and its form as rows."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from ....schemas.errors import LedgerGapError
-from ....schemas.model.ledger import Account, Commit, TopicPartition
+from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.source_mark import SourceMark
+
+COUNTS: Final = ("first", "stop", "read", "applied", "superseded", "filtered", "dead")
+COLUMNS: Final = ("topic", "partition", "next", "start", *COUNTS, "topic_id", "mark")
+"""What a target that keeps the ledger as rows has of each partition, beside the job, the table and the time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One partition of a job and table: the next offset (None: none yet), its account, and the offset it began at.
+class PartitionEntry:
+    """One partition of a job and table: its next offset (None: none yet), its sums, and the offset it began at.
 
-    `mark` says how far its source has come.
+    `account` has `first` and `stop` of the last commit, and the sums of all; a target need not keep the sums. `mark`
+    says how far the partition's source has come.
     """
 
     next: int | None
@@ -21,47 +27,102 @@ class Entry:
     mark: SourceMark = field(default_factory=SourceMark)
 
 
-def advanced(
-    table: str, commit: Commit, settled: Sequence[Account], held: Mapping[TopicPartition, Entry]
-) -> dict[TopicPartition, Entry]:
-    """The entries after this commit, those it does not touch among them; accounts are sums of all commits.
+@dataclass(frozen=True, slots=True)
+class JobLedger:
+    """What one job has in a table's ledger."""
 
-    A range without offsets (first == stop == -1) leaves the next offset as it is. A range that is already covered
-    is a replay: it adds nothing. Raises LedgerGapError where offsets lie between the ledger and the commit.
-    """
-    entries = dict(held)
-    for account in settled:
-        source = TopicPartition(account.topic, account.partition)
-        old = held.get(source)
-        known = None if old is None else old.next
-        before = SourceMark() if old is None else old.mark
-        mark = before.joined(commit.marks[source]) if source in commit.marks else before
-        if account.stop < 0:
-            entries[source] = Entry(known, _sum(old, account), None if old is None else old.start, mark)
-            continue
-        if known is not None and known < account.first:
-            raise LedgerGapError(
-                f"table {table}, job {commit.job}: the ledger of {source} stands at {known}, but the commit begins "
-                f"at {account.first}; nothing was committed: run the job again, it resumes from the ledger"
-            )
-        if known is None or account.stop > known:
-            start = account.first if old is None or old.start is None else old.start
-            entries[source] = Entry(account.stop, _sum(old, account), start, mark)
-    return entries
+    entries: Mapping[TopicPartition, PartitionEntry] = field(default_factory=dict)
+    topic_ids: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, partitions: Sequence[TopicPartition], truncate: bytes | None) -> Ledger:
+        """What `Sink.ledger` says of these partitions, with the position of the table's last TRUNCATE."""
+        known = {source: self.entries[source] for source in partitions if source in self.entries}
+        return Ledger(
+            {source: entry.next for source, entry in known.items() if entry.next is not None},
+            truncate,
+            self.topic_ids,
+            {source: entry.start or 0 for source, entry in known.items() if entry.next is not None},
+            marks={source: entry.mark for source, entry in known.items() if entry.next is not None},
+        )
+
+    def advanced(self, table: str, commit: Commit, accounts: Sequence[Account]) -> "JobLedger":
+        """The ledger after this commit, with the entries that it does not touch.
+
+        A range without offsets (first == stop == -1) leaves the next offset as it is. A range that is covered already
+        is a replay: it adds nothing. Raises LedgerGapError where offsets lie between the ledger and the commit.
+        """
+        entries = dict(self.entries)
+        for account in accounts:
+            source, old = account.source, self.entries.get(account.source)
+            known = None if old is None else old.next
+            mark = SourceMark() if old is None else old.mark
+            mark = mark.joined(commit.marks[source]) if source in commit.marks else mark
+            if account.stop < 0:
+                entries[source] = PartitionEntry(known, _sum(old, account), None if old is None else old.start, mark)
+                continue
+            if known is not None and known < account.first:
+                raise LedgerGapError(
+                    f"table {table}, job {commit.job}: the ledger of {source} stands at {known}, but the commit begins "
+                    f"at {account.first}; nothing was committed: run the job again, it resumes from the ledger"
+                )
+            if known is None or account.stop > known:
+                start = account.first if old is None or old.start is None else old.start
+                entries[source] = PartitionEntry(account.stop, _sum(old, account), start, mark)
+        return JobLedger(entries, {**self.topic_ids, **commit.topic_ids})
 
 
-def _sum(old: Entry | None, account: Account) -> Account:
+@dataclass(frozen=True, slots=True)
+class LedgerChange:
+    """What a commit does to the ledger of a table; `accounts` are those of this commit alone."""
+
+    job: str
+    table: str
+    before: JobLedger
+    after: JobLedger
+    accounts: tuple[Account, ...]
+
+    def changed(self) -> dict[TopicPartition, PartitionEntry]:
+        """The entries that differ from before, in themselves or in their topic's id."""
+        before, after = self.before, self.after
+        return {
+            source: entry
+            for source, entry in after.entries.items()
+            if entry != before.entries.get(source)
+            or after.topic_ids.get(source.topic) != before.topic_ids.get(source.topic)
+        }
+
+
+def to_rows(ledger: JobLedger, sources: Iterable[TopicPartition] | None = None) -> list[dict[str, Any]]:
+    """The entries of these partitions, or of all, each by the names of `COLUMNS`."""
+    rows = []
+    for source in ledger.entries if sources is None else sources:
+        entry = ledger.entries[source]
+        counts = {name: getattr(entry.account, name) for name in COUNTS}
+        row = {"topic": source.topic, "partition": source.partition, "next": entry.next, "start": entry.start}
+        rows.append({**row, **counts, "topic_id": ledger.topic_ids.get(source.topic), "mark": entry.mark.text()})
+    return rows
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]]) -> JobLedger:
+    """The ledger that these rows tell, each by the names of `COLUMNS`."""
+    entries, topic_ids = {}, {}
+    for row in rows:
+        account = Account(row["topic"], row["partition"], *(row[name] for name in COUNTS))
+        entries[account.source] = PartitionEntry(row["next"], account, row["start"], SourceMark.of_text(row["mark"]))
+        if row["topic_id"] is not None:
+            topic_ids[account.topic] = row["topic_id"]
+    return JobLedger(entries, topic_ids)
+
+
+def _sum(old: PartitionEntry | None, account: Account) -> Account:
     if old is None:
         return account
     sums = old.account
-    return Account(
-        account.topic,
-        account.partition,
-        account.first,
-        account.stop,
-        sums.read + account.read,
-        sums.applied + account.applied,
-        sums.superseded + account.superseded,
-        sums.filtered + account.filtered,
-        sums.dead + account.dead,
+    return replace(
+        account,
+        read=sums.read + account.read,
+        applied=sums.applied + account.applied,
+        superseded=sums.superseded + account.superseded,
+        filtered=sums.filtered + account.filtered,
+        dead=sums.dead + account.dead,
     )

@@ -1,15 +1,19 @@
-"""Rows of a target by key, for the modes that lean on what is there: by the sink's own way, else by a scan."""
+"""Rows of a target by key, for the modes that need what is there: by the sink's own way, else by a scan."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ....schemas.errors import TableError
+from ....schemas.merging.key_changes import comparable
+from ....schemas.merging.modes.current_rows import KeyValues, Row
 from ....schemas.model.change import POSITION, POSITION_TYPE
-from ....schemas.model.modes import FIELDS
+from ....schemas.model.modes import FIELDS, VERSION
 from ....schemas.model.table import cast, widened
 from .. import Sink
 from .key_index import KeyIndex
@@ -74,3 +78,56 @@ def _typed(known: pa.Schema, columns: Sequence[str]) -> pa.Schema:
 
 def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     return pa.chunked_array([cast(chunk, kind) for chunk in column.chunks], kind)
+
+
+@dataclass(frozen=True)
+class TargetRows:
+    """`merging.modes.CurrentRows` of a table in a sink, for one commit."""
+
+    sink: Sink
+    table: str
+
+    @cached_property
+    def _columns(self) -> pa.Schema | None:
+        return columns_of(self.sink, self.table)
+
+    def columns(self) -> pa.Schema | None:
+        """Asked once."""
+        return self._columns
+
+    def find(self, keys: pa.Table, columns: Sequence[str], upto: bytes | None = None) -> pa.Table:
+        """By the sink's own way, else by a scan."""
+        return find_rows(self.sink, self.table, keys, columns, upto)
+
+    def find_named(self, key: Sequence[str], keys: set[KeyValues]) -> dict[KeyValues, Row]:
+        """By one scan."""
+        held = self.columns() if self.table in self.sink.tables() else None
+        if held is None:
+            return {}
+        rows: dict[KeyValues, Row] = {}
+        for batch in self.sink.scan(self.table, [*held.names, POSITION]):
+            batch = _with_first(batch, key[0], {values[0] for values in keys})
+            columns = [batch.column(name) for name in key]
+            kinds = [column.type for column in columns]
+            for number, values in enumerate(zip(*(column.to_pylist() for column in columns), strict=True)):
+                named = tuple(comparable(value, kind) for value, kind in zip(values, kinds, strict=True))
+                if named in keys:
+                    row = batch.slice(number, 1).to_pylist()[0]
+                    if named not in rows or row.get(VERSION, "") > rows[named].get(VERSION, ""):
+                        rows[named] = row
+        return rows
+
+
+def _with_first(batch: pa.RecordBatch, name: str, values: set[Any]) -> pa.RecordBatch:
+    """The rows whose key column `name` may have one of the values: Python then looks at those alone.
+
+    The values come from headers: those that the column cannot hold (too large, no Unicode) match no row.
+    """
+    kind = batch.schema.field(name).type
+    if pa.types.is_signed_integer(kind):
+        numbers = [value for value in values if type(value) is int and -(1 << 63) <= value < 1 << 63]
+        return batch.filter(pc.is_in(batch.column(name).cast(pa.int64()), pa.array(numbers, pa.int64())))
+    if pa.types.is_string(kind):
+        texts = [v for v in values if isinstance(v, str) and v.encode("utf-8", "ignore").decode() == v]
+        return batch.filter(pc.is_in(batch.column(name), pa.array(texts, pa.string())))
+    return batch

@@ -1,51 +1,48 @@
-"""Staged deltas: Arrow IPC files in a folder that every worker reaches."""
+"""Staged rows: an Arrow file for each delta, where every worker of the job reaches it."""
 
-import uuid
+import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 
 from ....schemas.errors import TerminalSinkError, TransientSinkError
 from ....schemas.model.change import CHANGE_FIELDS, UNAVAILABLE, UNAVAILABLE_TYPE
 from ....schemas.model.table import Table, conform
+from ...stores import LEFT_BEHIND_SECONDS, file_name
 from .. import Staged
+from .staging_folders import StagingFolder
 
-LEFT_BEHIND: Final = timedelta(days=1)
+OURS: Final = re.compile(r"(?P<seconds>\d{12})-[0-9a-f]{32}\.arrow")
 
 
 @dataclass
 class Staging:
-    """A folder of a file system. Files stay until the sink that wrote or committed them is closed or commits again.
+    """Files stay until the sink that wrote or committed them is closed or commits again.
 
-    So a commit whose answer was lost can be repeated. Files that a killed process left are removed after a day.
+    So a commit whose answer was lost can be repeated. Files that a killed process left are removed after a day, and no
+    others.
     """
 
-    files: pafs.FileSystem
-    folder: str
-    place: str = ""
-    """How errors name the folder, where that is not its name among `files`."""
+    folder: StagingFolder
     _written: set[str] = field(default_factory=set)
     _taken: set[str] = field(default_factory=set)
 
     def put(self, table: Table, delta: pa.RecordBatch) -> Staged:
-        """Write one file. Raises TerminalSinkError where it cannot be written; then there is none."""
-        path = f"{self.folder}/{uuid.uuid4().hex}.arrow"
+        """Write one file. Raises SinkError where it cannot be written; then there is none."""
+        name = file_name("arrow")
+        uri = self.folder.uri(name)
         try:
-            if not self._written:
-                self.files.create_dir(self.folder)
-            self._written.add(path)
-            with self.files.open_output_stream(path) as out, pa.ipc.new_file(out, delta.schema) as writer:
-                writer.write_batch(delta)
+            self.folder.write(name, delta)
         except OSError as error:
-            self._remove({path})
+            self._remove({uri})
             raise TerminalSinkError(
-                f"cannot stage rows of table {table.name} in {self.place or self.folder}: {error}"
+                f"cannot stage rows of table {table.name} in {self.folder.place}: {error.strerror or error}"
             ) from error
-        return Staged(table, path, delta.num_rows)
+        self._written.add(uri)
+        return Staged(table, uri, delta.num_rows)
 
     def read(self, staged: Sequence[Staged], columns: pa.Schema) -> pa.Table:
         """All staged rows with these columns and Millrace's. Raises TransientSinkError where a file is gone."""
@@ -57,7 +54,7 @@ class Staging:
 
     def _batches(self, part: Staged) -> list[pa.RecordBatch]:
         try:
-            with pa.ipc.open_file(self.files.open_input_file(part.uri)) as reader:
+            with pa.ipc.open_file(self.folder.open(part.uri)) as reader:
                 return [reader.get_batch(number) for number in range(reader.num_record_batches)]
         except OSError as error:
             raise TransientSinkError(
@@ -74,19 +71,12 @@ class Staging:
         """Remove what was staged or taken here, and what others left more than a day ago."""
         self._remove(self._written | self._taken)
         self._taken = set()
-        limit = datetime.now(UTC) - LEFT_BEHIND
-        try:
-            found = self.files.get_file_info(pafs.FileSelector(self.folder, allow_not_found=True))
-            self._remove({info.path for info in found if info.mtime is not None and info.mtime < limit})
-            if self.files.type_name == "local" and not self.files.get_file_info(pafs.FileSelector(self.folder)):
-                self.files.delete_dir(self.folder)
-        except OSError:
-            return
+        limit = time.time() - LEFT_BEHIND_SECONDS
+        named = {uri: OURS.fullmatch(uri.rpartition("/")[2]) for uri in self.folder.uris()}
+        self._remove({uri for uri, ours in named.items() if ours is not None and int(ours["seconds"]) < limit})
+        self.folder.close()
 
-    def _remove(self, paths: set[str]) -> None:
-        for path in paths:
-            try:
-                self.files.delete_file(path)
-            except OSError:
-                continue
-        self._written -= paths
+    def _remove(self, uris: set[str]) -> None:
+        for uri in uris:
+            self.folder.delete(uri)
+        self._written -= uris

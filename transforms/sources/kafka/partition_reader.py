@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from kafka.errors import AuthorizationError, CorruptRecordError, KafkaError, LogTruncationError, OffsetOutOfRangeError
@@ -10,6 +11,7 @@ from kafka.errors import AuthorizationError, CorruptRecordError, KafkaError, Log
 from ....schemas.errors import LostOffsetsError, SourceError
 from ....schemas.model.block import Block
 from ....schemas.model.ledger import TopicPartition
+from ...retry import Backoff, Retry, retried
 from ..source import PATIENCE_SECONDS, lost_offsets
 from .client import LOGGER, Run, position, until
 from .consumer_pool import POOL, PooledConsumer
@@ -120,17 +122,10 @@ class PartitionReader:
         return found
 
     def _connected(self) -> PooledConsumer:
-        deadline = time.monotonic() + self._patience
-        pause = 1.0
-        while self._pooled is None:
-            try:
-                self._pooled = POOL.acquire(self._settings, self._source, self.next)
-            except SourceError as error:
-                if time.monotonic() + pause > deadline:
-                    raise
-                LOGGER.warning("%s: %s; trying again in %.0f s", self._source, error, pause)
-                time.sleep(pause)
-                pause = min(2 * pause, 30.0)
+        if self._pooled is None:
+            retry = Retry(Backoff(1.0, 30.0, self._patience, by_clock=True), (SourceError,))
+            acquire = partial(POOL.acquire, self._settings, self._source, self.next)
+            self._pooled = retried(str(self._source), acquire, retry)
         return self._pooled
 
     def _quiet(self, pooled: PooledConsumer) -> None:

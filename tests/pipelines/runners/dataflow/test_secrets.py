@@ -14,6 +14,7 @@ import pytest
 from millrace.pipelines.runners.dataflow import secrets
 from millrace.pipelines.runners.dataflow.secrets import fetch
 from millrace.schemas.errors import JobError
+from millrace.transforms.retry import Backoff
 
 CANARY = "c4n4ry-s3cr3t"
 PLACE = "projects/p/secrets/%s/versions/latest"
@@ -51,7 +52,7 @@ class Google(BaseHTTPRequestHandler):
 @pytest.fixture
 def google(monkeypatch):
     """The settings that lead to such a server."""
-    monkeypatch.setattr(secrets, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(secrets, "AWAY", Backoff(0.01, 0.01, 0.02))
     monkeypatch.setattr(Google, "refusals", [])
     server = ThreadingHTTPServer(("127.0.0.1", 0), Google)
     threading.Thread(target=server.serve_forever, daemon=True).start()

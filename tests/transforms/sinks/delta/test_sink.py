@@ -20,6 +20,7 @@ from millrace.transforms.sinks.delta import client
 from millrace.transforms.sinks.delta.columns import column_name
 from millrace.transforms.sinks.shared.names import folder_name, table_name
 from millrace.transforms.sinks.shared.staging import Staging
+from millrace.transforms.sinks.shared.staging_folders import RemoteFolder
 
 
 @pytest.fixture
@@ -202,7 +203,7 @@ def test_different_columns_have_different_names():
 def test_deltas_are_staged_in_any_store_that_deltalake_opens(target):
     store = target.folder / "bucket"
     store.mkdir()
-    staging = Staging(client.file_system(f"file://{store}", {}), "_millrace_staging")
+    staging = Staging(RemoteFolder(client.file_system(f"file://{store}", {}), "_millrace_staging", "bucket"))
     rows = delta(target.schema, [upsert(1, id=1, v="a"), upsert(2, id=2, v=None)])
     staged = [staging.put(target.table(), rows), staging.put(target.table(), rows)]
     assert staging.read(staged, target.schema).to_batches()[0].equals(rows)

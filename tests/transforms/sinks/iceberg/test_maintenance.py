@@ -12,9 +12,10 @@ from support.iceberg_tables import live_files, opened
 from support.targets import PLACES, Target, delete, upsert
 
 from millrace.transforms.sinks.iceberg import maintenance
-from millrace.transforms.sinks.iceberg.catalog.catalog import Conflict, IcebergCatalog
+from millrace.transforms.sinks.iceberg.catalog.catalog import IcebergCatalog
 from millrace.transforms.sinks.iceberg.maintenance import Maintenance, tier
 from millrace.transforms.sinks.iceberg.table_format import snapshots
+from millrace.transforms.sinks.shared.commit import Conflict
 
 AGED = 8 * 24 * 3600
 
@@ -50,8 +51,8 @@ def test_what_a_commit_has_to_look_at_does_not_grow_with_history(target):
     assert max(count[1] for count in seen) <= 64, seen
     assert max(count[2] for count in seen) <= 12, seen
     assert max(count[3] for count in seen) <= 40, seen
-    graves = Target("iceberg", target.folder, name="_millrace_tombstones_orders")
-    assert len(live_files(opened(graves))[0]) <= 16
+    tombstones = Target("iceberg", target.folder, name="_millrace_tombstones_orders")
+    assert len(live_files(opened(tombstones))[0]) <= 16
 
 
 def test_a_commit_opens_no_more_files_and_bytes_after_a_long_history(tmp_path, monkeypatch):
@@ -247,8 +248,8 @@ def test_old_tombstones_are_dropped_with_their_files(target):
     target.options = {"tombstone_retention": "0s"}
     for at in range(1, 12):
         target.apply(delete(at, id=at))
-    graves = Target("iceberg", target.folder, name="_millrace_tombstones_orders")
-    data, _ = live_files(opened(graves))
+    tombstones = Target("iceberg", target.folder, name="_millrace_tombstones_orders")
+    data, _ = live_files(opened(tombstones))
     assert len(data) <= 2
 
 

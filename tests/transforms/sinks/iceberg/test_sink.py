@@ -122,8 +122,8 @@ def no_patience(monkeypatch):
 def test_a_commit_whose_answer_was_lost_is_found_in_the_history(target, monkeypatch, error):
     target.apply(upsert(1, id=1, v="a"), upsert(1, id=2, v="b"))
     lost(target, monkeypatch, error=error)
-    decided, real = [], target.sink._attempt
-    monkeypatch.setattr(target.sink, "_attempt", lambda *arguments: (decided.append(1), real(*arguments))[1])
+    decided, real = [], target.sink._transaction
+    monkeypatch.setattr(target.sink, "_transaction", lambda *arguments: (decided.append(1), real(*arguments))[1])
     assert target.apply(upsert(2, id=1, v="c"), upsert(0, id=2, v="late")) == (1, 1)
     assert (target.rows(), target.next) == ([(1, "c"), (2, "b")], 4)
     assert (opened(target).metadata.last_sequence_number, len(decided)) == (2, 1)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pyarrow.fs as pafs
 
 from .....schemas.errors import JobError, MillraceError, SinkError, TerminalSinkError, TransientSinkError
+from ...shared.commit import Conflict
 from ..pyiceberg import (
     DATABASE_ERRORS,
     AuthorizationExpiredError,
@@ -66,10 +67,6 @@ PROPERTIES: Final = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
 }
-
-
-class Conflict(Exception):
-    """Another writer has committed since the table was read: decide again on top of it."""
 
 
 class IcebergCatalog:

@@ -180,7 +180,7 @@ class KeyedTable:
             newer[rest] = np.asarray(pc.greater(mine.take(pa.array(rest)), held.combine_chunks()))
         return newer
 
-    def kill(self, file: Live, rows: Numbers, change: Change) -> None:
+    def delete_rows(self, file: Live, rows: Numbers, change: Change) -> None:
         """Delete these rows of a file. Older deletes that are not much larger are merged in; an empty file goes."""
         if not len(rows):
             return
@@ -224,9 +224,9 @@ class KeyedTable:
         self._take(table)
         self.recent = True
 
-    def learn(self, added: Sequence[tuple[Any, Sequence[pa.Array]]], dead: Found) -> None:
+    def learn(self, added: Sequence[tuple[Any, Sequence[pa.Array]]], deleted: Found) -> None:
         """After a commit: rows found that it deleted, and the key columns of the files that it added."""
-        self._index.remove(dead.slot[dead.slot >= 0])
+        self._index.remove(deleted.slot[deleted.slot >= 0])
         for data, keys in added:
             file = self.layout.files.get(data.file_path)
             if file is None or file.deletes or not self._index.fits(file.rows, self._memory):

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..envelopes.decoder import Decoded
-from ..model.change import CHANGE_FIELDS, DELETE, OP, POSITION, SOURCE, TIME, UNAVAILABLE, UPSERT, own_columns
-from ..model.modes import FIELDS, LOG_KEY, MOMENT, VERSION, Mode
-from ..model.position import to_hexadecimal, unpack
+from ...envelopes.decoder import Decoded
+from ...model.change import CHANGE_FIELDS, DELETE, OP, POSITION, SOURCE, TIME, UNAVAILABLE, UPSERT, own_columns
+from ...model.modes import FIELDS, LOG_KEY, MOMENT, VERSION, Mode
+from ...model.position import to_hexadecimal, unpack
 
 LAST_MOMENT: Final = 253_402_300_799_999
 """9999-12-31 23:59:59.999 in milliseconds: what every target can hold."""
@@ -32,7 +32,7 @@ def _soft_deletes(done: Decoded) -> Decoded:
 
 
 def _marked(changes: pa.RecordBatch) -> pa.RecordBatch:
-    """`_millrace_deleted` and its time beside each change. Deletes stay deletes until `transforms.finish`."""
+    """`_millrace_deleted` and its time beside each change. Deletes stay deletes until the commit (`at_commit`)."""
     deletes = np.asarray(changes.column(OP)) == DELETE
     return with_columns(changes, [pa.array(deletes), moments(changes.column(TIME), ~deletes)], Mode.SOFT_DELETE)
 
@@ -62,7 +62,7 @@ def _logged(changes: pa.RecordBatch, done: Decoded, words: NDArray[np.int8]) -> 
 
 
 def _versions(done: Decoded) -> Decoded:
-    """Each change keyed by its position too; when versions end, the commit finds out (`schemas.versions`)."""
+    """Each change keyed by its position too; when versions end, the commit finds out (`versions`)."""
     return replace(done, key=(*done.key, VERSION), changes=[_versioned(batch) for batch in done.changes])
 
 
