@@ -2,7 +2,7 @@
 
 import sys
 
-from millrace.pipelines.execution.submit import main
+from millrace.pipelines.cli.launch_template import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -21,7 +21,7 @@ from ...transforms.steps.commit import Outcome
 from ...transforms.steps.outcome_queue import collect
 from ..job.model import Job
 from ..runners.errors import error_from_runner
-from ..runners.registry import Runner
+from ..runners.runner import Runner
 from .bounded_pass import keep_memory
 from .job_parts import source_of, target_of
 from .progress import Progress
@@ -95,7 +95,8 @@ def _streamed(watch: StreamRun) -> bool:
     begin = LedgerStartOffsets(watch.job, topics).look()
     watch.next.update(begin.first)
     with _draining():
-        pipeline = assemble(watch.job, watch.runner.options, topics, watch.post if watch.runner.here else None)
+        post = watch.post if watch.runner.here else None
+        pipeline = assemble(watch.job, watch.runner.options, topics, post, watch.runner.by_timer)
         result = pipeline.run()
         again = watch.gap = False
         while result.state not in ENDED and not again and not watch.stop.wait(LOOK_SECONDS):

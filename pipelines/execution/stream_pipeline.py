@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from ...schemas.errors import SourceError
 from ...transforms.dead_letters import DeadLetterFiles
@@ -15,8 +15,6 @@ from ...transforms.sources.stream import StreamRead, StreamSettings
 from ...transforms.steps.commit import CommitSettings
 from ...transforms.steps.outcome_queue import OutcomeQueue
 from ..job.model import Job
-from ..runners.flink.checks import LOOPBACK
-from ..runners.flink.options import RUNNER as FLINK
 from .graph import JobGraph, Windows, build_stream
 from .job_parts import format_of, source_of, target_of
 from .start_offsets import LedgerStartOffsets, by_table, routes_of
@@ -52,7 +50,9 @@ def stream_graph(job: Job, topics: Sequence[str]) -> JobGraph:
     return JobGraph(routes=routes, format=format_of(job), commits=commits, windows=windows)
 
 
-def assemble(job: Job, options: PipelineOptions, topics: Sequence[str], post: str | None = None) -> beam.Pipeline:
+def assemble(
+    job: Job, options: PipelineOptions, topics: Sequence[str], post: str | None = None, by_timer: bool = False
+) -> beam.Pipeline:
     """The pipeline, not run yet; nothing is asked of source or target.
 
     `post` names where outcomes are posted in this process (`transforms.outcomes`), for runners whose workers are here.
@@ -68,9 +68,7 @@ def assemble(job: Job, options: PipelineOptions, topics: Sequence[str], post: st
     )
     pipeline = beam.Pipeline(options=options)
     read = StreamRead(settings, LedgerStartOffsets(job, tuple(topics)))
-    drained = options.view_as(PortableOptions).environment_type == LOOPBACK
-    by_timer = options.view_as(StandardOptions).runner == FLINK and not (by_event or drained)
-    outcomes = build_stream(pipeline, replace(graph, by_timer=by_timer), read, uuid.uuid4().hex)
+    outcomes = build_stream(pipeline, replace(graph, by_timer=by_timer and not by_event), read, uuid.uuid4().hex)
     if post is not None:
         _ = outcomes | "Post outcomes" >> beam.ParDo(OutcomeQueue(post))
     return pipeline

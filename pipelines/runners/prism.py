@@ -1,16 +1,27 @@
-"""Where the Prism binary is: said, in the environment, or installed by Go; and whether it fits."""
+"""Prism as a runner: where its binary is, whether it fits, and its options."""
 
 import mmap
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineResult
 from apache_beam.version import __version__ as BEAM
 
 from ...schemas.errors import JobError
+from ..job.model import Job
+from .beam_options import read_options
+from .findings import FAIL, OK, Finding
+from .runner import RunnerSpec, cancel
+
+RUNNER: Final = "PrismRunner"
+LOOPBACK: Final = "LOOPBACK"
 
 VARIABLE: Final = "MILLRACE_PRISM"
 INSTALL: Final = f"go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}"
@@ -67,3 +78,42 @@ def _folders() -> list[str]:
         gobin, gopath = gobin or said[0], gopath or said[1]
     under = [f"{folder}/bin" for folder in gopath.split(os.pathsep) if folder]
     return [os.environ.get("PATH", ""), *([gobin] if gobin else []), *under, str(Path.home() / "go" / "bin")]
+
+
+@dataclass(frozen=True)
+class PrismRunner:
+    """Beam's portable runner on this machine."""
+
+    options: PipelineOptions
+    name: str = "Prism"
+    here: bool = True
+    by_timer: bool = False
+
+    def submit(self, start: Callable[[], PipelineResult]) -> None:
+        """Prism ends with this process: always JobError."""
+        raise JobError(f"--detach: {RUNNER} works in this process")
+
+    def end(self, result: Any) -> str:
+        return cancel(result)
+
+
+def _open(job: Job, arguments: Sequence[str]) -> PrismRunner:
+    given = read_options(RUNNER, arguments, {})
+    if given.unknown:
+        raise JobError(f"--runner {RUNNER}: {'; '.join(given.unknown)}")
+    location = find_prism(given.values.get("prism_location"))
+    own = [f"--runner={RUNNER}", f"--prism_location={location}", f"--environment_type={LOOPBACK}", "--streaming"]
+    # In this form Prism's log stays at the level of the program's own: its errors arrive as exceptions.
+    return PrismRunner(PipelineOptions(["--prism_log_kind=text", *arguments, *own]))
+
+
+def _findings(job: Job, arguments: Sequence[str]) -> list[Finding]:
+    given = read_options(RUNNER, arguments, {})
+    found = [Finding(FAIL, "options", complaint) for complaint in given.unknown]
+    try:
+        return [*found, Finding(OK, "prism", find_prism(given.values.get("prism_location")))]
+    except JobError as error:
+        return [*found, Finding(FAIL, "prism", str(error))]
+
+
+SPEC: Final = RunnerSpec(name=RUNNER, open=_open, findings=_findings)

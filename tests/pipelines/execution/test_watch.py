@@ -6,14 +6,14 @@ from threading import Event
 from millrace.pipelines.execution.progress import Progress
 from millrace.pipelines.execution.run_stream import StreamRun, _take
 from millrace.pipelines.execution.summary import Summary
-from millrace.pipelines.runners.registry import Runner
+from millrace.pipelines.runners.prism import PrismRunner
 from millrace.schemas.errors import IncompatibleSchemaError, LedgerGapError
 from millrace.transforms.steps.decode import Failure
 from millrace.transforms.steps.outcome_queue import OutcomeQueue
 
 
 def posted(*failures):
-    runner = Runner("Prism", None, here=True)
+    runner = PrismRunner(None)
     summary = Summary(job="j", file=Path("job.yaml"), dead_letters="dead")
     watch = StreamRun(None, runner, Progress(quiet=True), summary, Event())
     for failure in failures:

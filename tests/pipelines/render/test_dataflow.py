@@ -11,9 +11,9 @@ from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 from apache_beam.portability.api import beam_runner_api_pb2
 from support.packed_pipeline import opened
 
+from millrace.pipelines.cli.launch_template import template_options
 from millrace.pipelines.cli.main import main
 from millrace.pipelines.execution.stream_pipeline import assemble, topics_of
-from millrace.pipelines.execution.submit import template_options
 from millrace.pipelines.job.load import load_job
 from millrace.pipelines.runners.dataflow.template_parameters import PARAMETERS
 from millrace.pipelines.runners.registry import open_runner
@@ -199,7 +199,7 @@ def test_workers_of_the_template_write_dead_letters_to_the_store_and_hold_no_sec
 
 
 def test_the_launcher_says_a_mistake_in_one_sentence(tmp_path, capsys):
-    from millrace.pipelines.execution.submit import main as launch
+    from millrace.pipelines.cli.launch_template import main as launch
 
     (tmp_path / "job.yaml").write_text(JOB.replace("topics:", "topic:"))
     assert launch([*LAUNCHER, f"--sdk_container_image={IMAGE}", f"--job_file={tmp_path / 'job.yaml'}"]) == 2
