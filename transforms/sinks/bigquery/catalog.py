@@ -2,7 +2,7 @@
 
     _millrace_tables    by job and table: key (JSON) and columns (the stream's schema as Arrow IPC) as this job had
                         them, NULL before the first row; the newest TRUNCATE's position; a version, which is the
-                        sequence number
+                        sequence number; format, the version of positions
     _millrace_ledger    by job, table, topic and partition: next (offset, and the sequence number), start, first and
                         stop of the last commit, its time, the sums of all accounts, and how far its source has come
                         (`schemas.model.source_mark`)
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from ....schemas.model.stored_format import POSITIONS
 from ....schemas.model.table import Table, unify
 from ..shared.ledger import COLUMNS, JobLedger, LedgerChange, from_rows, to_rows
 from .client import Dataset, bigquery
@@ -30,7 +31,15 @@ LEDGER: Final = "_millrace_ledger"
 TEXT: Final = pa.string()
 NUMBER: Final = pa.int64()
 TABLES_SCHEMA: Final = pa.schema(
-    {"job": TEXT, "table_name": TEXT, "key": TEXT, "columns": pa.binary(), "truncate": pa.binary(), "version": NUMBER}
+    {
+        "job": TEXT,
+        "table_name": TEXT,
+        "key": TEXT,
+        "columns": pa.binary(),
+        "truncate": pa.binary(),
+        "version": NUMBER,
+        "format": NUMBER,
+    }
 )
 PLACE_SCHEMA: Final = {"job": TEXT, "table_name": TEXT}
 ROW_SCHEMA: Final = {name: TEXT if name in ("topic", "mark") else NUMBER for name in COLUMNS}
@@ -65,6 +74,8 @@ class Catalog:
     def known(self, name: str) -> Known:
         """What is known of a table. Raises SinkError."""
         rows = {row["job"]: row for row in self._read(TABLES, TABLES_SCHEMA.names, {"table_name": name})}
+        for row in rows.values():
+            POSITIONS.check(row["format"], f"BigQuery {self.dataset}.{TABLES}, table {name}")
         made = sorted((row for row in rows.values() if row["columns"]), key=lambda row: row["job"])
         floor = max((row["truncate"] for row in rows.values() if row["truncate"]), default=None)
         if not made:
@@ -83,13 +94,15 @@ class Catalog:
             "columns": None if table is None else table.columns.serialize().to_pybytes(),
             "truncate": floor,
             "version": version,
+            "format": POSITIONS.newest,
         }
         if old is None or any(old[part] != row[part] for part in ("key", "columns", "truncate")):
             self._write(TABLES, TABLES_SCHEMA, [row], [version])
 
     def job_ledger(self, job: str, name: str) -> JobLedger:
         """The job's ledger of a table. Raises SinkError."""
-        return from_rows(self._read(LEDGER, COLUMNS, {"job": job, "table_name": name}))
+        rows = self._read(LEDGER, COLUMNS, {"job": job, "table_name": name})
+        return from_rows(rows, f"BigQuery {self.dataset}.{LEDGER}, table {name}")
 
     def advance(self, change: LedgerChange) -> None:
         """Write the entries that changed. Raises SinkError."""

@@ -21,11 +21,14 @@ from deltalake.fs import DeltaStorageHandler
 from ....schemas.model.change import OP, POSITION, UPSERT
 from ....schemas.model.ledger import Account, TopicPartition
 from ....schemas.model.source_mark import SourceMark
+from ....schemas.model.stored_format import LEDGER
 from ..shared.ledger import JobLedger, LedgerChange, PartitionEntry
 
 __all__ = ["Conflict", "DeltaError", "DeltaTable"]
 
 TRUNCATE: Final = "millrace-truncate"
+FORMAT: Final = "millrace-format"
+"""The transaction identifier whose version is that of the ledger's format."""
 WORDS: Final = 4
 TEXT_BYTES: Final = 7
 SIGN: Final = 1 << 63
@@ -153,6 +156,8 @@ def ledger_entry(change: LedgerChange, truncate: bytes | None) -> LedgerEntry:
         for number in range(WORDS):
             word = int.from_bytes(truncate[number * 8 : number * 8 + 8], "big")
             transactions[f"{TRUNCATE}/{number}"] = word - SIGN
+    if transactions:
+        transactions[FORMAT] = LEDGER.newest
     accounts = [asdict(account) for account in change.accounts]
     text = json.dumps({"job": change.job, "accounts": accounts}, ensure_ascii=False)
     return LedgerEntry(transactions, truncate, text)
@@ -164,6 +169,7 @@ def job_ledger(target: DeltaTable, job: str, partitions: Sequence[TopicPartition
     for source in partitions:
         reached = target.transaction_version(_app_id(job, source))
         if reached is not None:
+            LEDGER.check(target.transaction_version(FORMAT), target.table_uri)
             start = target.transaction_version(f"{_app_id(job, source)}/start")
             mark = SourceMark.of_text(_text(target, f"{_app_id(job, source)}/mark"))
             entries[source] = PartitionEntry(reached, Account(source.topic, source.partition, 0, 0), start, mark)

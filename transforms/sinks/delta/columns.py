@@ -2,7 +2,7 @@
 
 Delta readers refuse some characters in column names, and object stores in paths: these are written as `~XX`, the
 hexadecimal bytes of their UTF-8. `millrace.field` holds the stream's field (Arrow IPC in Base64), `millrace.key` the
-place of a key column in the key.
+place of a key column in the key, `millrace.version` the version of the positions.
 """
 
 import base64
@@ -12,6 +12,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from ....schemas.model import stored_format
 from ....schemas.model.change import POSITION
 from ....schemas.model.table import Table, conform
 from ..shared.names import _hex
@@ -20,7 +21,8 @@ from .types import in_delta
 
 FIELD: Final = b"millrace.field"
 KEY: Final = b"millrace.key"
-POSITION_FIELD: Final = pa.field(POSITION, pa.binary())
+VERSION: Final = stored_format.KEY.encode()
+POSITION_FIELD: Final = pa.field(POSITION, pa.binary(), metadata={VERSION: str(stored_format.POSITIONS.newest)})
 NO_COLUMN: Final = re.compile(r"[ ,;{}()\n\t=`\"~]")
 
 

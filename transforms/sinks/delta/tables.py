@@ -8,12 +8,13 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from ....schemas.errors import TableError, TerminalSinkError
+from ....schemas.model import stored_format
 from ....schemas.model.change import POSITION, PREFIX
 from ....schemas.model.table import Table, conform
 from ..shared.names import folder_name, table_name
 from . import client
 from .client import DeltaTable
-from .columns import POSITION_FIELD, column_name, delta_schema, from_delta, read_table, to_delta
+from .columns import POSITION_FIELD, VERSION, column_name, delta_schema, from_delta, read_table, to_delta
 
 TOMBSTONES: Final = "_millrace_tombstones"
 DELETED_AT: Final = pa.field("_millrace_deleted_at", pa.timestamp("us", "UTC"))
@@ -63,6 +64,8 @@ class DeltaTables:
                 f"{self.uri(name)} is a Delta table that Millrace did not make, or that has other columns by now: "
                 "set another `to`, or put its columns back as they were"
             )
+        if table is not None:
+            stored_format.POSITIONS.check((schema.field(POSITION).metadata or {}).get(VERSION), self.uri(name))
         return table
 
     def existing(self, name: str) -> tuple[DeltaTable, Table]:

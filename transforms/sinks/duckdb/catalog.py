@@ -3,9 +3,10 @@
 Beside each table `t` stand its tombstones, `_millrace_tombstones_t`. What Millrace knows of all of them:
 
     _millrace_tables    table_name, key, columns (the stream's schema as Arrow IPC; NULL before the first row), truncate
+                        (the position of the last one), format (the version of positions here and in the table)
     _millrace_ledger    job, table_name, topic, partition, next (offset), first and stop of the last commit, its time,
-                        and the sums of all accounts: read, applied, superseded, filtered, dead;
-                        mark: how far its source has come (`schemas.model.source_mark`)
+                        the sums of all accounts (read, applied, superseded, filtered, dead), mark (how far its source
+                        has come: `schemas.model.source_mark`), format (the row's version)
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from ....schemas.errors import TerminalSinkError
 from ....schemas.model.change import POSITION, POSITION_TYPE
+from ....schemas.model.stored_format import POSITIONS
 from ....schemas.model.table import Table, conform
 from ..shared.commit import HeldTable
 from ..shared.types import stored_schema
@@ -25,10 +27,11 @@ TOMBSTONES: Final = "_millrace_tombstones_"
 BATCH_ROWS: Final = 65_536
 
 OWN_TABLES: Final = (
-    "CREATE TABLE IF NOT EXISTS _millrace_tables (table_name VARCHAR, key VARCHAR[], columns BLOB, truncate BLOB)",
+    "CREATE TABLE IF NOT EXISTS _millrace_tables (table_name VARCHAR, key VARCHAR[], columns BLOB, truncate BLOB, "
+    "format INTEGER)",
     "CREATE TABLE IF NOT EXISTS _millrace_ledger (job VARCHAR, table_name VARCHAR, topic VARCHAR, partition INTEGER, "
     "next BIGINT, first BIGINT, stop BIGINT, committed_at TIMESTAMPTZ, read BIGINT, applied BIGINT, superseded BIGINT, "
-    "filtered BIGINT, dead BIGINT, topic_id BIGINT, start BIGINT, mark VARCHAR)",
+    "filtered BIGINT, dead BIGINT, topic_id BIGINT, start BIGINT, mark VARCHAR, format INTEGER)",
 )
 
 
@@ -71,10 +74,12 @@ def names(con: Connection) -> tuple[str, ...]:
 
 def held(con: Connection, name: str) -> HeldTable:
     """What the target has under this name."""
-    rows = con.execute("SELECT key, columns, truncate FROM _millrace_tables WHERE table_name = ?", [name]).fetchall()
+    query = "SELECT key, columns, truncate, format FROM _millrace_tables WHERE table_name = ?"
+    rows = con.execute(query, [name]).fetchall()
     if not rows:
         return HeldTable()
-    key, columns, truncate = rows[0]
+    key, columns, truncate, version = rows[0]
+    POSITIONS.check(version, f"_millrace_tables, table {name}")
     if columns is None:
         return HeldTable(None, truncate, exists=True)
     return HeldTable(Table(name, tuple(key), pa.ipc.read_schema(pa.py_buffer(columns))), truncate, exists=True)
@@ -94,9 +99,9 @@ def grow(con: Connection, old: Table | None, new: Table, path: str) -> None:
         _grow(con, old, new)
     columns = new.columns.serialize().to_pybytes()
     con.execute(
-        "INSERT INTO _millrace_tables SELECT ?, NULL, NULL, NULL "
+        "INSERT INTO _millrace_tables (table_name, format) SELECT ?, ? "
         "WHERE NOT EXISTS (SELECT 1 FROM _millrace_tables WHERE table_name = ?)",
-        [new.name, new.name],
+        [new.name, POSITIONS.newest, new.name],
     )
     con.execute(
         "UPDATE _millrace_tables SET key = ?, columns = ? WHERE table_name = ?", [list(new.key), columns, new.name]
@@ -108,7 +113,10 @@ def save_truncate(con: Connection, name: str, position: bytes) -> None:
     if con.execute("SELECT 1 FROM _millrace_tables WHERE table_name = ?", [name]).fetchall():
         con.execute("UPDATE _millrace_tables SET truncate = ? WHERE table_name = ?", [position, name])
     else:
-        con.execute("INSERT INTO _millrace_tables VALUES (?, NULL, NULL, ?)", [name, position])
+        con.execute(
+            "INSERT INTO _millrace_tables (table_name, truncate, format) VALUES (?, ?, ?)",
+            [name, position, POSITIONS.newest],
+        )
 
 
 def stored_columns(table: Table) -> pa.Schema:

@@ -1,7 +1,7 @@
 """Files of changes: how a table of rows becomes the bytes of one file, and comes back in the stream's own types.
 
 A file says in its metadata which types its columns had (`millrace.columns`, Arrow IPC in Base64) and which topic its
-changes are from (`millrace.topic_id`, where it is known).
+changes are from (`millrace.topic_id`, where it is known), and which version its positions have (`millrace.version`).
 """
 
 import base64
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from ....schemas.errors import TerminalSinkError
 from ....schemas.model.change import POSITION
 from ....schemas.model.modes import OFFSET
+from ....schemas.model.stored_format import KEY, POSITIONS
 from ....schemas.model.table import conform
 from ..shared.types import stored_schema
 from .types import in_files
@@ -63,7 +64,7 @@ class Parquet:
 def encode(format: FileFormat, rows: pa.Table, topic_id: int | None) -> pa.Buffer:
     """One file of these rows, which have the stream's own types."""
     schema = stored_schema(rows.schema, in_files)
-    metadata = {COLUMNS: base64.b64encode(rows.schema.serialize().to_pybytes()).decode()}
+    metadata = {KEY: str(POSITIONS.newest), COLUMNS: base64.b64encode(rows.schema.serialize().to_pybytes()).decode()}
     if topic_id is not None:
         metadata[TOPIC_ID] = str(topic_id)
     batches = [conform(batch, schema) for batch in rows.to_batches()]
@@ -74,6 +75,7 @@ def decode(format: FileFormat, data: pa.Buffer, place: str) -> Content:
     """The rows in the types that the stream had. Raises TerminalSinkError for what Millrace did not write whole."""
     try:
         rows, metadata = format.read(data)
+        POSITIONS.check(metadata[KEY], place)
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(metadata[COLUMNS])))
         batches = [conform(batch, schema) for batch in rows.to_batches()]
     except (pa.ArrowException, ValueError, KeyError, EOFError) as error:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from ....schemas.model.ledger import Account, TopicPartition
 from ....schemas.model.source_mark import SourceMark
+from ....schemas.model.stored_format import LEDGER as LEDGER_FORMAT
 from ....schemas.model.table import Table
 from ...stores import Store
 from ..shared.ledger import JobLedger, LedgerChange, PartitionEntry
@@ -104,11 +105,15 @@ class State:
 
 
 def newest(store: Store, name: str) -> State:
-    """The newest version of a table's ledger; an empty one where there is none."""
+    """The newest version of a table's ledger; an empty one where there is none. Raises SinkError."""
     folder = f"{folder_name(name)}/{LEDGER}"
     versions = [found for found in store.names(folder) if found.endswith(".json")]
     data = store.read(versions[-1]) if versions else None
-    return _from_json(name, json.loads(data.to_pybytes())) if data is not None else State()
+    if data is None:
+        return State()
+    found = json.loads(data.to_pybytes())
+    LEDGER_FORMAT.check(found.get("format"), f"{store.place}/{versions[-1]}")
+    return _from_json(name, found)
 
 
 def write(store: Store, name: str, state: State) -> bool:
@@ -127,6 +132,7 @@ def write(store: Store, name: str, state: State) -> bool:
 def _to_json(state: State) -> dict[str, Any]:
     table = state.table
     return {
+        "format": LEDGER_FORMAT.newest,
         "version": state.version,
         "commit": state.commit,
         "key": None if table is None else list(table.key),

@@ -1,8 +1,10 @@
 """The ledger of an Iceberg table: properties that change in the same commit as the rows, and the snapshot's summary.
 
-`millrace.ledger.<job>` is JSON, `{topic: {"id": number, "partitions": {partition: [next, start, mark]}}}`; it outlives
-the snapshots, which expire. `millrace.truncate` is the last TRUNCATE's position in hexadecimal. Each snapshot's summary
-has `millrace.job`, `millrace.commit` (an id) and `millrace.accounts` (JSON) of its own commit.
+`millrace.ledger.<job>` is JSON, `{"format": version, "topics": {topic: {"id": number, "partitions": {partition: [next,
+start, mark]}}}}`; it outlives the snapshots, which expire.
+
+`millrace.truncate` is the last TRUNCATE's position in hexadecimal. Each snapshot's summary has
+`millrace.job`, `millrace.commit` (an id) and `millrace.accounts` (JSON) of its own commit.
 """
 
 import hashlib
@@ -14,6 +16,7 @@ from urllib.parse import quote
 
 from ....schemas.model.ledger import Account, Commit, TopicPartition
 from ....schemas.model.source_mark import SourceMark
+from ....schemas.model.stored_format import LEDGER as LEDGER_FORMAT
 from .. import Staged
 from ..shared.ledger import JobLedger, LedgerChange, PartitionEntry
 from .table_format.snapshots import COMMIT
@@ -54,7 +57,7 @@ def changed_properties(properties: Mapping[str, str], change: LedgerChange, trun
     for topic, number in change.after.topic_ids.items():
         topics.setdefault(topic, {})["id"] = number
     name = LEDGER + quote(change.job, safe="")
-    wanted = {name: json.dumps(topics, sort_keys=True)} if topics else {}
+    wanted = {name: json.dumps({"format": LEDGER_FORMAT.newest, "topics": topics}, sort_keys=True)} if topics else {}
     if truncate is not None:
         wanted[TRUNCATE] = truncate.hex()
     return {name: value for name, value in wanted.items() if properties.get(name) != value}
@@ -88,8 +91,13 @@ def recorded(table: Any, commit: Commit, identity: str) -> tuple[Account, ...] |
 
 
 def _topics(properties: Mapping[str, str], job: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(properties.get(LEDGER + quote(job, safe=""), "{}"))
-    return found
+    name = LEDGER + quote(job, safe="")
+    if name not in properties:
+        return {}
+    found = json.loads(properties[name])
+    LEDGER_FORMAT.check(found.get("format"), f"the table property {name}")
+    topics: dict[str, Any] = found["topics"]
+    return topics
 
 
 def _entry(topics: Mapping[str, Any], source: TopicPartition) -> tuple[int, int, str] | None:

@@ -1,11 +1,12 @@
 """Tables in a Postgres schema: which are Millrace's, how they are made and how they grow.
 
-A table has the stream's columns (names and types: `postgres_columns`), `_millrace_position`, and a unique index on its
+A table has the stream's columns (names and types: `columns`), `_millrace_position`, and a unique index on its
 key to which nulls are equal. Beside it stands `_millrace_tombstones_<table>`. What Millrace knows of all tables:
 
     _millrace_tables    table_name, relation, key, columns (the stream's schema as Arrow IPC; NULL before the first
-                        row), truncate. A commit holds the lock on its table's row from its beginning to its end.
-    _millrace_ledger    see `postgres_ledger`
+                        row), truncate, format (the version of positions). A commit holds the lock on its table's
+                        row from its beginning to its end.
+    _millrace_ledger    see `ledger`
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from ....schemas.errors import IncompatibleSchemaError, TableError, TerminalSinkError
 from ....schemas.model.change import POSITION, PREFIX
+from ....schemas.model.stored_format import POSITIONS
 from ....schemas.model.table import Table
 from ..shared.commit import HeldTable
 from . import evolve
@@ -25,10 +27,10 @@ TOMBSTONES: Final = f"{PREFIX}tombstones_"
 DELETED_AT: Final = f"{PREFIX}deleted_at"
 OWN_TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS {tables} (table_name text PRIMARY KEY, relation text, key text[], columns bytea, "
-    "truncate bytea)",
+    "truncate bytea, format integer)",
     "CREATE TABLE IF NOT EXISTS {ledger} (job text, table_name text, topic text, partition integer, next bigint, "
     "first bigint, stop bigint, committed_at timestamptz, read bigint, applied bigint, superseded bigint, "
-    "filtered bigint, dead bigint, topic_id bigint, start bigint, mark text, "
+    "filtered bigint, dead bigint, topic_id bigint, start bigint, mark text, format integer, "
     "PRIMARY KEY (job, table_name, topic, partition))",
 )
 
@@ -79,19 +81,23 @@ def lock_schema(session: Session) -> None:
 def lock_table(session: Session, name: str) -> HeldTable:
     """Wait for other commits of the table; then what is there, as they left it."""
     tables = session.bound(f"{PREFIX}tables")
-    session.run(f"INSERT INTO {tables} (table_name) VALUES (%s) ON CONFLICT DO NOTHING", [escaped(name)])
+    session.run(
+        f"INSERT INTO {tables} (table_name, format) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+        [escaped(name), POSITIONS.newest],
+    )
     return held(session, name, " FOR UPDATE")
 
 
 def held(session: Session, name: str, lock: str = "") -> HeldTable:
     """What the target has under this name."""
     rows = session.run(
-        f"SELECT key, columns, truncate FROM {session.bound(f'{PREFIX}tables')} WHERE table_name = %s{lock}",
+        f"SELECT key, columns, truncate, format FROM {session.bound(f'{PREFIX}tables')} WHERE table_name = %s{lock}",
         [escaped(name)],
     )
     if not rows:
         return HeldTable()
-    key, columns, truncate = rows[0]
+    key, columns, truncate, version = rows[0]
+    POSITIONS.check(version, f"{PREFIX}tables, table {name}")
     if columns is None:
         return HeldTable(None, truncate, exists=True)
     return HeldTable(Table(name, tuple(key), pa.ipc.read_schema(pa.py_buffer(columns))), truncate, exists=True)

@@ -15,11 +15,11 @@ MINE: Final = "WHERE job = %s AND table_name = %s"
 
 
 def read(session: Session, job: str, table: str) -> JobLedger:
-    """What the job has in the table's ledger."""
+    """What the job has in the table's ledger. Raises TerminalSinkError for a ledger of a newer Millrace."""
     rows = session.run(
         f"SELECT {', '.join(COLUMNS)} FROM {session.bound(LEDGER)} {MINE}", [escaped(job), escaped(table)]
     )
-    return from_rows(dict(zip(COLUMNS, row, strict=True)) for row in rows)
+    return from_rows((dict(zip(COLUMNS, row, strict=True)) for row in rows), f"{LEDGER}, table {table}")
 
 
 def write(session: Session, change: LedgerChange) -> None:

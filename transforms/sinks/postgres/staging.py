@@ -1,4 +1,4 @@
-"""Staged deltas in Postgres: each an unlogged table `_millrace_staged_<time>_<number>` in the target's schema.
+"""Staged deltas in Postgres: each an unlogged table in the schema, `_millrace_staged_<version>_<time>_<number>`.
 
 Columns: `c<n>` for the n-th of the stream, `b<n>` for what is beyond its type's range, and `op`, `position`, `source`,
 `unavailable` (JSON). A key column without NULL is NOT NULL here. The time is the server's, in seconds, hexadecimal:
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from ....schemas.errors import TableError
 from ....schemas.model.change import CHANGE_FIELDS, OP, POSITION, PREFIX, SOURCE, UNAVAILABLE, UNAVAILABLE_TYPE
+from ....schemas.model.stored_format import STAGED_ROWS
 from ....schemas.model.table import Table, conform
 from .client import PostgresError, Session
 from .columns import sql_type
@@ -56,7 +57,7 @@ def put_keys(session: Session, table: str, keys: pa.RecordBatch) -> Part:
 
 def _new_name(session: Session) -> str:
     ((now,),) = session.run("SELECT extract(epoch FROM clock_timestamp())::bigint")
-    return f"{STAGED}{now:x}_{uuid.uuid4().hex}"
+    return f"{STAGED}{STAGED_ROWS.newest}_{now:x}_{uuid.uuid4().hex}"
 
 
 def _unlogged(session: Session, name: str) -> tuple[str, str, str]:
@@ -111,7 +112,7 @@ def _refuse_key(table: Table, name: str) -> None:
 
 
 def find(session: Session, names: Sequence[str], tables: Sequence[Table]) -> list[Part] | None:
-    """The staged tables of these names; None where one is gone, or the rows of one."""
+    """The staged tables of these names; None where one is gone, or the rows of one. Raises TerminalSinkError."""
     rows = session.run(
         "SELECT c.relname, a.attname, a.attnotnull FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
         "JOIN pg_attribute a ON a.attrelid = c.oid WHERE n.nspname = %s AND c.relname = ANY(%s) AND a.attnum > 0",
@@ -119,6 +120,7 @@ def find(session: Session, names: Sequence[str], tables: Sequence[Table]) -> lis
     )
     parts = []
     for name, table in zip(names, tables, strict=True):
+        STAGED_ROWS.check(name.removeprefix(STAGED).partition("_")[0], name)
         columns = frozenset(column for relation, column, _ in rows if relation == name)
         filled = frozenset(column for relation, column, full in rows if relation == name and full)
         if not columns or not session.run(f"SELECT 1 FROM {session.name(name)} LIMIT 1"):
@@ -157,6 +159,6 @@ def left_behind(session: Session) -> list[str]:
     rows = session.run(
         "SELECT c.relname, extract(epoch FROM clock_timestamp())::bigint FROM pg_class c "
         "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname ~ %s",
-        [session.schema, f"^{STAGED}[0-9a-f]{{1,12}}_[0-9a-f]{{32}}$"],
+        [session.schema, f"^{STAGED}[0-9]+_[0-9a-f]{{1,12}}_[0-9a-f]{{32}}$"],
     )
-    return [name for name, now in rows if int(name[len(STAGED) :].split("_")[0], 16) < now - LEFT_BEHIND_SECONDS]
+    return [name for name, now in rows if int(name[len(STAGED) :].split("_")[1], 16) < now - LEFT_BEHIND_SECONDS]

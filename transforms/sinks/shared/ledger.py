@@ -7,10 +7,14 @@ from typing import Any, Final
 from ....schemas.errors import LedgerGapError
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.source_mark import SourceMark
+from ....schemas.model.stored_format import LEDGER
 
 COUNTS: Final = ("first", "stop", "read", "applied", "superseded", "filtered", "dead")
-COLUMNS: Final = ("topic", "partition", "next", "start", *COUNTS, "topic_id", "mark")
-"""What a target that keeps the ledger as rows has of each partition, beside the job, the table and the time."""
+COLUMNS: Final = ("topic", "partition", "next", "start", *COUNTS, "topic_id", "mark", "format")
+"""What a target that keeps the ledger as rows has of each partition, beside the job, the table and the time.
+
+`format` is the version of the row's own format.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +103,16 @@ def to_rows(ledger: JobLedger, sources: Iterable[TopicPartition] | None = None) 
         entry = ledger.entries[source]
         counts = {name: getattr(entry.account, name) for name in COUNTS}
         row = {"topic": source.topic, "partition": source.partition, "next": entry.next, "start": entry.start}
-        rows.append({**row, **counts, "topic_id": ledger.topic_ids.get(source.topic), "mark": entry.mark.text()})
+        own = {"topic_id": ledger.topic_ids.get(source.topic), "mark": entry.mark.text(), "format": LEDGER.newest}
+        rows.append({**row, **counts, **own})
     return rows
 
 
-def from_rows(rows: Iterable[Mapping[str, Any]]) -> JobLedger:
-    """The ledger that these rows tell, each by the names of `COLUMNS`."""
+def from_rows(rows: Iterable[Mapping[str, Any]], place: str) -> JobLedger:
+    """The ledger that these rows of `place` tell, each by the names of `COLUMNS`. Raises TerminalSinkError."""
     entries, topic_ids = {}, {}
     for row in rows:
+        LEDGER.check(row["format"], place)
         account = Account(row["topic"], row["partition"], *(row[name] for name in COUNTS))
         entries[account.source] = PartitionEntry(row["next"], account, row["start"], SourceMark.of_text(row["mark"]))
         if row["topic_id"] is not None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ....schemas.errors import TerminalSinkError, TransientSinkError
 from ....schemas.model.change import CHANGE_FIELDS, UNAVAILABLE, UNAVAILABLE_TYPE
+from ....schemas.model.stored_format import KEY, STAGED_ROWS
 from ....schemas.model.table import Table, conform
 from ...stores import LEFT_BEHIND_SECONDS, file_name
 from .. import Staged
@@ -55,6 +56,7 @@ class Staging:
     def _batches(self, part: Staged) -> list[pa.RecordBatch]:
         try:
             with pa.ipc.open_file(self.folder.open(part.uri)) as reader:
+                STAGED_ROWS.check((reader.schema.metadata or {}).get(KEY.encode()), part.uri)
                 return [reader.get_batch(number) for number in range(reader.num_record_batches)]
         except OSError as error:
             raise TransientSinkError(

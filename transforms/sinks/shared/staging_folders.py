@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from ....schemas.errors import SinkError, TerminalSinkError
+from ....schemas.model.stored_format import KEY, STAGED_ROWS
 from ...stores import STAGING, Store, sweep
 
+VERSION: Final = {KEY: str(STAGED_ROWS.newest)}
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 
@@ -181,8 +183,9 @@ class StoreFolder:
 
 
 def _write(out: Any, rows: pa.RecordBatch) -> None:
-    with pa.ipc.new_file(out, rows.schema) as writer:
-        writer.write_batch(rows)
+    marked = rows.replace_schema_metadata(VERSION)
+    with pa.ipc.new_file(out, marked.schema) as writer:
+        writer.write_batch(marked)
 
 
 def _size(rows: pa.RecordBatch) -> int:

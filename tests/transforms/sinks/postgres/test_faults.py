@@ -173,7 +173,7 @@ def test_what_killed_workers_left_goes_after_a_day_and_never_before(target, when
     target.reopen()
     opened(target)
     hour, now = 3600, int(time.time())
-    young, old, busy = (f"_millrace_staged_{now - age * hour:x}_{uuid.uuid4().hex}" for age in (23, 25, 25))
+    young, old, busy = (f"_millrace_staged_1_{now - age * hour:x}_{uuid.uuid4().hex}" for age in (23, 25, 25))
     for name in (young, old, busy):
         sql(target, f"CREATE UNLOGGED TABLE {name} (c0 int)")
         sql(target, f"ALTER TABLE {name} OWNER TO millrace")

@@ -1,7 +1,8 @@
 """Columns of an Iceberg table: the stream's types and Iceberg's, by field id, and how they grow.
 
-The table property `millrace.table` holds the stream's side as JSON: `name`, `key`, `columns` (Arrow IPC in Base64) and
-`ids`, the field id of each column. Files are read by these ids: a column that is renamed in the catalog stays the same.
+The table property `millrace.table` holds the stream's side as JSON: `format` (the version of positions), `name`, `key`,
+`columns` (Arrow IPC in Base64) and `ids`, the field id of each column. Files are read by these ids: a column that is
+renamed in the catalog stays the same.
 """
 
 import base64
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from .....schemas.errors import TerminalSinkError
 from .....schemas.model.change import POSITION, PREFIX
+from .....schemas.model.stored_format import POSITIONS
 from .....schemas.model.table import Table
 from ...shared.types import stored
 from ..pyiceberg import NestedField, Schema, types
@@ -72,7 +74,13 @@ class Shape:
     def properties(self) -> dict[str, str]:
         """What `read_shape` reads."""
         columns = base64.b64encode(self.table.columns.remove_metadata().serialize().to_pybytes()).decode()
-        found = {"name": self.table.name, "key": self.table.key, "ids": self.ids, "columns": columns}
+        found = {
+            "format": POSITIONS.newest,
+            "name": self.table.name,
+            "key": self.table.key,
+            "ids": self.ids,
+            "columns": columns,
+        }
         return {TABLE: json.dumps(found, ensure_ascii=False)}
 
 
@@ -81,6 +89,7 @@ def read_shape(properties: dict[str, str], schema: Any) -> Shape | None:
     if TABLE not in properties:
         return None
     found = json.loads(properties[TABLE])
+    POSITIONS.check(found.get("format"), f"the Iceberg table of {found['name']}")
     columns = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(found["columns"])))
     shape = Shape(Table(found["name"], tuple(found["key"]), columns), tuple(found["ids"]), schema)
     held = {field.field_id: field.name for field in schema.fields}
