@@ -12,7 +12,7 @@ import pytest
 from support import postgres_server
 from support.change_logs import LogTarget
 from support.stored_samples import LETTER, NEXT, RESTORE, ROWS, VERSION, fill, sample_of
-from support.targets import PLACES, Target, bigquery_tables, delete, upsert
+from support.targets import PLACES, Target, bigquery_tables, delete, position, upsert
 
 from millrace.schemas.errors import MillraceError, TerminalSinkError
 from millrace.schemas.model.ledger import TopicPartition
@@ -39,7 +39,7 @@ def test_there_is_a_sample_of_each_version():
 
 def test_a_sample_is_read_and_goes_on(stored):
     assert (stored.rows(), stored.next) == (ROWS, NEXT)
-    assert int.from_bytes(stored.ledger.truncate, "big") == 5
+    assert stored.ledger.truncate == position(5)
     stored.apply(upsert(9, id=2, v="late"), upsert(21, id=3, v="more"), delete(21, id=1))
     assert (stored.rows(), stored.next) == ([(3, "more")], NEXT + 3)
 
@@ -57,7 +57,7 @@ def test_a_sample_of_icebergs_properties_is_read():
     properties = json.loads((sample_of("iceberg") / "properties.json").read_text())
     source = TopicPartition("orders", 0)
     assert ledger.read(properties, "shop", [source]).entries[source].next == NEXT
-    assert int.from_bytes(ledger.last_truncate(properties), "big") == 5
+    assert ledger.last_truncate(properties) == position(5)
     assert POSITIONS.check(json.loads(properties[TABLE])["format"], "x") == VERSION
     spoilt = {name: text.replace('"format": 1', '"format": 99') for name, text in properties.items()}
     with pytest.raises(TerminalSinkError, match=UNKNOWN):

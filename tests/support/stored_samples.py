@@ -25,7 +25,7 @@ from support import postgres_server  # noqa: E402
 from support.bigquery_tables import Row, Table  # noqa: E402
 from support.change_logs import LogTarget, logged  # noqa: E402
 from support.iceberg_tables import opened  # noqa: E402
-from support.targets import PLACES, Target, bigquery_tables, delete, upsert  # noqa: E402
+from support.targets import PLACES, Target, bigquery_tables, delete, position, upsert  # noqa: E402
 
 STORED = ROOT / "tests" / "data" / "stored"
 VERSION = 1
@@ -36,7 +36,7 @@ LETTER = DeadLetter("orders", 0, 7, 1_000, b"key", b"value", 3, "decode", "a byt
 
 def fill(target: Target) -> None:
     """Two rows and two tombstones, a TRUNCATE below them all, five offsets."""
-    target.commit([], target.account(0, 0, 1), truncate=(5).to_bytes(24, "big"), truncates={})
+    target.commit([], target.account(0, 0, 1), truncate=position(5), truncates={})
     target.apply(upsert(10, id=1, v="a"), upsert(10, id=2, v="b"), upsert(10, id=3, v="c"))
     target.apply(upsert(20, id=1, v="new"), delete(20, id=2))
 

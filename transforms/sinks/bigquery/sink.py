@@ -30,9 +30,9 @@ from .tables import check_fresh
 class BigQuerySink:
     """Tables in a data set that is there already; the account's default credentials are used.
 
-    A table has the stream's columns (names: see `bigquery_columns`, types: see `storage`) and `_millrace_position`,
+    A table has the stream's columns (names: see `columns`, types: see `types`) and `_millrace_position`,
     the key as its primary key, and is sorted by it. BigQuery keeps the change with the largest sequence number of each
-    key, which is the position: so rows go first and the ledger after them (`bigquery_catalog`), and what a crash
+    key, which is the position: so rows go first and the ledger after them (`catalog`), and what a crash
     between them repeats changes nothing. `max_staleness` above zero lets BigQuery answer queries with older rows, which
     is cheaper; what needs the newest then stops the table: partial rows, TRUNCATE, `verify`, the modes that look back.
     `staging` is a folder, or a URL that pyarrow opens, which all workers reach; without it, a temporary folder of this

@@ -34,7 +34,7 @@ STAGING: Final = "_millrace_staging"
 class DeltaSink:
     """Delta tables in folders below `path`, a local folder or a URL; `storage_options` are deltalake's.
 
-    A table has the stream's columns (names: see `delta_columns`, types: see `storage`) and `_millrace_position`. Its
+    A table has the stream's columns (names: see `columns`, types: see `types`) and `_millrace_position`. Its
     ledger is in its own transaction identifiers, `millrace/<job>/<topic>/<partition>` at the next offset, and the last
     TRUNCATE's position in three of them; the accounts of a commit are in its commit information. A growth of columns
     is a commit before the rows' own. Deletes are remembered for `tombstone_retention` in a Delta table of their own

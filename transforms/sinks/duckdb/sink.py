@@ -29,7 +29,7 @@ class DuckDBSink:
 
     `memory_limit` is DuckDB's own (beyond it, it spills into `<path>.tmp`), `tombstone_retention` how long a delete is
     remembered. One process at a time can have the file open: it is opened at the first use and closed by `close`.
-    Each table has the stream's columns (types: see `storage`) and `_millrace_position`.
+    Each table has the stream's columns (types: see `types`) and `_millrace_position`.
     """
 
     def __init__(self, options: DuckDBOptions) -> None:

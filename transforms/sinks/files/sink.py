@@ -33,9 +33,9 @@ SWEPT: Final[set[tuple[str, str, str]]] = set()
 class FilesSink:
     """Logs in folders below `path`, a local folder or a `gs://`, `s3://` or `hdfs://` URL; mode `append` only.
 
-    A file is there whole or not at all and is never changed; its name says where it begins (see `files_log`), and is
+    A file is there whole or not at all and is never changed; its name says where it begins (see `names`), and is
     given once: so a writer that was thought dead cannot add what another has added. What counts is the ledger, which a
-    commit moves last (see `files_ledger`). Files that a killed commit left beyond the ledger hold changes that are
+    commit moves last (see `ledger`). Files that a killed commit left beyond the ledger hold changes that are
     still to be committed: the next commit finds them and leaves these changes out of its own files.
     """
 

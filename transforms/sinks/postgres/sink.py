@@ -22,9 +22,9 @@ from .options import PostgresOptions
 class PostgresSink:
     """Tables in the schema `schema` of the database that `dsn`, a connection string of libpq, leads to.
 
-    Rows are staged in unlogged tables (`postgres_staging`); a commit is one transaction under READ COMMITTED that first
+    Rows are staged in unlogged tables (`staging`); a commit is one transaction under READ COMMITTED that first
     locks the table's row in `_millrace_tables`: other commits of the table wait and then see what it left. A table has
-    the stream's columns (names and types: `postgres_columns`, `storage`) and `_millrace_position`. A delete is
+    the stream's columns (names and types: `columns`) and `_millrace_position`. A delete is
     remembered for `tombstone_retention`. The connection is opened at the first use and anew where it was lost.
     """
 
