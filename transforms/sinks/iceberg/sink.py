@@ -39,13 +39,14 @@ STAGING: Final = "_millrace_staging"
 class IcebergSink:
     """Iceberg tables, format version 2, in the namespace `namespace`; `catalog` are pyiceberg's catalog properties.
 
-    A table has the stream's columns (types: see `table_format.types`) and `_millrace_position`. A commit is one snapshot: data
-    files sorted by key, and position deletes of the rows that they replace; the ledger is in table properties of the
-    same commit. `partition_by` is for new tables (see `table_format.partitions`). Deletes are remembered for `tombstone_retention`
-    in an Iceberg table of their own, `_millrace_tombstones_<table>`, committed first: what a lost commit leaves there
-    refuses only older changes. Maintenance is part of the commits (see `maintenance`); a snapshot of each while is
-    kept for `time_travel`. `index_memory` bounds the index of keys that is kept between commits. Rows are staged in
-    `staging`, a folder or a URL that every worker reaches; that is the warehouse unless it is named.
+    A table has the stream's columns (types: see `table_format.types`) and `_millrace_position`. A commit is one
+    snapshot: data files sorted by key, and position deletes of the rows that they replace; the ledger is in table
+    properties of the same commit. `partition_by` is for new tables (see `table_format.partitions`). Deletes are
+    remembered for `tombstone_retention` in an Iceberg table of their own, `_millrace_tombstones_<table>`, committed
+    first: what a lost commit leaves there refuses only older changes. Maintenance is part of the commits (see
+    `maintenance`); a snapshot of each while is kept for `time_travel`. `index_memory` bounds the index of keys that is
+    kept between commits. Rows are staged in `staging`, a folder or a URL that every worker reaches; that is the
+    warehouse unless it is named.
     """
 
     def __init__(self, options: IcebergOptions) -> None:
