@@ -19,6 +19,8 @@ from millrace.pipelines.cli.arguments import COMMANDS, parse
 from millrace.pipelines.execution.summary import COUNTS
 from millrace.pipelines.job.load import load_job
 from millrace.pipelines.job.model import Job
+from millrace.schemas.encodings import ENCODINGS
+from millrace.schemas.envelopes import ENVELOPES
 from millrace.schemas.errors import JobError
 from millrace.schemas.model.change import POSITION_TYPE
 from millrace.schemas.model.dead_letter import DeadLetter
@@ -97,6 +99,9 @@ def test_every_key_of_the_job_file_is_in_the_table(section, tmp_path):
     known = known_keys(tmp_path, section)
     if section == "target":
         known -= set(SINKS["duckdb"].options.keys())
+    if section == "format":
+        for spec in (*ENCODINGS.values(), *ENVELOPES.values()):
+            known |= set(spec.options.keys())
     assert documented_keys(section) == known
 
 
