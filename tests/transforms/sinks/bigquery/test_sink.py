@@ -200,7 +200,7 @@ def test_a_name_that_is_too_long_is_refused():
         ({"project": "p", "dataset": "a-b"}, "target.dataset: 'a-b'"),
         (
             {"project": "p", "dataset": "d", "max_staleness": "soon"},
-            "target.max_staleness: 'soon' is not a length",
+            "target.max_staleness: 'soon' is not a duration; write",
         ),
         (
             {"project": "p", "dataset": "d", "emulator": {"rest": "http://x:1"}},

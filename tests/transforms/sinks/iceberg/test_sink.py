@@ -340,7 +340,7 @@ def test_names_in_the_catalog_are_plain(target):
         ({"catalog": "sqlite:///x.db"}, "target.catalog: expected a mapping"),
         ({"catalog": {"type": "no such"}}, "target.catalog"),
         ({"namespace": "a..b"}, "target.namespace"),
-        ({"time_travel": "long"}, "target.time_travel: 'long' is not a length of time"),
+        ({"time_travel": "long"}, "target.time_travel: 'long' is not a duration; write"),
         ({"index_memory": "much"}, "target.index_memory: 'much' is not a size"),
         ({"partition_by": ["bucket(id)"]}, r"'bucket\(id\)' is written like bucket\(8, id\)"),
         ({"partition_by": {"orders": [3]}}, "3 is not a column or a term"),
