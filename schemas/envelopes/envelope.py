@@ -84,7 +84,8 @@ class Envelope(Protocol):
 class EnvelopeSpec:
     """An envelope by its name in the job file: `format.envelope`.
 
-    `envelope` is `module:Class`, imported when it is used; `options` the model of its keys under `format`; `extra` the
+    `envelope` is `module:Class`, imported when it is used; `options` the model of its keys under `format`; `extra`
+    names the extra that brings its library.
     """
 
     name: str

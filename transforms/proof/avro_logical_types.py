@@ -1,7 +1,7 @@
 """What Avro's logical types and the names of Kafka Connect and Debezium mean, as the proof reads them.
 
-A name of Connect's stands before a logical type. Values that their type cannot mean (a time beyond the day, a decimal
-with more digits than declared) are no data: the job puts them among the dead letters.
+A `connect.name` counts before a `logicalType`. Values outside their type (a time beyond the day, a decimal with more
+digits than declared) make a message undecodable: the job puts it among the dead letters.
 """
 
 import re
@@ -60,13 +60,14 @@ def moment_of(schema: Mapping[str, Any]) -> tuple[str, int] | None:
 
 
 def range_of(schema: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The least and the greatest number that a moment can have, where that is less than its bits hold."""
-    found = moment_of(schema)
-    if found is None or found[0] == "date":
+    """The smallest and largest number of a time or instant, both allowed; None where each number of its type is."""
+    moment = moment_of(schema)
+    if moment is None or moment[0] == "date":
         return None
-    if found[0] == "time":
-        return 0, DAY // found[1]
-    return (-(LONG // 1000), LONG // 1000) if found == ("instant", MILLI) else None
+    if moment[0] == "time":
+        return 0, DAY // moment[1]
+    # Tables hold microseconds in 64 bits: milliseconds have a thousandth of their range.
+    return (-(LONG // 1000), LONG // 1000) if moment == ("instant", MILLI) else None
 
 
 def decimal_of(schema: Mapping[str, Any]) -> tuple[int | None, int] | None:
@@ -103,7 +104,7 @@ def whole(value: Any) -> int | None:
 
 
 def zoned(text: str) -> Moment | None:
-    """Debezium's ZonedTimestamp in microseconds, digits behind them cut off; None where it is none."""
+    """Debezium's ZonedTimestamp in microseconds, further digits cut off; None for text that is none."""
     if ZONED_TEXT.fullmatch(text) is None:
         return None
     found = parse_time(text, "instant")

@@ -1,7 +1,7 @@
 """Payloads as Python rows, for the proof only: fastavro, behind a strict validator. It shares no code with the job.
 
-fastavro 1.13 takes what is no Avro (varints beyond 64 bits, branches and
-symbols below zero, a boolean of 2) and dies of deep recursion, so each payload is validated first.
+Each payload is validated first, because fastavro 1.13 accepts what is no Avro (varints beyond 64 bits, negative
+branches and symbols, a boolean of 2) and crashes on deep recursion.
 """
 
 import io
@@ -13,8 +13,8 @@ import fastavro
 
 from ...schemas.encodings.schema_store import SchemaStore, Side
 from ...schemas.errors import SchemaError, UnknownSchemaError
-from .avro_validator import Malformed, walker
-from .avro_values import Convert, converter, field_converter, odd_symbols
+from .avro_validator import Malformed, validator
+from .avro_values import Convert, converter, field_converter, has_invalid_symbols
 from .framing import Framing, SchemaName, unframe
 
 UNREADABLE: Final = (Malformed, IndexError, EOFError, ValueError, SchemaError, UnknownSchemaError)
@@ -22,11 +22,15 @@ UNREADABLE: Final = (Malformed, IndexError, EOFError, ValueError, SchemaError, U
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Of one writer's schema: `read` gives plain fastavro values, `convert` makes canonical ones of them."""
+    """Reads what one schema wrote: `read` gives fastavro's plain values, `convert` makes canonical ones of them.
+
+    `parsed` is the schema as fastavro takes it, `end_of` the validator: (payload, start) -> end of the datum. `convert`
+    is None where plain values are canonical already.
+    """
 
     schema: Any
     parsed: Any
-    walk: Callable[[bytes, int], int]
+    end_of: Callable[[bytes, int], int]
     convert: Convert | None
     parts: dict[str, Convert | None] = field(default_factory=dict)
 
@@ -34,14 +38,14 @@ class Reader:
     def of(cls, schema: Any) -> "Reader":
         try:
             parsed = fastavro.parse_schema(_plain(schema))
-            return cls(schema, parsed, walker(schema), converter(schema))
+            return cls(schema, parsed, validator(schema), converter(schema))
         except (fastavro.schema.SchemaParseException, fastavro.schema.UnknownType, KeyError, TypeError) as error:
             raise SchemaError(f"not an Avro schema: {error}") from None
 
     def read(self, payload: bytes, at: int) -> Any:
         """The datum at `at`, which must end with the payload; raises one of UNREADABLE."""
-        if self.walk(payload, at) != len(payload):
-            raise Malformed("bytes are left behind the datum")
+        if self.end_of(payload, at) != len(payload):
+            raise Malformed("bytes are left after the datum")
         stream = io.BytesIO(payload)
         stream.seek(at)
         return fastavro.schemaless_reader(stream, self.parsed, None)
@@ -58,12 +62,12 @@ class Reader:
 
 
 class PayloadReader:
-    """Readers by what the messages name; one a schema."""
+    """Reads keys and values; keeps a reader for each schema that messages name."""
 
     def __init__(self, schemas: SchemaStore, framing: Framing = "auto") -> None:
         self._schemas, self._framing = schemas, framing
         self._readers: dict[SchemaName, Reader] = {}
-        self._broken: dict[SchemaName, str] = {}
+        self._bad_schemas: dict[SchemaName, str] = {}
 
     def read(self, payload: bytes, topic: str, side: Side) -> tuple[Any, Reader]:
         """The datum and its reader; raises one of UNREADABLE, or RegistryError, or JobError."""
@@ -74,13 +78,13 @@ class PayloadReader:
         return reader.read(payload, at), reader
 
     def _new_reader(self, name: SchemaName) -> Reader:
-        if name in self._broken:
-            raise SchemaError(self._broken[name])
+        if name in self._bad_schemas:
+            raise SchemaError(self._bad_schemas[name])
         schema = name.schema(self._schemas)
         try:
             return Reader.of(schema)
         except SchemaError as error:
-            self._broken[name] = str(error)
+            self._bad_schemas[name] = str(error)
             raise
 
 
@@ -91,14 +95,15 @@ def _type_name(schema: Any) -> str:
 
 
 def _plain(schema: Any) -> Any:
-    """Without logical types, so that their numbers and bytes come as they were written, and without defaults.
+    """The schema as fastavro shall read it: without logical types, so that numbers and bytes come as they were written.
 
-    A writer's defaults mean nothing to a reader, and fastavro refuses a schema for a wrong one. It also refuses symbols
-    of an enum that are no names, so these are numbered, and `avro_values` takes the numbers back.
+    Defaults are dropped: they mean nothing to who reads with the writer's schema, and fastavro refuses a schema for a
+    wrong one. It also refuses enum symbols that are no names: they are replaced by numbers, which `avro_values`
+    translates back.
     """
     if isinstance(schema, list):
         return [_plain(part) for part in schema]
-    if isinstance(schema, dict) and odd_symbols(schema):
+    if isinstance(schema, dict) and has_invalid_symbols(schema):
         return {**schema, "symbols": [f"_{number}" for number in range(len(schema["symbols"]))], "default": "_0"}
     if isinstance(schema, dict):
         return {name: _plain(part) for name, part in schema.items() if name not in ("logicalType", "default")}

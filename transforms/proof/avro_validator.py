@@ -1,7 +1,8 @@
-"""A strict walk over an Avro datum: where it ends, or why it is none. It builds nothing.
+"""Where an Avro datum ends, or what is wrong with it: every byte is checked, no value is built.
 
-Rules of the Avro specification's binary encoding, and limits of ours: MAX_DEPTH for recursive types, MAX_EMPTY for
-array items that take no bytes, of which ten bytes could name billions, MAX_SCALE and MAX_DECIMAL for decimals.
+The rules are those of the Avro specification's binary encoding, and of the logical types. Beside them are limits of
+ours: MAX_DEPTH for recursive types, MAX_EMPTY for array items that take no bytes (ten bytes could announce billions of
+them), MAX_SCALE and MAX_DECIMAL for decimals.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,8 @@ from typing import Any, Final
 from ...schemas.errors import SchemaError
 from .avro_logical_types import MAX_DECIMAL, MAX_SCALE, VARIABLE_DECIMAL, ZONED, decimal_of, range_of, zoned
 
-Skip = Callable[[bytes, int, int], int]
+Check = Callable[[bytes, int, int], int]
+"""(payload, start, depth of recursive records) -> end of the datum that begins there. Raises Malformed, IndexError."""
 
 MAX_DEPTH: Final = 64
 UNAVAILABLE: Final = b"__debezium_unavailable_value"
@@ -21,58 +23,65 @@ class Malformed(ValueError):
     """The payload is not a datum of its schema."""
 
 
-def walker(schema: Any) -> Callable[[bytes, int], int]:
-    """A function (payload, start) -> end of the datum; it raises Malformed or IndexError."""
-    skip, _ = _compile(schema, "", {})
-    return lambda data, at: skip(data, at, 0)
+def validator(schema: Any) -> Callable[[bytes, int], int]:
+    """A function (payload, start) -> end of the datum. It raises Malformed, or IndexError where the payload is cut."""
+    check, _ = _compile(schema, "", {})
+    return lambda data, at: check(data, at, 0)
 
 
-def _compile(schema: Any, namespace: str, named: dict[str, Any]) -> tuple[Skip, int]:
-    """The walk of a schema, and the fewest bytes that a datum takes (0, or 1 for any more)."""
+def _compile(schema: Any, namespace: str, named: dict[str, Any]) -> tuple[Check, int]:
+    """The check of a schema, and `min_size`: 0 where a datum may take no bytes, else 1.
+
+    `named` are the types defined so far by full name; None stands for a record that is still being defined.
+    """
     if isinstance(schema, list):
         return _union([_compile(branch, namespace, named)[0] for branch in schema]), 1
     if isinstance(schema, str):
         return _named(schema, namespace, named)
     kind = schema["type"]
     if kind == "array":
-        return _blocks(*_compile(schema["items"], namespace, named), keyed=False), 1
+        return _items(*_compile(schema["items"], namespace, named), keys=False), 1
     if kind == "map":
-        return _blocks(*_compile(schema["values"], namespace, named), keyed=True), 1
+        return _items(*_compile(schema["values"], namespace, named), keys=True), 1
     if kind in ("record", "error", "enum", "fixed"):
-        return _define(schema, kind, namespace, named)
+        return _new_named(schema, kind, namespace, named)
     if isinstance(kind, str) and kind in _PRIMITIVES:
-        return _meant(schema, _PRIMITIVES[kind][0]), 1 if kind != "null" else 0
+        return _by_logical_type(schema, _PRIMITIVES[kind][0]), 1 if kind != "null" else 0
     return _compile({**schema, **kind} if isinstance(kind, dict) else kind, namespace, named)
 
 
-def _meant(schema: dict[str, Any], skip: Skip) -> Skip:
-    """The walk of a number, of bytes or of text whose logical type leaves out some of what the plain type allows."""
+def _by_logical_type(schema: dict[str, Any], check: Check) -> Check:
+    """The check of a primitive or fixed type: `check`, or a stricter one where its logical type allows less."""
     allowed, decimal = range_of(schema), decimal_of(schema)
     if allowed is not None:
-        return _number(*allowed)
+        return _in_range(*allowed)
     if decimal is not None and decimal[0] is not None:
-        return _digits(skip, schema["type"] == "bytes", 10 ** decimal[0])
+        return _within_precision(check, schema["type"] == "bytes", 10 ** decimal[0])
     if decimal is not None and schema["type"] == "bytes":
-        return _short
+        return _short_bytes
     if schema["type"] == "string" and schema.get("connect.name") == ZONED:
         return _zoned
-    return skip
+    return check
 
 
-def _number(least: int, most: int) -> Skip:
-    def skip(data: bytes, at: int, depth: int) -> int:
-        value, at = _long(data, at)
+def _in_range(least: int, most: int) -> Check:
+    """A varint between both, which may be met."""
+
+    def check(data: bytes, at: int, depth: int) -> int:
+        value, at = _varint(data, at)
         if not least <= value <= most:
             raise Malformed(f"{value} is not between {least} and {most}")
         return at
 
-    return skip
+    return check
 
 
-def _digits(skip: Skip, sized: bool, limit: int) -> Skip:
+def _within_precision(check: Check, sized: bool, limit: int) -> Check:
+    """A decimal between -`limit` and `limit`, neither met; `sized`: a length stands before its bytes."""
+
     def checked(data: bytes, at: int, depth: int) -> int:
-        end = skip(data, at, depth)
-        start = _long(data, at)[1] if sized else at
+        end = check(data, at, depth)
+        start = _varint(data, at)[1] if sized else at
         if not -limit < int.from_bytes(data[start:end], "big", signed=True) < limit:
             raise Malformed("a decimal of more digits than its precision")
         return end
@@ -81,34 +90,35 @@ def _digits(skip: Skip, sized: bool, limit: int) -> Skip:
 
 
 def _variable_decimal(data: bytes, at: int, depth: int) -> int:
-    return _short(data, _number(-MAX_SCALE, MAX_SCALE)(data, at, depth), depth)
+    return _short_bytes(data, _in_range(-MAX_SCALE, MAX_SCALE)(data, at, depth), depth)
 
 
-def _short(data: bytes, at: int, depth: int) -> int:
+def _short_bytes(data: bytes, at: int, depth: int) -> int:
     end = _bytes(data, at, depth)
-    if end - _long(data, at)[1] > MAX_DECIMAL:
+    if end - _varint(data, at)[1] > MAX_DECIMAL:
         raise Malformed(f"a decimal of more than {MAX_DECIMAL} bytes")
     return end
 
 
 def _zoned(data: bytes, at: int, depth: int) -> int:
     end = _bytes(data, at, depth)
-    text = data[_long(data, at)[1] : end]
+    text = data[_varint(data, at)[1] : end]
     if text != UNAVAILABLE and zoned(text.decode()) is None:
         raise Malformed(f"{text!r} is no ZonedTimestamp")
     return end
 
 
-def _named(name: str, namespace: str, named: dict[str, Any]) -> tuple[Skip, int]:
+def _named(name: str, namespace: str, named: dict[str, Any]) -> tuple[Check, int]:
     if name in _PRIMITIVES:
         return _PRIMITIVES[name]
     full = name if name in named else f"{namespace}.{name}"
     if full not in named:
         raise SchemaError(f"the type {name!r} is defined nowhere")
-    found = named[full]
-    if found is not None:
-        return found
+    defined = named[full]
+    if defined is not None:
+        return defined
 
+    # Inside its own definition: the record's check is looked up when a payload is read, for it does not exist yet.
     def recursive(data: bytes, at: int, depth: int) -> int:
         if depth > MAX_DEPTH:
             raise Malformed(f"nested deeper than {MAX_DEPTH}")
@@ -117,7 +127,7 @@ def _named(name: str, namespace: str, named: dict[str, Any]) -> tuple[Skip, int]
     return recursive, 1
 
 
-def _define(schema: dict[str, Any], kind: str, namespace: str, named: dict[str, Any]) -> tuple[Skip, int]:
+def _new_named(schema: dict[str, Any], kind: str, namespace: str, named: dict[str, Any]) -> tuple[Check, int]:
     name = schema["name"]
     inner = name.rpartition(".")[0] if "." in name else schema.get("namespace", namespace) or ""
     full = name if "." in name or not inner else f"{inner}.{name}"
@@ -126,89 +136,94 @@ def _define(schema: dict[str, Any], kind: str, namespace: str, named: dict[str, 
     elif kind == "fixed":
         if type(schema["size"]) is not int or schema["size"] < 0:
             raise SchemaError(f"the size of fixed {name} is no number of bytes")
-        named[full] = _meant(schema, _fixed(schema["size"])), min(schema["size"], 1)
+        named[full] = _by_logical_type(schema, _fixed(schema["size"])), min(schema["size"], 1)
     else:
         named[full] = None
         if schema.get("connect.name") == VARIABLE_DECIMAL:
             named[full] = _variable_decimal, 1
             return named[full]
         parts = [_compile(field["type"], inner, named) for field in schema["fields"]]
-        named[full] = _record([skip for skip, _ in parts]), max((least for _, least in parts), default=0)
+        named[full] = _record([check for check, _ in parts]), max((min_size for _, min_size in parts), default=0)
     return named[full]
 
 
-def _record(parts: list[Skip]) -> Skip:
-    def skip(data: bytes, at: int, depth: int) -> int:
+def _record(parts: list[Check]) -> Check:
+    def check(data: bytes, at: int, depth: int) -> int:
         for part in parts:
             at = part(data, at, depth)
         return at
 
-    return skip
+    return check
 
 
-def _union(branches: list[Skip]) -> Skip:
+def _union(branches: list[Check]) -> Check:
     count = len(branches)
 
-    def skip(data: bytes, at: int, depth: int) -> int:
+    def check(data: bytes, at: int, depth: int) -> int:
+        # Most branches are numbers of one byte: zigzag of an even byte is its half, an odd byte is negative.
         byte = data[at]
         if byte < 128:
             index, at = byte >> 1 if not byte & 1 else -1, at + 1
         else:
-            index, at = _long(data, at)
+            index, at = _varint(data, at)
         if not 0 <= index < count:
             raise Malformed(f"union branch {index} of {count}")
         return branches[index](data, at, depth)
 
-    return skip
+    return check
 
 
-def _enum(symbols: int) -> Skip:
-    def skip(data: bytes, at: int, depth: int) -> int:
-        index, at = _long(data, at)
+def _enum(symbols: int) -> Check:
+    def check(data: bytes, at: int, depth: int) -> int:
+        index, at = _varint(data, at)
         if not 0 <= index < symbols:
             raise Malformed(f"enum symbol {index} of {symbols}")
         return at
 
-    return skip
+    return check
 
 
-def _fixed(size: int) -> Skip:
-    def skip(data: bytes, at: int, depth: int) -> int:
+def _fixed(size: int) -> Check:
+    def check(data: bytes, at: int, depth: int) -> int:
         if at + size > len(data):
             raise Malformed("the payload ends too early")
         return at + size
 
-    return skip
+    return check
 
 
-def _blocks(item: Skip, least: int, keyed: bool) -> Skip:
-    def skip(data: bytes, at: int, depth: int) -> int:
+def _items(item: Check, min_size: int, keys: bool) -> Check:
+    """The blocks of an array, or with `keys` of a map, up to the empty block that ends them."""
+
+    def check(data: bytes, at: int, depth: int) -> int:
         total = 0
         while True:
-            count, at = _long(data, at)
+            count, at = _varint(data, at)
             if count == 0:
                 return at
             stop = None
+            # A negative count is followed by the size of the block in bytes.
             if count < 0:
                 count = -count
-                size, at = _long(data, at)
+                size, at = _varint(data, at)
                 stop = at + size
             total += count
-            if not least and not keyed:
+            if not min_size and not keys:
                 if total > MAX_EMPTY:
                     raise Malformed(f"{total} items of no bytes")
-                count = 0
+                count = 0  # Items without bytes need no check, however many they are.
             for _ in range(count):
-                if keyed:
+                if keys:
                     at = _bytes(data, at, depth)
                 at = item(data, at, depth)
             if stop is not None and stop != at:
                 raise Malformed("a block that is not as long as it says")
 
-    return skip
+    return check
 
 
-def _long(data: bytes, at: int) -> tuple[int, int]:
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A zigzag varint of at most 64 bits, and where it ends."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -224,25 +239,26 @@ def _long(data: bytes, at: int) -> tuple[int, int]:
     return (value >> 1) ^ -(value & 1), at
 
 
-def _skip_long(data: bytes, at: int, depth: int) -> int:
-    return at + 1 if data[at] < 128 else _long(data, at)[1]
+def _long(data: bytes, at: int, depth: int) -> int:
+    return at + 1 if data[at] < 128 else _varint(data, at)[1]
 
 
-def _skip_int(data: bytes, at: int, depth: int) -> int:
+def _int(data: bytes, at: int, depth: int) -> int:
     if data[at] < 128:
         return at + 1
-    value, at = _long(data, at)
+    value, at = _varint(data, at)
     if not -(1 << 31) <= value < 1 << 31:
         raise Malformed(f"{value} is no 32-bit number")
     return at
 
 
 def _bytes(data: bytes, at: int, depth: int) -> int:
+    # As in `_union`: a length of one byte is an even byte below 128.
     size = data[at]
     if size < 128 and not size & 1:
         at += 1 + (size >> 1)
     else:
-        size, at = _long(data, at)
+        size, at = _varint(data, at)
         if size < 0:
             raise Malformed(f"a length of {size}")
         at += size
@@ -257,11 +273,11 @@ def _boolean(data: bytes, at: int, depth: int) -> int:
     return at + 1
 
 
-_PRIMITIVES: Final[dict[str, tuple[Skip, int]]] = {
+_PRIMITIVES: Final[dict[str, tuple[Check, int]]] = {
     "null": (lambda data, at, depth: at, 0),
     "boolean": (_boolean, 1),
-    "int": (_skip_int, 1),
-    "long": (_skip_long, 1),
+    "int": (_int, 1),
+    "long": (_long, 1),
     "float": (_fixed(4), 1),
     "double": (_fixed(8), 1),
     "bytes": (_bytes, 1),

@@ -31,7 +31,7 @@ PYTHON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 
 
 def converter(schema: Any) -> Convert | None:
-    """What makes canonical values of fastavro's plain ones; None where they are so already."""
+    """A function from fastavro's plain values to canonical ones; None where the plain values are canonical already."""
     return _Converters().of(schema, "")
 
 
@@ -43,7 +43,11 @@ def field_converter(schema: Any, name: str) -> Convert | None:
 
 
 class _Converters:
-    """The converters of one schema. A field whose type leads back to a record around it becomes JSON text."""
+    """Builds the converters of one schema. A field whose type leads back to an enclosing record becomes JSON text.
+
+    `named`: by full name of a type. `around`: the records being defined, outermost first. `outermost`: by field of the
+    outermost record.
+    """
 
     def __init__(self) -> None:
         self.named: dict[str, Convert | None] = {}
@@ -87,7 +91,10 @@ class _Converters:
         return self.named[full]
 
     def _union(self, branches: list[Any], namespace: str) -> Convert | None:
-        """Several types are a record `member0`, `member1`..., of which one is not NULL; `int` and `long` are one."""
+        """A union of several types becomes a record `member0`, `member1`..., of which one is not NULL.
+
+        A union of `int` and `long` is plain numbers; one of null and a single type is that type.
+        """
         converters = [(_python_types(branch), self.of(branch, namespace)) for branch in branches]
         several = [(types, convert) for types, convert in converters if types != (type(None),)]
         if len(several) == 1 and several[0][1] is not None:
@@ -116,7 +123,7 @@ def _member(several: list[tuple[tuple[type, ...], Convert | None]], value: Any) 
 
 
 def _nearest(schema: Any, namespace: str) -> list[str]:
-    """Full names, as far as they can be told, of what a type refers to without another record between."""
+    """Names that a type refers to directly, without another record between: as written, and with the namespace."""
     if isinstance(schema, str):
         return [schema, f"{namespace}.{schema}"]
     if isinstance(schema, list):
@@ -126,8 +133,8 @@ def _nearest(schema: Any, namespace: str) -> list[str]:
     return [] if isinstance(schema["type"], str) else _nearest(schema["type"], namespace)
 
 
-def odd_symbols(schema: Mapping[str, Any]) -> bool:
-    """Whether a schema is an enum with symbols that Avro does not allow, as some converters write them."""
+def has_invalid_symbols(schema: Mapping[str, Any]) -> bool:
+    """Whether a schema is an enum with symbols that are no Avro names, as some converters write them."""
     symbols = schema.get("symbols") if schema.get("type") == "enum" else None
     if not isinstance(symbols, list) or not all(isinstance(symbol, str) and symbol for symbol in symbols):
         return False
@@ -142,7 +149,7 @@ def _scalar(kind: str, schema: Mapping[str, Any]) -> Convert | None:
     if decimal is not None:
         scale = decimal[1]
         return lambda value: Number(int.from_bytes(value, "big", signed=True), scale)
-    if odd_symbols(schema):
+    if has_invalid_symbols(schema):
         symbols = schema["symbols"]
         return lambda value: symbols[int(value[1:])]
     if kind == "string" and schema.get("connect.name") == ZONED:
@@ -160,7 +167,7 @@ def _python_types(schema: Any) -> tuple[type, ...]:
 
 
 def _json_text(value: Any) -> str | None:
-    """As Avro's JSON encoding, but unions plain: bytes are text of one character each."""
+    """Avro's JSON encoding (a byte is one character of text), but without the type names around values of unions."""
     return None if value is None else json.dumps(_json(value), ensure_ascii=False, separators=(",", ":"))
 
 

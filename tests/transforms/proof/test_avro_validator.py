@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.schemas.errors import SchemaError
-from millrace.transforms.proof.avro_validator import MAX_DEPTH, MAX_EMPTY, Malformed, walker
+from millrace.transforms.proof.avro_validator import MAX_DEPTH, MAX_EMPTY, Malformed, validator
 
 SCHEMA = {
     "type": "record",
@@ -56,7 +56,7 @@ def written(row):
 
 
 def end_of(schema, payload):
-    return walker(schema)(payload, 0)
+    return validator(schema)(payload, 0)
 
 
 @given(ROWS, st.binary(max_size=3))
@@ -136,4 +136,4 @@ def test_recursion_is_limited():
 
 def test_a_name_that_is_not_defined():
     with pytest.raises(SchemaError, match="defined nowhere"):
-        walker(["null", "x.Y"])
+        validator(["null", "x.Y"])
