@@ -13,6 +13,7 @@ MillraceError
 │   ├── IncompatibleSchemaError
 │   ├── TruncateError
 │   ├── LedgerGapError
+│   ├── NewSourceError
 │   ├── AccountingError
 │   └── DeadLetterLimitError
 └── SinkError                   the target
@@ -62,6 +63,10 @@ class SchemaError(MillraceError):
 
 class TableError(MillraceError):
     """One table cannot go on; nothing of this commit is applied to it."""
+
+
+class NewSourceError(TableError):
+    """Another server has taken over, or its log began anew: its positions cannot be compared with those before."""
 
 
 class IncompatibleSchemaError(TableError):

@@ -90,7 +90,12 @@ class TopicDecoder:
         # A block that comes again must not be told of what stands behind it.
         before, order = highest_before(context.places, order if messages.first >= stop else NOWHERE)
         self._reached[messages.partition] = messages.stop, order
-        done.mark = SourceMark(None if order == NOWHERE else struct.pack(">QQQQ", 0, *order, 0))
+        done.mark = SourceMark(
+            highest=None if order == NOWHERE else struct.pack(">QQQQ", 0, *order, 0),
+            time=int(context.places.time[context.places.placed].max(initial=-1)),
+            servers=context.places.servers(),
+            climbs=context.places.climbs(messages.offset),
+        )
         for number, rows, mask in context.unordered:
             words = pa.py_buffer(before[rows].astype(">u8"))
             bits = pa.array(mask).buffers()[1]
@@ -133,6 +138,7 @@ def _values(context: DecodeContext, group: Group, value: pa.StructArray) -> None
     zeros = np.zeros(len(value), np.uint64)
     commit, inner = events.order or (zeros, zeros)
     context.places.note(group.rows, (commit, inner), ~wrong if events.placed is None else events.placed)
+    context.places.note_source(group.rows, events.time, events.server)
     context.places.deleted[group.rows] = events.what == DELETE
     position = pack(commit, inner, context.messages.offset[group.rows])
     context.done.filtered += int((~wrong & (events.what == NOTHING)).sum())

@@ -29,7 +29,9 @@ class Events:
     each column of the table, as it is after the event; `before` the row before it, with the fields that are known, or
     None. `order` is (commit order, order inside it), uint64 both, as `schemas.model.position` packs them; None where
     the place in the log is all there is. `placed`: whose order could be read (all where None). `snapshot`: rows that
-    are newer than all that stands before them in the log, whatever their order says. Each of `wrong` is
+    are newer than all that stands before them in the log, whatever their order says. `time` is
+    the source's clock in milliseconds and `server` the id of the server that wrote the change, -1 where unknown: they
+    tell a source that was replaced, nothing is ordered by them. Each of `wrong` is
     (mask, sentence) of values that become dead letters; where several masks hold a row, the first counts.
     """
 
@@ -39,6 +41,8 @@ class Events:
     order: Numbers | None = None
     placed: NDArray[np.bool_] | None = None
     snapshot: NDArray[np.bool_] | None = None
+    time: NDArray[np.int64] | None = None
+    server: NDArray[np.int64] | None = None
     wrong: Sequence[tuple[NDArray[np.bool_], str]] = ()
 
 

@@ -5,6 +5,7 @@ place in the log orders it, as it does snapshot rows.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numba
 import numpy as np
@@ -13,8 +14,12 @@ from numpy.typing import NDArray
 from ..loops import array, compile_ahead, read_only
 from ..model.message_batch import MessageBatch
 from ..model.position import Numbers
+from ..model.source_mark import Climb
 
 Order = tuple[int, int]
+Longs = NDArray[np.int64]
+
+MOST_CLIMBS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,8 @@ class TombstoneContext:
     inner: NDArray[np.uint64]
     placed: NDArray[np.bool_]
     deleted: NDArray[np.bool_]
+    time: NDArray[np.int64]
+    server: NDArray[np.int64]
 
     @classmethod
     def of(cls, records: int) -> "TombstoneContext":
@@ -33,12 +40,46 @@ class TombstoneContext:
             np.zeros(records, np.uint64),
             np.zeros(records, np.bool_),
             np.zeros(records, np.bool_),
+            np.full(records, -1, np.int64),
+            np.full(records, -1, np.int64),
         )
 
     def note(self, rows: NDArray[np.int64], order: Numbers, placed: NDArray[np.bool_]) -> None:
         """The source order of these records, where it could be read."""
         self.commit[rows], self.inner[rows] = order
         self.placed[rows] = placed
+
+    def note_source(self, rows: NDArray[np.int64], time: Longs | None, server: Longs | None) -> None:
+        """The source's clock and the server of these records, where the envelope tells them."""
+        if time is not None:
+            self.time[rows] = time
+        if server is not None:
+            self.server[rows] = server
+
+    def climbs(self, offset: NDArray[np.int64]) -> tuple[Climb, ...]:
+        """The stretches of these records in which positions only grow; more than `MOST_CLIMBS` end in one."""
+        placed = np.flatnonzero(self.placed & ((self.commit != 0) | (self.inner != 0)))
+        if not len(placed):
+            return ()
+        commit, inner, time, server = (part[placed] for part in (self.commit, self.inner, self.time, self.server))
+        falls = (commit[1:] < commit[:-1]) | ((commit[1:] == commit[:-1]) & (inner[1:] < inner[:-1]))
+        starts = np.r_[0, np.flatnonzero(falls) + 1][:MOST_CLIMBS]
+        stops = np.r_[starts[1:], len(placed)]
+        return tuple(
+            Climb(
+                int(offset[placed[start]]),
+                (int(commit[start]), int(inner[start])),
+                (int(commit[stop - 1]), int(inner[stop - 1])),
+                int(time[start]),
+                int(time[start:stop].max()),
+                int(server[start]),
+            )
+            for start, stop in zip(starts, stops, strict=True)
+        )
+
+    def servers(self) -> tuple[int, ...]:
+        """The servers that wrote these records."""
+        return tuple(int(one) for one in np.unique(self.server[self.placed & (self.server >= 0)]))
 
 
 def lone_tombstones(records: MessageBatch, rows: NDArray[np.int64], trail: TombstoneContext) -> NDArray[np.bool_]:

@@ -1,11 +1,14 @@
 """What every target promises about offsets and accounts, and about crashes between its steps."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 from support.targets import Target, delete, position, upsert
 
-from millrace.schemas.errors import AccountingError, LedgerGapError, TableError
+from millrace.schemas.errors import AccountingError, LedgerGapError, NewSourceError, TableError
 from millrace.schemas.model.ledger import Account, Commit, Ledger, TopicPartition
+from millrace.schemas.model.source_mark import Climb, SourceMark
 from millrace.transforms.sinks.shared.guarantees import Promise
 
 ORDERS = TopicPartition("orders", 0)
@@ -150,3 +153,29 @@ def test_the_ids_of_topics_are_kept_with_the_offsets(target):
         target.sink.commit(target.table(), [], Commit(target.job, (account,), topic_ids=topic_ids))
     ledger = target.sink.ledger(target.job, "orders", [TopicPartition("orders", 0)])
     assert ledger.topic_ids == {"orders": 1 << 59}
+
+
+def test_the_ledger_knows_a_repeated_range_from_a_new_source(target):
+    source = TopicPartition(target.topic, 0)
+    first = SourceMark(
+        highest=position((7 << 128) + (2 << 64)),
+        time=1_700_000_000_000,
+        servers=(101,),
+        climbs=(Climb(0, (5, 1), (7, 2), 1_600_000_000_000, 1_700_000_000_000, 101),),
+    )
+    target.apply(upsert(1, id=1, v="a"), marks={source: first})
+    target.reopen()
+    assert target.ledger.marks == {source: replace(first, climbs=())}
+    repeated = replace(first, climbs=(Climb(1, (5, 1), (6, 0), 1_600_000_000_000, 1_650_000_000_000, 101),))
+    target.apply(upsert(2, id=2, v="b"), marks={source: repeated})
+    assert target.ledger.marks == {source: replace(first, climbs=(), below=1)}
+    rows, ledger = target.rows(), target.ledger
+    for climb in (
+        Climb(2, (6, 0), (6, 5), 1_650_000_000_000, 1_700_000_000_001, 101),
+        Climb(2, (6, 0), (6, 5), 1_650_000_000_000, 1_650_000_000_000, 202),
+    ):
+        with pytest.raises(NewSourceError, match=r"orders: orders\[0\] offset 1: changes of a new source begin here"):
+            target.apply(upsert(3, id=3, v="c"), marks={source: SourceMark(climbs=(climb,))})
+        assert (target.rows(), target.ledger) == (rows, ledger)
+    target.apply(upsert(3, id=3, v="c"), marks={source: SourceMark(climbs=(Climb(2, (8, 0), (9, 5), 0, 0, 202),))})
+    assert target.ledger.marks[source].below is None

@@ -10,11 +10,13 @@ from random import Random
 import pytest
 from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
+from support.debezium_stream import GONE, Stream, contracts_in, row
 from support.log_reader import LogReader
 from support.memory_sink import MemorySink
 from support.simulated_database import PARTITIONS, SCHEMAS, TOPIC, Connector, Database, messages
 
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
+from millrace.schemas.errors import NewSourceError
 from millrace.transforms.sinks import open_sink
 
 EXAMPLES = {"memory": 25, "duckdb": 4}
@@ -149,3 +151,56 @@ def test_repeated_changes_change_nothing(contracts, target):
 @pytest.mark.parametrize("target", EXAMPLES)
 def test_snapshots_stand_where_they_stand_in_the_log(contracts, target):
     check_histories(contracts, target, REPEATS + SNAPSHOTS, EXAMPLES[target])
+
+
+@pytest.mark.parametrize("target", EXAMPLES)
+@pytest.mark.parametrize("other_server", [True, False])
+def test_a_source_whose_numbers_begin_again_stops_the_table_in_words(contracts, target, other_server, tmp_path):
+    database = Database(Random(1), "mysql")
+    connector, offsets = Connector(database), defaultdict(int)
+    connector.snapshot()
+    with closing(opened(target, tmp_path)) as sink:
+        reader = LogReader(sink, contracts, TOPIC, PARTITIONS, Random(2))
+        while len(database.log) < 12:
+            database.step()
+        connector.stream()
+        connector.restart()
+        reader.commit(messages(connector.sent, offsets))
+        before, connector.sent = reader.rows(), []
+        assert shown(before) == shown(connector.table)
+        database.fail_over()
+        database.server -= 0 if other_server else 101
+        while len(database.log) < 18:
+            database.step()
+        connector.stream()
+        news = messages(connector.sent, offsets)
+        words = r"table t: shop\.t\[\d\] offset \d+: changes of a new source begin here.*server (202|101), at 2023"
+        with pytest.raises(NewSourceError, match=words):
+            reader.commit(news)
+        assert reader.rows() == before
+
+
+def test_a_repeated_older_change_lends_no_large_value(tmp_path):
+    stream = Stream()
+    stream.put(1, 100, "1", raw=b"old", op="c").put(1, 110, "2", raw=b"new")
+    stream.put(2, 120, "1", raw=b"old", op="c").delete(2, 130).put(2, 140, "2", raw=b"new", op="c")
+    before = len(stream.messages)
+    stream.put(1, 100, "1", raw=b"old", op="c").put(1, 150, "3", raw=GONE.encode())
+    stream.delete(2, 130).put(2, 160, "3", raw=GONE.encode())
+    reader = LogReader(MemorySink(), contracts_in(tmp_path), "t", 1, Random(1))
+    reader.commit(stream.messages[:before])
+    reader.commit(stream.messages[before:])
+    assert shown(reader.rows()) == {1: ("3", b"new"), 2: ("3", b"new")}
+    assert reader.proof(stream.messages).ok
+
+
+@pytest.mark.parametrize("cut", range(5))
+def test_a_snapshot_row_wins_over_the_highest_change_come_again(tmp_path, cut):
+    stream = Stream().put(1, 100, "old").put(1, 90, "snapshot", op="r").put(1, 100, "old").put(2, 80, "r", op="r")
+    stream.change("u", 2, 60, row(2, "open"), commit=101)
+    reader = LogReader(MemorySink(), contracts_in(tmp_path), "t", 1, Random(cut))
+    for part in (stream.messages[:cut], stream.messages[cut:]):
+        if part:
+            reader.commit(part)
+    assert {key: one["text"] for key, one in reader.rows().items()} == {1: "snapshot", 2: "open"}
+    assert reader.proof(stream.messages).ok

@@ -44,10 +44,16 @@ class LogReader:
     def __post_init__(self) -> None:
         sources = tuple(TopicPartition(self.topic, number) for number in range(self.partitions))
         self.route = Route(table=TABLE, sources=sources, on_truncate=OnTruncate.APPLY)
+        self._restart()
+
+    def _restart(self) -> None:
+        """A new process, which knows of the log what the ledger tells alone."""
         self.decoder = avro_decoder("debezium", self.contracts, self.topic, self.route)
 
     def commit(self, messages: list[Message]) -> Outcome | None:
         """One commit of these messages, each partition's in its order, cut into blocks at random."""
+        if self.random.random() < 0.5:
+            self._restart()
         items: list[Item] = []
         gathered, shards = Precompaction(), defaultdict(list)
         for block in self._blocks(messages):

@@ -57,6 +57,8 @@ class DebeziumEnvelope(Envelope):
             order=(commit, inner),
             placed=~(unread | snapshot | (what == UNKNOWN) | (what == NOTHING)),
             snapshot=snapshot if snapshot.any() else None,
+            time=_number(value, "ts_ms"),
+            server=_number(value, "server_id"),
             wrong=(
                 (what == UNKNOWN, "unknown op: only r, c, u, d, t and m are known"),
                 ((what == UPSERT) & np.asarray(after.is_null()), "an upsert without a row: after is null"),
@@ -75,6 +77,18 @@ class DebeziumEnvelope(Envelope):
         unavailable: pa.Array | None,
     ) -> pa.Array | None:
         return moved_keys(messages, rows, deletes, unavailable)
+
+
+def _number(value: pa.StructArray, name: str) -> NDArray[np.int64] | None:
+    """A whole number of the `source` block, -1 where it is null; None where there is none."""
+    index = value.type.get_field_index("source")
+    source = None if index < 0 else value.field(index)
+    if source is None or not pa.types.is_struct(source.type) or source.type.get_field_index(name) < 0:
+        return None
+    numbers = source.field(name)
+    if not pa.types.is_integer(numbers.type):
+        return None
+    return np.asarray(numbers.cast(pa.int64()).fill_null(-1))
 
 
 def op_codes(op: pa.Array) -> NDArray[np.uint8]:

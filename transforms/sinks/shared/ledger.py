@@ -53,14 +53,16 @@ class JobLedger:
         """The ledger after this commit, with the entries that it does not touch.
 
         A range without offsets (first == stop == -1) leaves the next offset as it is. A range that is covered already
-        is a replay: it adds nothing. Raises LedgerGapError where offsets lie between the ledger and the commit.
+        is a replay: it adds nothing. Raises LedgerGapError where offsets lie between the ledger and the commit,
+        NewSourceError where the changes of a range are of another source than those before.
         """
         entries = dict(self.entries)
         for account in accounts:
             source, old = account.source, self.entries.get(account.source)
             known = None if old is None else old.next
             mark = SourceMark() if old is None else old.mark
-            mark = mark.joined(commit.marks[source]) if source in commit.marks else mark
+            if source in commit.marks and (known is None or account.stop > known):
+                mark = mark.followed(commit.marks[source], f"table {table}: {source}")
             if account.stop < 0:
                 entries[source] = PartitionEntry(known, _sum(old, account), None if old is None else old.start, mark)
                 continue
