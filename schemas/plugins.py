@@ -73,7 +73,11 @@ class Plugins(Mapping[str, SpecT], Generic[SpecT]):
 
 
 def imported(path: str, what: str, extra: str | None = None) -> Any:
-    """The class at `module:Class`. Raises MissingExtraError where a library of the extra is not installed."""
+    """The class at `module:Class`.
+
+    Raises MissingExtraError where a library of the extra is not installed, JobError where another package's module
+    cannot be imported.
+    """
     module, _, name = path.partition(":")
     try:
         return getattr(import_module(module), name)
@@ -81,3 +85,7 @@ def imported(path: str, what: str, extra: str | None = None) -> Any:
         if extra is None or error.name is None or module.startswith(error.name):
             raise
         raise MissingExtraError(what, extra) from None
+    except (ImportError, AttributeError) as error:
+        if module.startswith(f"{__name__.partition('.')[0]}."):
+            raise
+        raise JobError(f"{what}: {path} cannot be imported: {error}") from None

@@ -17,9 +17,10 @@ def source_of(job: Job) -> Source:
 def format_of(job: Job) -> Format:
     """How the job's blocks are decoded. Raises JobError for a folder of schemas that cannot be read."""
     written = job.format
+    schemas = written.contracts() if written.registry is not None or written.schemas is not None else None
     return Format(
         source=source_of(job),
-        encoding=ENCODINGS.find(written.encoding).open(written.encoding_options, written.contracts()),
+        encoding=ENCODINGS.find(written.encoding).open(written.encoding_options, schemas),
         envelope=ENVELOPES.find(written.envelope).open(written.envelope_options),
     )
 
