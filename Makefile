@@ -3,35 +3,43 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3 python; d
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+FOR_DEMO := $(VENV)/.installed-demo
 INSTALLED := $(VENV)/.installed
 COMPILED := $(VENV)/.compiled
 LOOPS := $(shell grep -rlE "numba|_njit|compiled" schemas transforms --include=*.py)
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help install demo test check flink bench clean
 
 help:  ## the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-$(INSTALLED): pyproject.toml
+# An environment for the demo has no tools for tests; where those are there already, nothing is left to install.
+$(FOR_DEMO): pyproject.toml
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "Millrace needs Python 3.11 or newer, and $(if $(PYTHON),$(PYTHON) is not that,there is none here): make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) cannot make virtual environments: install its venv (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@echo "installing into $(VENV) (1 GB, once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,check]'
+	@test $(INSTALLED) -nt pyproject.toml || { \
+		echo "installing Millrace into $(VENV) (800 MB, once) ..."; $(PIP) -e '.[demo]'; }
+	@touch $@
+
+$(INSTALLED): $(FOR_DEMO)
+	@echo "installing the tools for tests into $(VENV) (700 MB, once) ..."
+	@$(PIP) -e '.[test,check]'
 	@touch $@
 
 # numba renews what it keeps when a file changes, but not when a file that it calls does: so all is made anew.
-$(COMPILED): $(INSTALLED) $(LOOPS)
+$(COMPILED): $(FOR_DEMO) $(LOOPS)
 	@find schemas transforms -name '*.nb[ic]' -delete
 	@echo "compiling the decoder (once) ..."
 	@$(BIN)/python -m millrace.pipelines.cli.compile_kernels
 	@touch $@
 
-install: $(COMPILED)  ## .venv/ with all that the other commands need; they do it themselves
+install: $(INSTALLED) $(COMPILED)  ## .venv/ with all that the other commands need; they do it themselves
 
-demo: install  ## change events through a real Kafka protocol into tables, and the proof that they are right
+demo: $(COMPILED)  ## change events through a real Kafka protocol into tables, and the proof that they are right
 	@$(BIN)/millrace demo
 
 test: install  ## all tests; those that need Java are skipped with a reason where there is none

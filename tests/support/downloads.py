@@ -36,7 +36,7 @@ def kept(name: str, make: Callable[[Path], Path]) -> Path:
     if wanted.exists():
         return wanted
     CACHE.mkdir(exist_ok=True)
-    with (CACHE / ".lock").open("w") as lock:
+    with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not wanted.exists():
             with tempfile.TemporaryDirectory(dir=CACHE) as folder:

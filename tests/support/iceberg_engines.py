@@ -80,17 +80,17 @@ HIVE_SETTINGS = {
 
 def duckdb_rows(metadata: str, columns: str) -> list[list]:
     """DuckDB 1.5.5 with its own Iceberg extension."""
-    return _read([str(_readers()), "-c", DUCKDB, _path(metadata), columns])
+    return _read([str(readers()), "-c", DUCKDB, _path(metadata), columns])
 
 
 def polars_rows(metadata: str, columns: str, reader: str = "native") -> list[list]:
     """Polars: `native`, its own reader, or `pyiceberg`."""
-    return _read([str(_readers()), "-c", POLARS, metadata, columns, reader])
+    return _read([str(readers()), "-c", POLARS, metadata, columns, reader])
 
 
 def spark_rows(metadata: str, columns: str) -> list[list]:
     """Spark 3.5 with the runtime of the Java reference implementation."""
-    return _read([str(_spark()), "-c", SPARK_READER, _path(metadata), columns, str(jar())])
+    return _read([str(spark()), "-c", SPARK_READER, _path(metadata), columns, str(jar())])
 
 
 def missing_for_java() -> str | None:
@@ -109,7 +109,7 @@ def rest_catalog(warehouse: Path) -> Iterator[str]:
     environment = {"CATALOG_WAREHOUSE": f"file://{warehouse}", "CATALOG_URI": f"jdbc:sqlite:file:{warehouse}/rest.db"}
     settings = [f"{name}={value}" for name, value in {**environment, "CATALOG_REST_PORT": str(port)}.items()]
     options = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-    command = ["env", *settings, "java", *options, "-jar", str(_open_api())]
+    command = ["env", *settings, "java", *options, "-jar", str(open_api())]
     with Server("iceberg-rest", command, lambda _: _answers(f"{url}/v1/config")):
         yield url
 
@@ -126,7 +126,7 @@ def missing_for_hive() -> str | None:
 def hive_metastore(warehouse: Path) -> Iterator[str]:
     """Hive's own metastore, of the jars that come with Spark, over Derby; its URL. It takes locks, as commits need."""
     (port,) = free_ports(1)
-    place = _metastore()
+    place = metastore()
     settings = {**HIVE_SETTINGS, "hive.metastore.warehouse.dir": f"file://{warehouse}"}
     options = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *(f"-D{k}={v}" for k, v in settings.items())]
     command = ["java", *options, "-cp", f"{place}:{_spark_jars()}/*", "Metastore", str(port)]
@@ -134,7 +134,7 @@ def hive_metastore(warehouse: Path) -> Iterator[str]:
         yield f"thrift://127.0.0.1:{port}"
 
 
-def _metastore() -> Path:
+def metastore() -> Path:
     with _made(f"hive-metastore-{SPARK}") as (place, new):
         if new is not None:
             (new / "Metastore.java").write_text(METASTORE)
@@ -143,7 +143,7 @@ def _metastore() -> Path:
 
 
 def _spark_jars() -> Path:
-    (jars,) = _spark().parents[1].glob("lib/python*/site-packages/pyspark/jars")
+    (jars,) = spark().parents[1].glob("lib/python*/site-packages/pyspark/jars")
     return jars
 
 
@@ -160,7 +160,7 @@ def jar() -> Path:
     return _maven("org.apache.iceberg:iceberg-spark-runtime-3.5_2.12", ICEBERG)
 
 
-def _open_api() -> Path:
+def open_api() -> Path:
     return _maven("org.apache.iceberg:iceberg-open-api", ICEBERG)
 
 
@@ -172,7 +172,7 @@ def _maven(artifact: str, version: str) -> Path:
     return place / f"{name}.jar"
 
 
-def _readers() -> Path:
+def readers() -> Path:
     with _made("iceberg-readers-1.5.5") as (place, new):
         if new is not None:
             _run([sys.executable, "-m", "venv", str(new)])
@@ -180,7 +180,7 @@ def _readers() -> Path:
     return place / "bin" / "python"
 
 
-def _spark() -> Path:
+def spark() -> Path:
     with _made(f"pyspark-{SPARK}") as (place, new):
         if new is not None:
             _run([sys.executable, "-m", "venv", str(new)])

@@ -54,7 +54,7 @@ class KafkaBroker:
         self.sasl_servers = f"127.0.0.1:{self._sasl}"
 
     def __enter__(self) -> Self:
-        self._jars = maven_jars(f"kafka-{VERSION}", f"org.apache.kafka:kafka_2.13:{VERSION}")
+        self._jars = jars()
         ports = {"port": self.port, "controller": self._controller, "sasl": self._sasl}
         text = PROPERTIES.format(**ports, folder=self._folder, login=LOGIN, user=USER, password=PASSWORD)
         (self._folder / "server.properties").write_text(text)
@@ -123,6 +123,11 @@ class KafkaBroker:
                 stderr=output,
                 start_new_session=True,
             )
+
+
+def jars() -> Path:
+    """The folder of Kafka's jars."""
+    return maven_jars(f"kafka-{VERSION}", f"org.apache.kafka:kafka_2.13:{VERSION}")
 
 
 def free_ports(count: int) -> list[int]:

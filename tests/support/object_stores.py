@@ -142,7 +142,7 @@ def s3_server(**settings: str) -> Iterator[S3]:
     command = [
         "env",
         *(f"{name}={text}" for name, text in settings.items()),
-        str(_moto()),
+        str(moto()),
         "-W",
         "ignore",
         "-m",
@@ -162,7 +162,7 @@ def gcs_server() -> Iterator[Gcs]:
     url = f"http://127.0.0.1:{port}"
     options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
     options += ["-external-url", url, "-public-host", f"127.0.0.1:{port}", "-log-level", "warn"]
-    with Server("fake-gcs", [str(_fake_gcs()), *options], lambda _: answers(f"{url}/storage/v1/b?project=test")):
+    with Server("fake-gcs", [str(fake_gcs()), *options], lambda _: answers(f"{url}/storage/v1/b?project=test")):
         yield Gcs(url)
 
 
@@ -170,7 +170,7 @@ def gcs_server() -> Iterator[Gcs]:
 def hdfs_server() -> Iterator[str]:
     """A name node and a data node; gives `hdfs://HOST:PORT`."""
     (port,) = free_ports(1)
-    jars = _hadoop()
+    jars = hadoop()
     options = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/classes:{jars}/jars/*"]
     with Server(
         "minidfs", ["java", *options, "MiniDfs", "data", str(port)], lambda server: "is ready" in server.output
@@ -204,7 +204,7 @@ def answers(url: str) -> bool:
     return True
 
 
-def _moto() -> Path:
+def moto() -> Path:
     with _made(f"moto-{MOTO}") as (place, new):
         if new is not None:
             _run([sys.executable, "-m", "venv", str(new)])
@@ -212,7 +212,7 @@ def _moto() -> Path:
     return place / "bin" / "python"
 
 
-def _fake_gcs() -> Path:
+def fake_gcs() -> Path:
     with _made(f"fake-gcs-server-{FAKE_GCS}") as (place, new):
         if new is not None:
             target = f"github.com/fsouza/fake-gcs-server@{FAKE_GCS}"
@@ -220,7 +220,7 @@ def _fake_gcs() -> Path:
     return place / "fake-gcs-server"
 
 
-def _hadoop() -> Path:
+def hadoop() -> Path:
     with _made(f"hadoop-{HADOOP}-1") as (place, new):
         if new is not None:
             (new / "pom.xml").write_text(POM)
