@@ -25,7 +25,7 @@ from ..model.change import (
 )
 from ..model.key import number_keys
 from ..model.modes import VERSION, Mode, mode_of
-from ..model.position import pack_words, unpack
+from ..model.position import pack_words, to_hexadecimal, unpack
 from ..model.table import Table, conform, grow
 from .log_order import Committed, in_log_order, repeated
 from .unavailable_values import fill_partial
@@ -66,8 +66,13 @@ def compact(
     sources = np.concatenate([np.asarray(batch.column(SOURCE)) for batch in batches])
     codes, count = number_keys(keys)
     if any(AFTER in batch.schema.names for batch in batches):
+        if VERSION in key:
+            codes, _ = number_keys([column for name, column in zip(key, keys, strict=True) if name != VERSION])
         positions = in_log_order(positions, _afters(batches), codes, sources, committed or Committed())
         batches = with_positions(batches, positions)
+        if VERSION in key:
+            keys[key.index(VERSION)] = to_hexadecimal(positions)
+            codes, count = number_keys(keys)
     newest = newest_rows(codes, count, positions)
     superseded = _counts(sources, 1)
     for source, rows in _counts(sources[newest], 1).items():
@@ -108,6 +113,10 @@ def with_positions(batches: Sequence[pa.RecordBatch], positions: NDArray[np.uint
     for batch in batches:
         packed = pack_words(positions[at : at + batch.num_rows])
         batch = batch.set_column(batch.schema.get_field_index(POSITION), CHANGE_FIELDS[1], packed)
+        if VERSION in batch.schema.names:
+            field = batch.schema.get_field_index(VERSION)
+            version = to_hexadecimal(positions[at : at + batch.num_rows])
+            batch = batch.set_column(field, batch.schema.field(field), version)
         found.append(batch.drop_columns([AFTER]) if AFTER in batch.schema.names else batch)
         at += batch.num_rows
     return found

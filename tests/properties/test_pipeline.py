@@ -17,8 +17,8 @@ from support.jobs import KEY, SOURCE, contracts, run_once, wire, write_job
 
 from millrace.pipelines.cli.verify import verify_job
 from millrace.pipelines.execution import bounded_pass
+from millrace.pipelines.execution.job_parts import target_of
 from millrace.pipelines.job.load import load_job
-from millrace.transforms.sinks import open_sink
 
 GONE = "__debezium_unavailable_value"
 COLUMNS = {
@@ -264,7 +264,7 @@ def send(servers, topic, messages):
 def held(file):
     """The target's rows by key, without columns that are NULL."""
     job = load_job(file)
-    with closing(open_sink("duckdb", job.target.settings())) as sink:
+    with closing(target_of(job).open()) as sink:
         found = [row for batch in sink.scan(TABLE) for row in batch.to_pylist()] if TABLE in sink.tables() else []
     rows = {row.pop("id"): given_values(row) for row in found}
     assert len(rows) == len(found)
