@@ -110,7 +110,7 @@ def test_a_commit_that_was_killed_leaves_nothing_out_and_doubles_nothing(log, fi
 def test_a_change_that_can_be_decoded_now_and_could_not_before_a_crash(local, monkeypatch):
     """The first change of the range is a dead letter before the crash and a row after it: other names, same changes."""
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr("millrace.transforms.sinks.files.sink.write", die)
+        patch.setattr("millrace.transforms.sinks.files.commit.write", die)
         local.log(*range_of(1, 2, 3), first=0)
     later = again(local)
     later.log(*range_of(0, 1, 2, 3, 4))
@@ -123,7 +123,7 @@ def test_a_change_that_can_be_decoded_now_and_could_not_before_a_crash(local, mo
 def test_a_file_left_behind_is_taken_over_for_the_changes_that_it_holds(local, monkeypatch, held, cut):
     """Before the crash some messages between others were dead letters; the next run decodes all."""
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr("millrace.transforms.sinks.files.sink.write", die)
+        patch.setattr("millrace.transforms.sinks.files.commit.write", die)
         local.log(*range_of(*held), first=0, stop=10)
     later = again(local)
     applied = sum(later.log(*range_of(*part), first=part[0], stop=part[-1] + 1).applied for part in cut)
@@ -176,7 +176,7 @@ def test_a_broken_file_in_the_way_is_named(local):
 
 def test_a_file_of_an_older_topic_of_the_same_name_is_not_taken_for_this_ones(local, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr("millrace.transforms.sinks.files.sink.write", die)
+        patch.setattr("millrace.transforms.sinks.files.commit.write", die)
         local.log(*range_of(0, 1), topic_ids={"orders": 1})
     with pytest.raises(TerminalSinkError, match="another topic of that name"):
         again(local).log(*range_of(0, 1), topic_ids={"orders": 2})
