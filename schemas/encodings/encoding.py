@@ -65,11 +65,10 @@ class ColumnDecoder(Protocol):
     """Decodes the payloads that one schema wrote."""
 
     def decode(self, data: NDArray[Any], at: NDArray[Any], length: NDArray[Any]) -> DecodedColumn:
-        """Decode `data[at[i] : at[i] + length[i]]` as row i. Raises SchemaError where none of them can be held.
+        """Decode `data[at[i] : at[i] + length[i]]` as row i. Raises SchemaError where no column can hold them.
 
-        Exact or an error: each payload is read to its last byte, and a payload that is truncated, mutated, nested too
-        deeply or that tells lengths it does not have is an error of its row. It harms no other row, and never the
-        process.
+        Exact or an error: each payload is read to its last byte. One that is truncated, corrupt, nested too deeply or
+        has lengths beyond its end is an error of its row; it harms no other row, and never the process.
         """
 
 

@@ -15,6 +15,7 @@ from .encoding import BAD, BY_ID, NULL, ColumnDecoder, Encoding, Framed, Keep, W
 from .schema_store import Side
 
 FEW: Final = 16
+"""Groups that `same_schemas` looks for one by one, before it sorts what is left."""
 PRIMITIVE_KEY: Final = "key"
 
 

@@ -10,7 +10,7 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Headers:
-    """The headers of n messages, one behind the other: those of message i are `first[i]` to `first[i + 1]`.
+    """The headers of n messages, one after the other: those of message i are `first[i]` to `first[i + 1]`.
 
     `first` is int64 of length n + 1; the others have one cell a header. A name is `data[name_at:name_at+name_len]` of
     the batch's `data`, a value in the same way, null where `value_len` is -1.

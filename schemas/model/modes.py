@@ -1,4 +1,4 @@
-"""Modes: what a table keeps of a change stream, and the columns that each mode adds behind the stream's own.
+"""Modes: what a table keeps of a change stream, and the columns that each mode adds after the stream's own.
 
     mirror       one row a key, as the source has it now; deletes delete
     soft_delete  one row a key; a delete leaves the row's values and marks it
@@ -88,7 +88,7 @@ SUFFIXES: Final[Mapping[Mode, str]] = {
     Mode.APPEND: "_changes",
     Mode.SCD2: "_history",
 }
-"""What the table of each further mode of a job is called behind the name of the first."""
+"""The ending of the table of each further mode of a job, after the name of the first mode's table."""
 
 
 def mode_of(names: Iterable[str]) -> Mode | None:

@@ -6,7 +6,7 @@ Debezium envelope, never from a timestamp:
 
     PostgreSQL  last commit LSN, LSN        `sequence` is '["<last commit>","<lsn>"]'; for a null in it, and
                                             without `sequence`, the LSN stands for the commit
-    MySQL       file number, pos and row    the number behind the last dot of `file`; `pos << 24 | row`
+    MySQL       file number, pos and row    the number after the last dot of `file`; `pos << 24 | row`
     Oracle      commit SCN, SCN             decimal text
     SQL Server  commit LSN, change LSN      `vlf:block:slot` in hexadecimal, packed as 24, 24 and 16 bits
     others      0, 0                        the Kafka offset alone

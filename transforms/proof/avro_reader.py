@@ -1,4 +1,4 @@
-"""Payloads as Python rows, for the proof only: fastavro, behind a strict validator. It shares no code with the job.
+"""Payloads as Python rows, for the proof only: fastavro, after a strict validator. It shares no code with the job.
 
 Each payload is validated first, because fastavro 1.13 accepts what is no Avro (varints beyond 64 bits, negative
 branches and symbols, a boolean of 2) and crashes on deep recursion.

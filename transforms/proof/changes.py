@@ -1,4 +1,4 @@
-"""Messages to changes, as the proof reads them: whose row a message is about, where it stands, and what is in it."""
+"""Messages to changes, as the proof reads them: the key of the row, the position of the change, and the row."""
 
 import base64
 import binascii
@@ -24,10 +24,17 @@ NO_POSITION: Final = (0, 0)
 
 
 class Event(NamedTuple):
-    """One change of one key. `row` holds fastavro's plain values, None for a delete; `missing` are unavailable.
+    """One change of one key.
 
-    `moved`: the row went to another key with this delete. `old_key`: the key that the row had before. `taken`: where a
-    snapshot row was read, by its own numbers. `source`: the partition that it stands in.
+    row           fastavro's plain values, None for a delete
+    convert       makes canonical values of `row`
+    extra         fields of the message key that the row lacks
+    missing       columns whose value the source left out
+    old_key       the key that the row had before
+    moved         a delete with which the row went to another key
+    timestamp     the record's, milliseconds since the epoch
+    snapshot_at   of a row of a snapshot: the position that its own `source` names
+    source        the partition that the message is in
     """
 
     position: Position
@@ -38,7 +45,7 @@ class Event(NamedTuple):
     old_key: Key | None = None
     moved: bool = False
     timestamp: int = -1
-    taken: Position | None = None
+    snapshot_at: Position | None = None
     source: TopicPartition | None = None
 
 
@@ -70,7 +77,11 @@ class Rules:
 
 @dataclass(slots=True)
 class ChangeReader:
-    """Reads one table's messages, each partition in its order. `names` are the key's columns, once they are known."""
+    """Reads one table's messages, each partition in its order. `names` are the key's columns, once they are known.
+
+    By (topic, partition): `_newest` is the largest order streamed so far, `_deleted` the message key of a `d` that was
+    the last message, whose tombstone may follow.
+    """
 
     rules: Rules
     names: tuple[str, ...] | None = None
@@ -89,9 +100,9 @@ class ChangeReader:
         Raises one of UNREADABLE where the message cannot be decoded; then it changes nothing.
         """
         place = (message.topic, message.partition)
-        behind = self._deleted.pop(place, None)
+        deleted_before = self._deleted.pop(place, None)
         if message.value is None:
-            if message.key is not None and behind == message.key and self.rules.format != "upsert":
+            if message.key is not None and deleted_before == message.key and self.rules.format != "upsert":
                 return []
             changes = [self._tombstone(message)]
         elif self.rules.format == "upsert":
@@ -107,10 +118,10 @@ class ChangeReader:
         if message.key is None:
             raise Malformed("neither key nor value")
         key, _, _ = self._message_key(message)
-        return Change(key, Event(self._behind_all(message), None, timestamp=message.timestamp))
+        return Change(key, Event(self._position_in_log(message), None, timestamp=message.timestamp))
 
-    def _behind_all(self, message: Message) -> Position:
-        """The place of what the log alone orders: one step above all that was streamed before it in its partition."""
+    def _position_in_log(self, message: Message) -> Position:
+        """The position of what only the log orders: one step above all changes streamed before it in its partition."""
         commit, inner = self._newest.get((message.topic, message.partition), NO_POSITION)
         return (0, commit, inner + ((commit, inner) != NO_POSITION), message.offset)
 
@@ -131,7 +142,9 @@ class ChangeReader:
             raise Malformed(f"op {op!r}")
         place = (message.topic, message.partition)
         if op == "r":
-            yield from self._put_row(message, envelope, reader, self._behind_all(message), _taken(message, envelope))
+            yield from self._put_row(
+                message, envelope, reader, self._position_in_log(message), _snapshot_at(message, envelope)
+            )
             return
         order = source_order(envelope.get("source") or {})
         position = (0, *order, message.offset)
@@ -159,7 +172,7 @@ class ChangeReader:
         envelope: Mapping[str, Any],
         reader: Reader,
         position: Position,
-        taken: Position | None = None,
+        snapshot_at: Position | None = None,
     ) -> Iterator[Change]:
         row, before, at = envelope.get("after"), envelope.get("before"), message.timestamp
         if row is None:
@@ -175,7 +188,17 @@ class ChangeReader:
                 yield Change(earlier, Event(position, None, moved=True, timestamp=at))
                 old = earlier
         yield Change(
-            key, Event(position, row, convert, extra, missing, old if missing else None, timestamp=at, taken=taken)
+            key,
+            Event(
+                position,
+                row,
+                convert,
+                extra,
+                missing,
+                old if missing else None,
+                timestamp=at,
+                snapshot_at=snapshot_at,
+            ),
         )
 
     def _row_key(
@@ -218,8 +241,8 @@ class ChangeReader:
         return None
 
 
-def _taken(message: Message, envelope: Mapping[str, Any]) -> Position:
-    """Where a snapshot row was read, by its own numbers; they are compared with TRUNCATEs alone."""
+def _snapshot_at(message: Message, envelope: Mapping[str, Any]) -> Position:
+    """The position that a snapshot row's own `source` names; it is compared with TRUNCATEs alone."""
     try:
         return (0, *source_order(envelope.get("source") or {}), message.offset)
     except Malformed:
@@ -227,7 +250,7 @@ def _taken(message: Message, envelope: Mapping[str, Any]) -> Position:
 
 
 def plain_row(event: Event) -> dict[str, Any] | None:
-    """The row of an event, canonical but for its units; None for a delete."""
+    """The row of an event, canonical but for the units of its moments; None for a delete."""
     if event.row is None:
         return None
     row = event.convert(event.row) if event.convert is not None else event.row
@@ -235,6 +258,7 @@ def plain_row(event: Event) -> dict[str, Any] | None:
 
 
 def _hashable(value: Any) -> Any:
+    """Lists and dicts as tuples, so that a key can be a key of a dictionary."""
     if isinstance(value, dict):
         return tuple((name, _hashable(part)) for name, part in sorted(value.items()))
     return tuple(map(_hashable, value)) if type(value) is list else value

@@ -1,4 +1,7 @@
-"""A table against its reference: counts and sums by bucket first, then the rows of the buckets that differ."""
+"""A table against its reference: counts and sums of digests by bucket first, then the rows of the buckets that differ.
+
+Of the target, only sums are kept in memory, and the keys of rows in unequal buckets.
+"""
 
 import struct
 from collections import Counter
@@ -29,34 +32,37 @@ WINDOW: Final = 40
 ABSENT: Final = "(no such column)"
 
 
-def compare(table: str, fold: ReferenceTable, scan: Scan, key: Sequence[str] = (), examples: int = 5) -> Report:
-    """Compare the fold's rows with the target's.
+def compare(table: str, reference: ReferenceTable, scan: Scan, key: Sequence[str] = (), examples: int = 5) -> Report:
+    """Compare the reference's rows with the target's.
 
     `scan(columns)` gives the target's live rows, and may be called twice; None is all columns but `_millrace_position`.
-    `key` names the stream's key columns; without it, those of the fold. `examples` is how many rows of each verdict are
-    kept. A column that one side lacks counts as NULL there. Raises TableError where the target lacks a key column.
+    `key` names the stream's key columns; without it, those of the reference. `examples` is how many rows of each
+    verdict are kept. A column that one side lacks counts as NULL there. Raises TableError where the target lacks a key
+    column.
     """
-    report = Report(table, read=fold.read, undecodable=fold.undecodable)
-    names = _columns(fold)
+    report = Report(table, read=reference.read, undecodable=reference.undecodable)
+    names = _columns(reference)
     batches = scan(None)
     first = next(batches, None)
     schema = pa.schema([] if first is None else [part for part in first.schema if of_row(part.name)])
-    form = _Form.of(fold.key_names(tuple(key)), names, schema)
+    form = _Form.of(reference.key_names(tuple(key)), names, schema)
     if first is not None and (lacking := [name for name in form.key if name not in schema.names]):
         raise TableError(f"{table}: the target has no column {lacking[0]!r}, which is a key column")
-    wanted = _sums(rows for rows, _ in form.expected(fold))
+    wanted = _sums(rows for rows, _ in form.expected(reference))
     found = _sums(form.actual(batch) for batch in ([] if first is None else _chain(first, batches)))
     report.expected, report.actual = sum(wanted[0]), sum(found[0])
     unequal = {b for b in range(BUCKETS) if wanted[0][b] != found[0][b] or wanted[1][b] != found[1][b]}
     report.counts[Verdict.MATCH] = sum(wanted[0][b] for b in range(BUCKETS) if b not in unequal)
     if unequal:
         columns = [*schema.names, POSITION]
-        _Search(report, fold, form, unequal, examples).run(scan(columns) if first is not None else iter(()))
+        _Search(report, reference, form, unequal, examples).run(scan(columns) if first is not None else iter(()))
     return report
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
+    """Canonical bytes of a row's key, the digest of all its values, and the bucket of its key."""
+
     key: bytes
     digest: bytes
     bucket: int
@@ -64,7 +70,7 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How rows of both sides become bytes: the columns in one order, each by the target's type."""
+    """How rows of both sides become canonical bytes: columns in one order, each by the target's type."""
 
     key: tuple[str, ...]
     columns: tuple[str, ...]
@@ -78,8 +84,8 @@ class _Form:
         casts = {name: from_stream(types.get(name, pa.null())) for name in columns}
         return cls(key, columns, casts, schema)
 
-    def expected(self, fold: ReferenceTable) -> Iterator[tuple[list[_Row], list[Key]]]:
-        rows = ((key, row) for key, _, row in fold.rows() if row is not None)
+    def expected(self, reference: ReferenceTable) -> Iterator[tuple[list[_Row], list[Key]]]:
+        rows = ((key, row) for key, _, row in reference.rows() if row is not None)
         while chunk := list(islice(rows, CHUNK)):
             columns = {name: [encode(cast(row.get(name))) for _, row in chunk] for name, cast in self.casts.items()}
             yield self._rows(columns, len(chunk)), [key for key, _ in chunk]
@@ -113,7 +119,7 @@ class _Search:
     """The rows of unequal buckets, one by one."""
 
     report: Report
-    fold: ReferenceTable
+    reference: ReferenceTable
     form: _Form
     unequal: set[int]
     examples: int
@@ -121,7 +127,7 @@ class _Search:
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> None:
         wanted: dict[bytes, tuple[bytes, Key]] = {}
-        for rows, keys in self.form.expected(self.fold):
+        for rows, keys in self.form.expected(self.reference):
             for row, key in zip(rows, keys, strict=True):
                 if row.bucket in self.unequal:
                     wanted[row.key] = (row.digest, key)
@@ -132,10 +138,10 @@ class _Search:
                     self._judge(row, wanted.get(row.key), row.key in seen, batch, number)
                     seen.add(row.key)
         for encoded, (_, key) in wanted.items():
-            if encoded not in seen and self.fold.may_lack(key):
+            if encoded not in seen and self.reference.may_lack(key):
                 self.report.counts[Verdict.UNPROVEN] += 1
             elif encoded not in seen:
-                self._add(Verdict.MISSING, self._named(self.fold.row(key) or {}))
+                self._add(Verdict.MISSING, self._named(self.reference.row(key) or {}))
 
     def _judge(
         self, row: _Row, wanted: tuple[bytes, Key] | None, again: bool, batch: pa.RecordBatch, number: int
@@ -146,7 +152,7 @@ class _Search:
         values = self.form.values(batch, number)
         index = batch.schema.get_field_index(POSITION)
         held = batch.column(index)[number].as_py() if index >= 0 else None
-        if wanted is None and not again and self.fold.may_be_older(values, held):
+        if wanted is None and not again and self.reference.may_be_older(values, held):
             self.report.counts[Verdict.UNPROVEN] += 1
             return
         if wanted is None or again:
@@ -157,14 +163,14 @@ class _Search:
         if not differences:
             self.report.counts[Verdict.UNPROVEN] += 1
             return
-        newest = _packed(self.fold.position(wanted[1]) or (0, 0, 0, 0))
+        newest = _packed(self.reference.position(wanted[1]) or (0, 0, 0, 0))
         stale = held is not None and held < newest
         verdict = Verdict.STALE if stale else Verdict.DIFFERS
         note = f"position {held.hex()}, the stream is at {newest.hex()}" if stale and held is not None else ""
         self._add(verdict, self._named(values), differences, note)
 
     def _differences(self, key: Key, values: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-        row = self.fold.row(key) or {}
+        row = self.reference.row(key) or {}
         differences = []
         for name, cast in self.form.casts.items():
             expected, actual = cast(row.get(name)), values.get(name)
@@ -189,9 +195,11 @@ class _Search:
         return {name: shown(self.form.casts[name](row.get(name))) for name in self.form.key}
 
 
-def _columns(fold: ReferenceTable) -> set[str]:
+def _columns(reference: ReferenceTable) -> set[str]:
     """The names of the columns that some row has a value in."""
-    return {name for _, _, row in fold.rows() if row is not None for name, value in row.items() if value is not None}
+    return {
+        name for _, _, row in reference.rows() if row is not None for name, value in row.items() if value is not None
+    }
 
 
 def _sums(parts: Iterable[list[_Row]]) -> Sums:

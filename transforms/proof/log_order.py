@@ -1,8 +1,8 @@
-"""The second oracle: the order of the log alone, which knows nothing of positions.
+"""A second judge beside positions: the order of the log alone.
 
-Within a partition a connector sends what happened in the order in which it happened, and some of it twice. So the last
-message of a key in its partition is the key's state, unless it repeats an earlier one. A key of which positions say
-otherwise is disputed: the rule that table and proof share may be wrong there.
+Within a partition a connector sends changes in the order in which they happened, some of them twice. So the last
+message of a key in its partition is the key's state, unless it repeats an earlier one. Where positions name another
+message the newest, the key is disputed: the rule of positions, which table and proof share, may be wrong.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,12 +20,12 @@ Place = tuple[TopicPartition, Key]
 
 @dataclass(slots=True)
 class LogOrder:
-    """The last event of each key and partition that is not the newest by position: the suspects."""
+    """Gathers suspects: by key and partition, the last event in the log where it is not the newest by position."""
 
     suspects: dict[Place, Event] = field(default_factory=dict)
 
     def note(self, message: Message, change: Change, newest: bool) -> None:
-        """An event as it stands in the log; `newest`: by position too."""
+        """Take the next event of the log; `newest`: whether it is the newest of its key by position too."""
         if change.key is None or (newest and not self.suspects):
             return
         place = (message.source, change.key)
@@ -62,7 +62,7 @@ class Replays:
 
         A row of a snapshot repeats nothing: a snapshot that is made again says what holds then.
         """
-        wanted = {place: event for place, event in events.items() if event.taken is None}
+        wanted = {place: event for place, event in events.items() if event.snapshot_at is None}
         if not wanted:
             return set()
         stops: dict[TopicPartition, int] = {}
@@ -75,7 +75,7 @@ class Replays:
             except UNREADABLE:
                 continue
             for key, event in changes:
-                if key is not None and (message.source, key) in wanted and event.taken is None:
+                if key is not None and (message.source, key) in wanted and event.snapshot_at is None:
                     (*order, offset), last = event.position, wanted[message.source, key].position
                     if order == list(last[:-1]) and offset < last[-1]:
                         found.add((message.source, key))
@@ -83,7 +83,7 @@ class Replays:
 
 
 def _same(one: Event, other: Event) -> bool:
-    """Whether both leave the same row, as far as the later one says it."""
+    """Whether both leave the same row, apart from values that the later one does not have."""
     mine, theirs = plain_row(one), plain_row(other)
     if mine is None or theirs is None:
         return mine is theirs

@@ -31,7 +31,7 @@ def reference_for(mode: Mode, rules: Rules, late: bool = False) -> ReferenceTabl
     """An empty reference for a table of this mode; `late`: changes may have been committed in another order."""
     if mode is Mode.SOFT_DELETE:
         return ReferenceSoftDelete(rules, marks_only=late)
-    return _FOLDS[mode](rules)
+    return _REFERENCES[mode](rules)
 
 
 def marks_only(batches: Iterator[pa.RecordBatch], key: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -61,7 +61,7 @@ class _EveryEvent(ReferenceTable):
 
 
 class _RestUnknown(dict[str, Any]):
-    """A row of which the other columns stand in a message that the log no longer holds."""
+    """A row whose other columns are UNKNOWN: they are in a message that the log no longer holds."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return super().get(name, UNKNOWN)
@@ -69,10 +69,10 @@ class _RestUnknown(dict[str, Any]):
 
 @dataclass(slots=True)
 class ReferenceSoftDelete(_EveryEvent):
-    """A deleted row is the last one of its key, marked.
+    """A deleted row is the last one of its key, marked as deleted.
 
-    With `marks_only` it is its key and the marks: an upsert that is committed behind a delete that follows it in the
-    source is refused there, so the row keeps the values that it had.
+    With `marks_only`, only its key and the marks are told. For where changes are committed out of order, an upsert that
+    comes after a later delete is refused, and the marked row keeps older values.
     """
 
     marks_only: bool = False
@@ -146,7 +146,7 @@ class ReferenceLog(_EveryEvent):
 
 @dataclass(slots=True)
 class ReferenceVersions(_EveryEvent):
-    """Every upsert begins a version that the key's next event ends; a delete behind no version is a row too."""
+    """Every upsert begins a version that the key's next event ends; a delete with no version before it is a row too."""
 
     def key_names(self, key: tuple[str, ...]) -> tuple[str, ...]:
         """The row's key and the version."""
@@ -171,7 +171,7 @@ class ReferenceVersions(_EveryEvent):
         return None
 
     def may_be_older(self, row: Mapping[str, Any], position: bytes | None) -> bool:
-        """As in `ReferenceTable`: a version is named by the position that began it."""
+        """As in `ReferenceTable`: a version is named by the position at which it began."""
         return ReferenceTable.may_be_older(self, row, bytes.fromhex(row[modes.VERSION]))
 
     def may_lack(self, key: Key) -> bool:
@@ -196,7 +196,7 @@ class ReferenceVersions(_EveryEvent):
         }
 
 
-_FOLDS: Final[Mapping[Mode, type[ReferenceTable]]] = {
+_REFERENCES: Final[Mapping[Mode, type[ReferenceTable]]] = {
     Mode.MIRROR: ReferenceTable,
     Mode.APPEND: ReferenceLog,
     Mode.SCD2: ReferenceVersions,

@@ -1,16 +1,18 @@
-"""The reference: messages folded into a dictionary, one table's newest row by key, by the rules of positions.
+"""The reference: what a table should hold, built from its messages by the rules of positions.
 
-Written anew for the proof and for plain reading: one message at a time, no Arrow, nothing of the job's decoder.
+It is written for the proof alone and to be read: one message at a time into a dictionary by key, without Arrow and
+without the job's decoder.
 
     position   (epoch, commit order, order inside it, Kafka offset) by `source`; plain topics (0, 0, 0, offset);
                r is one step above the largest of its partition before it
     guard      an equal or smaller position never replaces
-    d, null    a delete leaves its position; a tombstone directly behind the d of its key says nothing new, a lone one
-               stands as r does
+    d, null    a delete leaves its position; a tombstone directly after the d of its key says nothing new, any other
+               has a position as r has
     t          with on_truncate: apply, rows and changes below its position are gone
-    partial    an unavailable value is that of the key's older row; behind a key change, of the old key's last row
+    partial    an unavailable value is that of the key's older row; after a key change, of the old key's last row
 
-So the order in which messages come does not matter. A key keeps its newest event and those it still leans on.
+So the order in which partitions are read does not matter. Of a key, only the newest event is kept, and older ones from
+which its unavailable values come.
 """
 
 from bisect import bisect_left
@@ -31,7 +33,8 @@ class ReferenceTable:
     """One table. `add` messages in any order of partitions; then `rows`.
 
     `gone` are the partitions whose log no longer begins where the table does, each with its first offset: a value that
-    only an earlier message has is UNKNOWN.
+    only an earlier message has is UNKNOWN. `truncated` is the position of the last TRUNCATE, `_keys` the events of each
+    key, by position.
     """
 
     rules: Rules
@@ -92,10 +95,10 @@ class ReferenceTable:
 
     def _newest(self, key: Key | None) -> Event | None:
         events = () if key is None else self._keys.get(key, ())
-        return next((one for one in reversed(events) if (one.taken or one.position) >= self.truncated), None)
+        return next((one for one in reversed(events) if (one.snapshot_at or one.position) >= self.truncated), None)
 
     def may_be_older(self, row: Mapping[str, Any], position: bytes | None) -> bool:
-        """Whether a row of the target that no message tells of may come from a message that the log no longer holds."""
+        """Whether a row of the target that the reference lacks may come from a message that the log no longer holds."""
         return position is not None and _offset(position) < max(self.gone.values(), default=0)
 
     def may_lack(self, key: Key) -> bool:
@@ -131,7 +134,7 @@ class ReferenceTable:
         self._keys[key] = _needed(events)
 
     def _alive(self, key: Key) -> list[Event]:
-        return [event for event in self._keys[key] if (event.taken or event.position) >= self.truncated]
+        return [event for event in self._keys[key] if (event.snapshot_at or event.position) >= self.truncated]
 
     def _row(self, events: list[Event]) -> dict[str, Any] | None:
         event = events[-1]
@@ -144,7 +147,7 @@ class ReferenceTable:
     def _value(self, events: list[Event], index: int, name: str, seen: frozenset[tuple[Key, Position]]) -> Any:
         """The value of a column after the event at `index`; NULL, or UNKNOWN, where no row that is left holds it.
 
-        `seen` are the moves gone back through, by old key and position: a row may come back to a key that it had.
+        `seen` are the key changes followed so far, by old key and position: a row may return to a key that it had.
         """
         event = events[index]
         if event.row is None:
@@ -167,7 +170,7 @@ def _offset(position: bytes) -> int:
 
 
 def _needed(events: list[Event]) -> list[Event]:
-    """The newest whole event and what leans on it, and for each move away the row before it."""
+    """The events worth keeping: from the newest whole one on, and for each key change the row before it."""
     kept, need = [], True
     for event in reversed(events):
         if need or event.moved:
@@ -177,7 +180,7 @@ def _needed(events: list[Event]) -> list[Event]:
 
 
 def _before_move(events: list[Event], position: Position) -> list[Event]:
-    """The old key's events up to the delete that moved it, without that delete, which a replay may have repeated."""
+    """The old key's events before the delete of the key change; that may be there twice, by a replay."""
     before = [event for event in events if event.position[:3] <= position[:3]]
     if not before or before[-1].row is not None:
         return before

@@ -55,9 +55,9 @@ class Example:
 class Report:
     """The proof for one table. `expected` and `actual` count rows; `read`, `undecodable` and `ahead` count messages.
 
-    `offsets` are by `topic[partition]` the first and the next offset that were folded, `ahead` are the messages behind
-    them, which are not in the target yet. `cut`: the topics no longer hold all that the table was made of. `error`:
-    why the table could not be proved, in a sentence.
+    `offsets` are by `topic[partition]` the first and the next offset that were compared, `ahead` are the messages
+    after them, which are not in the target yet. `cut`: the topics no longer hold all that the table was made of.
+    `error`: why the table could not be proved, in a sentence.
     """
 
     table: str

@@ -1,4 +1,4 @@
-"""The proof: read the topics again up to the ledger's offsets, fold them anew, compare with the target."""
+"""The proof: read the topics again up to the ledger's offsets, build a reference, compare the target with it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ TOLD_EVERY: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What to prove: that `table` holds what the messages from `starts` to `stops` fold to.
+    """What to prove: that `table` holds what the messages from `starts` to `stops` say.
 
     Both are the ledger's; a partition without a start is read from its beginning. `late`: windows may have been
     committed in another order than the source's, as those by event time are.
@@ -44,45 +44,45 @@ class Proof:
 
 
 def verify(log: MessageLog, scan: Scan, proof: Proof, tell: Tell = lambda text: None) -> Report:
-    """Fold the topics of one table and compare with the rows that `scan` gives: the target's, as of the ledger.
+    """Build the reference of one table and compare with the rows that `scan` gives: the target's, as of the ledger.
 
     `tell` is called now and then with how far it is. Rows that rest on messages which the topics no longer hold are
     UNPROVEN. Raises SourceError, LostOffsetsError where a partition ends before its stop, RegistryError, TableError.
     """
     held = log.held(proof.stops)
     ranges = wanted_ranges(held, proof)
-    fold = reference_for(proof.mode, proof.rules, proof.late)
-    fold.gone = {part.source: part.first for part in ranges if part.first > proof.starts.get(part.source, 0)}
+    reference = reference_for(proof.mode, proof.rules, proof.late)
+    reference.gone = {part.source: part.first for part in ranges if part.first > proof.starts.get(part.source, 0)}
     total = sum(part.stop - part.first for part in ranges)
     for number, message in enumerate(log.read(ranges)):
         if number % TOLD_EVERY == 0:
             tell(f"{proof.table}: {number:,} of {total:,} messages read")
-        fold.add(message)
-    key = fold.key_names(proof.key)
+        reference.add(message)
+    key = reference.key_names(proof.key)
     tell(f"{proof.table}: comparing with the rows of the target")
 
     def rows(columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         batches = scan(columns)
         return marks_only(batches, key) if proof.late and proof.mode is Mode.SOFT_DELETE else batches
 
-    report = compare(proof.table, fold, rows, proof.key, proof.examples)
+    report = compare(proof.table, reference, rows, proof.key, proof.examples)
     tell(f"{proof.table}: comparing with the order of the log")
-    add_disputed(report, fold, Replays(proof.rules, partial(_up_to, log, ranges)), proof.examples)
+    add_disputed(report, reference, Replays(proof.rules, partial(_up_to, log, ranges)), proof.examples)
     report.offsets = {str(part.source): (part.first, part.stop) for part in ranges}
     report.ahead = sum(max(0, part.stop - max(part.first, proof.stops[source])) for source, part in held.items())
-    report.cut = bool(fold.gone)
+    report.cut = bool(reference.gone)
     return report
 
 
-def add_disputed(report: Report, fold: ReferenceTable, replays: Replays, examples: int) -> None:
+def add_disputed(report: Report, reference: ReferenceTable, replays: Replays, examples: int) -> None:
     """Count and show the keys on which positions and the order of the log disagree.
 
     Where the log has lost its beginning, a replay cannot be told from news: nothing is disputed there.
     """
-    for key, shown, last in fold.disputed(replays) if not fold.gone else ():
+    for key, shown, last in reference.disputed(replays) if not reference.gone else ():
         report.counts[Verdict.DISPUTED] += 1
         if report.counts[Verdict.DISPUTED] <= examples:
-            named = dict(zip(fold.names or (), map(readable, key), strict=False))
+            named = dict(zip(reference.names or (), map(readable, key), strict=False))
             at, other = last.position[-1], shown.position[-1]
             note = f"the last message of the key is at offset {at}, the table shows that at {other}"
             report.examples.append(Example(Verdict.DISPUTED, named, None, None, None, note))

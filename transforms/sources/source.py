@@ -51,7 +51,7 @@ class StartOffsets:
 
 
 class StartOffsetResolver(Protocol):
-    """Who knows where a job begins: the target's ledger, or its `start`. Pickled into the stream."""
+    """Finds where a job begins: by the target's ledger, else by the job's `start`. Pickled into the stream."""
 
     def find(self) -> StartOffsets:
         """Ask for all partitions of the job's topics; raises SourceError, SinkError, JobError."""
@@ -63,16 +63,16 @@ class SourceConnection(Protocol):
     def topics(self, names: Sequence[str] = (), pattern: str | None = None) -> dict[str, list[int]]:
         """The partitions of the topics named and of those whose whole name the pattern matches.
 
-        Raises SourceError for a named topic that does not exist, JobError for a pattern that cannot be.
+        Raises SourceError for a named topic that does not exist, JobError for a pattern that is no regular expression.
         """
 
     def offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
-        """The first offset that is held, and the one behind the last that may be read now."""
+        """Of each partition the first offset that is held, and the one after the last that may be read now."""
 
     def offsets_at(self, timestamp: int, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """The first offset whose timestamp is `timestamp` (ms since the epoch) or later, else the end.
 
-        Where times are known by block only, an offset before it.
+        A source that knows times by block only may answer with an earlier offset.
         """
 
     def topic_ids(self, topics: Sequence[str]) -> dict[str, int]:
@@ -87,19 +87,19 @@ class BlockReader(Protocol):
 
     @property
     def next(self) -> int:
-        """The offset behind the last block given: a reader that begins there goes on without a hole."""
+        """The offset after the last block returned: a new reader that begins there misses nothing."""
 
     @property
     def done(self) -> bool:
-        """Whether the blocks given reach `stop`."""
+        """Whether the blocks returned reach `stop`."""
 
     @property
     def end(self) -> int | None:
-        """The end of the partition as last heard; None where nothing was heard yet."""
+        """The end of the partition as the server told it last; None before it told one."""
 
     @property
     def at_end(self) -> bool:
-        """Whether nothing stands behind the blocks given, as last heard; false where nothing was heard yet."""
+        """Whether the blocks returned reach `end`; false before the server told one."""
 
     def read(self, wait: float) -> Block | None:
         """The next block, or None where nothing came within about `wait` seconds.
@@ -110,7 +110,7 @@ class BlockReader(Protocol):
         """
 
     def close(self) -> None:
-        """Hand back what is open; the reader may be used again."""
+        """Release connections; the reader may be used again."""
 
 
 class Source(Protocol):
@@ -145,13 +145,13 @@ class Source(Protocol):
         """Offset and time (milliseconds since the epoch, -1 where unknown) of each record, in ascending offsets."""
 
     def newest(self, block: Block) -> int | None:
-        """The largest of those times, told cheaply; None where none is known."""
+        """The largest of those times, found without splitting the block; None where none is known."""
 
     def replay(self) -> MessageLog:
         """The log for the proof. It shares nothing with the reading and splitting of blocks."""
 
     def close(self) -> None:
-        """Let go of what this process holds open for readers to come. The source may be used again."""
+        """Close what this process keeps open for later readers. The source may be used again."""
 
 
 @runtime_checkable

@@ -71,7 +71,7 @@ class Apply(beam.DoFn):
     """(table, items of a window) to Outcome or Failure: one commit, or none of it.
 
     Windows by event time are committed in their order, at the end of the bundle: a runner hands them over in any, and
-    a key change that needs a value of the old row would come behind the row that took its place.
+    a key change that needs a value of the old row would come after the row that took its place.
     """
 
     def __init__(self, settings: CommitSettings) -> None:

@@ -1,4 +1,4 @@
-"""Places for whole objects: a local folder, S3, Google Cloud Storage, HDFS."""
+"""Stores of whole, immutable objects: a local folder, S3, Google Cloud Storage, HDFS. Here is their contract."""
 
 import os
 import time
@@ -51,7 +51,7 @@ class Store(Protocol):
         """Remove an object, if it is there."""
 
     def check(self) -> None:
-        """Raise what `create` would raise here now, as far as that can be known; leaves nothing in the place."""
+        """Raise what `create` would raise now, as far as that can be known; leaves nothing behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def open_store(address: Address) -> Store:
 
 
 def unknown_scheme(scheme: str) -> str:
-    """The complaint about a URL that no store has."""
+    """The error text for a scheme that no store handles."""
     return f"{scheme}:// is not known; known are {', '.join(sorted(SCHEMES))}"
 
 
@@ -131,17 +131,17 @@ def bucket_and_prefix(address: Address) -> tuple[str, str]:
 
 
 def file_name(ending: str) -> str:
-    """A name that nobody else gives, with the time in it."""
+    """A unique name, which begins with the time in seconds: see `sweep`."""
     return f"{int(time.time()):012d}-{uuid.uuid4().hex}.{ending}"
 
 
 def staging_name(ending: str) -> str:
-    """A name of its own in the staging folder, with the time in it."""
+    """A unique name in the staging folder, which `sweep` clears by its time."""
     return f"{STAGING}/{file_name(ending)}"
 
 
 def sweep(store: Store) -> None:
-    """Remove what killed processes left in the staging folder more than a day ago, as far as that can be done."""
+    """Delete what killed processes left in the staging folder more than a day ago; errors of the store are ignored."""
     limit = time.time() - LEFT_BEHIND_SECONDS
     with suppress(SinkError):
         for name in store.names(STAGING):

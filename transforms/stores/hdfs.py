@@ -1,4 +1,4 @@
-"""HDFS, by hdfs-native: no JVM. An object appears by a rename, which fails where the name is taken."""
+"""HDFS, by hdfs-native: no JVM. An object gets its name by a rename, which fails where the name is taken."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,18 +38,18 @@ class HdfsStore:
         self._opened: Client | None = None
 
     def create(self, name: str, data: pa.Buffer) -> bool:
-        """Write a part, close it, rename it."""
-        part, target = self._path(staging_name("part")), self._path(name)
+        """Write a temporary file, close it, rename it."""
+        temporary, target = self._path(staging_name("part")), self._path(name)
         with self._errors():
             client = self._client()
             client.mkdirs(self._path(STAGING), create_parent=True)
             client.mkdirs(target.rpartition("/")[0] or "/", create_parent=True)
             try:
-                with client.create(part) as out:
+                with client.create(temporary) as out:
                     out.write(memoryview(data).tobytes())
-                client.rename(part, target)
+                client.rename(temporary, target)
             except FileExistsError:
-                client.delete(part)
+                client.delete(temporary)
                 return False
         return True
 

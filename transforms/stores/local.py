@@ -1,4 +1,4 @@
-"""A local folder. An object appears by a hard link, or a rename of that kind, which fails where the name is taken."""
+"""A local folder. An object gets its name by a hard link, or a rename that overwrites nothing: first writer wins."""
 
 import ctypes
 import errno
@@ -27,23 +27,24 @@ class LocalStore:
         self.place = address.folder or ""
 
     def create(self, name: str, data: pa.Buffer) -> bool:
-        """Write a part, sync it (but for staged rows, which a lost machine takes along), link it to its name."""
-        target, part = self._path(name), self._path(staging_name("part"))
+        """Write a temporary file, sync it, link it to its name. Staged rows are not synced: they need not survive."""
+        target, temporary = self._path(name), self._path(staging_name("part"))
         with self._errors(name):
-            self._make_folders(os.path.dirname(part))
+            self._make_folders(os.path.dirname(temporary))
             self._make_folders(os.path.dirname(target))
             try:
-                with open(part, "xb") as out:
+                with open(temporary, "xb") as out:
                     out.write(data)
                     out.flush()
                     if not name.startswith(STAGING):
                         os.fsync(out.fileno())
-                _appear(part, target)
+                _appear(temporary, target)
             except FileExistsError:
                 return False
             finally:
                 with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-                    os.unlink(part)
+                    os.unlink(temporary)
+            # The name is durable once its folder is synced.
             _sync(os.path.dirname(target))
         return True
 
@@ -90,7 +91,7 @@ class LocalStore:
 
     def check(self) -> None:
         """Write a byte into a file without a name, in the nearest folder that exists."""
-        self._refuse_lone(self.place)
+        self._check_parent(self.place)
         nearest = self.place
         while not os.path.lexists(nearest):
             nearest = os.path.dirname(nearest)
@@ -104,7 +105,7 @@ class LocalStore:
     def _path(self, name: str) -> str:
         return os.path.join(self.place, name) if name else self.place
 
-    def _refuse_lone(self, folder: str) -> None:
+    def _check_parent(self, folder: str) -> None:
         if not (os.path.isdir(folder) or self._address.parents or os.path.isdir(os.path.dirname(self.place))):
             advice = f"make it, or correct {self._address.section}.path"
             raise TerminalSinkError(f"{self.place}: the folder above it does not exist; {advice}")
@@ -112,7 +113,7 @@ class LocalStore:
     def _make_folders(self, folder: str) -> None:
         if os.path.isdir(folder):
             return
-        self._refuse_lone(folder)
+        self._check_parent(folder)
         above = [os.path.dirname(folder)]
         while not os.path.isdir(above[-1]):
             above.append(os.path.dirname(above[-1]))
@@ -129,21 +130,21 @@ class LocalStore:
             raise TerminalSinkError(f"{self._path(name)}: {error.strerror or error}{more}") from error
 
 
-def _appear(part: str, target: str) -> None:
-    """Give the part its name. Raises FileExistsError where that is taken."""
+def _appear(temporary: str, target: str) -> None:
+    """Give the temporary file its name. Raises FileExistsError where that is taken."""
     try:
-        os.link(part, target)
+        os.link(temporary, target)
     except OSError as error:
-        if error.errno not in NO_LINKS or not _renamed(part, target):
+        if error.errno not in NO_LINKS or not _renamed(temporary, target):
             raise
 
 
-def _renamed(part: str, target: str) -> bool:
-    """Rename it to a name that must be free, as Linux can on file systems that have no hard links; False: not here."""
+def _renamed(temporary: str, target: str) -> bool:
+    """Rename to a name that must be free, as Linux can without hard links; False where it cannot be done here."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False
-    if rename(AT_FDCWD, os.fsencode(part), AT_FDCWD, os.fsencode(target), RENAME_NOREPLACE) == 0:
+    if rename(AT_FDCWD, os.fsencode(temporary), AT_FDCWD, os.fsencode(target), RENAME_NOREPLACE) == 0:
         return True
     if ctypes.get_errno() == errno.EEXIST:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)

@@ -1,7 +1,15 @@
-"""The program that a schema becomes: rows of int64 that `kernel.walk` runs over each payload.
+"""The bytecode that a schema is compiled to: rows of 8 int64, which `interpreter.walk` runs over each payload.
 
-Values are written to slots, a run of int64 for each, and validity to slots of uint8. A slot belongs to a level: level
-0 has a row for each payload, each array or map that is kept adds a level with a row for each of its items.
+    OP      the operation, one of those below
+    SLOT    where the value is written, VALID where its validity is: NONE writes nothing
+    JUMP    the row to go on at
+    LEVEL   of NEXT: the level of its items
+    A, B    arguments of the operation
+    STRIDE  the distance between two slots of one value
+
+A slot is a column to be: one int64 for each row of its level, in one large array with all others; validity has slots
+of uint8. Level 0 has a row for each payload. Each array or map that is kept adds a level with a row for each item, of
+all payloads together.
 """
 
 from dataclasses import dataclass, field
@@ -56,14 +64,14 @@ END: Final = 19
 
 NONE: Final = -1
 ROOT: Final = -2
-"""As a validity slot: valid where the payload is good."""
+"""As a validity slot: valid where the payload could be decoded."""
 
 MAX_ROWS: Final = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a row of the program reads, for messages."""
+    """What a row of the program reads, for error messages: the field's path, and what was expected there."""
 
     path: tuple[str, ...]
     what: str
@@ -74,7 +82,10 @@ class Place:
 
 @dataclass(slots=True)
 class Program:
-    """A program as it is built; `link` gives what the kernel runs. `cells[level]` is what a row of a level takes."""
+    """A program while it is built; `link` makes of it what the interpreter runs.
+
+    `slot_levels` and `valid_levels` are the level of each slot, `cells[level]` the slots that one row of a level fills.
+    """
 
     rows: list[list[int]] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
@@ -100,7 +111,7 @@ class Program:
         return len(self.rows)
 
     def land(self, row: int) -> None:
-        """Let `row` jump to the next row."""
+        """Let `row` jump to the row that is added next."""
         self.rows[row][JUMP] = self.here()
 
     def slots(self, level: int, count: int) -> int:
@@ -123,7 +134,11 @@ class Program:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Linked:
-    """A program without its Python parts: `writing` has slot numbers still to be placed, `counting` writes nothing."""
+    """A finished program as arrays of shape (rows, 8), run twice over the same payloads.
+
+    `counting` writes nothing and counts the rows of each level. `writing` names slots by number; once the counts are
+    known, `placed` puts their places in memory there.
+    """
 
     writing: NDArray[np.int64]
     counting: NDArray[np.int64]
@@ -134,7 +149,10 @@ class Linked:
     def placed(
         self, slot_at: NDArray[np.int64], valid_at: NDArray[np.int64], rows: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """The program that writes to slots at these indices, with `rows[level]` rows each."""
+        """`writing` with SLOT and VALID as indices into values and validity, and STRIDE as the rows of the level.
+
+        `slot_at` and `valid_at` are where each slot begins, `rows` the rows of each level.
+        """
         program = self.writing.copy()
         slotted = np.flatnonzero(program[:, SLOT] >= 0)
         slots = program[slotted, SLOT]
@@ -150,6 +168,7 @@ def link(program: Program) -> Linked:
     writing = np.array(program.rows, np.int64)
     counting = writing.copy()
     counting[:, [SLOT, VALID]] = NONE
+    # With levels there was a counting run before, which has checked all UTF-8: it is not checked again.
     if program.levels > 1:
         text = writing[:, OP] == STRING
         writing[text, OP] = BYTES

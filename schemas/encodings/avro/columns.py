@@ -22,7 +22,11 @@ MAX_BYTES: Final = (1 << 31) - 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Column:
-    """One array to be: its slots, the slot of its validity, its level (whose rows it has) and its children."""
+    """How to build one Arrow array: form and type, first slot, slot of its validity, level and child columns.
+
+    It has as many rows as its level. `scale` is that of a decimal that becomes text, `type` the Avro type of what is
+    decoded later (JSON text, a decimal with a scale of its own), `symbols` those of an enum.
+    """
 
     form: Form
     arrow: pa.DataType
@@ -37,7 +41,12 @@ class Column:
 
 @dataclass(slots=True, eq=False)
 class Slots:
-    """What a walk wrote: slot s is `values[value_at[s]:]`, with `rows[level]` rows; `good` marks the payloads' rows."""
+    """What the interpreter wrote: slot s is `values[value_at[s]:]`, an int64 for each of the `rows[level]` rows.
+
+    `valid` (uint8, 1 is valid) is laid out the same way by `valid_at`. `data` are the payloads' bytes, to which slots
+    of text and bytes point by position and length. `good`: by payload, whether it could be decoded. `packed` are
+    validity bitmaps that were made already.
+    """
 
     data: NDArray[np.uint8]
     values: NDArray[np.int64]
@@ -155,6 +164,7 @@ def _uuid(column: Column, slots: Slots) -> pa.Array:
 def _enum(column: Column, slots: Slots) -> pa.Array:
     symbols: pa.Array = column.symbols
     codes = slots.slot(column)
+    # For its check alone: more text than 32-bit offsets reach is a SchemaError.
     if len(symbols) and len(codes):
         _offsets(np.asarray(pc.binary_length(symbols), np.int64)[codes])
     indices = pa.Array.from_buffers(pa.int64(), len(codes), [slots.validity(column), pa.py_buffer(codes)])
@@ -162,6 +172,7 @@ def _enum(column: Column, slots: Slots) -> pa.Array:
 
 
 def _decimal(column: Column, slots: Slots) -> pa.Array:
+    # A slot for each 64-bit word, lowest first; Arrow has the words of a row side by side.
     words = column.arrow.bit_width // 64
     return _array(column, slots, np.stack([slots.slot(column, i) for i in range(words)], axis=1))
 

@@ -1,4 +1,4 @@
-"""From a type to a program and the columns that it fills."""
+"""Compiles an Avro type to bytecode, and to the columns that the bytecode fills."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,10 +22,11 @@ MAX_ARROW_DEPTH = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """Where a value goes: its path, level and the slot of its validity, which it alone has where `own`.
+class Destination:
+    """Where a value is written: the path and level of its column, and the slot of its validity.
 
-    Nothing is written without `write`. `ask`: whether `keep` has a say (not inside arrays, maps and unions of many).
+    `own`: no other column shares that slot. Without `write` the value is checked and dropped. `ask`: whether `keep` is
+    asked about fields below (not inside arrays, maps and unions of several types).
     """
 
     path: Path = ()
@@ -41,7 +42,11 @@ class Spot:
 
 
 class Compiler:
-    """Compiles one type; `column` is None where the whole datum is only walked."""
+    """Compiles one type into `program` and `column`.
+
+    `endless`: ids of records that contain themselves. `open`: the records being compiled, outermost first. `calls`:
+    (row of the program, record) of each CALL, whose jumps `_subroutines` sets. `count`: types so far.
+    """
 
     def __init__(self, root: Type, keep: Keep | None) -> None:
         self.program = Program()
@@ -50,7 +55,7 @@ class Compiler:
         self.open: list[Type] = []
         self.calls: list[tuple[int, Type]] = []
         self.count = 0
-        column = self._emit(root, Spot())
+        column = self._emit(root, Destination())
         assert column is not None
         self.column: Column = column
         self.program.add(ops.END, Place((), ""))
@@ -58,154 +63,155 @@ class Compiler:
         if _arrow_depth(self.column.arrow) > MAX_ARROW_DEPTH:
             raise SchemaError(f"the schema is nested more than {MAX_ARROW_DEPTH} deep")
 
-    def _emit(self, kind: Type, spot: Spot) -> Column | None:
+    def _emit(self, kind: Type, dest: Destination) -> Column | None:
         self.count += 1
         if self.count > MAX_NODES:
             raise SchemaError(f"the schema has more than {MAX_NODES} types where each use of a named type counts")
-        if spot.depth > MAX_DEPTH:
+        if dest.depth > MAX_DEPTH:
             raise SchemaError(f"the schema is nested more than {MAX_DEPTH} deep")
-        spot = replace(spot, depth=spot.depth + 1)
+        dest = replace(dest, depth=dest.depth + 1)
         match kind.kind:
             case "record":
-                return self._record(kind, spot)
+                return self._record(kind, dest)
             case "union":
-                return self._union(kind, spot)
+                return self._union(kind, dest)
             case "array" | "map":
-                return self._items(kind, spot)
+                return self._items(kind, dest)
             case "null":
-                return Column(Form.NULL, pa.null(), NONE, spot.valid, spot.level) if spot.write else None
-        return self._scalar(kind, spot)
+                return Column(Form.NULL, pa.null(), NONE, dest.valid, dest.level) if dest.write else None
+        return self._scalar(kind, dest)
 
-    def _scalar(self, kind: Type, spot: Spot) -> Column | None:
+    def _scalar(self, kind: Type, dest: Destination) -> Column | None:
         how = scalar(kind)
-        program, slot, valid = self.program, NONE, spot.valid
-        if spot.write:
-            slot = program.slots(spot.level, how.slots)
-            if how.op == ops.ZONED and not spot.own:
-                valid = program.valid_slot(spot.level)
+        program, slot, valid = self.program, NONE, dest.valid
+        if dest.write:
+            slot = program.slots(dest.level, how.slots)
+            if how.op == ops.ZONED and not dest.own:
+                valid = program.valid_slot(dest.level)
         if how.op != ops.FIXED or how.a:
             program.add(
-                how.op, spot.place(how.what), slot, valid if how.op == ops.ZONED and spot.write else NONE, how.a, how.b
+                how.op, dest.place(how.what), slot, valid if how.op == ops.ZONED and dest.write else NONE, how.a, how.b
             )
-        if not spot.write:
+        if not dest.write:
             return None
         symbols = pa.array(kind.names, pa.string()) if how.form is Form.ENUM else None
-        return Column(how.form, how.arrow, slot, valid, spot.level, scale=how.scale, symbols=symbols)
+        return Column(how.form, how.arrow, slot, valid, dest.level, scale=how.scale, symbols=symbols)
 
-    def _record(self, kind: Type, spot: Spot) -> Column | None:
-        if not spot.write and id(kind) in self.endless:
-            self.calls.append((self.program.add(ops.CALL, spot.place(f"records of {kind.name} in one another")), kind))
+    def _record(self, kind: Type, dest: Destination) -> Column | None:
+        if not dest.write and id(kind) in self.endless:
+            self.calls.append((self.program.add(ops.CALL, dest.place(f"records of {kind.name} in one another")), kind))
             return None
         if is_variable_decimal(kind):
-            return self._variable_decimal(kind, spot)
-        return self._fields(kind, spot)
+            return self._variable_decimal(kind, dest)
+        return self._fields(kind, dest)
 
-    def _fields(self, kind: Type, spot: Spot) -> Column | None:
+    def _fields(self, kind: Type, dest: Destination) -> Column | None:
         columns: list[Column] = []
         fields: list[pa.Field] = []
         with self._opened(kind):
             for name, child in zip(kind.names, kind.children, strict=True):
-                path = (*spot.path, name)
-                write = spot.write and (not spot.ask or self.keep is None or self.keep(path))
-                inner = replace(spot, path=path, own=False, write=write)
+                path = (*dest.path, name)
+                write = dest.write and (not dest.ask or self.keep is None or self.keep(path))
+                inner = replace(dest, path=path, own=False, write=write)
                 back = write and any(record in self.open for record in nearest_records(child))
                 column = self._json(child, inner) if back else self._emit(child, inner)
                 if column is not None:
                     columns.append(column)
                     fields.append(pa.field(name, column.arrow, metadata=_metadata(child)))
-        if not spot.write:
+        if not dest.write:
             return None
-        return Column(Form.STRUCT, pa.struct(fields), NONE, spot.valid, spot.level, tuple(columns))
+        return Column(Form.STRUCT, pa.struct(fields), NONE, dest.valid, dest.level, tuple(columns))
 
-    def _variable_decimal(self, kind: Type, spot: Spot) -> Column | None:
-        slot = self.program.slots(spot.level, 3) if spot.write else NONE
+    def _variable_decimal(self, kind: Type, dest: Destination) -> Column | None:
+        slot = self.program.slots(dest.level, 3) if dest.write else NONE
         for name in kind.names:
-            place = replace(spot, path=(*spot.path, name)).place("a scale that becomes text" if name == "scale" else "")
+            place = replace(dest, path=(*dest.path, name)).place("a scale that becomes text" if name == "scale" else "")
             if name == "scale":
-                self.program.add(ops.INTEGER, place, slot + 2 if spot.write else NONE, NONE, -MAX_SCALE, MAX_SCALE)
+                self.program.add(ops.INTEGER, place, slot + 2 if dest.write else NONE, NONE, -MAX_SCALE, MAX_SCALE)
             else:
                 self.program.add(ops.BYTES, place, slot, NONE, MAX_BYTES)
-        if not spot.write:
+        if not dest.write:
             return None
-        return Column(Form.DECIMAL_TEXT, pa.string(), slot, spot.valid, spot.level, type=kind)
+        return Column(Form.DECIMAL_TEXT, pa.string(), slot, dest.valid, dest.level, type=kind)
 
-    def _json(self, kind: Type, spot: Spot) -> Column:
-        slot = self.program.slots(spot.level, 2)
-        self.program.add(ops.OPEN, spot.place(), slot)
-        self._emit(kind, replace(spot, write=False))
-        self.program.add(ops.CLOSE, spot.place(), slot)
-        return Column(Form.JSON, pa.string(), slot, spot.valid, spot.level, type=kind)
+    def _json(self, kind: Type, dest: Destination) -> Column:
+        slot = self.program.slots(dest.level, 2)
+        self.program.add(ops.OPEN, dest.place(), slot)
+        self._emit(kind, replace(dest, write=False))
+        self.program.add(ops.CLOSE, dest.place(), slot)
+        return Column(Form.JSON, pa.string(), slot, dest.valid, dest.level, type=kind)
 
-    def _union(self, kind: Type, spot: Spot) -> Column | None:
+    def _union(self, kind: Type, dest: Destination) -> Column | None:
         branches = [branch for branch in kind.children if branch.kind != "null"]
         nulls = len(kind.children) - len(branches)
-        if nulls and branches and spot.write:
-            spot = replace(spot, valid=self.program.valid_slot(spot.level), own=True)
+        if nulls and branches and dest.write:
+            dest = replace(dest, valid=self.program.valid_slot(dest.level), own=True)
         if nulls == 1 and len(branches) == 1:
             null = 0 if kind.children[0].kind == "null" else 1
-            row = self.program.add(ops.NULLABLE, spot.place("2"), NONE, spot.valid if spot.write else NONE, null)
-            column = self._emit(branches[0], spot)
+            row = self.program.add(ops.NULLABLE, dest.place("2"), NONE, dest.valid if dest.write else NONE, null)
+            column = self._emit(branches[0], dest)
             self.program.land(row)
             return column
         if branches and all(scalar_of(branch) == pa.int64() for branch in branches):
-            return self._whole_numbers(kind, spot)
-        return self._members(kind, spot, alone=len(branches) < 2)
+            return self._whole_numbers(kind, dest)
+        return self._members(kind, dest, alone=len(branches) < 2)
 
-    def _branches(self, kind: Type, spot: Spot) -> Iterator[Type]:
+    def _branches(self, kind: Type, dest: Destination) -> Iterator[Type]:
         """Each branch in turn, at the place where its program goes."""
         size = len(kind.children)
-        first = self.program.add(ops.UNION, spot.place(str(size)), a=size) + 1
+        first = self.program.add(ops.UNION, dest.place(str(size)), a=size) + 1
         ends = []
         for _ in range(size):
-            self.program.add(ops.GOTO, spot.place())
+            self.program.add(ops.GOTO, dest.place())
         for i, branch in enumerate(kind.children):
             self.program.land(first + i)
-            if spot.own and spot.write and branch.kind != "null":
-                self.program.add(ops.MARK, spot.place(), valid=spot.valid)
+            if dest.own and dest.write and branch.kind != "null":
+                self.program.add(ops.MARK, dest.place(), valid=dest.valid)
             yield branch
-            ends.append(self.program.add(ops.GOTO, spot.place()))
+            ends.append(self.program.add(ops.GOTO, dest.place()))
         for end in ends:
             self.program.land(end)
 
-    def _whole_numbers(self, kind: Type, spot: Spot) -> Column | None:
-        slot = self.program.slots(spot.level, 1) if spot.write else NONE
-        for branch in self._branches(kind, spot):
+    def _whole_numbers(self, kind: Type, dest: Destination) -> Column | None:
+        slot = self.program.slots(dest.level, 1) if dest.write else NONE
+        for branch in self._branches(kind, dest):
             if branch.kind != "null":
                 how = scalar(branch)
-                self.program.add(how.op, spot.place(how.what), slot, NONE, how.a, how.b)
-        return Column(Form.WORD, pa.int64(), slot, spot.valid, spot.level) if spot.write else None
+                self.program.add(how.op, dest.place(how.what), slot, NONE, how.a, how.b)
+        return Column(Form.WORD, pa.int64(), slot, dest.valid, dest.level) if dest.write else None
 
-    def _members(self, kind: Type, spot: Spot, alone: bool) -> Column | None:
+    def _members(self, kind: Type, dest: Destination, alone: bool) -> Column | None:
         """A union of many types; with `alone` there is one at most, whose column stands for the union."""
         columns: list[Column] = []
-        for branch in self._branches(kind, spot):
-            inner = spot
-            if spot.write and not alone and branch.kind != "null":
-                inner = replace(spot, valid=self.program.valid_slot(spot.level), own=True, ask=False)
-                self.program.add(ops.MARK, spot.place(), valid=inner.valid)
+        for branch in self._branches(kind, dest):
+            inner = dest
+            if dest.write and not alone and branch.kind != "null":
+                inner = replace(dest, valid=self.program.valid_slot(dest.level), own=True, ask=False)
+                self.program.add(ops.MARK, dest.place(), valid=inner.valid)
             column = self._emit(branch, inner)
             if column is not None and (branch.kind != "null" or len(kind.children) == 1):
                 columns.append(column)
-        if not spot.write:
+        if not dest.write:
             return None
         if alone and columns:
             return columns[0]
         if alone:
-            return Column(Form.NULL, pa.null(), NONE, spot.valid, spot.level)
+            return Column(Form.NULL, pa.null(), NONE, dest.valid, dest.level)
         arrow = pa.struct([pa.field(f"member{i}", column.arrow) for i, column in enumerate(columns)])
-        return Column(Form.STRUCT, arrow, NONE, spot.valid, spot.level, tuple(columns))
+        return Column(Form.STRUCT, arrow, NONE, dest.valid, dest.level, tuple(columns))
 
-    def _items(self, kind: Type, spot: Spot) -> Column | None:
+    def _items(self, kind: Type, dest: Destination) -> Column | None:
         program = self.program
-        level = program.new_level() if spot.write else NONE
-        slot = program.slots(spot.level, 1) if spot.write else NONE
-        program.add(ops.REPEAT, spot.place())
-        step = program.add(ops.NEXT, spot.place("items"), slot)
-        inner = replace(spot, level=level, valid=NONE, own=False, ask=False)
+        level = program.new_level() if dest.write else NONE
+        slot = program.slots(dest.level, 1) if dest.write else NONE
+        program.add(ops.REPEAT, dest.place())
+        step = program.add(ops.NEXT, dest.place("items"), slot)
+        inner = replace(dest, level=level, valid=NONE, own=False, ask=False)
         key = self._emit(Type("string"), inner) if kind.kind == "map" else None
         item = self._emit(kind.children[0], inner)
+        # An item that added nothing to the program takes no bytes.
         empty = program.here() == step + 1
-        program.rows[program.add(ops.GOTO, spot.place())][JUMP] = step
+        program.rows[program.add(ops.GOTO, dest.place())][JUMP] = step
         program.land(step)
         program.rows[step][LEVEL] = level
         program.rows[step][A] = int(empty)
@@ -214,8 +220,8 @@ class Compiler:
         program.rows[step][B] = program.cells[level]
         if key is None:
             arrow = pa.list_(pa.field("item", item.arrow, metadata=_metadata(kind.children[0])))
-            return Column(Form.LIST, arrow, slot, spot.valid, spot.level, (item,))
-        return Column(Form.MAP, pa.map_(key.arrow, item.arrow), slot, spot.valid, spot.level, (key, item))
+            return Column(Form.LIST, arrow, slot, dest.valid, dest.level, (item,))
+        return Column(Form.MAP, pa.map_(key.arrow, item.arrow), slot, dest.valid, dest.level, (key, item))
 
     def _subroutines(self) -> None:
         """Append the programs of the records that are called, and let the calls go there."""
@@ -226,7 +232,7 @@ class Compiler:
             done += 1
             if id(kind) not in entries:
                 entries[id(kind)] = self.program.here()
-                self._fields(kind, Spot(path=(kind.name,), write=False))
+                self._fields(kind, Destination(path=(kind.name,), write=False))
                 self.program.add(ops.RETURN, Place((kind.name,), ""))
             self.program.rows[row][JUMP] = entries[id(kind)]
 

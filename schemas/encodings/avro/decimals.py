@@ -10,11 +10,12 @@ from .jit import compiled
 
 MAX_PRECISION: Final = 76
 MAX_SCALE: Final = 1_000
-"""Digits behind the point, or zeros before it, of a decimal that carries its own scale."""
+"""Digits after the point, or zeros before it, of a decimal that carries its own scale."""
 MAX_BYTES: Final = 1_024
 """Bytes of a decimal that becomes text."""
 
 _WORD: Final = (1 << 64) - 1
+# _POWERS[n] is 10**n as four words, lowest first.
 _POWERS: Final = np.array(
     [[10**digits >> 64 * word & _WORD for word in range(4)] for digits in range(MAX_PRECISION + 1)], np.uint64
 )
@@ -23,7 +24,10 @@ _GROUP: Final = 9
 
 @compiled
 def fits_precision(data, p, length, precision, words):  # type: ignore[no-untyped-def]
-    """Load a number into four words, the lowest first; whether it has at most `precision` digits."""
+    """Load a big-endian two's complement number into four 64-bit words, lowest first; whether it fits.
+
+    It fits with at most `precision` digits. Bytes beyond the last 32 may only repeat the sign.
+    """
     negative = length > 0 and data[p] >= 128
     fill = np.uint8(255) if negative else np.uint8(0)
     extra = max(length - 32, 0)
@@ -45,7 +49,11 @@ def fits_precision(data, p, length, precision, words):  # type: ignore[no-untype
 
 @compiled
 def _below(words, precision, negative):  # type: ignore[no-untyped-def]
-    """Whether the magnitude is less than ten to the `precision`."""
+    """Whether the magnitude is less than ten to the `precision`.
+
+    The magnitude of a negative number is its complement plus one, made word by word. The highest word that differs is
+    the last one looked at, and decides.
+    """
     carry = np.uint64(1)
     below = False
     for i in range(4):
@@ -62,6 +70,7 @@ def decimal_texts(
     data: NDArray[np.uint8], at: NDArray[np.int64], length: NDArray[np.int64], scale: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Offsets and bytes of the exact plain texts: `12.50`, `-0.001`; a number of no bytes is zero."""
+    # A byte has log10(256), less than 2.41, digits; beside them sign, point, leading zero and the scale's zeros.
     most = length * 241 // 100 + np.abs(scale) + 4
     text = np.empty(int(most.sum()), np.uint8)
     offsets = np.zeros(len(at) + 1, np.int64)
@@ -142,7 +151,7 @@ def _digits(limbs, used, digits):  # type: ignore[no-untyped-def]
 
 @compiled
 def _plain(digits, first, scale, text, q):  # type: ignore[no-untyped-def]
-    """Write the digits with their point or zeros; the position behind."""
+    """Write the digits with their point or zeros; the position after them."""
     count = len(digits) - first
     if scale >= count:
         text[q] = 48

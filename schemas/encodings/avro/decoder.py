@@ -1,4 +1,4 @@
-"""A plan: one schema compiled, ready to decode payloads."""
+"""A decoder for one writer schema: compiled once, then run over batches of payloads."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,6 +51,7 @@ class AvroDecoder:
         """
         data, at, length = _frozen(data, np.uint8), _frozen(at, np.int64), _frozen(length, np.int64)
         errors, details = np.zeros(len(at), np.int32), np.zeros(len(at), np.int64)
+        # Rows by level. Only a first run can tell how many items there are; without arrays it is not needed.
         rows = np.zeros(self._linked.levels, np.int64)
         if self._linked.levels > 1:
             counted = interpreter.new_state(np.empty(0, np.int64), np.empty(0, np.uint8), self._linked.levels)
@@ -80,14 +81,14 @@ class AvroDecoder:
 
 
 def _frozen(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
-    """A view that cannot be written to, so that the kernel is compiled for one kind of array."""
+    """A view that cannot be written to, so that the interpreter is compiled for one kind of array."""
     view = np.ascontiguousarray(array, dtype).view()
     view.flags.writeable = False
     return view
 
 
 def _starts(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Where runs of these sizes begin behind one another, and where the last ends."""
+    """Where runs of these sizes begin when they follow one another, and where the last ends."""
     stops = np.cumsum(sizes)
     return stops - sizes, int(stops[-1]) if len(stops) else 0
 
@@ -102,12 +103,12 @@ def _blank(slots: Slots, linked: Linked) -> None:
 
 
 def compile_decoder(schema: Schema, keep: Keep | None = None) -> AvroDecoder:
-    """The plan for parsed Avro JSON, the writer's schema; raises SchemaError for one that cannot be decoded.
+    """The decoder for a writer schema, given as parsed JSON; raises SchemaError for one that cannot be decoded.
 
     `keep` is asked once for each field path, outermost first, such as `("after", "id")`: a field that it refuses, with
     all below it, is read and checked but absent from the Arrow type. Inside arrays, maps and unions of several types
-    everything is kept. Types: see `logical`; unions as Spark has them: `int` and `long` are one int64, others a struct
-    of `member0`, `member1`, ...; a field whose type leads back to a record around it is JSON text.
+    everything is kept. Types: see `logical_types`. Unions are as in Spark: `int` and `long` are one int64, others a
+    struct of `member0`, `member1`, ... A field whose type leads back to an enclosing record is JSON text.
     """
     compiler = Compiler(parse_schema(schema), keep)
     program = compiler.program

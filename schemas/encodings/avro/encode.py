@@ -1,7 +1,7 @@
 """Arrow columns to Avro's binary encoding, a column at a time: the way back from `columns`.
 
 Every value is a union of null and its type, so each begins with one byte: 0 for null, 2 for a value. An encoded column
-is its values' bytes one behind the other, and where each begins. Source of the encoding: the Avro specification, 1.12.
+is its values' bytes one after the other, and where each begins. Source of the encoding: the Avro specification, 1.12.
 """
 
 from dataclasses import dataclass

@@ -29,12 +29,20 @@ from .payload_errors import (
     VARINT,
 )
 
+# Columns of `State.notes`, after opcodes' NOTE: items without bytes, cells taken and cells allowed in this payload.
 EMPTY, USED, ALLOWED = 1, 2, 3
+# Columns of a frame: items left in the block, items so far, where the block must end (-1: not said), the outer row.
+# A call uses REMAINING for the row of the program to return to.
 REMAINING, TOTAL, BLOCK_END, ROW = 0, 1, 2, 3
 
 
 class State(NamedTuple):
-    """What a walk writes to. `rows[level]` counts the rows of a level; `frames` is the stack of loops and calls."""
+    """What a run writes to.
+
+    `values` and `valid` hold all slots, as `bytecode` describes them. `rows[level]` counts the rows of a level so far,
+    `before` as they were when the payload began. `frames` (depth, 4) is the stack of loops and calls, `notes` has the
+    detail of an error and the payload's limits, `words` the 256 bits of a decimal.
+    """
 
     values: NDArray[np.int64]
     valid: NDArray[np.uint8]
@@ -66,7 +74,11 @@ def new_state(values: NDArray[np.int64], valid: NDArray[np.uint8], levels: int) 
 )
 @compiled
 def walk(data, at, length, program, state, errors, details):  # type: ignore[no-untyped-def]
-    """Run `program` over each payload whose error is 0; a payload that fails leaves the counts as they were."""
+    """Run `program` over each payload `data[at[i] : at[i] + length[i]]` whose error is 0.
+
+    `errors[i]` becomes 0, or (row of the program << CODE_BITS) + the number of a payload error, and `details[i]` the
+    value that was wrong. A payload that fails leaves the counts of rows as they were.
+    """
     for row in range(len(at)):
         if errors[row] != 0:
             continue
@@ -87,6 +99,9 @@ def walk(data, at, length, program, state, errors, details):  # type: ignore[no-
                 state.rows[level] = state.before[level]
 
 
+# Runs the program over the payload [p, end); returns 0 or the error. `pc` is the next row of the program, `at` the
+# current one, `row` the row of the level that is written to. A negative `p` is an error's number, negated. The frequent
+# operations are tested first.
 @inlined
 def _datum(data, p, end, row, program, state):  # type: ignore[no-untyped-def]
     pc, depth, calls = 0, 0, 0
@@ -156,7 +171,7 @@ def _bound(p, at, program, row, state):  # type: ignore[no-untyped-def]
 
 @compiled
 def _next(data, p, end, at, program, depth, state):  # type: ignore[no-untyped-def]
-    """Step to an item, or behind the last: position, row of the program, row of the level, depth of the stack."""
+    """Step to the next item, or past the last: its position, row of the program, row of the level, stack depth."""
     frame = state.frames[depth - 1]
     level = program[at, LEVEL]
     while frame[REMAINING] == 0:
@@ -170,6 +185,7 @@ def _next(data, p, end, at, program, depth, state):  # type: ignore[no-untyped-d
                 state.values[program[at, SLOT] + frame[ROW]] = frame[TOTAL]
             return p, program[at, JUMP], frame[ROW], depth - 1
         frame[TOTAL] += count
+        # Items without bytes are counted at once: there is nothing to run the program over.
         if program[at, A] == 0:
             frame[REMAINING] = count
         elif level >= 0:
@@ -184,7 +200,7 @@ def _next(data, p, end, at, program, depth, state):  # type: ignore[no-untyped-d
 
 @compiled
 def _block(data, p, end, at, program, frame, state):  # type: ignore[no-untyped-def]
-    """The position behind a block's head, and how many items it has, all of which can be there."""
+    """The position after a block's head, and how many items it has, all of which can be there."""
     p, count = varint(data, p, end)
     frame[BLOCK_END] = -1
     if p < 0:

@@ -1,7 +1,8 @@
-"""Reading one value: the kernel's handlers, each for one kind of operation.
+"""Reading one value: the interpreter's handlers, one for each kind of operation.
 
-A handler returns the position behind what it read, or the number of what is wrong, negated; it writes where the
-program's row has a slot. Format: Avro 1.12 specification, "Binary Encoding".
+A handler reads `data` (uint8) from position `p`, never at or beyond `end`. It returns the position after what it read,
+or the number of a payload error, negated. `at` is the row of the program, `row` the row of the level: the value goes to
+`state.values[SLOT + row]` where the program's row has a slot. Format: Avro 1.12 specification, "Binary Encoding".
 """
 
 import numpy as np
@@ -14,12 +15,12 @@ from .payload_errors import BRANCH, INSTANT, NEGATIVE, PRECISION, RANGE, TOO_LON
 from .text import NO_TIME, PLACEHOLDER_TIME, instant, is_utf8
 
 NOTE = 0
-"""Where the notes of a walk hold the value that cannot be."""
+"""Column of `State.notes`: the value that was wrong, for the error message."""
 
 
 @inlined
 def varint(data, p, end):  # type: ignore[no-untyped-def]
-    """The position behind a zigzag number of at most 64 bits, and the number."""
+    """The position after a zigzag varint of at most 64 bits, and its value."""
     if p < end and data[p] < 128:
         return p + 1, np.int64(data[p] >> 1) ^ -np.int64(data[p] & 1)
     bits = np.uint64(0)
@@ -79,7 +80,7 @@ def integer(data, p, end, at, program, row, state):  # type: ignore[no-untyped-d
 
 @inlined
 def _length(data, p, end, state):  # type: ignore[no-untyped-def]
-    """The position behind a length, and the length, which lies in the payload."""
+    """The position after a length, and the length: so many bytes are left in the payload."""
     p, length = varint(data, p, end)
     if p < 0:
         return p, 0

@@ -1,4 +1,4 @@
-"""What can be wrong with a payload: numbers that the kernel gives, limits, and the sentence for each."""
+"""What can be wrong with a payload: numbers that the interpreter gives, limits, and the sentence for each."""
 
 from typing import Final
 

@@ -1,6 +1,6 @@
 """JSON text of values whose type contains itself, which Arrow cannot describe.
 
-Only for bytes that the kernel has walked: it has checked them to the last byte, and how deep they are nested. Logical
+Only for bytes that the interpreter has checked to the last byte, and for how deep they are nested. Logical
 types are not applied. Bytes become text of one character each, as in Avro's JSON encoding; a union is its plain value;
 floats that JSON lacks are the texts `NaN`, `Infinity`, `-Infinity`.
 """

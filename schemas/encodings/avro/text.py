@@ -21,6 +21,7 @@ _Z, _T, _PLUS, _MINUS, _POINT, _COLON = 90, 84, 43, 45, 46, 58
 @inlined
 def is_utf8(data, p, end):  # type: ignore[no-untyped-def]
     """Whether the bytes are UTF-8 as Python's strict decoder takes it: no surrogates, nothing overlong."""
+    # All bytes or-ed: text is mostly ASCII, and this loop becomes vector instructions.
     seen = np.uint8(0)
     for i in range(p, end):
         seen |= data[i]
@@ -86,7 +87,7 @@ def _days(year, month, day):  # type: ignore[no-untyped-def]
 
 @compiled
 def instant(data, p, end):  # type: ignore[no-untyped-def]
-    """Microseconds since the epoch of `2024-01-31T23:59:59.123456789+01:00`; digits behind the sixth are cut off.
+    """Microseconds since the epoch of `2024-01-31T23:59:59.123456789+01:00`; digits after the sixth are cut off.
 
     Years of more than four digits have a sign, seconds may be missing, the offset is `Z`, `+HH:MM` or `+HH:MM:SS`, as
     java.time writes them. NO_TIME for anything else and beyond int64.
@@ -116,7 +117,7 @@ def instant(data, p, end):  # type: ignore[no-untyped-def]
 
 @compiled
 def _date(data, p, end):  # type: ignore[no-untyped-def]
-    """The position behind a date, and its days since the epoch or NO_TIME."""
+    """The position after a date, and its days since the epoch or NO_TIME."""
     signed = p < end and (data[p] == _PLUS or data[p] == _MINUS)
     negative = signed and data[p] == _MINUS
     p += signed
@@ -134,7 +135,7 @@ def _date(data, p, end):  # type: ignore[no-untyped-def]
 
 @compiled
 def _clock(data, p, end):  # type: ignore[no-untyped-def]
-    """The position behind `HH:MM` or `HH:MM:SS`, and the seconds or -1."""
+    """The position after `HH:MM` or `HH:MM:SS`, and the seconds or -1."""
     hour, minute = _number(data, p, end, 2), _number(data, p + 3, end, 2)
     if hour < 0 or hour > 23 or minute < 0 or minute > 59 or data[p + 2] != _COLON:
         return p, -1
@@ -150,7 +151,7 @@ def _clock(data, p, end):  # type: ignore[no-untyped-def]
 
 @compiled
 def _fraction(data, p, end):  # type: ignore[no-untyped-def]
-    """The position behind `.` and one to nine digits, if there are any, and the microseconds or -1."""
+    """The position after `.` and one to nine digits, if there are any, and the microseconds or -1."""
     if p >= end or data[p] != _POINT:
         return p, 0
     p += 1
@@ -165,7 +166,7 @@ def _fraction(data, p, end):  # type: ignore[no-untyped-def]
 
 @compiled
 def _offset(data, p, end):  # type: ignore[no-untyped-def]
-    """The position behind an offset from UTC, and its seconds or NO_TIME."""
+    """The position after an offset from UTC, and its seconds or NO_TIME."""
     if p >= end:
         return p, NO_TIME
     if data[p] == _Z:
@@ -182,7 +183,7 @@ def _offset(data, p, end):  # type: ignore[no-untyped-def]
 @compile_ahead((read_only(np.uint8), array(np.int64), array(np.int64), array(np.int32), array(np.uint8)))
 @compiled
 def gather(data, at, length, offsets, out):  # type: ignore[no-untyped-def]
-    """Copy the spans of `data` behind one another into `out`; span i begins at `offsets[i]`."""
+    """Copy `data[at[i] : at[i] + length[i]]` to `out[offsets[i]:]`, for each row i."""
     for row in range(len(at)):
         p, q = at[row], offsets[row]
         for i in range(length[row]):

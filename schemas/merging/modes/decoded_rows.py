@@ -86,7 +86,7 @@ _SHAPES: Final[Mapping[Mode, Callable[[Decoded], Decoded]]] = {
 
 
 def with_columns(changes: pa.RecordBatch, arrays: list[pa.Array], mode: Mode) -> pa.RecordBatch:
-    """The changes with the mode's columns behind the stream's own."""
+    """The changes with the mode's columns after the stream's own."""
     own = own_columns(changes)
     rest = [name for name in changes.schema.names if name not in own]
     fields = [changes.schema.field(name) for name in own] + [*FIELDS[mode]]

@@ -1,8 +1,8 @@
 """Arrow columns to protobuf messages, a message a row, without Python for each of them.
 
 Every column becomes an Arrow array of bytes: the encoded field of each row, tag and all, empty for NULL. A message is
-the fields of a row joined; a nested message is such a join behind its tag and length. Field numbers count from one in
-the order of the columns, so `bigquery_columns.message` describes what comes out of here. Columns have the types of
+the fields of a row joined; a nested message is such a join after its tag and length. Field numbers count from one in
+the order of the columns, so `columns.message` describes these messages. Columns have the types of
 `types.in_bigquery`. Source of the format: protobuf's "Encoding", and for DATETIME and TIME the bit fields of
 CivilTimeEncoder in java-bigquerystorage.
 """
@@ -35,7 +35,7 @@ _compiled: Final[Any] = _njit(cache=True, nogil=True)
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """`count` encoded rows: `data` is the content of a ProtoRows message."""
+    """`count` encoded rows; `data` is the content of a ProtoRows message: each row after its tag and length."""
 
     data: memoryview
     count: int
@@ -57,6 +57,7 @@ def encode(columns: pa.RecordBatch, limit: int) -> Iterator[Rows]:
 
 
 def _parts(rows: pa.Array, limit: int, first: int) -> Iterator[Rows]:
+    # `rows` is a binary array: its bytes are one buffer, of which each part of the rows is a slice.
     offsets, data = _offsets(rows), memoryview(rows.buffers()[2]).cast("B")
     start = 0
     while start < len(rows):
@@ -90,9 +91,10 @@ def _field(column: pa.Array, number: int) -> pa.Array:
 def _repeated(column: pa.Array) -> pa.Array:
     """Messages whose field 1, repeated, is a message of each element: of `element`, or of a map's `key` and `value`.
 
-    What stands behind a NULL is there too: `_sized` leaves it out.
+    Arrow may hold elements under a NULL list; they are encoded here, and `_sized` leaves them out.
     """
     parts = [column.keys, column.items] if pa.types.is_map(column.type) else [column.values]
+    # Elements are encoded once, all rows together; the bytes of row i end where its last element ends.
     elements = _sized(message(parts), 1)
     ends = _offsets(elements)[np.asarray(column.offsets)]
     return pa.Array.from_buffers(pa.binary(), len(column), [None, pa.py_buffer(ends), elements.buffers()[2]])
@@ -126,7 +128,7 @@ def _civil(column: pa.Array) -> Numbers:
 
 
 def _sized(column: pa.Array, number: int, valid: Mask | None = None) -> pa.Array:
-    """Tag, length and bytes of each value."""
+    """Tag, length and bytes of each value of a binary or text array; nothing where not `valid`."""
     _, _, buffer = column.buffers()
     data = np.frombuffer(buffer, np.uint8) if buffer is not None and buffer.size else np.zeros(1, np.uint8)
     there = np.ones(len(column), np.bool_) if valid is None else valid
@@ -159,8 +161,13 @@ def varint(number: int) -> bytes:
     return bytes([*out, number])
 
 
+# The loops below take a column and return its encoded fields: all bytes (uint8), and n + 1 offsets (int32) of the rows.
+# Each goes over the rows twice: sizes first, so that the bytes are allocated once. `mark` is the field's tag.
+
+
 @_compiled
 def _width(value):  # type: ignore[no-untyped-def]
+    """Bytes of a varint."""
     width = 1
     while value > np.uint64(127):
         value >>= np.uint64(7)
@@ -170,6 +177,7 @@ def _width(value):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _put(data, at, value):  # type: ignore[no-untyped-def]
+    """Write a varint; the place after it."""
     while value > np.uint64(127):
         data[at] = np.uint8(value & np.uint64(127)) | np.uint8(128)
         value >>= np.uint64(7)
@@ -183,6 +191,7 @@ def _put(data, at, value):  # type: ignore[no-untyped-def]
 )
 @_compiled
 def _varints(values, valid, mark):  # type: ignore[no-untyped-def]
+    """`values`: int64; a negative one takes ten bytes, as protobuf has it."""
     offsets = np.zeros(len(values) + 1, np.int32)
     for i in range(len(values)):
         offsets[i + 1] = offsets[i] + (len(mark) + _width(np.uint64(values[i])) if valid[i] else 0)
@@ -198,6 +207,7 @@ def _varints(values, valid, mark):  # type: ignore[no-untyped-def]
 @compile_ahead((read_only(np.uint8), array(np.bool_), array(np.uint8)))
 @_compiled
 def _fixed64(values, valid, mark):  # type: ignore[no-untyped-def]
+    """`values`: the doubles' bytes, little-endian, 8 for each row."""
     offsets = np.zeros(len(valid) + 1, np.int32)
     for i in range(len(valid)):
         offsets[i + 1] = offsets[i] + (len(mark) + 8 if valid[i] else 0)
@@ -217,6 +227,7 @@ def _fixed64(values, valid, mark):  # type: ignore[no-untyped-def]
 )
 @_compiled
 def _lengths(values, places, valid, mark):  # type: ignore[no-untyped-def]
+    """`values`: the bytes of all rows; those of row i are `values[places[i] : places[i + 1]]`."""
     offsets = np.zeros(len(valid) + 1, np.int32)
     for i in range(len(valid)):
         size = places[i + 1] - places[i]

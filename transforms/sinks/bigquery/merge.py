@@ -38,6 +38,7 @@ class Changes:
 
 def sequence_numbers(positions: pa.Array) -> pa.Array:
     """Positions as BigQuery compares them: four sections of 16 hexadecimal digits, joined by `/`."""
+    # `halves` (32 bytes of each row, 2) are its hexadecimal digits, `text` (rows, 4, 17) sections of them with a `/`.
     raw = np.frombuffer(positions.buffers()[1], np.uint8, 32 * len(positions), positions.offset * 32)
     halves = np.stack([raw >> 4, raw & 15], axis=1)
     text = np.full((len(positions), 4, 17), ord("/"), np.uint8)

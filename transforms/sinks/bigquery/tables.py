@@ -79,7 +79,7 @@ def _check_untouched(
 
 
 def _merged(found: Sequence[Field], wanted: Sequence[Field]) -> list[Field] | None:
-    """The found columns in their order, widened, and the new ones behind them; None where nothing is new."""
+    """The found columns in their order, widened, and the new ones after them; None where nothing is new."""
     ours, changed, merged = {part.name: part for part in wanted}, False, []
     for part in found:
         inner = _merged(part.fields, ours[part.name].fields) if part.name in ours else None

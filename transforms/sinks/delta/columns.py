@@ -15,7 +15,7 @@ import pyarrow as pa
 from ....schemas.model import stored_format
 from ....schemas.model.change import POSITION
 from ....schemas.model.table import Table, conform
-from ..shared.names import _hex
+from ..shared.names import escaped
 from ..shared.types import stored
 from .types import in_delta
 
@@ -28,7 +28,7 @@ NO_COLUMN: Final = re.compile(r"[ ,;{}()\n\t=`\"~]")
 
 def column_name(name: str) -> str:
     """A column's name in the Delta table."""
-    return NO_COLUMN.sub(_hex, name)
+    return NO_COLUMN.sub(escaped, name)
 
 
 def delta_schema(table: Table) -> pa.Schema:

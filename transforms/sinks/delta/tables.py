@@ -87,7 +87,7 @@ class DeltaTables:
         return self._fitted(uri, client.open_table(uri, self.options), keys, [POSITION_FIELD, DELETED_AT])
 
     def _fitted(self, uri: str, target: DeltaTable | None, table: Table, own: list[pa.Field]) -> DeltaTable:
-        """Made, widened by new columns, or rewritten in wider types; `own` are Millrace's columns behind the others."""
+        """Made, widened by new columns, or rewritten in wider types; `own` are Millrace's columns after the others."""
         wanted = delta_schema(table)
         if target is None:
             return client.create(uri, pa.schema([*wanted, *own]), self.options)

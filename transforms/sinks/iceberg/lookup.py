@@ -1,4 +1,4 @@
-"""Rows of a table by key, for the modes that lean on what is there: only the files that hold them are read whole."""
+"""The table's rows of given keys, for modes whose new rows depend on them: only files that hold them are read whole."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,14 +1,12 @@
-"""Maintenance of an Iceberg table in its sequence of commits: files rewritten, snapshots expired, orphans removed.
+"""Maintenance of an Iceberg table between its commits: files rewritten, snapshots expired, orphans deleted.
 
-Each rewrite is a commit of its own behind one of rows, on top of it, so that it can lose against another writer only by
-being dropped. One group of files a commit: those of a partition whose rows are mostly deleted, or eight of about one
-size. So a row is rewritten a number of times that grows with the logarithm of the table, and each commit has a few
-files of each size to look at.
+A rewrite is a commit of its own, made after a commit of rows. Where another writer is faster, it is dropped. Each
+rewrites one group of files of a partition: those whose rows are mostly deleted, or eight of about one size. So a row is
+rewritten only as often as the logarithm of the table's size, and a commit meets few files of each size.
 
-Snapshots are expired by the commits too: the newest stay, and behind them one for each 24th of `time_travel`: an
-hour of a day, and so few that reading and writing the metadata does not come to outweigh the commit. No file
-is deleted by that. What no snapshot needs any more, and what failed commits left, is deleted when it is old: a file
-that a reader of an expired snapshot may be reading is younger.
+Commits expire snapshots too. The newest stay, and of older ones one for each 24th of `time_travel` (of a day: one an
+hour), so that metadata stays small. This deletes no file. Files that no snapshot needs, and those of failed commits,
+are deleted by `sweep` once they are old, because a reader may still use an expired snapshot.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,8 +26,9 @@ from .table_format.snapshots import Change
 TARGET_BYTES: Final = 128 << 20
 SMALLEST: Final = 64 << 10
 FAN: Final = 8
-WORN: Final = 0.4
-WORN_ROWS: Final = 5_000
+MOSTLY_DELETED: Final = 0.4
+"""The share of deleted rows above which a file is rewritten, if they are at least MOSTLY_DELETED_ROWS too."""
+MOSTLY_DELETED_ROWS: Final = 5_000
 KEPT: Final = 20
 SLOTS: Final = 24
 EXPIRED_AT_ONCE: Final = 8
@@ -137,7 +136,7 @@ def due(files: Iterable[Live]) -> list[Live]:
     for file in files:
         groups.setdefault((file.data.spec_id, repr(file.data.partition)), []).append(file)
     for group in groups.values():
-        mostly_deleted = [file for file in group if file.dead > max(WORN_ROWS, WORN * file.rows)]
+        mostly_deleted = [file for file in group if file.dead > max(MOSTLY_DELETED_ROWS, MOSTLY_DELETED * file.rows)]
         if mostly_deleted:
             return _filled(mostly_deleted)
         tiers: dict[int, list[Live]] = {}

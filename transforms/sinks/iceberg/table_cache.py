@@ -1,7 +1,7 @@
-"""What sinks of one process hand on to one another: tables with the index of their keys.
+"""Open tables with the index of their keys, kept in the process from one sink to the next.
 
-A pass of a job opens a sink of its own; without this it would read the keys of the whole table again. Each table is of
-one sink at a time: it is taken off the shelf and put back when the sink is closed.
+Each pass of a job opens a sink of its own; without this cache it would read the keys of the whole table again. A table
+belongs to one sink at a time: a sink takes it out, and puts it back when it is closed.
 """
 
 from threading import Lock

@@ -11,7 +11,12 @@ Numbers = NDArray[np.int64]
 
 
 class KeyIndex:
-    """The distinct keys of some rows: a column for each part. Nulls are equal to one another."""
+    """The distinct keys of some rows: a column for each part of the key. Nulls are equal to one another.
+
+    A key of one column is numbered by Arrow's `index_in`. Of several, column after column is joined to the number so
+    far: (number so far, number in the column) becomes one int64, and its place in the sorted `_levels` the new number.
+    `_rows` is the indexed row of each number.
+    """
 
     def __init__(self, columns: Sequence[pa.ChunkedArray]) -> None:
         whole = [column.combine_chunks() for column in columns]
@@ -33,7 +38,7 @@ class KeyIndex:
         return (found if self._rows is None else self._rows[found]), there
 
     def _codes(self, columns: Sequence[pa.Array], learn: bool) -> Numbers:
-        """A number for each row, -1 where a part of its key is not known."""
+        """A number for each row, -1 where its key is not known; with `learn` all are known from then on."""
         codes = self._column(0, columns[0])
         for number, column in enumerate(columns[1:], 1):
             inner = self._column(number, column)

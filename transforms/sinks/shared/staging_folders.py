@@ -189,5 +189,5 @@ def _write(out: Any, rows: pa.RecordBatch) -> None:
 
 
 def _size(rows: pa.RecordBatch) -> int:
-    """Room for the batch as a file: the batch, and its schema before and behind it."""
+    """Room for the batch as a file: the batch, and its schema before and after it."""
     return int(pa.ipc.get_record_batch_size(rows)) + 2 * len(rows.schema.serialize()) + (1 << 12)

@@ -50,13 +50,15 @@ _DEFAULTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Record batches one after another; `offset` is the last one that they cover (kafka-python looks at it)."""
+    """Adjacent record batches as they came. `offset` is the last that they cover: kafka-python reads it of a record."""
 
     offset: int
     data: memoryview
 
 
 class _BatchRecords(Fetcher.PartitionRecords):
+    """The answer to one fetch of a partition, which yields runs of record batches instead of records."""
+
     next_fetch_offset: int
     leader_epoch: int
 
@@ -93,6 +95,7 @@ class _BatchRecords(Fetcher.PartitionRecords):
         return not attributes & _CONTROL
 
     def _legacy(self, tp: Any, records: Any) -> Iterator[Run]:
+        """Message formats 0 and 1, written anew as record batches, 10,000 records each."""
         _say_legacy_once(tp)
         found: list[Any] = []
         for record in super()._unpack_records(tp, records, None, None):
@@ -120,6 +123,7 @@ def _batch_end(data: memoryview, at: int, tp: Any) -> int | None:
 
 
 def _reencoded(records: list[Any]) -> Run:
+    # Offsets may have holes; the builder begins at 0, so the batch's base offset is put in afterwards.
     base = records[0].offset
     builder = MemoryRecordsBuilder(magic=2, compression_type=0, batch_size=1 << 40)
     for record in records:

@@ -18,7 +18,9 @@ from .settings import KafkaSettings
 _T = TypeVar("_T")
 _TIMEOUT_MS: Final = 30_000
 ID_SHIFT: Final = 128 - 60
+"""Leaves the upper 60 bits of a topic's id, which is a UUID."""
 _LOOK_MS: Final = 100
+"""How long `_read_past` waits for records."""
 
 
 class Broker:
@@ -47,11 +49,11 @@ class Broker:
         asked = [KafkaPartition(source.topic, source.partition) for source in partitions]
         low = self._ask("offsets", lambda: self._consumer.beginning_offsets(asked, _TIMEOUT_MS))
         high = self._ask("offsets", lambda: self._consumer.end_offsets(asked, _TIMEOUT_MS))
-        self._look_behind(high)
+        self._read_past(high)
         return {source: (low[tp], high[tp]) for source, tp in zip(partitions, asked, strict=True)}
 
-    def _look_behind(self, ends: dict[Any, int]) -> None:
-        """Move each end behind the committed records there: Tansu 0.6 answers with an offset in the last batch."""
+    def _read_past(self, ends: dict[Any, int]) -> None:
+        """Move each end past the committed records there: Tansu 0.6 answers with an offset in the last batch."""
         self._consumer.assign(list(ends))
         for tp, end in ends.items():
             self._consumer.seek(tp, end)

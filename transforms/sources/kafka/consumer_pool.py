@@ -1,7 +1,7 @@
-"""Consumers that outlive the readers which use them.
+"""Consumers that outlive the readers that use them.
 
-A runner may build a new reader for each bundle, and does so as long as it has not finalized the last one; a
-Kafka consumer costs a thread and several connections. So a reader borrows its consumer from this process-wide pool.
+A runner may build a new reader for each bundle, even before it has finalized the last one, and a Kafka consumer costs a
+thread and several connections. So a reader borrows its consumer from this pool of the process.
 """
 
 import atexit

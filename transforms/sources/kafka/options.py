@@ -16,7 +16,7 @@ FILES: Final = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_crlfile")
 
 
 def _split(value: Any) -> Any:
-    """Servers in a list, or several in one text behind commas."""
+    """Servers as a list, or as one text separated by commas."""
     entries = listed(value)
     if not isinstance(entries, list | tuple):
         return entries

@@ -27,7 +27,7 @@ _PROBE_TIMEOUT_MS: Final = 5_000
 class PartitionReader:
     """Reads the offsets [first, stop) of a partition in order; `stop` None reads on for ever.
 
-    `next` is the offset behind the last block given. A broker that does not answer is tried again, with
+    `next` is the offset after the last block returned. A broker that does not answer is tried again, with
     warnings on the logger `millrace`, for `patience` seconds (`math.inf`: for ever); then SourceError. Not thread-safe.
     """
 
@@ -50,12 +50,12 @@ class PartitionReader:
 
     @property
     def done(self) -> bool:
-        """Whether the blocks given reach `stop`."""
+        """Whether the blocks returned reach `stop`."""
         return self._stop is not None and self.next >= self._stop
 
     @property
     def end(self) -> int | None:
-        """The end of the partition as the last answer of the broker had it; None where there was none."""
+        """The end of the partition in the broker's last answer; None before the first."""
         if self._pooled is None:
             return None
         found: int | None = self._pooled.consumer.highwater(self._pooled.partition)
@@ -63,7 +63,7 @@ class PartitionReader:
 
     @property
     def at_end(self) -> bool:
-        """Whether the last answer of the broker held nothing behind the blocks given; false where there was none."""
+        """Whether the blocks returned reach `end`; false before the broker's first answer."""
         return self.end is not None and self.next >= self.end
 
     def read(self, wait: float) -> Block | None:
@@ -77,7 +77,7 @@ class PartitionReader:
         pooled = self._connected()
         runs, reached = self._poll_runs(pooled, wait)
         if reached == self.next:
-            self._quiet(pooled)
+            self._explain_silence(pooled)
             return None
         self._quiet_since = None
         stop = reached if self._stop is None else min(reached, self._stop)
@@ -93,6 +93,11 @@ class PartitionReader:
             POOL.release(pooled)
 
     def _poll_runs(self, pooled: PooledConsumer, wait: float) -> tuple[list[Run], int]:
+        """Runs from `next` on, and the offset that they reach, which may pass offsets without a record.
+
+        Waits `wait` seconds for the first, and 50 ms for each more, until a block is full; a reader without a stop
+        returns as soon as it has all there is.
+        """
         runs: list[Run] = []
         size, reached = 0, self.next
         deadline = time.monotonic() + wait
@@ -128,7 +133,7 @@ class PartitionReader:
             self._pooled = retried(str(self._source), acquire, retry)
         return self._pooled
 
-    def _quiet(self, pooled: PooledConsumer) -> None:
+    def _explain_silence(self, pooled: PooledConsumer) -> None:
         """Find out why nothing comes: nothing is there, the broker is away, or the offsets are gone."""
         now = time.monotonic()
         if self._quiet_since is None:
@@ -163,6 +168,6 @@ class PartitionReader:
         return lost_offsets(self._source, self.next, low, high)
 
     def _end(self, pooled: PooledConsumer) -> int:
-        """The last fetch may know better: Tansu 0.6 answers with the first offset of the last batch, plus one."""
+        """The partition's end. Tansu 0.6 answers with an offset in the last batch; then the last fetch knows better."""
         end: int = pooled.consumer.end_offsets([pooled.partition], _PROBE_TIMEOUT_MS)[pooled.partition]
         return max(end, pooled.consumer.highwater(pooled.partition) or 0)

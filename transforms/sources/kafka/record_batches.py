@@ -1,4 +1,4 @@
-"""MessageBatch: the columns of record batches v2, split without Python per record.
+"""Kafka's record batches (v2) to columns of messages: one loop in Python for each batch, none for each record.
 
 Format: Kafka protocol, "Record Batch" (message format v2).
 """
@@ -26,10 +26,14 @@ _PREFIX: Final = struct.Struct(">qi")
 _CRC_FROM: Final = struct.calcsize(">qiibI")
 _ATTRIBUTES_AT: Final = _CRC_FROM + 1
 _LEAST_RECORD: Final = 7
+"""Bytes of the smallest record: none of its seven fields takes less than one."""
 _GUESSED_RECORD: Final = 64
+"""Bytes of a record for which room is made at first."""
 
+# Attributes: bits of the compression, LogAppendTime (one timestamp for all records), control batch.
 _CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20
 _COLUMNS: Final = 8
+"""Rows of `_Columns.cells`, as `record_varints.walk` fills them."""
 _HEADERS_AT, _HEADERS_COUNT = 6, 7
 
 
@@ -39,6 +43,8 @@ class _BatchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
+    """Fields of a batch header that passed `_check`."""
+
     base_offset: int
     attributes: int
     last_delta: int
@@ -60,10 +66,10 @@ def split(block: Block) -> tuple[MessageBatch, list[DeadLetter]]:
     columns = _Columns(len(block.data) // _GUESSED_RECORD)
     contents: list[bytes] = []
     letters: list[DeadLetter] = []
-    size, least = 0, 0
+    size, next_offset = 0, 0
     for start, stop in bounds:
         try:
-            batch = _check(block, start, stop, least)
+            batch = _check(block, start, stop, next_offset)
             if batch.attributes & _CONTROL:
                 continue
             if plain:
@@ -74,29 +80,30 @@ def split(block: Block) -> tuple[MessageBatch, list[DeadLetter]]:
                 contents.append(content)
                 size += len(content)
         except _BatchError as error:
-            letters.append(_letter(block, start, stop, error))
+            letters.append(_dead_letter(block, start, stop, error))
         else:
-            least = batch.base_offset + batch.last_delta + 1
+            next_offset = batch.base_offset + batch.last_delta + 1
     data = whole if plain else np.frombuffer(b"".join(contents), np.uint8)
     return columns.records(block, data), letters
 
 
-def parts(block: Block, starts: Sequence[int]) -> list[Block]:
-    """The block cut at these offsets, the first of which is its own: `split` gives of the parts what it gives of it.
+def cut(block: Block, starts: Sequence[int]) -> list[Block]:
+    """The block cut at these offsets, the first of which is its own.
 
-    A batch that reaches over an end is in both parts. One that is corrupt, whose header may say anything, is in one.
+    Splitting the pieces yields the same records as splitting the block. A batch that reaches over a cut is in both
+    pieces. A corrupt batch, whose header may say anything, is in one alone: it is one dead letter.
     """
     stops = [*starts[1:], block.stop]
     found: list[list[bytes]] = [[] for _ in starts]
-    least = 0
+    next_offset = 0
     for start, stop in _bounds(block.data):
         try:
-            batch = _check(block, start, stop, least)
+            batch = _check(block, start, stop, next_offset)
             low, high = batch.base_offset, batch.base_offset + batch.last_delta
-            least = high + 1
+            next_offset = high + 1
         except _BatchError as error:
-            # Behind the good one before it: what is out of order here must not be in order there.
-            low = high = min(max(_letter(block, start, stop, error).offset, least - 1), block.stop - 1)
+            # Not before the good batch in front of it: out of order here, it must not look in order in another piece.
+            low = high = min(max(_dead_letter(block, start, stop, error).offset, next_offset - 1), block.stop - 1)
         for part, first, end in zip(found, starts, stops, strict=True):
             if low < end and high >= first:
                 part.append(block.data[start:stop])
@@ -107,6 +114,7 @@ def parts(block: Block, starts: Sequence[int]) -> list[Block]:
 
 
 def _bounds(data: bytes) -> list[tuple[int, int]]:
+    """Where each batch starts and stops; the last one reaches to the end where its length cannot be."""
     found = []
     start = 0
     while start < len(data):
@@ -124,8 +132,8 @@ def _compressed(data: bytes, start: int, stop: int) -> bool:
     return stop - start >= _HEADER.size and bool(data[start + _ATTRIBUTES_AT] & _CODEC)
 
 
-def _check(block: Block, start: int, stop: int, least: int) -> _Batch:
-    """The batch's header, its checksum and offsets found good."""
+def _check(block: Block, start: int, stop: int, next_offset: int) -> _Batch:
+    """The batch's header, if checksum, length and offsets (from `next_offset` on) are good. Raises _BatchError."""
     if stop - start < _HEADER.size:
         raise _BatchError(f"{stop - start} bytes are no record batch")
     header = _HEADER.unpack_from(block.data, start)
@@ -136,7 +144,7 @@ def _check(block: Block, start: int, stop: int, least: int) -> _Batch:
         raise _BatchError(f"message format {magic} instead of 2")
     if google_crc32c.value(block.data[start + _CRC_FROM : stop]) != crc:
         raise _BatchError("the CRC-32C of the record batch is wrong")
-    if last_delta < 0 or base < least or base >= block.stop or base + last_delta < block.first:
+    if last_delta < 0 or base < next_offset or base >= block.stop or base + last_delta < block.first:
         raise _BatchError(f"offsets {base} to {base + last_delta} are out of order or not of this block")
     if count < 0:
         raise _BatchError(f"a count of {count} records")
@@ -153,7 +161,7 @@ def _content(data: bytes, start: int, stop: int, batch: _Batch) -> bytes:
         raise _BatchError(str(error)) from error
 
 
-def _letter(block: Block, start: int, stop: int, error: _BatchError) -> DeadLetter:
+def _dead_letter(block: Block, start: int, stop: int, error: _BatchError) -> DeadLetter:
     base = _PREFIX.unpack_from(block.data, start)[0] if stop - start >= _PREFIX.size else block.first
     offset = min(max(base, block.first), block.stop - 1)
     value = block.data[start:stop]
@@ -161,14 +169,14 @@ def _letter(block: Block, start: int, stop: int, error: _BatchError) -> DeadLett
 
 
 class _Columns:
-    """Columns that grow, one row of `cells` each."""
+    """int64 columns of records that grow: `cells` has shape (_COLUMNS, capacity), of which `used` are filled."""
 
     def __init__(self, capacity: int) -> None:
         self.cells = np.empty((_COLUMNS, capacity), np.int64)
         self.used = 0
 
     def append(self, batch: _Batch, content: NDArray[np.uint8], shift: int) -> None:
-        """Add a batch's records, with `shift` added to their places; on _BatchError nothing is added."""
+        """Add a batch's records, whose `content` begins at `shift` in the data of all; on _BatchError none is added."""
         if batch.count * _LEAST_RECORD > len(content):
             raise _BatchError(f"{batch.count} records do not fit in {len(content)} bytes")
         needed = self.used + batch.count
@@ -186,7 +194,7 @@ class _Columns:
         self.used = needed
 
     def records(self, block: Block, data: NDArray[np.uint8]) -> MessageBatch:
-        """Those inside the block's range; the columns are views."""
+        """The records inside [first, stop) of the block; the columns are views of `cells`."""
         low, high = np.searchsorted(self.cells[0, : self.used], (block.first, block.stop))
         cells = self.cells[:, low:high]
         headers = _headers(data, cells[_HEADERS_AT], cells[_HEADERS_COUNT])
@@ -208,6 +216,7 @@ class _Columns:
 
 
 def _headers(data: NDArray[np.uint8], at: NDArray[np.int64], count: NDArray[np.int64]) -> Headers | None:
+    """Headers of all records, one after the other; those of record i are [first[i], first[i + 1])."""
     if not count.any():
         return None
     first = np.concatenate(([0], np.cumsum(count)))

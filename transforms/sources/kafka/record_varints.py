@@ -1,4 +1,4 @@
-"""The walk over the records of one batch, compiled.
+"""Reads the records of one batch, in a compiled loop.
 
 Format: Kafka protocol, "Record": zigzag varints of at most 5 bytes (10 for the timestamp), one byte of attributes.
 """
@@ -23,7 +23,7 @@ PROBLEMS: Final = {
 
 @numba.njit(cache=True, nogil=True)
 def varint(data, at, end, most):  # type: ignore[no-untyped-def]
-    """A zigzag number of at most `most` bytes before `end`, and the place behind it: -1 where there is none."""
+    """A zigzag varint of at most `most` bytes before `end`, and the place after it, -1 where there is none."""
     number = np.uint64(0)
     for index in range(min(most, end - at)):
         byte = data[at + index]
@@ -35,7 +35,7 @@ def varint(data, at, end, most):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _field(data, at, end):  # type: ignore[no-untyped-def]
-    """Length and place of nullable bytes; a place below zero is a problem, negated."""
+    """Length (-1: null) and place of nullable bytes; a place below zero is a problem, negated."""
     length, at = varint(data, at, end, 5)
     if at < 0:
         return np.int64(-1), np.int64(-_TOO_LONG)
@@ -46,7 +46,7 @@ def _field(data, at, end):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _headers(data, at, end, count):  # type: ignore[no-untyped-def]
-    """The place behind `count` headers, or a problem, negated."""
+    """The place after `count` headers, or a problem, negated."""
     for _ in range(count):
         length, at = _field(data, at, end)
         if at >= 0 and length < 0:
@@ -65,11 +65,11 @@ def _headers(data, at, end, count):  # type: ignore[no-untyped-def]
 )
 @numba.njit(cache=True, nogil=True)
 def walk(data, cells, shift, base_offset, last_delta, clock, fixed):  # type: ignore[no-untyped-def]
-    """Fill one column of `cells` a record: int64, 6 rows as in `MessageBatch`, then place and count of the headers.
+    """Fill `cells` (int64, 8 rows, a column for each record); returns 0, or the number of the first problem.
 
-    Gives 0, or the first record's problem.
-
-    `shift` is added to places in `data`. `clock` is the first timestamp of the batch, or where `fixed` that of all.
+    Rows: offset, timestamp, place and length of the key, of the value (length -1: null), place and count of the
+    headers. `shift` is added to places in `data`. `clock` (ms) is the batch's first timestamp, to which each record
+    adds its own, or where `fixed` the timestamp of all.
     """
     at, last = np.int64(0), np.int64(-1)
     for row in range(cells.shape[1]):
@@ -79,6 +79,7 @@ def walk(data, cells, shift, base_offset, last_delta, clock, fixed):  # type: ig
         if length < 0:
             return _NEGATIVE
         end = at + length
+        # A byte of attributes, which has no meaning in format 2, stands before the timestamp.
         elapsed, at = varint(data, at + 1, end, 10)
         if at < 0:
             return _TOO_LONG
@@ -115,9 +116,11 @@ def walk(data, cells, shift, base_offset, last_delta, clock, fixed):  # type: ig
 @compile_ahead((read_only(np.uint8), array(np.int64), array(np.int64), array(np.int64, 2)))
 @numba.njit(cache=True, nogil=True)
 def find_headers(data, at, first, cells):  # type: ignore[no-untyped-def]
-    """Fill `cells` (int64, 4 rows as in `Headers`) with the headers of records that `walk` found good.
+    """Fill `cells` with the headers of records that `walk` found good.
 
-    `at` is the place behind each record's count of headers, `first` the number of its first header.
+    `cells` is int64, a column for each header: place and length of its name, place and length of its value (-1: null).
+
+    `at` is by record the place after its count of headers, `first` the number of its first header.
     """
     for row in range(len(at)):
         p = at[row]

@@ -1,4 +1,4 @@
-"""Kafka's face: how a cluster keeps the contract of a source."""
+"""A Kafka cluster as a source: it keeps the contract of `sources.source`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from .cluster import Broker, open_broker
 from .consumer_pool import POOL
 from .options import KafkaOptions
 from .partition_reader import PartitionReader
-from .record_batches import parts, split
+from .record_batches import cut, split
 from .replay import KafkaReplay
 from .settings import KafkaSettings
 
@@ -40,7 +40,7 @@ class KafkaSource(MessageSource):
         return split(block)
 
     def cut(self, block: Block, starts: Sequence[int]) -> list[Block]:
-        return parts(block, starts)
+        return cut(block, starts)
 
     def newest(self, block: Block) -> int | None:
         return newest(block.data)

@@ -47,7 +47,7 @@ def unpacked(data: bytes) -> pa.RecordBatch:
 
 
 def message_batch(topic: str, partition: int, columns: pa.RecordBatch, span: tuple[int, int]) -> MessageBatch:
-    """The messages of a block that covers `span`; all bytes stand in one buffer, one column behind the other."""
+    """The messages of a block that covers `span`; all bytes stand in one buffer, one column after the other."""
     headers = columns.column("headers")
     pairs = headers.flatten()
     data: list[NDArray[np.uint8]] = []
@@ -73,7 +73,7 @@ def message_batch(topic: str, partition: int, columns: pa.RecordBatch, span: tup
 
 
 def _places(column: pa.Array, data: list[NDArray[np.uint8]]) -> Places:
-    """Where each value stands once the column's bytes are behind `data`, and its length, -1 for null."""
+    """Where each value stands once the column's bytes are appended to `data`, and its length, -1 for null."""
     before = sum(len(part) for part in data)
     _, offsets, content = column.buffers()
     at = np.frombuffer(offsets, np.int32, len(column) + 1, column.offset * 4).astype(np.int64)

@@ -83,7 +83,7 @@ def test_eight_small_files_become_one(target):
 
 
 def test_a_file_with_many_deleted_rows_is_rewritten(target, monkeypatch):
-    monkeypatch.setattr(maintenance, "WORN_ROWS", 10)
+    monkeypatch.setattr(maintenance, "MOSTLY_DELETED_ROWS", 10)
     target.apply(*(upsert(1, id=n, v="a") for n in range(100)))
     target.apply(*(delete(2, id=n) for n in range(30)))
     assert len(live_files(opened(target))[1]) == 1

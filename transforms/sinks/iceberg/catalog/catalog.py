@@ -109,7 +109,7 @@ class IcebergCatalog:
 
     @property
     def appends_columns(self) -> bool:
-        """Whether new columns must stand behind all others: a Hive metastore compares types place by place."""
+        """Whether new columns must stand after all others: a Hive metastore compares types place by place."""
         kind = self._properties.get("type", "")
         return kind == "hive" or (not kind and self._uri.startswith("thrift"))
 

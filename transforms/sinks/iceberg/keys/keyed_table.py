@@ -28,7 +28,11 @@ MERGED_DELETES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Rows of the table that have a key looked for: `row` of the keys, `number` of the file, `at`: the row there."""
+    """Rows of the table that have one of the keys looked for; int64 arrays with an item for each such row.
+
+    `row` is which of the keys, `number` that of the data file, `at` the row in the file, `slot` that of the index, -1
+    where the row was found without it.
+    """
 
     row: Numbers
     number: Numbers
@@ -46,7 +50,11 @@ class Found:
 
 
 class KeyedTable:
-    """`memory` is what the index may take, in bytes; `swept` the sequence number that maintenance saw last."""
+    """A table's newest snapshot with an index of its keys. Not thread-safe.
+
+    `memory` is what the index may take, in bytes. `recent`: the snapshot comes of a commit made here. `swept` is the
+    sequence number that maintenance saw last, `_indexed` the numbers of the files whose keys are in the index.
+    """
 
     def __init__(self, catalog: IcebergCatalog, name: str, memory: int) -> None:
         self.catalog, self.name, self._memory = catalog, name, memory
@@ -113,6 +121,7 @@ class KeyedTable:
                 found, at = self._keys(file, self.key_fields)
                 self._index.add(found, places(file.number, at))
                 self._indexed.add(file.number)
+        # A place is the file's number above ROW_BITS bits of the row.
         row, slot = self._index.find(wanted)
         where = self._index.at(slot)
         parts = [Found(row, where >> ROW_BITS, where & ((1 << ROW_BITS) - 1), slot)]
@@ -121,7 +130,10 @@ class KeyedTable:
         return Found(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("row", "number", "at", "slot")))
 
     def stream(self, wanted: Digests, files: Sequence[Live], fields: Sequence[pa.Field]) -> list[Found]:
-        """As `find`, by columns that need not be the key's, and without the index: the files are read."""
+        """As `find`, by any columns, not only the key's, and without the index: the files are read.
+
+        Here the keys are indexed, by their number, and the rows of each file are looked up.
+        """
         index, parts = RowIndex(len(wanted)), []
         index.add(wanted, np.arange(len(wanted)))
         for file in files:
@@ -161,11 +173,15 @@ class KeyedTable:
             rows = self.files.read(numbers[number].path, fields)
             parts.append(rows.take(pa.array(found.at[mine])))
             order.append(mine)
+        # Rows were read file by file: `back` is where each row of `found` stands among them.
         back = np.argsort(np.concatenate(order), kind="stable")
         return pa.concat_tables(parts).take(pa.array(back))
 
     def newer(self, found: Found, positions: pa.Array) -> Any:
-        """Which of the rows found are older than the position looked for with; most by their file's newest alone."""
+        """By row found, whether the key's position is larger than the row's.
+
+        Most are told by the file's upper bound alone; only the positions of the rest are read.
+        """
         newer = np.zeros(len(found.row), np.bool_)
         mine = positions.take(pa.array(found.row))
         numbers = self.layout.numbers

@@ -1,7 +1,9 @@
-"""Where the live row of each key stands: an open-addressing table from digests to places, kept between commits.
+"""Where the live row of each key stands: a hash table from digests to places, kept between commits.
 
-A place is `file << 32 | row`: the file's number in its layout, and the row in the file. 17 bytes a slot where keys are
-whole numbers, 24 for any other; `BYTES_A_ROW` a row is what it may come to.
+A place is `file << 32 | row`: the file's number in its layout, and the row in the file. The table is three arrays of
+slots (both halves of the digest, the place) with linear probing: a key is in the slot that its digest names, or in one
+of those after it, before the first FREE one. A removed row leaves DEAD, so that searches go on after it. A slot takes
+17 bytes where keys are whole numbers, 24 for any other; BYTES_A_ROW is what a row may come to.
 """
 
 from collections.abc import Iterable
@@ -20,7 +22,9 @@ FREE: Final = -1
 DEAD: Final = -2
 ROW_BITS: Final = 32
 FULLEST: Final = 0.7
+"""The share of slots in use from which the table grows."""
 ROOM: Final = 1.2
+"""Rows for which a new table has room, for each that it takes over."""
 BYTES_A_ROW: Final = 30
 ODD: Final = np.uint64(int(SECRET[0]) | 1)
 
@@ -31,7 +35,10 @@ def places(number: int, rows: Numbers) -> Numbers:
 
 
 class RowIndex:
-    """Several rows of one key may be in it: `find` gives all of them."""
+    """Several rows of one key may be in it: `find` returns all of them.
+
+    `_used` counts slots that are not FREE, `_dead` those of them that are DEAD.
+    """
 
     def __init__(self, rows: int = 0) -> None:
         self._used = self._dead = 0
@@ -90,6 +97,11 @@ class RowIndex:
 
 @numba.njit(cache=True, nogil=True)
 def _slot(high, low, count, odd):  # type: ignore[no-untyped-def]
+    """The first of `count` slots for a digest.
+
+    Whole numbers are no hashes: they are mixed with a secret odd factor, or their order would fill slots in clusters.
+    Multiplying 32 bits by `count` and shifting maps them to [0, count) without a division.
+    """
     mixed = (high ^ (np.uint64(low) << np.uint64(1))) * odd
     mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
     return np.int64(((mixed >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32))
@@ -117,7 +129,7 @@ def _slot(high, low, count, odd):  # type: ignore[no-untyped-def]
 )
 @numba.njit(cache=True, nogil=True)
 def _insert(high, low, where, highs, lows, place, odd):  # type: ignore[no-untyped-def]
-    """How many free slots were taken: a dead slot of the same key is taken first."""
+    """Put each digest into a DEAD slot of its own key, else into the next FREE one; how many free ones were taken."""
     count, taken = len(place), 0
     for row in range(len(high)):
         at = _slot(high[row], low[row], count, odd)
@@ -134,6 +146,7 @@ def _insert(high, low, where, highs, lows, place, odd):  # type: ignore[no-untyp
 )
 @numba.njit(cache=True, nogil=True)
 def _find(high, low, highs, lows, place, odd):  # type: ignore[no-untyped-def]
+    """(row of the digests, slot) of each match, in the order of the digests; a digest may match several slots."""
     count, found = len(place), 0
     rows, slots = np.empty(len(high) + 16, np.int64), np.empty(len(high) + 16, np.int64)
     for row in range(len(high)):

@@ -23,7 +23,11 @@ def united(parts: Iterable[Numbers], rows: int) -> Numbers:
 
 @dataclass(eq=False, slots=True)
 class Deletes:
-    """A file of position deletes. `rows` by data file, where they have been read or written here."""
+    """A file of position deletes: `entry` of the `manifest` (its path) that lists it.
+
+    `target` is the data file that it is for, None where it is for several. `rows` are the deleted rows by data file,
+    None before they were read or written here.
+    """
 
     entry: Any
     manifest: str
@@ -47,7 +51,7 @@ class Deletes:
 
 @dataclass(eq=False, slots=True)
 class Live:
-    """A data file of the snapshot; `number` stands for it in places."""
+    """A data file of the snapshot, and the files of deletes for it. Its `number` stands for it in `keys.row_index`."""
 
     entry: Any
     manifest: str
@@ -78,9 +82,10 @@ class Live:
 
 @dataclass(slots=True)
 class Layout:
-    """Files by path, and by manifest the entries that are alive. `snapshot_id` is None before the first snapshot.
+    """What a snapshot consists of. `snapshot_id` is None before the first snapshot.
 
-    `written` holds the rows of delete files that are about to be committed on top of it.
+    `files` are its data files and `deletes` those of deletes, by path; `manifests`, and the live entries of each, by
+    path of the manifest. `written` holds the rows of delete files that are about to be committed on top of it.
     """
 
     snapshot_id: int | None = None
@@ -96,7 +101,7 @@ class Layout:
 
 
 class Numbering:
-    """A number for each data file ever seen, the same as long as the sink is open."""
+    """A small number for each data file ever seen, which it keeps as long as the sink is open."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -167,5 +172,6 @@ def _attach(layout: Layout, entry: Any, manifest: str, before: Layout, files: Fi
 
 
 def _spanned(made: Deletes, files: Files) -> Iterable[str]:
+    """The data files that a file of deletes is for, told by reading it."""
     made.rows = made.rows if made.rows is not None else files.read_deletes(made.path)
     return made.rows

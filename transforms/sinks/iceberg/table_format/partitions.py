@@ -40,6 +40,7 @@ def split(rows: pa.Table, shape: Shape, spec: Any) -> Iterator[tuple[Any, NDArra
             yield Record(*(None for _ in spec.fields)), None
         return
     values = [transformed(rows, shape, field) for field in spec.fields]
+    # `codes` numbers the partition of each row; sorted by it, each partition is one run of `order`.
     codes, count = number_keys(values)
     order = np.argsort(codes, kind="stable")
     starts = np.searchsorted(codes[order], np.arange(count + 1))

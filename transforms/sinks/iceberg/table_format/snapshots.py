@@ -1,4 +1,4 @@
-"""One snapshot: what it adds and removes becomes manifests, a manifest list, and updates for the catalog.
+"""Makes a snapshot: from what it adds and removes to manifests, a manifest list, and updates for the catalog.
 
 Manifests are merged as they are written: a new one takes in those that hold at most twice as many entries, so their
 number grows with the logarithm of the table's files, and a commit rewrites what it changes and little more.
@@ -42,6 +42,7 @@ LARGEST: Final = 4000
 WRITERS: Final = {ManifestContent.DATA: ManifestWriterV2, ManifestContent.DELETES: DeleteManifestWriter}
 
 Group = tuple[Any, int]
+"""Manifests that may be merged: (content, id of the partition spec)."""
 
 
 @dataclass(slots=True)
@@ -152,6 +153,7 @@ class Producer:
         for content, files in ((ManifestContent.DATA, change.files), (ManifestContent.DELETES, change.deletes)):
             for file in files:
                 added.setdefault((content, file.spec_id), []).append(self._added(file))
+        # Manifests are never changed: those that list a removed file are written anew, with what stays.
         touched = {
             found.manifest for path in change.removed if (found := layout.files.get(path) or layout.deletes.get(path))
         }

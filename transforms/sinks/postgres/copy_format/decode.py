@@ -23,7 +23,7 @@ NUMBERS: Final = {
 
 
 def split(data: NDArray[np.uint8], rows: int, columns: int) -> list[Cells]:
-    """The cells of each column of `rows` rows that stand one behind the other, without signature and end."""
+    """The cells of each column of `rows` rows that stand one after the other, without signature and end."""
     starts, sizes = np.empty((columns, rows), np.int64), np.empty((columns, rows), np.int64)
     _walk(data, starts, sizes)
     return [Cells(data, starts[number], sizes[number]) for number in range(columns)]

@@ -65,7 +65,7 @@ def encode(columns: Sequence[Cells]) -> memoryview:
 )
 @numba.njit(cache=True, nogil=True)
 def _place(out, at, raw, starts, sizes):  # type: ignore[no-untyped-def]
-    """Write the column's length and bytes of each row at `at`, and move it behind them."""
+    """Write the column's length and bytes of each row at `at`, and move it past them."""
     for row in range(len(at)):
         p, size, start = at[row], sizes[row], starts[row]
         for byte in range(4):
