@@ -52,6 +52,7 @@ def encode(array: pa.Array) -> Encoded:
     if pa.types.is_floating(kind) or pa.types.is_fixed_size_binary(kind):
         return _fixed(_raw(array), kind.bit_width // 8, valid)
     if pa.types.is_decimal128(kind):
+        # Arrow has decimals little-endian, Avro big-endian.
         return _fixed(_raw(array).reshape(-1, 16)[:, ::-1].ravel(), 16, valid)
     times = (pa.types.is_date32(kind), pa.types.is_time(kind), pa.types.is_timestamp(kind))
     if pa.types.is_integer(kind) or any(times):
@@ -62,12 +63,14 @@ def encode(array: pa.Array) -> Encoded:
 
 
 def _raw(array: pa.Array) -> Bytes:
+    """The bytes of an array of fixed width, without those before a slice."""
     width = array.type.bit_width // 8
     buffer = array.buffers()[1]
     return np.frombuffer(buffer, np.uint8, len(array) * width, array.offset * width) if len(array) else _NOTHING
 
 
 def _bytes_of(array: pa.Array) -> tuple[Bytes, Offsets]:
+    """The bytes of an array of text or binary, and the n + 1 borders of its values in them."""
     _, offsets, data = array.buffers()
     if not len(array):
         return _NOTHING, np.zeros(1, np.int64)
@@ -94,6 +97,7 @@ def _joined(columns: list[Encoded], valid: Mask, tagged: bool) -> Encoded:
     out = np.empty(offsets[-1], np.uint8)
     if tagged:
         out[offsets[:-1]] = np.where(valid, 2, 0)
+    # `at` is by row where the next column's value goes; `_place` moves it on.
     at = offsets[:-1] + tagged
     for column in columns:
         _place(out, at, column.data, column.offsets, valid)
@@ -106,6 +110,7 @@ _NOTHING = np.empty(0, np.uint8)
 @compile_ahead((array(np.uint8), array(np.int64), array(np.uint8), array(np.int64), array(np.bool_)))
 @numba.njit(cache=True, nogil=True)
 def _place(out, at, data, offsets, valid):  # type: ignore[no-untyped-def]
+    """Copy value i of `data` to `out[at[i]:]`, and move `at[i]` past it."""
     for i in range(len(valid)):
         if valid[i]:
             size = offsets[i + 1] - offsets[i]
@@ -116,6 +121,7 @@ def _place(out, at, data, offsets, valid):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _varint(out, at, number):  # type: ignore[no-untyped-def]
+    """Write a zigzag varint; the place after it."""
     left = np.uint64((number << 1) ^ (number >> 63))
     while left > 127:
         out[at] = np.uint8(left & np.uint64(127)) | np.uint8(128)
@@ -123,6 +129,10 @@ def _varint(out, at, number):  # type: ignore[no-untyped-def]
         at += 1
     out[at] = np.uint8(left)
     return at + 1
+
+
+# The loops below write all values of a column into room for the longest, and return the bytes used, with the n + 1
+# offsets of the rows in them.
 
 
 @compile_ahead((array(np.int64), array(np.bool_)))
@@ -175,6 +185,7 @@ def _texts(data, borders, valid):  # type: ignore[no-untyped-def]
 @compile_ahead((array(np.uint8), array(np.int64), array(np.int64), array(np.bool_)))
 @numba.njit(cache=True, nogil=True)
 def _lists(data, inner, borders, valid):  # type: ignore[no-untyped-def]
+    """List i has the items [borders[i], borders[i + 1]); item j is `data[inner[j] : inner[j + 1]]`."""
     room = inner[-1] + 12 * len(valid)
     out, offsets, at = np.empty(room, np.uint8), np.zeros(len(valid) + 1, np.int64), 0
     for i in range(len(valid)):

@@ -2,7 +2,7 @@
 
 Tables are made and widened over REST; rows are read by queries, whose results come as Arrow over the Storage Read API
 (a table that takes changes cannot be read by it directly), and written to the default stream of the Storage Write API.
-An append is an AppendRowsRequest put together here, so that rows stay in one buffer: `header` and ProtoRows.
+An append is an AppendRowsRequest put together here, so that the encoded rows are not copied into message objects.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -6,7 +6,6 @@ from typing import Any
 import pyarrow as pa
 
 from ....schemas.errors import IncompatibleSchemaError, TerminalSinkError
-from ....schemas.model.change import POSITION
 from ....schemas.model.table import Table, conform
 from .keys.keyed_table import KeyedTable
 from .rows import from_stored, read_all, to_stored, write
@@ -15,6 +14,7 @@ from .table_format.partitions import new_spec
 from .table_format.snapshots import Change
 
 Terms = Sequence[tuple[str, str]]
+"""The option `partition_by`, parsed: (transform, column) of each partition field."""
 
 
 def opened(target: KeyedTable, name: str, extra: pa.Schema | None = None) -> Shape:
@@ -90,6 +90,3 @@ def _rewrite(target: KeyedTable, shape: Shape) -> None:
 def spec_of(target: KeyedTable, change: Change) -> Any:
     """The partition spec of new files."""
     return change.spec if change.spec is not None else target.table.spec()
-
-
-__all__ = ["POSITION", "fit", "opened", "spec_of"]

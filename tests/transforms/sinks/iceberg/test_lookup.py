@@ -80,7 +80,7 @@ def test_no_keys_no_table_and_a_column_that_is_not_there(tmp_path):
 @pytest.fixture
 def history(tmp_path):
     """A table of versions in six files: 20 keys each, at positions 1 to 6."""
-    catalog = PLACES["iceberg"](tmp_path)["catalog"] | {"py-io-impl": "counted_io.CountedIO"}
+    catalog = PLACES["iceberg"](tmp_path)["catalog"] | {"py-io-impl": "support.counted_io.CountedIO"}
     schema = pa.schema([("id", pa.int64()), ("version", pa.int64()), ("v", pa.string())])
     target = Target("iceberg", tmp_path, {"catalog": catalog}, key=("id", "version"), schema=schema)
     for at in range(1, 7):

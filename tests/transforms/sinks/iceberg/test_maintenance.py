@@ -57,7 +57,7 @@ def test_what_a_commit_has_to_look_at_does_not_grow_with_history(target):
 
 def test_a_commit_opens_no_more_files_and_bytes_after_a_long_history(tmp_path, monkeypatch):
     """A commit a minute and half an hour of time travel: all that is kept is there after 48 commits."""
-    catalog = PLACES["iceberg"](tmp_path)["catalog"] | {"py-io-impl": "counted_io.CountedIO"}
+    catalog = PLACES["iceberg"](tmp_path)["catalog"] | {"py-io-impl": "support.counted_io.CountedIO"}
     target = Target("iceberg", tmp_path, {"catalog": catalog, "time_travel": "30m"})
     start, minutes, taken = time.time(), count(), []
     target.apply(*(upsert(1, id=n, v="a") for n in range(400)))

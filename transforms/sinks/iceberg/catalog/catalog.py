@@ -13,13 +13,12 @@ from typing import Any, Final
 
 import pyarrow.fs as pafs
 
-from .....schemas.errors import JobError, MillraceError, SinkError, TerminalSinkError, TransientSinkError
+from .....schemas.errors import JobError, MillraceError, TerminalSinkError, TransientSinkError
 from ...shared.commit import Conflict
 from ..pyiceberg import (
     DATABASE_ERRORS,
     AuthorizationExpiredError,
     BotoCoreError,
-    Catalog,
     ClientError,
     CommitFailedException,
     CommitStateUnknownException,
@@ -47,6 +46,7 @@ from ..table_format.snapshots import COMMIT, Produced
 from .sqlite import check_rights, database
 
 LOOKS: Final = (0.0, 0.5, 2.0, 5.0)
+"""Seconds before each look for a commit whose answer was lost."""
 REFUSED: Final = (UnauthorizedError, ForbiddenError, OAuthError, AuthorizationExpiredError)
 BROKEN: Final = (RESTError, OSError, *DATABASE_ERRORS, BotoCoreError, ClientError, TException, WaitingForLockException)
 NETWORK: Final = re.compile(r"NETWORK_CONNECTION|curlCode|[Tt]imed? ?out|SLOW_DOWN|INTERNAL_FAILURE|[Cc]onnection")
@@ -288,6 +288,3 @@ def _line(error: BaseException) -> str:
         return f"{text} {HIVE_2}" if "with local time zone" in text else text
     text = str(error.orig) if isinstance(error, DatabaseError) else str(error)
     return (text.strip().splitlines() or [type(error).__name__])[0]
-
-
-__all__ = ["Catalog", "Conflict", "IcebergCatalog", "SinkError", "holds"]
