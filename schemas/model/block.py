@@ -1,16 +1,16 @@
-"""A block: the element of every stream, whole record batches as fetched."""
+"""A block: the element of every stream, bytes of a partition as a source fetched them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Record batches (format v2) of one partition, still compressed, that cover the offsets [first, stop).
+    """The offsets [first, stop) of one partition, with the records there in the source's own form.
 
-    `data` holds the batches one after another, without control batches and without those of aborted
-    transactions. Its outer batches may reach over the range on either side (a fetch gives whole batches):
-    records outside [first, stop) do not belong to the block. Offsets inside the range may be missing
-    (compaction, control batches): only the range counts, never the number of records.
+    Of Kafka, `data` is whole record batches (format v2) one after another, still compressed, without control batches
+    and those of aborted transactions. `data` may reach over the range on either side: records outside [first, stop) do
+    not belong to the block. Offsets inside may be missing (compaction, control batches): only the range counts, never
+    the number of records.
 
     `reached` is the event time, in milliseconds since the epoch, that the partition has come to with this block; None
     where nothing is windowed by event time.
