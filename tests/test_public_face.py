@@ -16,8 +16,8 @@ from millrace.transforms.steps.outcome_queue import OutcomeQueue, collect
 
 FACE = {
     *("ApplyChanges", "Encoding", "EncodingSpec", "Envelope", "EnvelopeSpec", "Job", "JobError", "LostOffsetsError"),
-    *("MillraceError", "MissingExtraError", "ReadChanges", "RegistryError", "Report", "ScriptedSource", "Sink"),
-    *("SinkError", "SinkSpec", "Source", "SourceError", "SourceSpec", "Summary", "TableError", "__version__"),
+    *("MemorySink", "MillraceError", "MissingExtraError", "ReadChanges", "RegistryError", "Report", "ScriptedSource"),
+    *("Sink", "SinkError", "SinkSpec", "Source", "SourceError", "SourceSpec", "Summary", "TableError", "__version__"),
     *("check", "load_job", "run", "verify"),
 }
 

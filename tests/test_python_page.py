@@ -18,9 +18,10 @@ def test_the_examples_run(tmp_path, monkeypatch):
             exec(compile(example, str(PAGE), "exec"), scope)
     finally:
         millrace.ScriptedSource("shop").clear()
+        millrace.MemorySink("shop").clear()
 
 
 def test_the_page_names_the_whole_face():
     page = PAGE.read_text()
-    names = ("load_job", "run", "verify", "check", "ReadChanges", "ApplyChanges", "ScriptedSource")
+    names = ("load_job", "run", "verify", "check", "ReadChanges", "ApplyChanges", "ScriptedSource", "MemorySink")
     assert [name for name in names if f"`{name}" not in page] == []

@@ -22,6 +22,7 @@ from .schemas.errors import (
 )
 from .transforms.proof.report import Report
 from .transforms.sinks import Sink, SinkSpec
+from .transforms.sinks.memory.sink import MemorySink
 from .transforms.sources.scripted.source import ScriptedSource
 from .transforms.sources.source import Source, SourceSpec
 
@@ -34,6 +35,7 @@ __all__ = [
     "Job",
     "JobError",
     "LostOffsetsError",
+    "MemorySink",
     "MillraceError",
     "MissingExtraError",
     "ReadChanges",

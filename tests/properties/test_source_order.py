@@ -12,12 +12,12 @@ from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
 from support.debezium_stream import GONE, Stream, contracts_in, row
 from support.log_reader import LogReader
-from support.memory_sink import MemorySink
 from support.simulated_database import PARTITIONS, SCHEMAS, TOPIC, Connector, Database, messages
 
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.errors import NewSourceError
 from millrace.transforms.sinks import open_sink
+from millrace.transforms.sinks.memory.sink import MemorySink
 
 EXAMPLES = {"memory": 25, "duckdb": 4}
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -117,7 +117,11 @@ def followed(reader, steps, random, whole, check=True):
 
 
 def opened(target, folder):
-    return MemorySink() if target == "memory" else open_sink("duckdb", {"path": str(Path(folder) / "out.duckdb")})
+    return (
+        MemorySink(str(folder))
+        if target == "memory"
+        else open_sink("duckdb", {"path": str(Path(folder) / "out.duckdb")})
+    )
 
 
 def check_histories(contracts, target, events, examples):
@@ -187,7 +191,7 @@ def test_a_repeated_older_change_lends_no_large_value(tmp_path):
     before = len(stream.messages)
     stream.put(1, 100, "1", raw=b"old", op="c").put(1, 150, "3", raw=GONE.encode())
     stream.delete(2, 130).put(2, 160, "3", raw=GONE.encode())
-    reader = LogReader(MemorySink(), contracts_in(tmp_path), "t", 1, Random(1))
+    reader = LogReader(MemorySink(str(tmp_path)), contracts_in(tmp_path), "t", 1, Random(1))
     reader.commit(stream.messages[:before])
     reader.commit(stream.messages[before:])
     assert shown(reader.rows()) == {1: ("3", b"new"), 2: ("3", b"new")}
@@ -198,7 +202,7 @@ def test_a_repeated_older_change_lends_no_large_value(tmp_path):
 def test_a_snapshot_row_wins_over_the_highest_change_come_again(tmp_path, cut):
     stream = Stream().put(1, 100, "old").put(1, 90, "snapshot", op="r").put(1, 100, "old").put(2, 80, "r", op="r")
     stream.change("u", 2, 60, row(2, "open"), commit=101)
-    reader = LogReader(MemorySink(), contracts_in(tmp_path), "t", 1, Random(cut))
+    reader = LogReader(MemorySink(str(tmp_path)), contracts_in(tmp_path), "t", 1, Random(cut))
     for part in (stream.messages[:cut], stream.messages[cut:]):
         if part:
             reader.commit(part)

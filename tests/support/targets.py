@@ -19,6 +19,7 @@ from millrace.schemas.model.modes import Mode
 from millrace.schemas.model.table import Table
 from millrace.transforms.sinks import SINKS, Sink, Staged, open_sink
 from millrace.transforms.sinks.iceberg import table_cache
+from millrace.transforms.sinks.memory.sink import MemorySink
 from millrace.transforms.sinks.shared.guarantees import Promise
 from support import postgres_server
 from support.bigquery_server import BigQueryServer
@@ -67,11 +68,19 @@ def folder_without_rights() -> Iterator[Path]:
             os.seteuid(user)
 
 
+def memory_place(folder: Path) -> dict[str, Any]:
+    """A name for each folder that exists, as a test would make it before its job."""
+    if folder.is_dir():
+        MemorySink(str(folder))
+    return {"name": str(folder)}
+
+
 PLACES = {
     "bigquery": bigquery_place,
     "delta": lambda folder: {"path": str(folder / "lake")},
     "duckdb": lambda folder: {"path": str(folder / "warehouse.duckdb")},
     "files": lambda folder: {"path": str(folder / "logs")},
+    "memory": memory_place,
     "postgres": postgres_server.place,
     "iceberg": lambda folder: {
         "namespace": "shop",
@@ -85,6 +94,8 @@ PLACES = {
 MIRRORS = [kind for kind in sorted(SINKS) if Mode.MIRROR in SINKS[kind].modes]
 SHOWN = {"bigquery": bigquery_dataset}
 WITHOUT_RIGHTS = {"bigquery": bigquery_without_rights}
+NO_RIGHTS = {"memory"}
+"""Kinds of targets whose places have no rights that could be missing."""
 ROW = pa.schema([("id", pa.int64()), ("v", pa.string())])
 
 

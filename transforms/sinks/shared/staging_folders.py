@@ -72,7 +72,7 @@ class LocalFolder:
         path = self.uri(name)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE))
         with pa.OSFile(path, "wb") as out:
-            _write(out, rows)
+            write_file(out, rows)
 
     def open(self, uri: str) -> pa.NativeFile:
         """Mapped into memory."""
@@ -122,7 +122,7 @@ class RemoteFolder:
     def write(self, name: str, rows: pa.RecordBatch) -> None:
         self.files.create_dir(self.path)
         with self.files.open_output_stream(self.uri(name)) as out:
-            _write(out, rows)
+            write_file(out, rows)
 
     def open(self, uri: str) -> pa.NativeFile:
         return self.files.open_input_file(uri)
@@ -157,7 +157,7 @@ class StoreFolder:
         """In one piece, as the store takes it."""
         room = pa.allocate_buffer(_size(rows))
         with pa.FixedSizeBufferWriter(room) as out:
-            _write(out, rows)
+            write_file(out, rows)
             end = out.tell()
         self.store.create(self.uri(name), room.slice(0, end))
 
@@ -182,7 +182,8 @@ class StoreFolder:
         sweep(self.store)
 
 
-def _write(out: Any, rows: pa.RecordBatch) -> None:
+def write_file(out: Any, rows: pa.RecordBatch) -> None:
+    """Write the rows as one Arrow IPC file that bears the version of staged rows."""
     marked = rows.replace_schema_metadata(VERSION)
     with pa.ipc.new_file(out, marked.schema) as writer:
         writer.write_batch(marked)
