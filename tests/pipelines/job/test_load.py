@@ -9,6 +9,7 @@ from support.job_files import FULL, SMALL, load, write
 from millrace.pipelines.job.load import load_job
 from millrace.schemas.errors import JobError
 from millrace.transforms.sinks import SINKS
+from millrace.transforms.sources import SOURCES
 
 MISTAKES = [
     ("  topics:", "  topcis:", "5:3: source.topcis: unknown key; did you mean 'topics'?"),
@@ -23,7 +24,11 @@ MISTAKES = [
     ("job: shop ", "job: 7 ", "1:6: job: expected text, found a number; put it in quotes"),
     ("job: shop ", "job: ", "1:5: job: expected text, found nothing"),
     ("job: shop ", "job: sh/op ", "1:6: job: 'sh/op' is not a name of letters, digits, '_', '-' and '.'"),
-    ("type: kafka", "type: kafak", "3:9: source.type: 'kafak' is not one of kafka; did you mean 'kafka'?"),
+    (
+        "type: kafka",
+        "type: kafak",
+        f"3:9: source.type: 'kafak' is not one of {', '.join(SOURCES)}; did you mean 'kafka'?",
+    ),
     ("  type: kafka\n", "", "3:3: source: the key 'type' is missing"),
     ("localhost:9092", "http://x:1", "4:22: source.bootstrap_servers: 'http://x:1' is not written host:port"),
     ("localhost:9092", "9092", "4:22: source.bootstrap_servers: expected text, found a number; put it in quotes"),
@@ -346,7 +351,7 @@ def test_a_job_tells_all_its_mistakes_at_once_in_the_order_of_the_file(tmp_path)
     with pytest.raises(JobError) as caught:
         load_job(file)
     assert str(caught.value).splitlines() == [
-        f"{file}:3:9: source.type: 'kafak' is not one of kafka; did you mean 'kafka'?",
+        f"{file}:3:9: source.type: 'kafak' is not one of {', '.join(SOURCES)}; did you mean 'kafka'?",
         f"{file}:16:10: window.evry: unknown key; did you mean 'every'?",
         f"{file}:19:3: target.pth: unknown key; did you mean 'path'?",
     ]
