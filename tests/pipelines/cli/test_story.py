@@ -101,11 +101,12 @@ def test_check_finds_what_is_wrong_and_what_is_right(file, capsys):
     assert "cannot be decoded" in next(finding["found"] for finding in findings if finding["level"] == "fail")
 
 
-def test_check_asks_the_registry(file, capsys):
+def test_check_asks_the_registry(file, capsys, monkeypatch):
     good = file.read_text()
     with RegistryServer(user="me", password="c4n4ry") as server:
-        for user, level, status in (("me:c4n4ry", "ok", 1), ("me:c4n4ry-no", "fail", 1)):
-            url = server.url.replace("://", f"://{user}@")
+        for name, password, level, status in (("RIGHT", "c4n4ry", "ok", 1), ("WRONG", "c4n4ry-no", "fail", 1)):
+            monkeypatch.setenv(name, password)
+            url = server.url.replace("://", f"://me:${{env:{name}}}@")
             file.write_text(good.replace("schemas: contracts", f"registry: '{url}'"))
             assert main(["check", str(file), "--json"]) == status
             told = capsys.readouterr().out
@@ -171,6 +172,7 @@ def test_the_demo(tmp_path, capsys):
     assert sorted(path.name for path in folder.iterdir() if "staging" not in path.name) == [
         "contracts",
         "dead_letters",
+        "job-file.schema.json",
         "job.yaml",
         "warehouse.duckdb",
     ]
