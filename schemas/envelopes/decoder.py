@@ -1,8 +1,6 @@
 """From messages to changes: what is the same for every encoding and envelope."""
 
-import struct
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +19,6 @@ from ..model.source_mark import SourceMark
 from .envelope import NOTHING, TRUNCATE, Envelope, Events, fields_of
 from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, message_key, refuse_own_names
 from .tombstones import Order, TombstoneContext, highest_before, lone_tombstones
-
-NOWHERE: Final = (0, 0)
 
 
 @dataclass(slots=True)
@@ -62,7 +58,8 @@ class TopicDecoder:
     def __init__(self, encoding: Encoding, envelope: Envelope, topic: str, route: Route) -> None:
         self._envelope, self._route = envelope, route
         self._reader = MessageReader(encoding, topic, lambda path: envelope.keep(path, route))
-        self._reached: dict[int, tuple[int, Order]] = {}
+        # By partition the next offset, and the highest position of each connector.
+        self._reached: dict[int, tuple[int, dict[str, Order]]] = {}
 
     def decode(self, messages: MessageBatch) -> Decoded:
         """Changes, counts and dead letters; raises RegistryError, IncompatibleSchemaError, TruncateError."""
@@ -86,18 +83,14 @@ class TopicDecoder:
     def _place(self, context: "DecodeContext") -> None:
         """Say what stands before the changes that their place in the log orders; what came before this block counts."""
         messages, done = context.messages, context.done
-        stop, order = self._reached.get(messages.partition, (0, NOWHERE))
+        stop, known = self._reached.get(messages.partition, (0, {}))
         # A block that comes again must not be told of what stands behind it.
-        before, order = highest_before(context.places, order if messages.first >= stop else NOWHERE)
-        self._reached[messages.partition] = messages.stop, order
-        done.mark = SourceMark(
-            highest=None if order == NOWHERE else struct.pack(">QQQQ", 0, *order, 0),
-            time=int(context.places.time[context.places.placed].max(initial=-1)),
-            servers=context.places.servers(),
-            climbs=context.places.climbs(messages.offset),
-        )
+        reached = dict(known) if messages.first >= stop else {}
+        before = highest_before(context.places, reached)
+        self._reached[messages.partition] = messages.stop, reached
+        done.mark = SourceMark(climbs=context.places.climbs(messages.offset))
         for number, rows, mask in context.unordered:
-            words = pa.py_buffer(before[rows].astype(">u8"))
+            words = pa.py_buffer(np.column_stack([before[rows], context.places.numbers(rows)]).astype(">u8"))
             bits = pa.array(mask).buffers()[1]
             after = pa.Array.from_buffers(AFTER_TYPE, len(rows), [bits, words])
             done.changes[number] = done.changes[number].append_column(AFTER, after)
@@ -139,6 +132,7 @@ def _values(context: DecodeContext, group: Group, value: pa.StructArray) -> None
     commit, inner = events.order or (zeros, zeros)
     context.places.note(group.rows, (commit, inner), ~wrong if events.placed is None else events.placed)
     context.places.note_source(group.rows, events.time, events.server)
+    context.places.note_connector(group.rows, events.connector)
     context.places.deleted[group.rows] = events.what == DELETE
     position = pack(commit, inner, context.messages.offset[group.rows])
     context.done.filtered += int((~wrong & (events.what == NOTHING)).sum())

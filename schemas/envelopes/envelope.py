@@ -31,7 +31,8 @@ class Events:
     the place in the log is all there is. `placed`: whose order could be read (all where None). `snapshot`: rows that
     are newer than all that stands before them in the log, whatever their order says. `time` is
     the source's clock in milliseconds and `server` the id of the server that wrote the change, -1 where unknown: they
-    tell a source that was replaced, nothing is ordered by them. Each of `wrong` is
+    tell a source that was replaced, nothing is ordered by them. `connector` names the connector that sent it, null (or
+    None for all) where it has no name: positions and servers are compared within a connector alone. Each of `wrong` is
     (mask, sentence) of values that become dead letters; where several masks hold a row, the first counts.
     """
 
@@ -43,6 +44,7 @@ class Events:
     snapshot: NDArray[np.bool_] | None = None
     time: NDArray[np.int64] | None = None
     server: NDArray[np.int64] | None = None
+    connector: pa.DictionaryArray | None = None
     wrong: Sequence[tuple[NDArray[np.bool_], str]] = ()
 
 

@@ -4,17 +4,19 @@ Log compaction may remove a delete event and leave its tombstone. Such a lone to
 place in the log orders it, as it does snapshot rows.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
 import numba
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..loops import array, compile_ahead, read_only
 from ..model.message_batch import MessageBatch
 from ..model.position import Numbers
-from ..model.source_mark import Climb
+from ..model.source_mark import MOST_CONNECTORS, Climb, connector_number
 
 Order = tuple[int, int]
 Longs = NDArray[np.int64]
@@ -24,7 +26,11 @@ MOST_CLIMBS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class TombstoneContext:
-    """What the changes of a block leave for its tombstones, by record: source order, and which were deletes."""
+    """What the changes of a block leave for its tombstones, by record: source order, and which were deletes.
+
+    `connector` is by record a number in `connectors`, the names of the connectors that stand in the block, -1 for
+    tombstones.
+    """
 
     commit: NDArray[np.uint64]
     inner: NDArray[np.uint64]
@@ -32,6 +38,8 @@ class TombstoneContext:
     deleted: NDArray[np.bool_]
     time: NDArray[np.int64]
     server: NDArray[np.int64]
+    connector: NDArray[np.int32]
+    connectors: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, records: int) -> "TombstoneContext":
@@ -42,6 +50,7 @@ class TombstoneContext:
             np.zeros(records, np.bool_),
             np.full(records, -1, np.int64),
             np.full(records, -1, np.int64),
+            np.full(records, -1, np.int32),
         )
 
     def note(self, rows: NDArray[np.int64], order: Numbers, placed: NDArray[np.bool_]) -> None:
@@ -56,30 +65,64 @@ class TombstoneContext:
         if server is not None:
             self.server[rows] = server
 
-    def climbs(self, offset: NDArray[np.int64]) -> tuple[Climb, ...]:
-        """The stretches of these records in which positions only grow; more than `MOST_CLIMBS` end in one."""
+    def note_connector(self, rows: Longs, connector: pa.DictionaryArray | None) -> None:
+        """The connectors that wrote these records; those without a name (null, None) count as one, named ""."""
+        names = [""] if connector is None else connector.dictionary.to_pylist()
+        if connector is not None and connector.null_count:
+            names.append("")
+        numbers = np.array([self.connectors.setdefault(name, len(self.connectors)) for name in names], np.int32)
+        if connector is not None and len(names) > 1:
+            self.connector[rows] = numbers[np.asarray(connector.indices.fill_null(len(names) - 1))]
+        else:
+            self.connector[rows] = numbers[0]
+
+    def numbers(self, rows: Longs) -> NDArray[np.uint64]:
+        """`connector_number` of these records, 0 for tombstones."""
+        numbers = np.array([*map(connector_number, self.connectors), 0], np.uint64)
+        return numbers[self.connector[rows]]
+
+    def climbs(self, offset: Longs) -> tuple[Climb, ...]:
+        """By connector the stretches of these records in which its positions only grow.
+
+        Connectors beyond what a mark keeps apart are left out, but for one: it is refused at the commit.
+        """
         placed = np.flatnonzero(self.placed & ((self.commit != 0) | (self.inner != 0)))
+        if len(self.connectors) < 2:
+            return tuple(self._climbs(next(iter(self.connectors), ""), placed, offset))
+        names, found = list(self.connectors), self.connector[placed]
+        numbers = np.unique(found)[: MOST_CONNECTORS + 1]
+        return tuple(climb for one in numbers for climb in self._climbs(names[one], placed[found == one], offset))
+
+    def _climbs(self, connector: str, placed: Longs, offset: Longs) -> Iterator[Climb]:
+        """Those of the records `placed`; what is more than `MOST_CLIMBS` ends in one."""
         if not len(placed):
-            return ()
-        commit, inner, time, server = (part[placed] for part in (self.commit, self.inner, self.time, self.server))
+            return
+        commit, inner = self.commit[placed], self.inner[placed]
+        time, server = self.time[placed], self.server[placed]
         falls = (commit[1:] < commit[:-1]) | ((commit[1:] == commit[:-1]) & (inner[1:] < inner[:-1]))
-        starts = np.r_[0, np.flatnonzero(falls) + 1][:MOST_CLIMBS]
+        falls = np.flatnonzero(falls) + 1
+        starts = np.r_[0, falls][:MOST_CLIMBS]
         stops = np.r_[starts[1:], len(placed)]
-        return tuple(
-            Climb(
+        tops = stops - 1
+        if len(falls) >= MOST_CLIMBS:
+            tops[-1] = starts[-1] + np.lexsort((inner[starts[-1] :], commit[starts[-1] :]))[-1]
+        for start, stop, top in zip(starts, stops, tops, strict=True):
+            yield Climb(
+                connector,
                 int(offset[placed[start]]),
                 (int(commit[start]), int(inner[start])),
-                (int(commit[stop - 1]), int(inner[stop - 1])),
+                (int(commit[top]), int(inner[top])),
                 int(time[start]),
                 int(time[start:stop].max()),
                 int(server[start]),
+                _servers(server[start:stop]),
             )
-            for start, stop in zip(starts, stops, strict=True)
-        )
 
-    def servers(self) -> tuple[int, ...]:
-        """The servers that wrote these records."""
-        return tuple(int(one) for one in np.unique(self.server[self.placed & (self.server >= 0)]))
+
+def _servers(server: Longs) -> tuple[int, ...]:
+    """The known ones of these; nearly always there is one."""
+    found = server[:1] if (server == server[0]).all() else np.unique(server)
+    return tuple(int(one) for one in found if one >= 0)
 
 
 def lone_tombstones(records: MessageBatch, rows: NDArray[np.int64], trail: TombstoneContext) -> NDArray[np.bool_]:
@@ -95,13 +138,31 @@ def lone_tombstones(records: MessageBatch, rows: NDArray[np.int64], trail: Tombs
     return ~(follows | opens)
 
 
-def highest_before(trail: TombstoneContext, known: Order) -> tuple[NDArray[np.uint64], Order]:
-    """By record the highest (commit order, order inside it) that stands before it, and that of all, as uint64 (n, 2).
+def highest_before(trail: TombstoneContext, reached: dict[str, Order]) -> NDArray[np.uint64]:
+    """By record the highest (commit order, order inside it) of its connector that stands before it, as uint64 (n, 2).
 
-    `known` is the highest before the block. Only records with a position of their own count.
+    The connector of a tombstone is unknown: where there are several, it stands behind nothing. `reached` has the
+    highest of each connector before the block, and afterwards at its end. Only records with a position of their own
+    count.
     """
-    running = _running(trail.commit, trail.inner, trail.placed, *(np.uint64(part) for part in known))
-    return running[:-1], (int(running[-1, 0]), int(running[-1, 1]))
+    known = trail.connectors.keys() | reached.keys()
+    if len(known) < 2:
+        return _highest_of(next(iter(known), ""), trail, trail.placed, reached)
+    before = np.zeros((len(trail.commit), 2), np.uint64)
+    names, streamed = list(trail.connectors), np.unique(trail.connector[trail.placed])[: MOST_CONNECTORS + 1]
+    for name in {names[number] for number in streamed} | (trail.connectors.keys() & reached.keys()):
+        mine = trail.connector == trail.connectors[name]
+        before[mine] = _highest_of(name, trail, trail.placed & mine, reached)[mine]
+    return before
+
+
+def _highest_of(
+    name: str, trail: TombstoneContext, placed: NDArray[np.bool_], reached: dict[str, Order]
+) -> NDArray[np.uint64]:
+    running = _running(trail.commit, trail.inner, placed, *(np.uint64(part) for part in reached.get(name, (0, 0))))
+    if running[-1].any():
+        reached[name] = (int(running[-1, 0]), int(running[-1, 1]))
+    return running[:-1]
 
 
 @compile_ahead((read_only(np.uint8), array(np.int64), array(np.int64), array(np.int64), array(np.int64)))

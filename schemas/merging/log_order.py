@@ -1,10 +1,13 @@
 """Positions for changes that their place in the log orders: snapshot rows and lone tombstones.
 
-Such a change is newer than all that stands before it in its partition, and older than all that is streamed after it.
-A streamed change that comes later with a lower position repeats one that came before. So the place of such a change is
-one step above the highest streamed position before it: of what was committed from its partition, of what its worker
-has read (`_millrace_after`), and of the changes of its own key in the same window. That is enough, for a repeated
-change repeats one of its own key.
+Such a change is newer than all that its connector sent before it in its partition, and older than all that it streams
+afterwards. A streamed change that comes later with a lower position repeats one that came before. So the place of such
+a change is one step above the highest streamed position before it: of what was committed from its partition and
+connector, of what its worker has read (`_millrace_after`), and of the changes of its own key in the same window. That
+is enough, for a repeated change repeats one of its own key.
+
+Positions of two connectors are not compared. A tombstone does not name its connector: in a partition of several it
+stands behind the changes of its own key in the window alone.
 """
 
 from collections.abc import Mapping
@@ -23,25 +26,33 @@ Words = NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What was committed before a window: by source number the highest streamed position, and the last TRUNCATE's."""
+    """What was committed before a window: the highest streamed positions, and the last TRUNCATE's.
 
-    highest: Mapping[int, bytes] = field(default_factory=dict)
+    `highest` has by source number the position of each connector, by `connector_number`.
+    """
+
+    highest: Mapping[int, Mapping[int, bytes]] = field(default_factory=dict)
     truncate: bytes | None = None
 
 
 def in_log_order(
     positions: Words, after: pa.Array, keys: NDArray[np.int32], sources: NDArray[np.int32], committed: Committed
 ) -> Words:
-    """The positions, shape (n, 4), with those of the rows that have an `after` (`fixed_size_binary(16)`) raised.
+    """The positions, shape (n, 4), with those of the rows that have an `after` (`fixed_size_binary(24)`) raised.
 
     `keys` number the rows' keys, `sources` their partitions. A snapshot that was taken behind the last TRUNCATE, by its
     own position, is raised above it; the rows of an older one are left below.
     """
     base, known = np.zeros((len(positions), POSITION_WORDS), np.uint64), np.asarray(after.is_valid())
-    raw = np.frombuffer(after.buffers()[1], ">u8", 2 * len(after), after.offset * 16).reshape(-1, 2)
-    base[known, 1:3] = raw[known]
-    for source, position in committed.highest.items():
-        _raise_to(base, sources == source, position)
+    raw = np.frombuffer(after.buffers()[1], ">u8", 3 * len(after), after.offset * 24).reshape(-1, 3)
+    base[known, 1:3] = raw[known, :2]
+    for source, connectors in committed.highest.items():
+        mine = (sources == source) & known
+        for number, position in connectors.items():
+            _raise_to(base, mine & ((raw[:, 2] == number) | (raw[:, 2] == 0)), position)
+        if len(connectors) > 1:
+            # A tombstone whose connector is unknown stands behind the changes of its own key alone.
+            base[mine & (raw[:, 2] == 0), :3] = 0
     if committed.truncate is not None:
         _raise_to(base, ~_at_most(positions, committed.truncate), committed.truncate)
     order = np.lexsort((positions[:, 3], sources, keys))
@@ -49,9 +60,13 @@ def in_log_order(
 
 
 def repeated(positions: Words, sources: NDArray[np.int32], committed: Committed) -> NDArray[np.bool_]:
-    """Which changes are not above what was committed from their partition; those without a position never are."""
+    """Which changes are not above what was committed from their partition; those without a position never are.
+
+    Of several connectors the lowest counts: what is new is above that of its own.
+    """
     found = np.zeros(len(positions), np.bool_)
-    for source, position in committed.highest.items():
+    for source, connectors in committed.highest.items():
+        position = min(connectors.values())
         found |= (sources == source) & _at_most(positions, position) & (positions[:, 1:3] != 0).any(axis=1)
     return found
 

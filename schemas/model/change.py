@@ -45,7 +45,7 @@ CHANGE_FIELDS: Final = (
 )
 UNAVAILABLE_TYPE: Final = pa.list_(pa.string())
 MOVED_TYPE: Final = pa.binary()
-AFTER_TYPE: Final = pa.binary(16)
+AFTER_TYPE: Final = pa.binary(24)
 
 
 def of_row(name: str) -> bool:

@@ -1,93 +1,134 @@
-"""How far a source has come in one partition: it tells a repeated change from a new one, and sources apart."""
+"""How far the connectors of one partition have come: it tells a repeated change from one of a new source."""
 
+import hashlib
 import json
 import struct
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from ..errors import NewSourceError
+from ..errors import NewSourceError, TableError
 
 Order = tuple[int, int]
 
+MOST_CONNECTORS: Final = 64
+"""How many connectors of one partition a mark keeps apart."""
+
+
+def connector_number(name: str) -> int:
+    """The number, not 0 and below 2^64, by which changes of a window tell connectors apart."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") or 1
+
 
 class Climb(NamedTuple):
-    """A stretch of streamed changes whose positions only grow, from `offset` on; a replay begins another one.
+    """A stretch of one connector's streamed changes whose positions only grow; a replay begins another one.
 
-    `first` and `top` are (source commit order, order inside it) of its first and its highest change, `time` and
-    `latest` the source's clock at the first change and at most, `server` the one that wrote the first; -1 for unknown.
+    `offset` is that of its first change. `first` and `top` are (source commit order, order inside it) of its first and
+    its highest change, `time` and `latest` the source's clock at the first change and at most, `server` the one that
+    wrote the first; -1 for unknown. `servers` are all that wrote it.
     """
 
+    connector: str
     offset: int
     first: Order
     top: Order
     time: int
     latest: int
     server: int
+    servers: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SourceMark:
-    """What the streamed changes of one partition have said of their source up to an offset.
+class ConnectorMark(NamedTuple):
+    """What the streamed changes of one connector in one partition have said of its source.
 
-    `highest` is the highest position (32 bytes), `time` the largest time of the source's clock in milliseconds,
-    `servers` the ids of the servers that wrote them. `below` is the offset since when positions have been below the
-    highest, if they are. `climbs` are those of a range that is on its way to the ledger.
+    `highest` is (source commit order, order inside it) at most, `time` the largest time of the source's clock in
+    milliseconds, `servers` the ids of the servers that wrote them. `below` is the offset since when positions have been
+    below the highest, if they are.
     """
 
-    highest: bytes | None = None
-    time: int = -1
+    highest: Order
+    time: int
     servers: tuple[int, ...] = ()
     below: int | None = None
-    climbs: tuple[Climb, ...] = ()
 
-    def joined(self, later: "SourceMark") -> "SourceMark":
-        """This mark, and what the range behind it says; nothing is judged."""
-        return SourceMark(
-            max(filter(None, (self.highest, later.highest)), default=None),
-            max(self.time, later.time),
-            tuple(sorted({*self.servers, *later.servers})),
-            self.below,
-            self.climbs + later.climbs,
-        )
-
-    def followed(self, later: "SourceMark", place: str) -> "SourceMark":
-        """The mark after a range behind it. Raises NewSourceError where it is of another source.
+    def followed(self, climb: Climb, place: str) -> "ConnectorMark":
+        """The mark after a climb behind it. Raises NewSourceError where it is of another source.
 
         A change below the highest position is a repetition if it could have been sent before: its server is known, and
         its time is not above the largest.
         """
-        top, time, servers, below = self._order(), self.time, {*self.servers}, self.below
-        for climb in later.climbs:
-            if top is not None and climb.first < top:
-                below = climb.offset if below is None else below
-                latest = climb.latest if climb.top < top else climb.time
-                if latest > time >= 0 or (climb.server >= 0 and servers and climb.server not in servers):
-                    raise self._new_source(climb, (place, below, latest))
-            if top is None or climb.top >= top:
-                top, below = climb.top, None
-            time = max(time, climb.latest)
-            servers |= {climb.server} - {-1}
-        return replace(self.joined(later), below=below, climbs=())
-
-    def _order(self) -> Order | None:
-        return None if self.highest is None else struct.unpack(">QQQQ", self.highest)[1:3]
+        below = self.below
+        if climb.first < self.highest:
+            below = climb.offset if below is None else below
+            latest = climb.latest if climb.top < self.highest else climb.time
+            if latest > self.time >= 0 or (climb.server >= 0 and self.servers and climb.server not in self.servers):
+                raise self._new_source(climb, (place, below, latest))
+        return ConnectorMark(
+            max(self.highest, climb.top),
+            max(self.time, climb.latest),
+            tuple(sorted({*self.servers, *climb.servers})),
+            below if climb.top < self.highest else None,
+        )
 
     def _new_source(self, climb: Climb, found: tuple[str, int, int]) -> NewSourceError:
         place, below, latest = found
-        before = f"position {self._order()}, server {_servers(self.servers)}, {_moment(self.time)}"
+        connector = f"of the connector {climb.connector}" if climb.connector else "of a connector without a name"
+        before = f"position {self.highest}, server {_servers(self.servers)}, {_moment(self.time)}"
         now = f"position {climb.first}, server {_servers((climb.server,))}, {_moment(latest)}"
         return NewSourceError(
-            f"{place} offset {below}: changes of a new source begin here, whose positions are below those before "
-            f"({before}) and cannot be compared with them ({now}): the source was failed over, restored, or its log "
-            "began anew. Nothing was committed. To go on, fill the table anew: remove it from the target and run again"
+            f"{place} offset {below}: changes of a new source begin here. They are {connector}. Their positions are "
+            f"below those before ({before}) and cannot be compared with them ({now}): the source was failed over, "
+            "restored, or its log began anew. Nothing was committed. To go on, fill the table anew: remove it from the "
+            "target and run again"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMark:
+    """What the streamed changes of one partition have said of their sources up to an offset.
+
+    `connectors` has the marks by the connector's name: each has
+    positions and servers of its own. `climbs` are those of a range that is on its way to the ledger; a ledger has none.
+    """
+
+    connectors: Mapping[str, ConnectorMark] = field(default_factory=dict)
+    climbs: tuple[Climb, ...] = ()
+
+    def joined(self, later: "SourceMark") -> "SourceMark":
+        """This mark, and what the range behind it says; nothing is judged."""
+        return SourceMark(self.connectors, self.climbs + later.climbs)
+
+    def followed(self, later: "SourceMark", place: str) -> "SourceMark":
+        """The mark after a range behind it.
+
+        A connector is judged by its own changes alone; one that was not seen before begins a mark. Raises
+        NewSourceError where a connector has another source, TableError for more than `MOST_CONNECTORS`.
+        """
+        connectors = dict(self.connectors)
+        for climb in later.climbs:
+            known = connectors.get(climb.connector)
+            if known is None:
+                connectors[climb.connector] = ConnectorMark(climb.top, climb.latest, climb.servers)
+            else:
+                connectors[climb.connector] = known.followed(climb, place)
+        if len(connectors) > MOST_CONNECTORS:
+            raise TableError(
+                f"{place}: changes of more than {MOST_CONNECTORS} connectors (source.name) stand in this partition, "
+                "more than a ledger keeps apart. Nothing was committed. Let fewer connectors write into one topic"
+            )
+        return SourceMark(connectors)
+
+    @property
+    def highest(self) -> dict[int, bytes]:
+        """The highest position (32 bytes) of each connector, by its number."""
+        marks = self.connectors.items()
+        return {connector_number(name): struct.pack(">QQQQ", 0, *mark.highest, 0) for name, mark in marks}
 
     def text(self) -> str:
         """The mark as a ledger keeps it: JSON."""
-        highest = None if self.highest is None else self.highest.hex()
-        kept = {"highest": highest, "time": self.time, "servers": self.servers, "below": self.below}
-        return json.dumps(kept, separators=(",", ":"))
+        kept = {name: mark._asdict() for name, mark in self.connectors.items()}
+        return json.dumps({"connectors": kept}, separators=(",", ":"))
 
     @classmethod
     def of_text(cls, text: str | None) -> "SourceMark":
@@ -95,8 +136,12 @@ class SourceMark:
         if not text:
             return cls()
         found = json.loads(text)
-        highest = None if found["highest"] is None else bytes.fromhex(found["highest"])
-        return cls(highest, found["time"], tuple(found["servers"]), found["below"])
+        return cls(
+            {
+                name: ConnectorMark(tuple(mark["highest"]), mark["time"], tuple(mark["servers"]), mark["below"])
+                for name, mark in found["connectors"].items()
+            },
+        )
 
 
 def _servers(servers: tuple[int, ...]) -> str:

@@ -1,14 +1,12 @@
 """What every target promises about offsets and accounts, and about crashes between its steps."""
 
-from dataclasses import replace
-
 import pyarrow as pa
 import pytest
 from support.targets import Target, delete, position, upsert
 
 from millrace.schemas.errors import AccountingError, LedgerGapError, NewSourceError, TableError
 from millrace.schemas.model.ledger import Account, Commit, Ledger, TopicPartition
-from millrace.schemas.model.source_mark import Climb, SourceMark
+from millrace.schemas.model.source_mark import Climb, ConnectorMark, SourceMark
 from millrace.transforms.sinks.shared.guarantees import Promise
 
 ORDERS = TopicPartition("orders", 0)
@@ -157,25 +155,27 @@ def test_the_ids_of_topics_are_kept_with_the_offsets(target):
 
 def test_the_ledger_knows_a_repeated_range_from_a_new_source(target):
     source = TopicPartition(target.topic, 0)
-    first = SourceMark(
-        highest=position((7 << 128) + (2 << 64)),
-        time=1_700_000_000_000,
-        servers=(101,),
-        climbs=(Climb(0, (5, 1), (7, 2), 1_600_000_000_000, 1_700_000_000_000, 101),),
-    )
-    target.apply(upsert(1, id=1, v="a"), marks={source: first})
+    sent = Climb("shop", 0, (5, 1), (7, 2), 1_600_000_000_000, 1_700_000_000_000, 101, (101,))
+    other = Climb("Läden", 0, (1, 1), (2, 0), 1_500_000_000_000, 1_500_000_000_000, 7, (7, 8))
+    target.apply(upsert(1, id=1, v="a"), marks={source: SourceMark(climbs=(sent, other))})
+    shop = ConnectorMark((7, 2), 1_700_000_000_000, (101,))
+    kept = SourceMark({"shop": shop, "Läden": ConnectorMark((2, 0), 1_500_000_000_000, (7, 8))})
     target.reopen()
-    assert target.ledger.marks == {source: replace(first, climbs=())}
-    repeated = replace(first, climbs=(Climb(1, (5, 1), (6, 0), 1_600_000_000_000, 1_650_000_000_000, 101),))
-    target.apply(upsert(2, id=2, v="b"), marks={source: repeated})
-    assert target.ledger.marks == {source: replace(first, climbs=(), below=1)}
+    assert target.ledger.marks == {source: kept}
+    repeated = Climb("shop", 1, (5, 1), (6, 0), 1_600_000_000_000, 1_650_000_000_000, 101, (101,))
+    more = Climb("Läden", 1, (2, 1), (2, 1), 1_500_000_000_000, 1_500_000_000_000, 7, (7,))
+    target.apply(upsert(2, id=2, v="b"), marks={source: SourceMark(climbs=(repeated, more))})
+    connectors = {"shop": shop._replace(below=1), "Läden": kept.connectors["Läden"]._replace(highest=(2, 1))}
+    assert target.ledger.marks == {source: SourceMark(connectors)}
     rows, ledger = target.rows(), target.ledger
+    words = r"orders: orders\[0\] offset 1: changes of a new source begin here\. They are of the connector shop\."
     for climb in (
-        Climb(2, (6, 0), (6, 5), 1_650_000_000_000, 1_700_000_000_001, 101),
-        Climb(2, (6, 0), (6, 5), 1_650_000_000_000, 1_650_000_000_000, 202),
+        Climb("shop", 2, (6, 0), (6, 5), 1_650_000_000_000, 1_700_000_000_001, 101, (101,)),
+        Climb("shop", 2, (6, 0), (6, 5), 1_650_000_000_000, 1_650_000_000_000, 7, (7,)),
     ):
-        with pytest.raises(NewSourceError, match=r"orders: orders\[0\] offset 1: changes of a new source begin here"):
+        with pytest.raises(NewSourceError, match=words):
             target.apply(upsert(3, id=3, v="c"), marks={source: SourceMark(climbs=(climb,))})
         assert (target.rows(), target.ledger) == (rows, ledger)
-    target.apply(upsert(3, id=3, v="c"), marks={source: SourceMark(climbs=(Climb(2, (8, 0), (9, 5), 0, 0, 202),))})
-    assert target.ledger.marks[source].below is None
+    news = Climb("shop", 2, (8, 0), (9, 5), 0, 0, 202, (202,))
+    target.apply(upsert(3, id=3, v="c"), marks={source: SourceMark(climbs=(news,))})
+    assert target.ledger.marks[source].connectors["shop"] == ConnectorMark((9, 5), 1_700_000_000_000, (101, 202))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from support import postgres_server
 from support.change_logs import LogTarget
-from support.stored_samples import LETTER, NEXT, RESTORE, ROWS, VERSION, fill, sample_of
+from support.stored_samples import LETTER, MARK, NEXT, RESTORE, ROWS, VERSION, fill, sample_of
 from support.targets import PLACES, Target, bigquery_tables, delete, position, upsert
 
 from millrace.schemas.errors import MillraceError, TerminalSinkError
@@ -39,7 +39,7 @@ def test_there_is_a_sample_of_each_version():
 
 def test_a_sample_is_read_and_goes_on(stored):
     assert (stored.rows(), stored.next) == (ROWS, NEXT)
-    assert stored.ledger.truncate == position(5)
+    assert (stored.ledger.truncate, *stored.ledger.marks.values()) == (position(5), MARK)
     stored.apply(upsert(9, id=2, v="late"), upsert(21, id=3, v="more"), delete(21, id=1))
     assert (stored.rows(), stored.next) == ([(3, "more")], NEXT + 3)
 
@@ -56,7 +56,8 @@ def test_a_sample_of_icebergs_properties_is_read():
 
     properties = json.loads((sample_of("iceberg") / "properties.json").read_text())
     source = TopicPartition("orders", 0)
-    assert ledger.read(properties, "shop", [source]).entries[source].next == NEXT
+    entry = ledger.read(properties, "shop", [source]).entries[source]
+    assert (entry.next, entry.mark) == (NEXT, MARK)
     assert ledger.last_truncate(properties) == position(5)
     assert POSITIONS.check(json.loads(properties[TABLE])["format"], "x") == VERSION
     spoilt = {name: text.replace('"format": 1', '"format": 99') for name, text in properties.items()}

@@ -12,7 +12,7 @@ from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
 from support.debezium_stream import GONE, Stream, contracts_in, row
 from support.log_reader import LogReader
-from support.simulated_database import PARTITIONS, SCHEMAS, TOPIC, Connector, Database, messages
+from support.simulated_database import KEYS, PARTITIONS, SCHEMAS, TOPIC, Connector, Database, messages
 
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.errors import NewSourceError
@@ -182,6 +182,37 @@ def test_a_source_whose_numbers_begin_again_stops_the_table_in_words(contracts, 
         with pytest.raises(NewSourceError, match=words):
             reader.commit(news)
         assert reader.rows() == before
+
+
+@pytest.mark.parametrize("target", EXAMPLES)
+@pytest.mark.parametrize("seed", range(3))
+def test_two_connectors_of_one_topic_do_not_stop_each_other(contracts, target, seed, tmp_path):
+    random, offsets = Random(seed), defaultdict(int)
+    east = Connector(Database(random, "mysql", name="east", truncates=False))
+    west = Connector(
+        Database(random, "mysql", name="west", first_key=KEYS, server=777, file=2, lsn=90_000, truncates=False)
+    )
+    with closing(opened(target, tmp_path)) as sink:
+        reader, read = LogReader(sink, contracts, TOPIC, PARTITIONS, random), []
+        for _ in range(8):
+            for connector in (east, west):
+                for _ in range(12):
+                    connector.database.step()
+                random.choice((connector.stream, connector.snapshot, connector.incremental, connector.restart))()
+                connector.stream()
+            lanes = [east.sent, west.sent]
+            east.sent, west.sent = [], []
+            sent = [lane.pop(0) for lane in random.sample(lanes * 500, 1000) if lane]
+            read += messages(sent, offsets)
+            reader.commit(read[-len(sent) :])
+            assert shown(reader.rows()) == shown({**east.table, **west.table})
+        assert reader.proof(read).ok
+        west.database.fail_over()
+        while not west.sent:
+            west.database.step()
+            west.stream()
+        with pytest.raises(NewSourceError, match=r"They are of the connector west\..*server 878, at 2023"):
+            reader.commit(messages(west.sent, offsets))
 
 
 def test_a_repeated_older_change_lends_no_large_value(tmp_path):

@@ -87,6 +87,9 @@ class Database:
     server: int = 101
     file: int = 7
     count: int = 0
+    name: str = "shop"
+    first_key: int = 0
+    truncates: bool = True
 
     def step(self):
         """Something happens: a write in a new or an open transaction, a commit, a rollback, a TRUNCATE."""
@@ -95,7 +98,7 @@ class Database:
         what = self.random.choice(("write",) * 5 + ("commit",) * 3 + ("rollback", "truncate"))
         if what == "write":
             self._write()
-        elif what == "truncate" and not self.open and self.random.random() < 0.3:
+        elif what == "truncate" and self.truncates and not self.open and self.random.random() < 0.3:
             self._end(Transaction(self._number(), [Change("t", None, None, None, self.lsn)]))
         elif self.open:
             ended = self.open.pop(self.random.randrange(len(self.open)))
@@ -113,7 +116,7 @@ class Database:
         if begin:
             self.open.append(mine)
         locked = {key for one in self.open if one is not mine for key in one.keys}
-        free = [key for key in range(KEYS) if key not in locked]
+        free = [key for key in range(self.first_key, self.first_key + KEYS) if key not in locked]
         if not free:
             return
         seen = self._seen(mine)
@@ -306,7 +309,7 @@ class Connector:
             self.sent.append(Sent(place, name, None, list(headers), self.groups, f"tombstone {key}"))
 
     def _source(self, done, change):
-        place = {"connector": self.database.kind, "name": "shop", "ts_ms": done.time, "snapshot": "false"}
+        place = {"connector": self.database.kind, "name": self.database.name, "ts_ms": done.time, "snapshot": "false"}
         if self.database.kind == "mysql":
             number = done.changes.index(change)
             file = f"binlog.{self.database.file:06}"
@@ -323,7 +326,7 @@ class Connector:
 
     def _snapshot_source(self, mark):
         base = self.database
-        place = {"connector": base.kind, "name": "shop", "ts_ms": base.time, "snapshot": mark}
+        place = {"connector": base.kind, "name": base.name, "ts_ms": base.time, "snapshot": mark}
         if base.kind == "mysql":
             return {**place, "file": f"binlog.{base.file:06}", "pos": base.lsn, "row": 0, "server_id": 0}
         if mark == "incremental":

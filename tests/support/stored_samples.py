@@ -20,6 +20,8 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from millrace.schemas.model.dead_letter import DeadLetter  # noqa: E402
+from millrace.schemas.model.ledger import TopicPartition  # noqa: E402
+from millrace.schemas.model.source_mark import Climb, ConnectorMark, SourceMark  # noqa: E402
 from millrace.transforms.dead_letters import DeadLetterFiles, letters_at  # noqa: E402
 from support import postgres_server  # noqa: E402
 from support.bigquery_tables import Row, Table  # noqa: E402
@@ -31,6 +33,8 @@ STORED = ROOT / "tests" / "data" / "stored"
 VERSION = 1
 ROWS = [(1, "new"), (3, "c")]
 NEXT = 6
+CLIMBED = SourceMark(climbs=(Climb("shop", 4, (5, 1), (7, 2), 1_600_000_000_000, 1_700_000_000_000, 101, (101,)),))
+MARK = SourceMark({"shop": ConnectorMark((7, 2), 1_700_000_000_000, (101,))})
 LETTER = DeadLetter("orders", 0, 7, 1_000, b"key", b"value", 3, "decode", "a byte too many")
 
 
@@ -38,7 +42,7 @@ def fill(target: Target) -> None:
     """Two rows and two tombstones, a TRUNCATE below them all, five offsets."""
     target.commit([], target.account(0, 0, 1), truncate=position(5), truncates={})
     target.apply(upsert(10, id=1, v="a"), upsert(10, id=2, v="b"), upsert(10, id=3, v="c"))
-    target.apply(upsert(20, id=1, v="new"), delete(20, id=2))
+    target.apply(upsert(20, id=1, v="new"), delete(20, id=2), marks={TopicPartition("orders", 0): CLIMBED})
 
 
 def fill_log(log: LogTarget) -> None:

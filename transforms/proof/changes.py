@@ -79,15 +79,15 @@ class Rules:
 class ChangeReader:
     """Reads one table's messages, each partition in its order. `names` are the key's columns, once they are known.
 
-    By (topic, partition): `_newest` is the largest order streamed so far, `_deleted` the message key of a `d` that was
-    the last message, whose tombstone may follow.
+    By (topic, partition): `_newest` is the largest order that each connector has streamed so far, `_deleted` the
+    message key of a `d` that was the last message, whose tombstone may follow.
     """
 
     rules: Rules
     names: tuple[str, ...] | None = None
     _payloads: PayloadReader = field(init=False)
     _sources: dict[tuple[str, int], TopicPartition] = field(default_factory=dict)
-    _newest: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    _newest: dict[tuple[str, int], dict[str, tuple[int, int]]] = field(default_factory=dict)
     _deleted: dict[tuple[str, int], bytes | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -120,9 +120,15 @@ class ChangeReader:
         key, _, _ = self._message_key(message)
         return Change(key, Event(self._position_in_log(message), None, timestamp=message.timestamp))
 
-    def _position_in_log(self, message: Message) -> Position:
-        """The position of what only the log orders: one step above all changes streamed before it in its partition."""
-        commit, inner = self._newest.get((message.topic, message.partition), NO_POSITION)
+    def _position_in_log(self, message: Message, connector: str | None = None) -> Position:
+        """The position of what only the log orders: one step above all that its connector streamed before it.
+
+        The connector of a tombstone is unknown (None): where its partition has several, it stands behind nothing.
+        """
+        found = self._newest.get((message.topic, message.partition), {})
+        if connector is None and len(found) == 1:
+            (connector,) = found
+        commit, inner = NO_POSITION if connector is None else found.get(connector, NO_POSITION)
         return (0, commit, inner + ((commit, inner) != NO_POSITION), message.offset)
 
     def _upsert(self, message: Message, value: bytes) -> Change:
@@ -142,13 +148,13 @@ class ChangeReader:
             raise Malformed(f"op {op!r}")
         place = (message.topic, message.partition)
         if op == "r":
-            yield from self._put_row(
-                message, envelope, reader, self._position_in_log(message), _snapshot_at(message, envelope)
-            )
+            position = self._position_in_log(message, _connector(envelope))
+            yield from self._put_row(message, envelope, reader, position, _snapshot_at(message, envelope))
             return
         order = source_order(envelope.get("source") or {})
         position = (0, *order, message.offset)
-        self._newest[place] = max(order, self._newest.get(place, NO_POSITION))
+        newest, connector = self._newest.setdefault(place, {}), _connector(envelope)
+        newest[connector] = max(order, newest.get(connector, NO_POSITION))
         if op == "t":
             yield Change(None, Event(position, None, timestamp=message.timestamp))
         elif op == "d":
@@ -239,6 +245,13 @@ class ChangeReader:
                 _, reader = self._payloads.read(message.key, message.topic, "key")
                 return _key_from_json(text, reader, self.names or ())
         return None
+
+
+def _connector(envelope: Mapping[str, Any]) -> str:
+    """The name of the connector that sent a change; empty where it has none."""
+    source = envelope.get("source")
+    name = source.get("name") if isinstance(source, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _snapshot_at(message: Message, envelope: Mapping[str, Any]) -> Position:

@@ -85,8 +85,12 @@ def committed(sink: Sink, job: str, route: Route, batches: Sequence[pa.RecordBat
         return None
     numbers = {number for batch in batches for number in batch.column(SOURCE).unique().to_pylist() if number >= 0}
     ledger = sink.ledger(job, route.table, [route.source(number) for number in sorted(numbers)])
-    marks = {route.number(source.topic, source.partition): mark.highest for source, mark in ledger.marks.items()}
-    return Committed({number: highest for number, highest in marks.items() if highest is not None}, ledger.truncate)
+    highest = {
+        route.number(source.topic, source.partition): mark.highest
+        for source, mark in ledger.marks.items()
+        if mark.connectors
+    }
+    return Committed(highest, ledger.truncate)
 
 
 def _counted(delta: pa.RecordBatch) -> Counter[int]:

@@ -11,7 +11,8 @@ from ...loops import array, compile_ahead
 from ...model.position import Numbers
 
 SOURCE_FIELDS: Final = frozenset(
-    {"sequence", "ts_ms", "server_id", "lsn", "file", "pos", "row", "commit_scn", "scn", "commit_lsn", "change_lsn"}
+    {"name", "ts_ms", "server_id", "sequence", "lsn", "file", "pos", "row"}
+    | {"commit_scn", "scn", "commit_lsn", "change_lsn"}
 )
 
 TEXTS: Final = (array(np.uint8), array(np.int32), array(np.bool_))

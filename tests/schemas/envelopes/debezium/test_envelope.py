@@ -14,6 +14,7 @@ from millrace.schemas.model.change import AFTER, DELETE, MOVED, OP, POSITION, SO
 from millrace.schemas.model.ledger import TopicPartition
 from millrace.schemas.model.position import unpack
 from millrace.schemas.model.route import OnTruncate, Route
+from millrace.schemas.model.source_mark import connector_number
 
 ROW = {
     "type": "record",
@@ -44,6 +45,8 @@ KEY = {"type": "record", "name": "Key", "fields": [{"name": "id", "type": "long"
 SCHEMAS = {1: KEY, 2: ENVELOPE, 3: {**ROW, "name": "Plain"}, 4: "string"}
 PARSED = {number: fastavro.parse_schema(json.loads(json.dumps(schema))) for number, schema in SCHEMAS.items()}
 PLACEHOLDER = "__debezium_unavailable_value"
+
+NAMELESS = connector_number("")
 
 
 class Known:
@@ -114,8 +117,8 @@ def test_upserts_and_deletes_have_key_position_and_source():
     assert summed(done)
 
 
-def after(commit, inner):
-    return commit.to_bytes(8, "big") + inner.to_bytes(8, "big")
+def after(commit, inner, of=NAMELESS):
+    return b"".join(number.to_bytes(8, "big") for number in (commit, inner, of))
 
 
 def test_a_snapshot_row_says_what_stands_before_it():
@@ -126,7 +129,7 @@ def test_a_snapshot_row_says_what_stands_before_it():
     ]
     done = decode(sent)
     assert [change[AFTER] for change in changes(done)] == [after(0, 0), None, after(60, 60)]
-    assert done.mark.highest == bytes(8) + after(60, 60) + bytes(8)
+    assert [(climb.connector, climb.top) for climb in done.mark.climbs] == [("", (60, 60))]
 
 
 def test_a_block_that_comes_again_is_not_told_of_what_stands_behind_it():
@@ -184,7 +187,7 @@ def test_a_lone_tombstone_says_what_stands_before_it():
     done = decode([(key(1), event("c", row(1), at=50)), (key(2), None), (key(3), event("c", row(3), at=60))])
     gone = next(change for change in changes(done) if change[OP] == DELETE)
     assert gone["id"] == 2
-    assert (gone[POSITION], gone[AFTER]) == (bytes(24) + (1).to_bytes(8, "big"), after(50, 50))
+    assert (gone[POSITION], gone[AFTER]) == (bytes(24) + (1).to_bytes(8, "big"), after(50, 50, of=0))
     assert summed(done)
 
 
@@ -192,7 +195,7 @@ def test_a_tombstone_that_opens_a_block_is_lone_only_behind_a_hole():
     assert decode([(key(2), None)], first=8).filtered == 1
     lone = decode([(key(2), None), (key(3), event("c", row(3), at=60))], first=8, hole=2)
     gone = next(change for change in changes(lone) if change[OP] == DELETE)
-    assert (gone[POSITION], gone[AFTER]) == (bytes(24) + (10).to_bytes(8, "big"), after(0, 0))
+    assert (gone[POSITION], gone[AFTER]) == (bytes(24) + (10).to_bytes(8, "big"), after(0, 0, of=0))
 
 
 def test_a_delete_of_another_key_does_not_accompany_a_tombstone():
