@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,11 +29,18 @@ from pyiceberg.catalog import load_catalog
 from support import postgres_server
 from support.jobs import rows, run_once
 
+from millrace.pipelines.cli.compile_kernels import registering_modules
+from millrace.schemas.loops import LOOPS
 from millrace.transforms.sinks.iceberg.catalog.names import catalog_name
 
 STEP = re.compile(
     r"\b(execute|run|run_each|changed|copy_in|rename|fsync|unlink|mkdir|commit|merge|connect|close|full_accounts|put|taken|prune|truncate|_appear|_sync|_make_folders)\("
     r"|\b(write|open|delete|create|append|stage|save)\w*\("
+)
+IMPORTED_BY_RUNS = (
+    "apache_beam.runners.portability.fn_api_runner",
+    "apache_beam.runners.direct.direct_runner",
+    "millrace.transforms.sources.kafka.source",
 )
 STRIDES = {"postgres": 2, "iceberg": 3}
 WRITING = ("/transforms/sinks/", "/transforms/stores/", "/transforms/dead_letters.py", "/transforms/steps/commit.py")
@@ -126,8 +134,17 @@ def clone(source: Path, to: Path) -> Path:
     return to
 
 
+def preload(target: str) -> None:
+    """Import and load what each child would by itself: a run takes a third of the time then."""
+    for module in (*registering_modules(), *IMPORTED_BY_RUNS, f"millrace.transforms.sinks.{target}.sink"):
+        import_module(module)
+    for loop in LOOPS.values():
+        loop.compile()
+
+
 def main() -> None:
     source, target, topic, how = Path(sys.argv[1]), *sys.argv[2:]
+    preload(target)
     _, lines = forked(lambda: run(clone(source, source / "traced")))
     started = time.monotonic()
     forked(lambda: run(clone(source, source / "whole"), after=600))
