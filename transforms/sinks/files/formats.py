@@ -80,7 +80,8 @@ def decode(format: FileFormat, data: pa.Buffer, place: str) -> Content:
         batches = [conform(batch, schema) for batch in rows.to_batches()]
     except (pa.ArrowException, ValueError, KeyError, EOFError) as error:
         raise TerminalSinkError(
-            f"{place} is not a whole file of changes that Millrace wrote ({error}); move it away and run the job again"
+            f"{place} is not a whole file of changes that Millrace wrote ({error}): restore it from a copy, or write "
+            "the log anew at another path; what the ledger counts as written is not written again"
         ) from error
     topic_id = metadata.get(TOPIC_ID)
     return Content(pa.Table.from_batches(batches, schema=schema), None if topic_id is None else int(topic_id))

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from ....schemas.errors import TerminalSinkError
 from ....schemas.model.ledger import Account, TopicPartition
 from ....schemas.model.source_mark import SourceMark
 from ....schemas.model.stored_format import LEDGER as LEDGER_FORMAT
@@ -111,9 +112,17 @@ def newest(store: Store, name: str) -> State:
     data = store.read(versions[-1]) if versions else None
     if data is None:
         return State()
-    found = json.loads(data.to_pybytes())
-    LEDGER_FORMAT.check(found.get("format"), f"{store.place}/{versions[-1]}")
-    return _from_json(name, found)
+    place = f"{store.place}/{versions[-1]}"
+    try:
+        found = json.loads(data.to_pybytes())
+        LEDGER_FORMAT.check(found.get("format"), place)
+        return _from_json(name, found)
+    except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        raise TerminalSinkError(
+            f"{place} is not a whole ledger that Millrace wrote ({type(error).__name__}): restore it from a copy, or "
+            "write the log anew at another path. Without it the version before would count, and its last commit's "
+            "changes would be written twice"
+        ) from error
 
 
 def write(store: Store, name: str, state: State) -> bool:
@@ -122,7 +131,7 @@ def write(store: Store, name: str, state: State) -> bool:
     place = ledger_name(name, state.version)
     if not store.create(place, data):
         held = store.read(place)
-        return held is not None and json.loads(held.to_pybytes())["commit"] == state.commit
+        return held is not None and f'"commit": "{state.commit}"'.encode() in held.to_pybytes()
     if state.version % KEPT == 0:
         for old in store.names(f"{folder_name(name)}/{LEDGER}")[:-KEPT]:
             store.delete(old)

@@ -14,7 +14,7 @@ from ....schemas.errors import TableError
 from ....schemas.model.change import PREFIX
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, conform, selected
-from ...stores import STAGING, Address, open_store
+from ...stores import STAGING, Address, open_store, sweep
 from .. import Staged, TableSnapshot
 from ..shared.commit import TableChanges, commit_changes
 from ..shared.names import folder_name, table_name
@@ -107,6 +107,7 @@ class FilesSink:
 
     def close(self) -> None:
         """Remove staged rows."""
+        sweep(self._store)
         self._staged.close()
 
     def _place(self, table: str) -> str:

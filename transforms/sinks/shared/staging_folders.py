@@ -11,7 +11,7 @@ import pyarrow.fs as pafs
 
 from ....schemas.errors import SinkError, TerminalSinkError
 from ....schemas.model.stored_format import KEY, STAGED_ROWS
-from ...stores import STAGING, Store, sweep
+from ...stores import STAGING, Store
 
 VERSION: Final = {KEY: str(STAGED_ROWS.newest)}
 FOLDER_MODE: Final = 0o700
@@ -178,8 +178,7 @@ class StoreFolder:
             return []
 
     def close(self) -> None:
-        """Parts that killed processes left go too."""
-        sweep(self.store)
+        """Object stores have no empty folders."""
 
 
 def write_file(out: Any, rows: pa.RecordBatch) -> None:

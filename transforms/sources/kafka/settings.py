@@ -11,6 +11,7 @@ from kafka import KafkaConsumer
 
 from ....schemas.errors import JobError
 from ....schemas.secrets import REFERENCE, resolve
+from ....schemas.suggestions import guess
 
 _OWN: Final = frozenset(
     {"allow_auto_create_topics", "auto_offset_reset", "bootstrap_servers", "check_crcs", "enable_auto_commit"}
@@ -23,6 +24,13 @@ _OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
         if name not in _OWN and (default is None or isinstance(default, str | int | float))
     }
 )
+_WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "security_protocol": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+        "sasl_mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER"),
+    }
+)
+"""Settings that kafka-python compares as they are: one in other letters would mean no TLS and no login."""
 _SECRETS: Final = frozenset({"sasl_plain_password", "ssl_password"})
 _OBJECTS: Final = frozenset({"ssl_context", "sasl_oauth_token_provider"})
 
@@ -84,8 +92,19 @@ def _check(name: str, value: Any) -> None:
         raise JobError(f"{place} is not a client option that a job can set; {hint}")
     if not (value is None or isinstance(value, str | int | float)):
         raise JobError(f"{place} must be a text, a number or true or false, not {type(value).__name__}")
-    if isinstance(value, str) and not REFERENCE.search(value) and (name in _SECRETS or _has_password(name, value)):
+    if isinstance(value, str) and REFERENCE.search(value):
+        return
+    if isinstance(value, str) and (name in _SECRETS or _has_password(name, value)):
         raise JobError(f"{place} is a secret: write ${{env:NAME}} or ${{file:PATH}} instead of the value")
+    if name in _WORDS and value is not None and value not in _WORDS[name]:
+        said = ", ".join(_WORDS[name])
+        raise JobError(f"{place}: {value!r} is not one of {said}{guess(str(value).upper(), _WORDS[name])}")
+    if _is_number(_OPTIONS[name]) and value is not None and not _is_number(value):
+        raise JobError(f"{place} must be a number, not {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _has_password(name: str, value: str) -> bool:

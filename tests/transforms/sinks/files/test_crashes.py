@@ -166,7 +166,7 @@ def test_a_broken_file_in_the_way_is_named(local):
     local.log(*range_of(0))
     broken = local.folder / "logs" / "orders" / "date=2026-11-25" / f"shop+orders+0+{1:020d}.parquet"
     broken.write_bytes(b"PAR1 half")
-    with pytest.raises(TerminalSinkError, match=r"0001\.parquet is not a whole file of changes .* move it away"):
+    with pytest.raises(TerminalSinkError, match=r"0001\.parquet is not a whole file .* restore it from a copy"):
         local.log(*range_of(1, 2))
     assert local.next == 1
     broken.unlink()
@@ -180,3 +180,16 @@ def test_a_file_of_an_older_topic_of_the_same_name_is_not_taken_for_this_ones(lo
         local.log(*range_of(0, 1), topic_ids={"orders": 1})
     with pytest.raises(TerminalSinkError, match="another topic of that name"):
         again(local).log(*range_of(0, 1), topic_ids={"orders": 2})
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"format": 1, "vers', b"[]", b"null", b'{"format": 1}'])
+def test_a_torn_ledger_is_named_and_nothing_is_written(local, torn):
+    local.log(*range_of(0, 1))
+    local.log(*range_of(2))
+    (newest,) = local.folder.rglob("00000000000000000002.json")
+    newest.write_bytes(torn)
+    before = listed_offsets(local)
+    for action in (lambda: again(local).log(*range_of(3)), lambda: again(local).offsets(), lambda: again(local).next):
+        with pytest.raises(TerminalSinkError, match=r"00000000000000000002\.json is not a whole ledger .* restore it"):
+            action()
+    assert listed_offsets(local) == before

@@ -57,3 +57,24 @@ def test_objects_cannot_be_options():
         KafkaSettings("broker:9092", {"client_id": ["a"]})
     with pytest.raises(JobError, match="not a client option"):
         KafkaSettings("broker:9092", {"ssl_context": "x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        (
+            "security_protocol",
+            "ssl",
+            "'ssl' is not one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL; did you mean",
+        ),
+        ("security_protocol", "SSLL", "did you mean 'SSL'"),
+        ("sasl_mechanism", "scram-sha-512", "did you mean 'SCRAM-SHA-512'"),
+        ("request_timeout_ms", "soon", "must be a number, not 'soon'"),
+        ("request_timeout_ms", True, "must be a number, not True"),
+    ],
+)
+def test_a_value_that_the_client_would_take_for_something_else_is_refused(name, value, said):
+    """A protocol in other letters was no protocol at all: the run read without TLS and login."""
+    with pytest.raises(JobError, match=said):
+        KafkaSettings("broker:9092", {name: value})
+    KafkaSettings("broker:9092", {name: "${env:LATER}"})
