@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -74,29 +75,17 @@ class IcebergSink:
             self._maintain_if_due(table.name)
         return accounts
 
-    @contextmanager
-    def _transaction(self, changes: TableChanges) -> Iterator[IcebergCommit]:
-        """On top of the newest snapshot, or of one that was committed here just now and may not be the newest any more.
-
-        What failed on such a one is no error yet: the next attempt reads the newest.
-        """
+    def _transaction(self, changes: TableChanges) -> "_Transaction":
         target, tombstones = self._opened(changes.name)
-        recent = target.recent
-        try:
-            on = IcebergTarget(
-                target,
-                tombstones,
-                self._staging(),
-                self._maintenance,
-                self._options.partition_terms(changes.name),
-                self._tables,
-            )
-            yield IcebergCommit(on, changes)
-        except (Conflict, TableError, SinkError, OSError) as error:
-            target.recent = tombstones.keyed.recent = False
-            if isinstance(error, Conflict | TransientSinkError) or not recent:
-                raise
-            raise Conflict(str(error)) from error
+        on = IcebergTarget(
+            target,
+            tombstones,
+            self._staging(),
+            self._maintenance,
+            self._options.partition_terms(changes.name),
+            self._tables,
+        )
+        return _Transaction(IcebergCommit(on, changes), target.recent)
 
     def _maintain_if_due(self, name: str) -> None:
         """What is due after a commit. The commit stands, whatever becomes of this."""
@@ -231,3 +220,25 @@ class IcebergSink:
 def _ledger(target: KeyedTable, job: str, partitions: Sequence[TopicPartition]) -> Ledger:
     properties = target.table.properties
     return ledgers.read(properties, job, partitions).of(partitions, ledgers.last_truncate(properties))
+
+
+@dataclass(frozen=True, slots=True)
+class _Transaction:
+    """On top of the newest snapshot, or where `recent` of one committed here just now, which may be the newest no more.
+
+    What failed on such a one is no error yet: the next attempt reads the newest. A class, since `contextmanager` sets
+    an attribute of what passes through it, and errors of a Hive metastore refuse that.
+    """
+
+    commit: IcebergCommit
+    recent: bool
+
+    def __enter__(self) -> IcebergCommit:
+        return self.commit
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if not isinstance(error, Conflict | TableError | SinkError | OSError):
+            return
+        self.commit.on.table.recent = self.commit.on.tombstones.keyed.recent = False
+        if self.recent and not isinstance(error, Conflict | TransientSinkError):
+            raise Conflict(str(error)) from error

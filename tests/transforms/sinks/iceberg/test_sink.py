@@ -37,7 +37,9 @@ def test_rows_deletes_and_ledger_are_one_snapshot(target):
     assert (summary["added-records"], summary["added-position-deletes"]) == ("1", "1")
     assert (summary["total-records"], summary["total-position-deletes"]) == ("3", "1")
     assert json.loads(summary["millrace.accounts"])[0]["stop"] == 3
-    assert json.loads(table.properties["millrace.ledger.shop"]) == {"orders": {"partitions": {"0": [3, 0]}}}
+    ledger = json.loads(table.properties["millrace.ledger.shop"])
+    assert ledger["format"] == 1
+    assert ledger["topics"]["orders"]["partitions"]["0"][:2] == [3, 0]
 
 
 def test_a_commit_is_decided_again_on_top_of_another_writers(target):
