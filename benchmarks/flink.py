@@ -16,9 +16,9 @@ from support.downloads import beam_flink_jar
 from support.flink_cluster import FlinkCluster
 from support.go_programs import PRISM, built
 
+from millrace.pipelines.execution.job_parts import target_of
 from millrace.pipelines.job.load import load_job
 from millrace.schemas.model.ledger import TopicPartition
-from millrace.transforms.sinks import open_sink
 
 from .streaming import JOB, commits, send_steadily
 from .workload import Workload
@@ -90,7 +90,7 @@ def _wait(check: Any, job: subprocess.Popen[str], folder: Path) -> None:
 
 def _committed(file: Path, workload: Workload) -> int:
     job = load_job(file)
-    sink = open_sink(job.target.type, job.target.settings())
+    sink = target_of(job).open()
     try:
         sources = [TopicPartition(workload.topic, number) for number in range(workload.partitions)]
         return sum(sink.ledger(job.job, "orders", sources).next.values())

@@ -12,8 +12,8 @@ import pytest
 from support.jobs import event, key, run_once, send, write_job
 
 from millrace.pipelines.cli.check import check
+from millrace.pipelines.execution.job_parts import target_of
 from millrace.pipelines.job.load import load_job
-from millrace.transforms.sinks import open_sink
 
 LAKE = "{{type: iceberg, namespace: shop, catalog: {{type: sql, uri: 'sqlite:///{uri}', warehouse: ./lake}}}}"
 CATALOG = "catalog.d/c.db"
@@ -85,6 +85,6 @@ def test_a_lake_that_can_only_be_read(folder, embedded_broker, topic_name, path,
     if path is None:
         file.write_text(whole)
     assert not run_once(file).failed
-    with closing(open_sink("iceberg", dict(load_job(file).target.settings()))) as sink:
+    with closing(target_of(load_job(file)).open()) as sink:
         rows = sorted((row["id"], row["name"]) for batch in sink.scan(topic) for row in batch.to_pylist())
     assert rows == [(0, "a"), (1, "b")]

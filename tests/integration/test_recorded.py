@@ -12,10 +12,10 @@ from support.jobs import run_once, send
 
 from millrace.pipelines.cli.verify import verify_job
 from millrace.pipelines.execution import bounded_pass
+from millrace.pipelines.execution.job_parts import target_of
 from millrace.pipelines.job.load import load_job
 from millrace.transforms.proof.canonical import encode, natural, number
 from millrace.transforms.proof.type_coercion import from_target
-from millrace.transforms.sinks import open_sink
 
 TARGETS = {
     "duckdb": "{type: duckdb, path: out.duckdb}",
@@ -104,7 +104,7 @@ def test_the_target_ends_in_the_sources_rows(target, embedded_broker, topic_name
     assert not summary.failed, summary.lines()
     assert (summary.total("read"), summary.total("dead"), summary.total("unfilled")) == (4009, 0, 0)
     job = load_job(file)
-    with closing(open_sink(target, job.target.settings())) as sink:
+    with closing(target_of(job).open()) as sink:
         for table in TABLES:
             key, final = recorded_stream.final(table)
             rows = stored(sink, table, key)

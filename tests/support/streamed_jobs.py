@@ -14,12 +14,11 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 
 from millrace.pipelines.cli.verify import verify_job
+from millrace.pipelines.execution.job_parts import target_of
 from millrace.pipelines.job.load import load_job
 from millrace.schemas.errors import MillraceError
 from millrace.schemas.model.ledger import TopicPartition
-from millrace.schemas.secrets import resolved
 from millrace.transforms.dead_letters import read
-from millrace.transforms.sinks import open_sink
 from support import postgres_server
 from support.jobs import write_job
 from support.processes import until
@@ -42,7 +41,7 @@ class StreamedJob:
 
     @contextmanager
     def sink(self):
-        with closing(open_sink(self.job.target.type, resolved(self.job.target.settings()))) as sink:
+        with closing(target_of(self.job).open()) as sink:
             yield sink
 
     def ends(self):
