@@ -294,7 +294,7 @@ def test_any_history_ends_in_the_rows_of_its_source(embedded_broker, monkeypatch
         topic, oracle = f"{TABLE}-{uuid4().hex[:8]}", Oracle()
         embedded_broker.create_topic(topic, PARTITIONS)
         window = "window: {every: 10ms, by: event, allowed_lateness: 1h}\n" if history.by_event else ""
-        more = f"tables: [{{from: {topic}, to: {TABLE}, mode: {mode}}}]\n{window}"
+        more = f"tables: [{{from: {topic}, to: {TABLE}, mode: {mode}}}]\n{window}max_dead_letters: 100%\n"
         file = write_job(folder, servers, [topic], more=more)
         contracts(folder / "contracts", SCHEMAS)
         monkeypatch.setattr(bounded_pass, "FEWEST", history.budget or 100_000)

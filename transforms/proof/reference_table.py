@@ -76,6 +76,16 @@ class ReferenceTable:
         """(key, the event that the table shows, the last one in the log) of each key on which the two disagree."""
         return self.log_order.disputed(self._newest, again)
 
+    def _stands(self, event: Event) -> bool:
+        """Whether an event is newer than the last TRUNCATE, or is it.
+
+        A snapshot of Postgres names an LSN alone, and no commit: it is compared with the LSN of the TRUNCATE.
+        """
+        at = event.snapshot_at
+        if at is not None and at[1] == at[2]:
+            return at[2] >= self.truncated[2]
+        return (at or event.position) >= self.truncated
+
     def rows(self) -> Iterator[tuple[Key, Position, dict[str, Any] | None]]:
         """(key, position, row) of each key; the row's values are canonical but for their units; None is a delete."""
         for key in self._keys:
@@ -95,7 +105,7 @@ class ReferenceTable:
 
     def _newest(self, key: Key | None) -> Event | None:
         events = () if key is None else self._keys.get(key, ())
-        return next((one for one in reversed(events) if (one.snapshot_at or one.position) >= self.truncated), None)
+        return next((one for one in reversed(events) if self._stands(one)), None)
 
     def may_be_older(self, row: Mapping[str, Any], position: bytes | None) -> bool:
         """Whether a row of the target that the reference lacks may come from a message that the log no longer holds."""
@@ -134,7 +144,7 @@ class ReferenceTable:
         self._keys[key] = _needed(events)
 
     def _alive(self, key: Key) -> list[Event]:
-        return [event for event in self._keys[key] if (event.snapshot_at or event.position) >= self.truncated]
+        return [event for event in self._keys[key] if self._stands(event)]
 
     def _row(self, events: list[Event]) -> dict[str, Any] | None:
         event = events[-1]

@@ -132,6 +132,12 @@ class WindowItems:
         )
 
 
+def _nothing_committed(sink: Sink, job: str, table: str, receipts: Sequence[Receipt]) -> bool:
+    """Whether the ledger stands where these partitions were begun: what is read now are their first messages."""
+    ledger = sink.ledger(job, table, sorted({receipt.span.source for receipt in receipts}))
+    return all(reached == ledger.start.get(source) for source, reached in ledger.next.items())
+
+
 def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item]) -> Outcome:
     """Apply one table's window: dead letters become durable first, then rows and ledger in one transaction.
 
@@ -143,7 +149,7 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
     )
     letters = window.letters
     read = sum(receipt.read for receipt in window.receipts)
-    if letters and len(letters) == read and name not in sink.tables():
+    if letters and len(letters) == read and _nothing_committed(sink, settings.job, name, window.receipts):
         settings.limit.check_first(read, letters)
     settings.dead_letters.write(letters)
     settings.limit.check(settings.dead + len(letters), settings.read + read, letters)
