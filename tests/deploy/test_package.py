@@ -46,7 +46,7 @@ format: {{type: debezium, schemas: contracts}}
 target: {target}
 """
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("package")]
+pytestmark = pytest.mark.timeout(900)
 
 
 class Environment:
