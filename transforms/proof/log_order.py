@@ -55,30 +55,34 @@ class Replays:
     """Finds whether an event repeats an earlier one of its key, by reading the log once more where that is asked."""
 
     rules: Rules
-    read: Callable[[dict[TopicPartition, int]], Iterable[Message]]
+    read: Callable[[], Iterable[Message]]
 
     def repeated(self, events: dict[Place, Event]) -> set[Place]:
-        """The places of those events that their partition holds at a smaller offset too.
+        """The places of those events that their partition holds at a smaller offset too, or another one holds.
 
-        A row of a snapshot repeats nothing: a snapshot that is made again says what holds then.
+        Where partitions were added, a repeated change goes to another one than it went before. A row of a snapshot
+        repeats nothing: a snapshot that is made again says what holds then.
         """
-        wanted = {place: event for place, event in events.items() if event.snapshot_at is None}
+        wanted: dict[Key, list[tuple[TopicPartition, Event]]] = {}
+        for (source, key), event in events.items():
+            if event.snapshot_at is None:
+                wanted.setdefault(key, []).append((source, event))
         if not wanted:
             return set()
-        stops: dict[TopicPartition, int] = {}
-        for (source, _), event in wanted.items():
-            stops[source] = max(stops.get(source, 0), event.position[-1])
-        reader, found = ChangeReader(self.rules), set()
-        for message in self.read(stops):
+        reader, found = ChangeReader(self.rules), set[Place]()
+        for message in self.read():
             try:
-                changes = reader.read(message)
+                changes = list(reader.read(message))
             except UNREADABLE:
                 continue
-            for key, event in changes:
-                if key is not None and (message.source, key) in wanted and event.snapshot_at is None:
-                    (*order, offset), last = event.position, wanted[message.source, key].position
-                    if order == list(last[:-1]) and offset < last[-1]:
-                        found.add((message.source, key))
+            for change in changes:
+                event = change.event
+                if change.key is None or event.snapshot_at is not None:
+                    continue
+                for source, last in wanted.get(change.key, ()):
+                    elsewhere = message.source != source or event.position[-1] < last.position[-1]
+                    if elsewhere and event.position[:-1] == last.position[:-1]:
+                        found.add((source, change.key))
         return found
 
 

@@ -1,7 +1,7 @@
 """The proof: read the topics again up to the ledger's offsets, build a reference, compare the target with it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ...schemas.errors import LostOffsetsError
 from ...schemas.model.ledger import OffsetRange, TopicPartition
-from ...schemas.model.message import Message, MessageLog
+from ...schemas.model.message import MessageLog
 from ...schemas.model.modes import Mode
 from .canonical import shown as readable
 from .changes import Rules
@@ -67,7 +67,7 @@ def verify(log: MessageLog, scan: Scan, proof: Proof, tell: Tell = lambda text: 
 
     report = compare(proof.table, reference, rows, proof.key, proof.examples)
     tell(f"{proof.table}: comparing with the order of the log")
-    add_disputed(report, reference, Replays(proof.rules, partial(_up_to, log, ranges)), proof.examples)
+    add_disputed(report, reference, Replays(proof.rules, partial(log.read, ranges)), proof.examples)
     report.offsets = {str(part.source): (part.first, part.stop) for part in ranges}
     report.ahead = sum(max(0, part.stop - max(part.first, proof.stops[source])) for source, part in held.items())
     report.cut = bool(reference.gone)
@@ -86,11 +86,6 @@ def add_disputed(report: Report, reference: ReferenceTable, replays: Replays, ex
             at, other = last.position[-1], shown.position[-1]
             note = f"the last message of the key is at offset {at}, the table shows that at {other}"
             report.examples.append(Example(Verdict.DISPUTED, named, None, None, None, note))
-
-
-def _up_to(log: MessageLog, ranges: Sequence[OffsetRange], stops: Mapping[TopicPartition, int]) -> Iterator[Message]:
-    """The messages of these partitions once more, up to these offsets."""
-    return log.read([replace(part, stop=stops[part.source]) for part in ranges if part.source in stops])
 
 
 def wanted_ranges(held: Mapping[TopicPartition, OffsetRange], proof: Proof) -> list[OffsetRange]:

@@ -51,3 +51,9 @@ def test_a_lower_position_that_says_the_same_is_not_disputed(contracts):
 def test_partitions_are_not_compared_by_the_log(contracts):
     assert disputes(contracts, Stream(0).put(1, 100, "new"), Stream(1).put(1, 10, "old")) == {}
     assert disputes(contracts, Stream(1).put(1, 10, "old"), Stream(0).put(1, 100, "new")) == {}
+
+
+def test_a_replay_of_what_stood_in_another_partition_is_not_disputed(contracts):
+    """Partitions were added: the key's changes go to another one since, repeated ones too."""
+    assert disputes(contracts, Stream(0).put(1, 10, "a"), Stream(1).put(1, 20, "b").put(1, 10, "a")) == {}
+    assert set(disputes(contracts, Stream(0).put(1, 10, "a"), Stream(1).put(1, 20, "b").put(1, 9, "news"))) == {1}
