@@ -46,6 +46,9 @@ format: {{type: debezium, schemas: contracts}}
 target: {target}
 """
 
+FACE = {"millrace/__init__.py", "millrace/api.py", "millrace/py.typed"}
+"""What lies in `src/millrace` itself."""
+
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -81,14 +84,14 @@ def environment(tmp_path_factory, wheel) -> Iterator[Environment]:
 def in_the_clone() -> set[str]:
     """Each file of the three folders that a user needs."""
     tracked = subprocess.run(["git", "ls-files", *LAYERS], cwd=ROOT, capture_output=True, text=True, check=True)
-    return {f"millrace/{name}" for name in tracked.stdout.split()} | {"millrace/__init__.py", "millrace/py.typed"}
+    return {f"millrace/{name}" for name in tracked.stdout.split()} | FACE
 
 
 def test_the_wheel_holds_each_file_of_the_clone(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if name.startswith("millrace/")}
         assert names == in_the_clone()
-        for name in names - {"millrace/__init__.py", "millrace/py.typed"}:
+        for name in names - FACE:
             assert archive.read(name) == (ROOT / name.removeprefix("millrace/")).read_bytes()
 
 

@@ -7,6 +7,7 @@ the modules that cannot be imported, with what is missing: the name of a library
 import importlib
 import json
 import pkgutil
+import re
 import sys
 
 import millrace
@@ -26,6 +27,12 @@ def unimportable() -> dict[str, str]:
             found[module.name] = str(missing)
         except ModuleNotFoundError as missing:
             found[module.name] = str(missing.name)
+        except ImportError as missing:
+            # A part of a namespace package that another extra brings: `from google.cloud import bigquery`.
+            part = re.search(r"cannot import name '(\w+)'", str(missing))
+            if missing.name is None or part is None:
+                raise
+            found[module.name] = f"{missing.name}.{part[1]}"
     return found
 
 
