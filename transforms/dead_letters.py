@@ -142,6 +142,11 @@ class Limit:
             raise JobError(f"max_dead_letters: {text!r} is neither a whole number nor a percentage such as 0.1%")
         return cls(percent=percent)
 
+    def __str__(self) -> str:
+        """As the job file gives it."""
+        setting = f"{self.percent}%" if self.percent is not None else str(self.count)
+        return setting if self.given else f"{setting} (the default)"
+
     def allowed(self, read: int) -> int | None:
         """How many dead letters are good among so many messages; None is any number."""
         if self.percent is not None:
@@ -153,10 +158,8 @@ class Limit:
         allowed = self.allowed(read)
         if allowed is None or dead <= allowed:
             return
-        setting = f"{self.percent}%" if self.percent is not None else str(self.count)
-        setting += "" if self.given else " (the default)"
         raise DeadLetterLimitError(
-            f"{dead:,} dead letters among {read:,} messages, and max_dead_letters: {setting} allows {allowed:,}"
+            f"{dead:,} dead letters among {read:,} messages, and max_dead_letters: {self} allows {allowed:,}"
             f"{_examples(letters)}"
         )
 

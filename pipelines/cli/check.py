@@ -87,8 +87,8 @@ def _dead_letters(job: Job) -> Iterator[Finding]:
     except MillraceError as error:
         yield Finding(FAIL, "dead letters", str(error))
         return
-    limit = "" if job.max_dead_letters.allowed(1) is not None else ", any number of them"
-    yield Finding(OK, "dead letters", f"go to {job.dead_letters.path}{limit}")
+    limit = f"max_dead_letters: {job.max_dead_letters}"
+    yield Finding(OK, "dead letters", f"go to {job.dead_letters.path}; {limit}")
 
 
 def _target(sink: Sink) -> Iterator[Finding]:

@@ -111,7 +111,8 @@ def test_pins_are_exact_and_within_what_the_package_asks_for():
 def prefix(tmp_path_factory, wheel) -> Path:
     """What the stage `build` makes, elsewhere: an environment with the pinned packages, and Millrace."""
     place = tmp_path_factory.mktemp("image") / "venv"
-    uv("venv", "--python", sys.executable, place)
+    # With pip, as Python's own `venv` makes it: Beam's boot program asks it for the version of Beam.
+    uv("venv", "--seed", "--python", sys.executable, place)
     install = ["pip", "install", "--python", place / "bin" / "python", "--no-deps"]
     uv(*install, "--only-binary", ":all:", "-r", DEPLOY / "requirements.txt")
     uv(*install, wheel)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .....schemas.loops import array, compile_ahead, read_only
 from ..columns import is_limited, plain, sql_type, unescape_texts, unit_of
-from .encode import EPOCH_DAYS, EPOCH_MICROS, PER_SECOND, Cells
+from .encode import EPOCH_DAYS, EPOCH_MICROS, PER_SECOND, Cells, number_dtype
 from .jsonb import from_json
 from .numeric import from_numeric
 
@@ -86,7 +86,7 @@ def _values(kind: pa.DataType, cells: Cells, beyond: Cells | None) -> pa.Array:
 def _numbers(kind: pa.DataType, cells: Cells, stored: np.dtype[Any]) -> pa.Array:
     values = _fixed(cells, stored.itemsize).view(stored).astype(stored.newbyteorder("="))
     if pa.types.is_floating(kind) or pa.types.is_integer(kind):
-        return _built(kind, cells, values.astype(kind.to_pandas_dtype()))
+        return _built(kind, cells, values.astype(number_dtype(kind)))
     return _built(kind, cells, values)
 
 

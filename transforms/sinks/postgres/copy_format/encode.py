@@ -111,6 +111,12 @@ def _buffer(array: pa.Array, number: int, kind: Any, width: int = 1) -> NDArray[
     return np.frombuffer(data, kind, len(array) * width, array.offset * size)
 
 
+def number_dtype(kind: pa.DataType) -> np.dtype[Any]:
+    """Numpy's type of an Arrow integer or float; `kind.to_pandas_dtype()` needs pandas, which Millrace does not."""
+    letter = "f" if pa.types.is_floating(kind) else "u" if pa.types.is_unsigned_integer(kind) else "i"
+    return np.dtype(f"{letter}{kind.bit_width // 8}")
+
+
 def _fixed(array: pa.Array, raw: NDArray[np.uint8], width: int) -> Cells:
     sizes = np.full(len(array), width, np.int64)
     if array.null_count:
@@ -163,7 +169,7 @@ def _scalars(array: pa.Array) -> Cells:
         return _ordered(array, _buffer(array, 1, np.dtype(f"f{kind.bit_width // 8}")))
     if pa.types.is_unsigned_integer(kind) or pa.types.is_int8(kind):
         wide = {8: np.int16, 16: np.int32, 32: np.int64}[kind.bit_width]
-        return _ordered(array, _buffer(array, 1, kind.to_pandas_dtype()).astype(wide))
+        return _ordered(array, _buffer(array, 1, number_dtype(kind)).astype(wide))
     return _ordered(array, _buffer(array, 1, np.dtype(f"i{kind.bit_width // 8}")))
 
 
