@@ -9,6 +9,9 @@ COMPILED := $(VENV)/.compiled
 LOOPS := $(shell grep -rlE "numba|_njit|compiled" schemas transforms --include=*.py)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Where it is set, each process compiles the tests and Millrace anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install demo test check flink bench clean
 
 help:  ## the commands

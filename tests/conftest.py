@@ -1,5 +1,6 @@
 """Fixtures that several test folders share: brokers, and topics of one's own in them."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -15,6 +16,9 @@ from support.object_stores import S3, Gcs, gcs_server, hdfs_server, missing_for_
 
 from millrace.transforms.sources.kafka.consumer_pool import POOL
 from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
+
+# Processes that tests start compile Millrace once, and not each for itself (a second of a processor each time).
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("millrace", deadline=None)
 settings.load_profile("millrace")

@@ -8,35 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import (
-        ApplyChanges,
-        Encoding,
-        EncodingSpec,
-        Envelope,
-        EnvelopeSpec,
-        Job,
-        JobError,
-        LostOffsetsError,
-        MemorySink,
-        MillraceError,
-        MissingExtraError,
-        ReadChanges,
-        RegistryError,
-        Report,
-        ScriptedSource,
-        Sink,
-        SinkError,
-        SinkSpec,
-        Source,
-        SourceError,
-        SourceSpec,
-        Summary,
-        TableError,
-        check,
-        load_job,
-        run,
-        verify,
-    )
+    from .api import *
 
 __version__ = "0.1.0"
 

@@ -53,7 +53,7 @@ pytestmark = pytest.mark.timeout(900)
 
 
 class Environment:
-    """A fresh environment, always in the same folder, so that numba finds the loops that an earlier one compiled."""
+    """A fresh environment, always in one folder, so that it finds what an earlier one compiled: loops and byte code."""
 
     def __init__(self, folder: Path, wheel: Path) -> None:
         self.folder, self.wheel, self.python = folder, wheel, folder / "env" / "bin" / "python"
@@ -67,7 +67,9 @@ class Environment:
 
     def run(self, *words: object, cwd: Path | None = None) -> str:
         kept = {name: text for name, text in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-        kept |= {"NUMBA_CACHE_DIR": str(self.folder / "numba"), "PATH": f"{self.python.parent}:{kept['PATH']}"}
+        # uv links the same files into each environment: what was compiled of them holds in the next one too.
+        kept |= {"NUMBA_CACHE_DIR": str(self.folder / "numba"), "PYTHONPYCACHEPREFIX": str(self.folder / "bytecode")}
+        kept["PATH"] = f"{self.python.parent}:{kept['PATH']}"
         command = [str(word) for word in words]
         done = subprocess.run(command, capture_output=True, text=True, env=kept, cwd=cwd or self.folder, timeout=600)
         assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
