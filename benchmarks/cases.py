@@ -34,7 +34,7 @@ from millrace.transforms.sources.kafka.partition_reader import PartitionReader
 from millrace.transforms.sources.kafka.record_batches import split
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 from millrace.transforms.sources.kafka.source import KafkaSource
-from millrace.transforms.steps.decode import BlockDecoder, Format
+from millrace.transforms.steps.format import BlockDecoder, Format
 
 from . import iceberg, per_record, postgres
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.catalog import load_catalog
 
-from millrace.pipelines.execution import bounded_pass
+from millrace.pipelines.execution import pass_ranges
 from millrace.schemas.merging.newest_by_key import compact
 from millrace.schemas.model.change import CHANGE_FIELDS, OP, POSITION, SOURCE, UPSERT
 from millrace.schemas.model.ledger import Account, Commit
@@ -54,7 +54,7 @@ def fill(folder: Path, columns: pa.Schema, keys: int) -> None:
 
 def commits_of(changes: int) -> None:
     """Passes of this many changes, in this process."""
-    bounded_pass.FEWEST = bounded_pass.MOST = changes  # type: ignore[misc]
+    pass_ranges.FEWEST = pass_ranges.MOST = changes  # type: ignore[misc]
 
 
 def deltas(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

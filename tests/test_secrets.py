@@ -15,7 +15,7 @@ from support.registry_server import RegistryServer
 
 from millrace.pipelines.cli.main import main
 from millrace.pipelines.execution.graph import JobGraph, Windows, build
-from millrace.pipelines.execution.job_parts import format_of
+from millrace.pipelines.execution.job_format import format_of
 from millrace.pipelines.job.load import load_job
 from millrace.schemas.model.ledger import TopicPartition
 from millrace.schemas.model.route import Route

@@ -20,7 +20,7 @@ from ...schemas.secrets import shown
 from ...transforms.dead_letters import open_letters, place
 from ...transforms.sinks import Sink
 from ...transforms.sources.source import BlockReader, SourceConnection
-from ..execution.job_parts import format_of, source_of, target_of
+from ..execution.job_parts import source_of, target_of
 from ..execution.start_offsets import find_read_plan, find_routes
 from ..job.model import Job
 from ..runners.findings import FAIL, OK, WARN, Finding
@@ -174,6 +174,9 @@ def _block(reader: BlockReader) -> Block | None:
 
 
 def _decoded(job: Job, topic: str, route: Route, block: Block) -> Finding:
+    # The compiled loops take most of a second to import: a check that decodes nothing does without them.
+    from ..execution.job_format import format_of
+
     done = format_of(job).decoder(topic, route)(block)
     if not done.letters:
         return Finding(OK, topic, f"the first {done.read:,} messages can be decoded; key: {', '.join(done.key)}")

@@ -6,7 +6,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import apache_beam as beam
@@ -14,60 +14,26 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from ...schemas.errors import MillraceError
-from ...schemas.model.ledger import OffsetRange, TopicPartition
+from ...schemas.model.ledger import OffsetRange
+from ...schemas.model.route import Route
+from ...transforms.dead_letters import DeadLetterFiles
+from ...transforms.sinks.target import Target
 from ...transforms.sources.bounded import BoundedRead
 from ...transforms.sources.source import PartitionSpan
-from ...transforms.steps.commit import Outcome
+from ...transforms.steps.commit import CommitSettings, Outcome
 from ...transforms.steps.decode import Failure
 from ...transforms.steps.outcome_queue import OutcomeQueue, collect
-from .graph import JobGraph, build
+from ..job.model import Job
+from .graph import JobGraph, Windows, build
+from .job_format import format_of
+from .start_offsets import by_table
+from .summary import Summary
 
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
 
-FEWEST: Final = 100_000
-MOST: Final = 1_000_000
-BYTES: Final = 256 << 20
-"""Decoded bytes that one pass should come to: what it holds in memory is about twice that."""
-
 STEP: Final = re.compile(r" \[while running '[^']*'\]$")
 """What Beam appends to the text of an exception that leaves a DoFn."""
-
-
-@dataclass(slots=True)
-class PassSizer:
-    """How many offsets the next pass may cover; grows to what `BYTES` of decoded changes allow."""
-
-    offsets: int = field(default_factory=lambda: FEWEST)
-
-    def learn(self, offsets: int, size: int) -> None:
-        """After a pass that covered `offsets` and decoded `size` bytes."""
-        if offsets:
-            fitting = int(BYTES * offsets / max(size, 1))
-            self.offsets = max(1_000, min(fitting, 10 * self.offsets, MOST))
-
-
-@dataclass(frozen=True, slots=True)
-class OffsetProgress:
-    """Where reading stands and where it ends, by partition: `next` moves up to `end`."""
-
-    next: dict[TopicPartition, int] = field(default_factory=dict)
-    end: Mapping[TopicPartition, int] = field(default_factory=dict)
-
-    @property
-    def left(self) -> int:
-        return sum(max(0, self.end[source] - self.next[source]) for source in self.next)
-
-    def pass_of(self, offsets: int) -> list[OffsetRange]:
-        """The next ranges of all partitions, in proportion to what each has left, so that they stay side by side."""
-        left = self.left
-        share = min(1.0, offsets / left) if left else 0.0
-        ranges = []
-        for source, first in sorted(self.next.items()):
-            wanted = -int(-(self.end[source] - first) * share // 1)
-            if wanted > 0:
-                ranges.append(OffsetRange(source.topic, source.partition, first, min(first + wanted, self.end[source])))
-        return ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +59,38 @@ def keep_memory() -> None:
     if mallopt is not None:
         for parameter in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
             mallopt(parameter, 1 << 30)
+
+
+class Passes:
+    """The passes of one run: what they share is made once."""
+
+    def __init__(self, job: Job, target: Target, dead_letters: DeadLetterFiles) -> None:
+        keep_memory()
+        self._job, self._target, self._dead_letters = job, target, dead_letters
+        self._format = format_of(job)
+
+    def graph(self, routes: Mapping[str, Route], topic_ids: Mapping[str, int], done: Summary) -> JobGraph:
+        """What the next pass does to these topics; `done` is what the run came to before it."""
+        window = self._job.window
+        return JobGraph(
+            routes=routes,
+            format=self._format,
+            commits=CommitSettings(
+                job=self._job.job,
+                routes=by_table(routes),
+                target=self._target,
+                dead_letters=self._dead_letters,
+                limit=self._job.max_dead_letters,
+                dead=done.total("dead"),
+                read=done.total("read"),
+                topic_ids=topic_ids,
+            ),
+            windows=Windows(
+                every=window.every.total_seconds(),
+                by_event=window.by == "event",
+                lateness=window.allowed_lateness.total_seconds(),
+            ),
+        )
 
 
 def run_pass(ranges: Sequence[OffsetRange], graph: JobGraph) -> PassResult:

@@ -16,7 +16,8 @@ from ...schemas.model.route import Route
 from ...transforms.coders import RecordBatchCoder
 from ...transforms.sources.timer_read import ReadByTimer
 from ...transforms.steps.commit import Apply, CommitSettings, Covers, Item, Outcome
-from ...transforms.steps.decode import RECEIPTS, Decode, Failure, Format
+from ...transforms.steps.decode import RECEIPTS, Decode, Failure
+from ...transforms.steps.format import Format
 from ...transforms.steps.stage import Stage
 from ...transforms.steps.stream_commit import StreamCommit
 from ...transforms.steps.stream_decode import DecodedBundle, StreamDecode

@@ -20,7 +20,8 @@ from ...transforms.steps.commit import CommitSettings, Outcome
 from ...transforms.steps.decode import RECEIPTS, Failure
 from ..job.model import Job
 from .graph import JobGraph, Windows, apply
-from .job_parts import format_of, source_of, target_of
+from .job_format import format_of
+from .job_parts import source_of, target_of
 from .start_offsets import ReadPlan, anchor, by_table, find_read_plan, find_routes
 
 Changes = tuple[str, pa.RecordBatch]

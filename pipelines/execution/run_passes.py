@@ -3,30 +3,31 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ...schemas.errors import LostOffsetsError, MillraceError, RegistryError, SourceError, TransientSinkError
+from ...schemas.model.ledger import OffsetRange
 from ...schemas.model.route import Route
 from ...transforms.dead_letters import DeadLetterFiles
 from ...transforms.retry import ENDLESS, Retry, retried
 from ...transforms.sinks import Sink
 from ...transforms.sinks.target import Target
 from ...transforms.sources.source import SourceConnection
-from ...transforms.steps.commit import CommitSettings
-from ...transforms.steps.decode import Format
 from ..job.model import Job
-from .bounded_pass import OffsetProgress, PassResult, PassSizer, keep_memory, run_pass
-from .graph import JobGraph, Windows
-from .job_parts import format_of, target_of
+from .job_parts import source_of, target_of
+from .pass_ranges import OffsetProgress, PassSizer
 from .progress import Progress
 from .start_offsets import anchor, by_table, find_read_plan, find_routes, without
 from .summary import Summary
+
+if TYPE_CHECKING:
+    from .bounded_pass import Passes, PassResult
 
 PASSING: Final = (SourceError, RegistryError, TransientSinkError)
 
@@ -40,11 +41,11 @@ class Run:
     sink: Sink
     progress: Progress
     target: Target
-    format: Format
     dead_letters: DeadLetterFiles
     summary: Summary
     stop: threading.Event
     once: bool
+    passes: "Passes | None" = None
     budget: PassSizer = field(default_factory=PassSizer)
     failed: dict[str, MillraceError] = field(default_factory=dict)
 
@@ -56,10 +57,8 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
     until SIGINT or SIGTERM: the pass that runs is committed, then the run ends. Raises JobError, SourceError,
     SinkError for what stops the whole run; a table that stops is in the summary.
     """
-    keep_memory()
     started, clock, cpu = datetime.now(UTC), time.monotonic(), time.process_time()
-    target, format = target_of(job), format_of(job)
-    source = format.source
+    target, source = target_of(job), source_of(job)
     with (
         closing(source),
         stopping() as stop,
@@ -69,7 +68,7 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
         letters = DeadLetterFiles(job.dead_letters, job.job, started)
         letters.open()
         summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
-        state = Run(job, connection, sink, progress, target, format, letters, summary, stop, once)
+        state = Run(job, connection, sink, progress, target, letters, summary, stop, once)
         while True:
             window = time.monotonic()
             _stretch(state)
@@ -110,7 +109,7 @@ def _to_the_end(state: Run) -> None:
     while stretch.left and not state.stop.is_set():
         ranges = stretch.pass_of(state.budget.offsets)
         live = without(routes, state.failed)
-        done = run_pass(ranges, _graph(state, live, plan.topic_ids))
+        done = _pass(state, ranges, live, plan.topic_ids)
         _account(state, done, live, stretch)
         # A sink that has been asked stays open: else each pass would close and checkpoint a DuckDB file.
         state.sink.tables()
@@ -121,30 +120,18 @@ def _to_the_end(state: Run) -> None:
         )
 
 
-def _graph(state: Run, routes: Mapping[str, Route], topic_ids: Mapping[str, int]) -> JobGraph:
-    window = state.job.window
-    return JobGraph(
-        routes=routes,
-        format=state.format,
-        commits=CommitSettings(
-            job=state.job.job,
-            routes=by_table(routes),
-            target=state.target,
-            dead_letters=state.dead_letters,
-            limit=state.job.max_dead_letters,
-            dead=state.summary.total("dead"),
-            read=state.summary.total("read"),
-            topic_ids=topic_ids,
-        ),
-        windows=Windows(
-            every=window.every.total_seconds(),
-            by_event=window.by == "event",
-            lateness=window.allowed_lateness.total_seconds(),
-        ),
-    )
+def _pass(
+    state: Run, ranges: Sequence[OffsetRange], routes: Mapping[str, Route], ids: Mapping[str, int]
+) -> "PassResult":
+    # Beam and the compiled loops take a second to import: a run that finds nothing new does without them.
+    from .bounded_pass import Passes, run_pass
+
+    if state.passes is None:
+        state.passes = Passes(state.job, state.target, state.dead_letters)
+    return run_pass(ranges, state.passes.graph(routes, ids, state.summary))
 
 
-def _account(state: Run, done: PassResult, routes: Mapping[str, Route], stretch: OffsetProgress) -> None:
+def _account(state: Run, done: "PassResult", routes: Mapping[str, Route], stretch: OffsetProgress) -> None:
     """Move the partitions that were committed; take those of tables that stopped out of the stretch.
 
     A table that stopped for good leaves the partitions to the others that they fill.

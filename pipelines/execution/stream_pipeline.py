@@ -16,7 +16,8 @@ from ...transforms.steps.commit import CommitSettings
 from ...transforms.steps.outcome_queue import OutcomeQueue
 from ..job.model import Job
 from .graph import JobGraph, Windows, build_stream
-from .job_parts import format_of, source_of, target_of
+from .job_format import format_of
+from .job_parts import source_of, target_of
 from .start_offsets import LedgerStartOffsets, by_table, routes_of
 
 

@@ -11,42 +11,14 @@ from ..encodings.message_reader import Failures, Group, MessageReader
 from ..errors import SchemaError, TruncateError
 from ..model.change import AFTER, AFTER_TYPE, DELETE
 from ..model.change_batch import ChangeColumns, change_batch, take_positions
-from ..model.dead_letter import DeadLetter
 from ..model.message_batch import MessageBatch
 from ..model.position import pack
 from ..model.route import OnTruncate, Route
 from ..model.source_mark import SourceMark
+from .decoded import Decoded
 from .envelope import NOTHING, TRUNCATE, Envelope, Events, fields_of
 from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, message_key, refuse_own_names
 from .tombstones import Order, TombstoneContext, highest_before, lone_tombstones
-
-
-@dataclass(slots=True)
-class Decoded:
-    """What one block came to. `read` is the sum of the changes that count, `filtered`, `truncates` and dead letters.
-
-    `emptied` are the TRUNCATEs as changes without a row, for tables whose mode keeps them. `mark` says how far
-    the source had come at its end.
-    """
-
-    topic: str
-    partition: int
-    first: int
-    stop: int
-    key: tuple[str, ...] = ()
-    changes: list[pa.RecordBatch] = field(default_factory=list)
-    letters: list[DeadLetter] = field(default_factory=list)
-    read: int = 0
-    filtered: int = 0
-    truncates: int = 0
-    truncate: bytes | None = None
-    emptied: list[pa.RecordBatch] = field(default_factory=list)
-    mark: SourceMark = field(default_factory=SourceMark)
-
-    @classmethod
-    def of(cls, messages: MessageBatch, key: tuple[str, ...]) -> "Decoded":
-        """Nothing decoded yet of these messages, all of them counted as read."""
-        return cls(messages.topic, messages.partition, messages.first, messages.stop, key, read=len(messages))
 
 
 class TopicDecoder:

@@ -12,7 +12,7 @@ from support.jobs import SCHEMAS, event, key, rows, run_once, send, write_job
 from support.registry_server import Fault, RegistryServer
 
 from millrace.pipelines.cli.verify import verify_job
-from millrace.pipelines.execution import bounded_pass
+from millrace.pipelines.execution import pass_ranges
 from millrace.pipelines.execution.progress import Progress
 from millrace.pipelines.execution.run_passes import run
 from millrace.pipelines.job.load import load_job
@@ -138,8 +138,8 @@ class Between(Progress):
 
 @pytest.fixture
 def small_passes(monkeypatch):
-    monkeypatch.setattr(bounded_pass, "FEWEST", 2_000)
-    monkeypatch.setattr(bounded_pass, "MOST", 2_000)
+    monkeypatch.setattr(pass_ranges, "FEWEST", 2_000)
+    monkeypatch.setattr(pass_ranges, "MOST", 2_000)
 
 
 def test_retention_during_a_run_ends_it_with_a_sentence(servers, admin, create, small_passes, tmp_path):

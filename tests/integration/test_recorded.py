@@ -11,7 +11,7 @@ from support import postgres_server, recorded_stream
 from support.jobs import run_once, send
 
 from millrace.pipelines.cli.verify import verify_job
-from millrace.pipelines.execution import bounded_pass
+from millrace.pipelines.execution import pass_ranges
 from millrace.pipelines.execution.job_parts import target_of
 from millrace.pipelines.job.load import load_job
 from millrace.transforms.proof.canonical import encode, natural, number
@@ -115,9 +115,9 @@ def test_the_target_ends_in_the_sources_rows(target, embedded_broker, topic_name
 
 
 def test_many_small_commits_end_in_the_same_rows(embedded_broker, topic_name, tmp_path, monkeypatch):
-    monkeypatch.setattr(bounded_pass, "FEWEST", 150)
-    monkeypatch.setattr(bounded_pass, "MOST", 150)
-    monkeypatch.setattr(bounded_pass.PassSizer, "learn", lambda *_: None)
+    monkeypatch.setattr(pass_ranges, "FEWEST", 150)
+    monkeypatch.setattr(pass_ranges, "MOST", 150)
+    monkeypatch.setattr(pass_ranges.PassSizer, "learn", lambda *_: None)
     file = replay(embedded_broker, tmp_path, topic_name("store"), "duckdb")
     summary = run_once(file)
     assert not summary.failed, summary.lines()

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.avro_payloads import damaged, data, schemas
 
-from millrace.schemas.encodings.avro import compile_decoder, payload_errors
+from millrace.schemas.encodings.avro import payload_errors
+from millrace.schemas.encodings.avro.decoder import compile_decoder
 
 STREAM = Path(__file__).parents[1] / "data" / "debezium-postgres"
 EPOCH = datetime(1970, 1, 1)

@@ -16,7 +16,7 @@ from kafka import KafkaProducer
 from support.jobs import KEY, SOURCE, contracts, run_once, wire, write_job
 
 from millrace.pipelines.cli.verify import verify_job
-from millrace.pipelines.execution import bounded_pass
+from millrace.pipelines.execution import pass_ranges
 from millrace.pipelines.execution.job_parts import target_of
 from millrace.pipelines.job.load import load_job
 
@@ -288,7 +288,7 @@ def check_accounts(summary, sent, kinds):
 @pytest.mark.parametrize("mode", ["mirror", "[mirror, soft_delete, scd2, append]"], ids=["mirror", "every mode"])
 def test_any_history_ends_in_the_rows_of_its_source(embedded_broker, monkeypatch, mode):
     servers = embedded_broker.bootstrap_servers
-    monkeypatch.setattr(bounded_pass.PassSizer, "learn", lambda *_: None)
+    monkeypatch.setattr(pass_ranges.PassSizer, "learn", lambda *_: None)
 
     def replay(history, data, folder):
         topic, oracle = f"{TABLE}-{uuid4().hex[:8]}", Oracle()
@@ -297,7 +297,7 @@ def test_any_history_ends_in_the_rows_of_its_source(embedded_broker, monkeypatch
         more = f"tables: [{{from: {topic}, to: {TABLE}, mode: {mode}}}]\n{window}max_dead_letters: 100%\n"
         file = write_job(folder, servers, [topic], more=more)
         contracts(folder / "contracts", SCHEMAS)
-        monkeypatch.setattr(bounded_pass, "FEWEST", history.budget or 100_000)
+        monkeypatch.setattr(pass_ranges, "FEWEST", history.budget or 100_000)
         for steps in history.sends:
             before = dict(oracle.kinds)
             messages = interleaved(data.draw, steps)

@@ -9,7 +9,7 @@ from millrace.schemas.model.route import Route
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 from millrace.transforms.sources.kafka.source import KafkaSource
 from millrace.transforms.sources.source import Source
-from millrace.transforms.steps.decode import BlockDecoder, Format
+from millrace.transforms.steps.format import BlockDecoder, Format
 
 NOWHERE = KafkaSource(KafkaSettings("nowhere:1"))
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from millrace.schemas.envelopes.decoder import Decoded
+from millrace.schemas.envelopes.decoded import Decoded
 from millrace.schemas.merging.modes.decoded_rows import shaped
 from millrace.schemas.model.change import TIME
 from millrace.schemas.model.ledger import TopicPartition

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ...schemas.envelopes.decoder import Decoded
+from ...schemas.envelopes.decoded import Decoded
 from ...schemas.errors import LostOffsetsError
 from ...schemas.model.block import Block
 from ...schemas.model.dead_letter import DeadLetter

@@ -19,7 +19,8 @@ from ...schemas.merging.modes.decoded_rows import shaped
 from ...schemas.model.block import Block
 from ...schemas.model.change import SOURCE
 from ...schemas.model.route import Route
-from .decode import RECEIPTS, BlockDecoder, Failure, Format, Receipt, by_shard, by_window, receipt
+from .decode import RECEIPTS, Failure, Receipt, by_shard, by_window, receipt
+from .format import BlockDecoder, Format
 from .precompact import marked, table_key
 
 RECEIPT: Final = b"millrace.receipt"

@@ -1,7 +1,7 @@
 """Blocks to changes, sent to the shard of their key; counts and dead letters to the commit of their table."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,10 +12,8 @@ from apache_beam.transforms.window import GlobalWindow, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from ...schemas.encodings.encoding import Encoding
-from ...schemas.envelopes.decoder import Decoded, TopicDecoder
-from ...schemas.envelopes.envelope import Envelope
-from ...schemas.errors import JobError, MillraceError
+from ...schemas.envelopes.decoded import Decoded
+from ...schemas.errors import MillraceError
 from ...schemas.merging.modes.decoded_rows import shaped
 from ...schemas.model.block import Block
 from ...schemas.model.change import SOURCE, TIME
@@ -25,34 +23,10 @@ from ...schemas.model.ledger import OffsetRange
 from ...schemas.model.modes import VERSION
 from ...schemas.model.route import Route
 from ...schemas.model.source_mark import SourceMark
-from ..sources.source import MessageSource, Source, TypedSource
+from .format import BlockDecoder, Format
 from .precompact import Precompaction, marked, superseded_before, table_key
 
 RECEIPTS: Final = "receipts"
-BlockDecoder = Callable[[Block], Decoded]
-"""Changes, counts and dead letters of one topic's block; raises RegistryError, TableError. Not for several threads."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Format:
-    """How a job's blocks become changes; travels to the workers, which make a decoder for each topic.
-
-    A source whose log is typed has neither an encoding nor an envelope.
-    """
-
-    source: Source
-    encoding: Encoding | None = None
-    envelope: Envelope | None = None
-
-    def decoder(self, topic: str, route: Route) -> BlockDecoder:
-        """A decoder of one topic's blocks. Raises JobError where the source needs a format and there is none."""
-        source = self.source
-        if isinstance(source, TypedSource):
-            return lambda block: source.changes(block, route)
-        if self.encoding is None or self.envelope is None or not isinstance(source, MessageSource):
-            raise JobError("format: the source gives messages, so say how they are written: encoding and envelope")
-        messages = TopicDecoder(self.encoding, self.envelope, topic, route)
-        return lambda block: decode_block(source, messages, block)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,15 +98,6 @@ class Decode(beam.DoFn):
         if topic not in self._decoders:
             self._decoders[topic] = self._format.decoder(topic, route)
         return self._decoders[topic]
-
-
-def decode_block(source: MessageSource, decoder: TopicDecoder, block: Block) -> Decoded:
-    """Changes, counts and dead letters of a block, corrupt parts among them; raises as the decoder does."""
-    messages, letters = source.split(block)
-    done = decoder.decode(messages)
-    done.letters = [*letters, *done.letters]
-    done.read += len(letters)
-    return done
 
 
 def receipt(done: Decoded) -> Receipt:

@@ -15,7 +15,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from ...schemas.envelopes.decoder import Decoded
+from ...schemas.envelopes.decoded import Decoded
 from ...schemas.errors import MillraceError, RegistryError
 from ...schemas.merging.modes.decoded_rows import shaped
 from ...schemas.model.block import Block
@@ -24,7 +24,8 @@ from ...schemas.model.ledger import OffsetRange
 from ...schemas.model.route import Route
 from ..coders import RecordBatchCoder
 from ..retry import PATIENT, Retry, retried
-from .decode import BlockDecoder, Failure, Format, Receipt, receipt
+from .decode import Failure, Receipt, receipt
+from .format import BlockDecoder, Format
 from .precompact import Precompaction
 from .windows import Cut
 

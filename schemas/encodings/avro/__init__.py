@@ -10,7 +10,3 @@ beyond their day (24:00:00 is in it), bytes left over. Where memory or the stack
     types of a schema                        64 deep, 100,000 where each use of a named type counts
     decimals that become text                1,024 bytes, scale -1,000 to 1,000
 """
-
-from .decoder import AvroDecoder, Decoded, compile_decoder
-
-__all__ = ["AvroDecoder", "Decoded", "compile_decoder"]

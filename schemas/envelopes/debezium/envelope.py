@@ -15,8 +15,9 @@ from ...errors import SchemaError
 from ...model.message_batch import MessageBatch
 from ...model.route import Route
 from ..envelope import DELETE, NOTHING, TRUNCATE, UPSERT, Envelope, Events
+from .moved_keys import moved_keys
 from .options import DebeziumOptions
-from .placeholders import Placeholders, moved_keys
+from .placeholders import Placeholders
 from .source_position import SOURCE_FIELDS, source_order
 
 READ, CREATE, UPDATE, REMOVE, EMPTY, MESSAGE = (ord(op) for op in "rcudtm")

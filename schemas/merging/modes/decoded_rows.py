@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...envelopes.decoder import Decoded
+from ...envelopes.decoded import Decoded
 from ...model.change import CHANGE_FIELDS, DELETE, OP, POSITION, SOURCE, TIME, UNAVAILABLE, UPSERT, own_columns
 from ...model.modes import FIELDS, LOG_KEY, MOMENT, VERSION, Mode
 from ...model.position import to_hexadecimal, unpack

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import recorded_stream
 
-from millrace.schemas.encodings.avro import compile_decoder
+from millrace.schemas.encodings.avro.decoder import compile_decoder
 from millrace.schemas.errors import SchemaError
 from millrace.transforms.proof.avro_reader import UNREADABLE, Reader
 from millrace.transforms.proof.canonical import encode

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from millrace.schemas.encodings.avro import compile_decoder
+from millrace.schemas.encodings.avro.decoder import compile_decoder
 from millrace.schemas.errors import SchemaError
 from millrace.transforms.proof.avro_reader import UNREADABLE, Reader
 from millrace.transforms.proof.canonical import encode, shown

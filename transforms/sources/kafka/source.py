@@ -13,7 +13,6 @@ from .cluster import Broker, open_broker
 from .consumer_pool import POOL
 from .options import KafkaOptions
 from .partition_reader import PartitionReader
-from .record_batches import cut, split
 from .replay import KafkaReplay
 from .settings import KafkaSettings
 
@@ -37,9 +36,14 @@ class KafkaSource(MessageSource):
         return PartitionReader(self.settings, partition, first, stop, patience)
 
     def split(self, block: Block) -> tuple[MessageBatch, list[DeadLetter]]:
+        # Compiled loops take most of a second to import: what splits no block does without them.
+        from .record_batches import split
+
         return split(block)
 
     def cut(self, block: Block, starts: Sequence[int]) -> list[Block]:
+        from .record_batches import cut
+
         return cut(block, starts)
 
     def newest(self, block: Block) -> int | None:

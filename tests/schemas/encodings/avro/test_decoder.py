@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from millrace.schemas.encodings.avro import Decoded, compile_decoder
+from millrace.schemas.encodings.avro.decoder import Decoded, compile_decoder
 from millrace.schemas.errors import SchemaError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from millrace.schemas.encodings.avro import compile_decoder
+from millrace.schemas.encodings.avro.decoder import compile_decoder
 
 
 def decode(schema, *payloads):

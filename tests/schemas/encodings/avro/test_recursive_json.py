@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.schemas.encodings.avro import compile_decoder
+from millrace.schemas.encodings.avro.decoder import compile_decoder
 from millrace.schemas.encodings.avro.recursive_json import json_text
 from millrace.schemas.encodings.avro.schema_types import parse_schema
 

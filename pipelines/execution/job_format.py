@@ -1,0 +1,18 @@
+"""How a job's messages are decoded. This imports the compiled loops; what needs none of them does without."""
+
+from ...schemas.encodings import ENCODINGS
+from ...schemas.envelopes import ENVELOPES
+from ...transforms.steps.format import Format
+from ..job.model import Job
+from .job_parts import source_of
+
+
+def format_of(job: Job) -> Format:
+    """How the job's blocks are decoded. Raises JobError for a folder of schemas that cannot be read."""
+    written = job.format
+    schemas = written.contracts() if written.registry is not None or written.schemas is not None else None
+    return Format(
+        source=source_of(job),
+        encoding=ENCODINGS.find(written.encoding).open(written.encoding_options, schemas),
+        envelope=ENVELOPES.find(written.envelope).open(written.envelope_options),
+    )
