@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ...schemas.errors import JobError, MillraceError
 from .arguments import RUNNERS, parse
+from .lean_imports import import_less
 
 JAR_OPTION: Final = "--output_executable_path"
 GOOD: Final = 0
@@ -30,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _quiet_logs()
     try:
         found = parse(argv)
+        if argv is None and getattr(found, "runner", RUNNERS[0]) == RUNNERS[0]:
+            import_less()
         return ACTIONS[found.command](found)
     except JobError as error:
         return _say_error(str(error), WRONG)
