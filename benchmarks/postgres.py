@@ -50,7 +50,7 @@ def fresh_schema(server: PostgresServer, name: str) -> str:
     """An empty schema; the job file's target for it."""
     server.sql(f"DROP SCHEMA IF EXISTS {name} CASCADE")
     server.sql(f"CREATE SCHEMA {name} AUTHORIZATION millrace")
-    return f'{{type: postgres, dsn: "{server.role_dsn()}", schema: {name}}}'
+    return f'{{type: postgres, dsn: "{server.job_dsn()}", schema: {name}}}'
 
 
 def same_rows(server: PostgresServer, left: str, right: str) -> bool:

@@ -6,8 +6,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
 
+from .errors import JobError
 from .options import LONGEST, Duration, Options, has_reference, mistake, read_duration
-from .secrets import WRITTEN_OUT, has_password
+from .secrets import WRITTEN_OUT, has_password, resolve
 from .suggestions import guess
 
 T = TypeVar("T")
@@ -17,6 +18,16 @@ O = TypeVar("O", bound=Options)  # noqa: E741
 def listed(value: Any) -> Any:
     """One word alone is a list of one."""
     return value if isinstance(value, list | tuple | Mapping) or value is None else (value,)
+
+
+def read_name(value: Any) -> Any:
+    """A name as written, `${env:NAME}` and `${file:PATH}` looked up at once: it is no secret, and stands in reports."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return resolve(value)
+    except JobError as error:
+        raise ValueError(str(error)) from None
 
 
 def one_or_more(word: Any) -> Any:

@@ -9,6 +9,7 @@ a fixed list are written out.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Self, TypeVar
 
@@ -27,8 +28,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from .errors import JobError
-from .secrets import REFERENCE, masked, resolved
-from .suggestions import nearest
+from .secrets import PASSWORD_INSIDE, REFERENCE, holds_password, masked, resolved, secrets_in_clear
+from .suggestions import guess, nearest
 
 AMOUNT: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]*)")
 MILLISECONDS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -63,8 +64,21 @@ WRITTEN_OUT: Final = "is a reference; references may stand in texts only, so wri
 NO_VALUE: Final = "has no value: write one, or leave the key out"
 
 
+class Marking(StrEnum):
+    """What is known of an option beside its type: `Annotated[str, Marking.SHOWN]`.
+
+    SHOWN: its name looks like that of a secret, and it may stand in clear. Every other text with such a name has to be
+    a reference, and so has each setting of a client library in a mapping.
+    """
+
+    SHOWN = "shown"
+
+
 class Options(BaseModel):
-    """A part of the job file: immutable, no unknown key, and errors that never show what was written."""
+    """A part of the job file: immutable, no unknown key, and errors that never show what was written.
+
+    A secret that a job file holds in clear is refused, in whichever part it stands.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True, validate_default=True
@@ -95,6 +109,21 @@ class Options(BaseModel):
             if empty:
                 raise mistakes_at((NO_VALUE, (key,)) for key in empty)
         return written
+
+    @model_validator(mode="after")
+    def _check_secrets(self, info: ValidationInfo) -> Self:
+        """Only what a job file writes: a worker reads the options again with the secrets in their places."""
+        if folder_of(info) is None:
+            return self
+        found = [
+            wrong
+            for name, field in type(self).model_fields.items()
+            if Marking.SHOWN not in field.metadata
+            for wrong in secrets_in_clear(field.alias or name, getattr(self, name))
+        ]
+        if found:
+            raise mistakes_at(found)
+        return self
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
@@ -217,6 +246,19 @@ def read_location(path: str, info: ValidationInfo) -> str:
     return path if folder is None else located(path, folder)
 
 
+def in_schemes(*schemes: str) -> AfterValidator:
+    """A check of a place: a path, or a URL with one of these schemes. Raises ValueError."""
+
+    def check(path: str) -> str:
+        scheme, separator, _ = path.partition("://")
+        if separator and not has_reference(scheme) and scheme not in schemes:
+            known = f"known are {', '.join(schemes)}" if schemes else "it is a path"
+            raise ValueError(f"{scheme}:// is not known; {known}{guess(scheme, schemes)}")
+        return path
+
+    return AfterValidator(check)
+
+
 def read_texts(value: Any) -> Any:
     """A mapping of texts as written: YAML's numbers, true and false become the texts that they were."""
     if not isinstance(value, Mapping):
@@ -242,6 +284,16 @@ Size = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*[kKmMgG][bB]$"}),
 ]
 """An amount of memory in bytes, written `512MB`, `2GB`."""
+
+
+def _check_connection(text: str, info: ValidationInfo) -> str:
+    if folder_of(info) is not None and holds_password(text):
+        raise ValueError(PASSWORD_INSIDE)
+    return text
+
+
+ConnectionString = Annotated[str, AfterValidator(_check_connection), Marking.SHOWN]
+"""`host=db user=ann password=${env:PW}` or a URL; of what a job file writes only the password has to be a reference."""
 
 Location = Annotated[str, AfterValidator(read_location)]
 """A path, relative to the job file's folder, or a URL."""

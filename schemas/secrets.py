@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -13,8 +13,22 @@ REFERENCE: Final = re.compile(r"\$\{(?:(?P<kind>[A-Za-z_]\w*):)?(?P<name>[^}]*)\
 SECRET_NAME: Final = re.compile(
     r"password|passwd|secret|token|credential|auth|dsn|jaas|(access|api|private|account)_?key", re.I
 )
+NO_SECRET_NAME: Final = re.compile(
+    r"[_.-](id|enabled|type|uri|url|endpoint|name|path|file|at|scope|server|provider|class|region|version)$"
+    r"|credentials(_file)?$",
+    re.I,
+)
+"""How names end that look like a secret's and are none: `s3.access-key-id`, `google_application_credentials`."""
+PASSWORD_SETTING: Final = re.compile(
+    r"(?:^|[\s?&;])(?:ssl)?(?:password|passwd|pwd)\s*=\s*(?!['\"]?\$\{)['\"]?[^\s'\"&;]", re.I
+)
 PASSWORD_IN_URL: Final = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 WRITTEN_OUT: Final = "is a secret: write ${env:NAME} or ${file:PATH} instead of the value"
+PASSWORD_INSIDE: Final = "has a password in it: write ${env:NAME} or ${file:PATH} in place of the password"
+
+
+Way = tuple[int | str, ...]
+"""Keys and places in lists, from a part of the job file down to a value."""
 
 
 class Secret:
@@ -93,6 +107,34 @@ def looks_secret(name: str) -> bool:
 def has_password(url: str) -> bool:
     """Whether a password is written out in the url; one that is a reference is not."""
     return PASSWORD_IN_URL.search(REFERENCE.sub("", url)) is not None
+
+
+def holds_password(text: str) -> bool:
+    """Whether a password is written out in a connection string, `password=x` or a URL."""
+    return has_password(text) or PASSWORD_SETTING.search(text) is not None
+
+
+def secrets_in_clear(name: str, value: Any, way: Way = ()) -> Iterator[tuple[str, Way]]:
+    """What is wrong with a setting that holds secrets in clear, as half a sentence each, and the way to it.
+
+    References and plain addresses are no secrets, nor is an empty text.
+    """
+    here = (*way, name)
+    if isinstance(value, Mapping):
+        for part, inner in value.items():
+            yield from secrets_in_clear(str(part), inner, here)
+    elif isinstance(value, list | tuple):
+        for place, inner in enumerate(value):
+            yield from ((text, (*here, place)) for text, _ in secrets_in_clear(name, inner))
+    elif isinstance(value, str) and has_password(value):
+        yield PASSWORD_INSIDE, here
+    elif isinstance(value, str | int | float) and not isinstance(value, bool) and _must_be_reference(name, str(value)):
+        yield WRITTEN_OUT, here
+
+
+def _must_be_reference(name: str, text: str) -> bool:
+    harmless = not text.strip() or REFERENCE.search(text) or re.fullmatch(r"\w+://[^@\s]*", text)
+    return looks_secret(name) and not NO_SECRET_NAME.search(name) and not harmless
 
 
 def masked(name: str, value: Any) -> Any:

@@ -32,7 +32,11 @@ source:
   type: kafka
   bootstrap_servers: '{servers}'
   topics: [{topic}]
-  client: {{sasl_mechanism: PLAIN, sasl_plain_username: ann, sasl_plain_password: '${{env:KAFKA_SECRET}}'}}
+  client:
+    security_protocol: '${{env:PROTOCOL}}'
+    sasl_mechanism: PLAIN
+    sasl_plain_username: ann
+    sasl_plain_password: '${{env:KAFKA_SECRET}}'
 format:
   type: debezium
   registry: {{url: '{registry}', username: ann, password: '${{env:REGISTRY_SECRET}}', give_up_after: 1s}}
@@ -50,6 +54,7 @@ NO_STORE = (
 def in_environment(monkeypatch):
     for name, secret in SECRETS.items():
         monkeypatch.setenv(name, secret)
+    monkeypatch.setenv("PROTOCOL", "PLAINTEXT")
 
 
 @pytest.fixture

@@ -9,13 +9,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, cast
 
-from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, PrivateAttr, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    WithJsonSchema,
+    model_validator,
+)
 
 from ...schemas.errors import JobError
 from ...schemas.model.change import PREFIX
 from ...schemas.model.modes import Mode
 from ...schemas.model.route import OnTruncate
-from ...schemas.option_values import Interval, Words, built
+from ...schemas.option_values import Interval, Words, built, read_name
 from ...schemas.options import Duration, Location, Options, mistake, mistakes_at
 from ...schemas.suggestions import guess
 from ...transforms.dead_letters import DEFAULT_LIMIT, Limit, letters_at
@@ -65,10 +74,14 @@ def _read_limit(value: Any) -> Limit:
 
 
 JobName = Annotated[
-    str, AfterValidator(_check_job_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$"})
+    str,
+    BeforeValidator(read_name, json_schema_input_type=str),
+    AfterValidator(_check_job_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$"}),
 ]
 TableName = Annotated[
     str,
+    BeforeValidator(read_name, json_schema_input_type=str),
     AfterValidator(_check_table_name),
     WithJsonSchema({"type": "string", "pattern": r"^(?!_millrace_)[^/\\\x00-\x1f\x7f]{1,200}$"}),
 ]

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from ...schemas.option_values import Moment, distinct, listed, one_of, one_or_more
+from ...schemas.option_values import Moment, distinct, listed, one_of, one_or_more, read_name
 from ...schemas.options import Options, mistake, refuse_unknown
 from ...transforms.sources import SOURCES
 from .part_type import known_type
@@ -59,7 +59,12 @@ def _read_start(value: Any, info: ValidationInfo) -> Any:
     )
 
 
-Topic = Annotated[str, AfterValidator(check_topic), WithJsonSchema({"type": "string", "pattern": f"^{TOPIC.pattern}$"})]
+Topic = Annotated[
+    str,
+    BeforeValidator(read_name, json_schema_input_type=str),
+    AfterValidator(check_topic),
+    WithJsonSchema({"type": "string", "pattern": f"^{TOPIC.pattern}$"}),
+]
 TopicNames = Annotated[
     tuple[Topic, ...], AfterValidator(distinct), BeforeValidator(listed, json_schema_input_type=one_or_more(Topic))
 ]

@@ -22,7 +22,6 @@ MOST_BYTES: Final = 900_000
 """Of schemas in a ConfigMap, which Kubernetes refuses beyond 1 MiB (and `kubectl apply` sooner, but --server-side)."""
 REGISTRY_FILES: Final = ("ca", "certificate", "certificate_key")
 LOCAL: Final = re.compile(r"(file|sqlite)(\+\w+)?:/|(?!\w[\w+.-]*:)(?!\$\{)")
-PASSWORD_IN_URL: Final = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 PORT: Final = re.compile(r"[\w.\]-]:(\d{2,5})(?=[/,\s]|$)")
 SCHEME: Final = re.compile(r"(https?|hdfs|postgres(?:ql)?)(?:\+\w+)?://")
 PORTS: Final = {"http": 80, "https": 443, "hdfs": 8020, "postgres": 5432, "postgresql": 5432}
@@ -57,13 +56,11 @@ class JobBundle:
 def read_job_bundle(file: Path) -> JobBundle:
     """Read the job file and the folder of schemas that it names; looks no secret up.
 
-    Raises JobError where the file is wrong, holds a secret written out, or names a place that only one machine has.
+    Raises JobError where the file is wrong, or names a place that only one machine has.
     """
     job = load_job(file)
     top = read_yaml(file)
     texts = [entry for entry in _texts(top) if entry.path != "source.topic_pattern"]
-    for entry in texts:
-        _refuse_literal(entry)
     _refuse_local_target(top.mapping()["target"])
     named = {f"source.{way}" for way in SOURCES.find(job.source.type).files}
     named |= {f"format.registry.{name}" for name in REGISTRY_FILES}
@@ -87,13 +84,6 @@ def read_job_bundle(file: Path) -> JobBundle:
 
 def _texts(entry: YamlNode) -> Iterator[YamlNode]:
     return (part for part in entry.scalars() if part.kind == "text")
-
-
-def _refuse_literal(entry: YamlNode) -> None:
-    text = entry.written
-    harmless = REFERENCE.search(text) or re.fullmatch(r"https?://[^@\s]*", text)
-    if (entry.secret and not harmless) or PASSWORD_IN_URL.search(REFERENCE.sub("", text)):
-        raise entry.error("is a secret written out; write ${env:NAME} or ${file:PATH}, so that no file holds it")
 
 
 def _refuse_local_target(target: YamlNode) -> None:

@@ -38,7 +38,7 @@ class PostgresJob:
     def __init__(self, server, servers, topic, folder, options=""):
         self.server, self.topic, self.servers = server, topic, servers
         server.sql(f'CREATE SCHEMA "{topic}" AUTHORIZATION millrace')
-        dsn = server.role_dsn(options=options) if options else server.role_dsn()
+        dsn = server.job_dsn(options=options) if options else server.job_dsn()
         self.file = write_job(folder, servers, [topic], target=f"{{type: postgres, dsn: \"{dsn}\", schema: '{topic}'}}")
         self.send(0)
         assert run_once(self.file).total("applied") == 100

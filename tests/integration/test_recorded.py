@@ -48,7 +48,7 @@ def replay(broker, folder, prefix, target):
     topics = ", ".join(f"{prefix}.{table}" for table in TABLES)
     place = TARGETS[target]
     if target == "postgres":
-        place = place.format(**postgres_server.place(folder))
+        place = place.format(**{**postgres_server.place(folder), "dsn": postgres_server.server().job_dsn()})
     tables = "\n".join(ENTRY.format(prefix=prefix, table=table) for table in TABLES)
     file.write_text(JOB.format(servers=broker.bootstrap_servers, topics=topics, tables=tables, target=place))
     return file

@@ -34,6 +34,8 @@ SETTINGS = {
     "max_connections": "60",
     "lc_messages": "C",
 }
+IN_A_JOB = "MILLRACE_TEST_ROLE_PASSWORD"
+"""The environment variable that holds the role's password: a job file may not."""
 HBA = "host all all 127.0.0.1/32 scram-sha-256\n"
 
 
@@ -159,6 +161,11 @@ class PostgresServer:
         """As Millrace connects."""
         return self.dsn(ROLE, ROLE_PASSWORD, **more)
 
+    def job_dsn(self, **more: str) -> str:
+        """The same for a job file: the password is a reference."""
+        os.environ[IN_A_JOB] = ROLE_PASSWORD
+        return self.dsn(ROLE, f"${{env:{IN_A_JOB}}}", **more)
+
     def sql(self, query: str, parameters: Any = None, dbname: str = "postgres") -> list[tuple[Any, ...]]:
         """What another program does, with all rights."""
         with psycopg.connect(self.dsn(dbname=dbname), autocommit=True) as con:
@@ -171,7 +178,7 @@ def make_database(folder: Path, name: str) -> str:
     server().sql(f'CREATE DATABASE "{name}" OWNER {ROLE}')
     dsn = server().role_dsn(dbname=name)
     (folder / "postgres").write_text(json.dumps({"dsn": dsn, "admin": server().dsn(), "name": name}))
-    return f'{{type: postgres, dsn: "{dsn}"}}'
+    return f'{{type: postgres, dsn: "{server().job_dsn(dbname=name)}"}}'
 
 
 def copy_database(source: Path, to: Path) -> None:
@@ -180,10 +187,10 @@ def copy_database(source: Path, to: Path) -> None:
     name = f"{held['name']}-{to.name}"
     with psycopg.connect(held["admin"], autocommit=True) as con:
         con.execute(f'CREATE DATABASE "{name}" TEMPLATE "{held["name"]}" OWNER {ROLE}'.encode())
-    dsn = held["dsn"].replace(f"dbname='{held['name']}'", f"dbname='{name}'")
-    (to / "postgres").write_text(json.dumps({**held, "dsn": dsn, "name": name}))
+    before, after = f"dbname='{held['name']}'", f"dbname='{name}'"
+    (to / "postgres").write_text(json.dumps({**held, "dsn": held["dsn"].replace(before, after), "name": name}))
     job = to / "job.yaml"
-    job.write_text(job.read_text().replace(held["dsn"], dsn))
+    job.write_text(job.read_text().replace(before, after))
 
 
 @cache

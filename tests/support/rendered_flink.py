@@ -10,6 +10,9 @@ source:
   bootstrap_servers: broker:9093
   topics: [shop.public.orders]
   client:
+    security_protocol: SASL_SSL
+    sasl_mechanism: PLAIN
+    sasl_plain_username: me
     sasl_plain_password: ${env:KAFKA_PASSWORD}
     ssl_cafile: certs/ca.pem
 format:

@@ -144,7 +144,7 @@ def test_secrets_are_in_no_answer(tmp_path, embedded_broker, monkeypatch):
 
 
 def test_a_missing_variable_is_named(tmp_path, capsys):
-    file = str(job_file(tmp_path, sasl_plain_password="'${env:MILLRACE_NOT_SET}'"))
+    file = str(job_file(tmp_path, proxy_url="'http://${env:MILLRACE_NOT_SET}'"))
     (tmp_path / "contracts").mkdir()
     (tmp_path / "contracts" / "x.1.avsc").write_text('"string"')
     assert main(["run", file, "--once"]) == 2

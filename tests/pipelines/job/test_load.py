@@ -4,10 +4,12 @@ import re
 import time
 
 import pytest
+import yaml
 from support.job_files import FULL, SMALL, load, write
 
 from millrace.pipelines.job.load import load_job
 from millrace.schemas.errors import JobError
+from millrace.schemas.options import read_options
 from millrace.transforms.sinks import SINKS
 from millrace.transforms.sources import SOURCES
 
@@ -79,6 +81,41 @@ MISTAKES = [
         "client: {secuirty_protocol: SSL}",
         "7:31: source.client.secuirty_protocol is not a client option that a job can set; "
         "did you mean 'security_protocol'?",
+    ),
+    (
+        "client: {}",
+        "client: {sasl_mechanism: PLAIN}",
+        "7:28: source.client.sasl_mechanism: has no effect with security_protocol: PLAINTEXT, the default; "
+        "write security_protocol: SASL_PLAINTEXT or SASL_SSL",
+    ),
+    (
+        "client: {}",
+        "client: {sasl_mechanism: PLAIN, ssl_cafile: ca.pem}",
+        "7:28: source.client.sasl_mechanism: has no effect with security_protocol: PLAINTEXT, the default; "
+        "write security_protocol: SASL_SSL",
+    ),
+    (
+        "client: {}",
+        "client: {security_protocol: SASL_PLAINTEXT, ssl_cafile: ca.pem}",
+        "7:59: source.client.ssl_cafile: has no effect with security_protocol: SASL_PLAINTEXT; "
+        "write security_protocol: SASL_SSL",
+    ),
+    (
+        "client: {}",
+        "client: {ssl_cafile: ca.pem}",
+        "7:24: source.client.ssl_cafile: has no effect with security_protocol: PLAINTEXT, the default; "
+        "write security_protocol: SSL",
+    ),
+    (
+        "client: {}",
+        "client: {security_protocol: SASL_SSL}",
+        "7:31: source.client.security_protocol: SASL_SSL needs a login: add sasl_mechanism: PLAIN, SCRAM-SHA-256, "
+        "SCRAM-SHA-512, GSSAPI or OAUTHBEARER",
+    ),
+    (
+        "client: {}",
+        "client: {security_protocol: SASL_SSL, sasl_mechanism: PLAIN, sasl_plain_username: me}",
+        "7:57: source.client.sasl_mechanism: PLAIN needs a user name and a password: add sasl_plain_password",
     ),
     (
         "client: {}",
@@ -411,20 +448,70 @@ def test_a_secret_is_never_shown(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "target",
+    ("part", "sentence"),
     [
-        f"{{type: delta, path: s3://b, storage_options: {{aws_secret_access_key: {CANARY}, account_key: {CANARY}}}}}",
-        f"{{type: postgres, dsn: 'host=x password={CANARY}'}}",
-        f"{{type: iceberg, namespace: n, catalog: {{type: sql, uri: 'postgresql://u:{CANARY}@h/d', token: {CANARY}}}}}",
-        f"{{type: delta, path: 's3://u:{CANARY}@b'}}",
+        ("target: {type: delta, path: 'ftp://x/y'}", "target.path: ftp:// is not known; known are file, s3"),
+        ("target: {type: files, path: 's4://x/y'}", "target.path: s4:// is not known; known are file, gs"),
+        ("target: {type: duckdb, path: 's3://x/y'}", "target.path: 's3://x/y' is not a file"),
+        (
+            "target: {type: iceberg, namespace: n, catalog: {}, partition_by: ['buckt(8, id)']}",
+            "target.partition_by: 'buckt(8, id)': 'buckt' is not one of bucket, truncate, year, month, day, hour; "
+            "did you mean 'bucket'?",
+        ),
+        (
+            "target: {type: duckdb, path: w}\ntables: [{from: shop.public.orders, to: '${env:NOT_SET_HERE}'}]",
+            "tables[0].to: ${env:NOT_SET_HERE}: the environment variable NOT_SET_HERE is not set",
+        ),
     ],
 )
-def test_a_job_whose_target_holds_a_secret_does_not_show_it(tmp_path, target):
-    job = load(tmp_path, f"{FULL.partition('target:')[0]}target: {target}\n")
-    assert CANARY in repr(job.target.options.model_dump())
-    for part in (job, job.target, job.target.options):
-        assert CANARY not in repr(part)
-        assert CANARY not in str(part)
+def test_places_terms_and_names_that_cannot_be_are_told_at_once(tmp_path, part, sentence):
+    with pytest.raises(JobError) as refused:
+        load(tmp_path, f"{SMALL.partition('target:')[0]}{part}\n")
+    assert f": {sentence}" in str(refused.value)
+
+
+def test_names_may_be_references(tmp_path, monkeypatch):
+    monkeypatch.setenv("SERVERS", "a:1,b:2")
+    monkeypatch.setenv("TOPIC", "shop.orders")
+    source = "source: {type: kafka, bootstrap_servers: '${env:SERVERS}', topics: ['${env:TOPIC}']}"
+    text = f"job: '${{env:TOPIC}}-x'\n{source}\n"
+    job = load(tmp_path, f"{text}format: {{type: upsert, schemas: c}}\ntarget: {{type: duckdb, path: w}}\n")
+    assert (job.job, job.source.topics) == ("shop.orders-x", ("shop.orders",))
+    assert job.source.options.kafka.resolved()[0]["bootstrap_servers"] == ["a:1", "b:2"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        f"target: {{type: delta, path: s3://b, storage_options: {{aws_secret_access_key: {CANARY}}}}}",
+        f"target: {{type: delta, path: s3://b, storage_options: {{account_key: {CANARY}}}}}",
+        f"target: {{type: postgres, dsn: 'host=x password={CANARY}'}}",
+        f"target: {{type: postgres, dsn: 'postgresql://u:{CANARY}@h/d'}}",
+        f"target: {{type: postgres, dsn: 'postgresql://h/d?user=u&password={CANARY}'}}",
+        f"target: {{type: iceberg, namespace: n, catalog: {{type: sql, uri: 'postgresql://u:{CANARY}@h/d'}}}}",
+        f"target: {{type: iceberg, namespace: n, catalog: {{type: rest, token: {CANARY}}}}}",
+        f"target: {{type: iceberg, namespace: n, catalog: {{type: rest, credential: 'u:{CANARY}'}}}}",
+        f"target: {{type: delta, path: 's3://u:{CANARY}@b'}}",
+        f"dead_letters: {{path: s3://b, storage_options: {{aws_secret_access_key: {CANARY}}}}}",
+        f"dead_letters: {{path: 's3://u:{CANARY}@b'}}",
+    ],
+)
+def test_a_secret_in_clear_is_refused_wherever_it_stands_and_never_shown(tmp_path, part):
+    """A worker, which has looked the secrets up, reads the same options and does not show them either."""
+    kept = FULL.partition("target:")[0]
+    section = part.partition(":")[0]
+    text = f"{kept}{part}\n" if section == "target" else f"{kept}target: {{type: duckdb, path: w}}\n{part}\n"
+    with pytest.raises(JobError) as refused:
+        load(tmp_path, text)
+    assert CANARY not in str(refused.value)
+    assert re.search(rf":\d+:\d+: {section}[.\w]*: (is a secret|has a password in it): write \$", str(refused.value))
+    job = load(tmp_path, text.replace(CANARY, "${env:CANARY}"))
+    assert CANARY not in repr(job) + str(job)
+    if section == "target":
+        options = {key: value for key, value in yaml.safe_load(part)["target"].items() if key != "type"}
+        options = read_options(SINKS[job.target.type].options, options)
+        assert CANARY in repr(options.model_dump())
+        assert CANARY not in repr(options) + str(options)
 
 
 def test_every_mistake_names_a_place():

@@ -131,15 +131,21 @@ def test_settings(tmp_path, old, new, get, value):
     assert get(load(tmp_path, FULL.replace(old, new))) == value
 
 
+LOGIN = "security_protocol: SASL_SSL, sasl_mechanism: PLAIN, sasl_plain_username: me"
+
+
 def test_references_may_stand_unquoted_in_braces(tmp_path):
-    text = FULL.replace("client: {}", "client: {sasl_plain_password: ${env:PW}, ssl_password: ${file:key.txt}}")
+    text = FULL.replace(
+        "client: {}", f"client: {{{LOGIN}, sasl_plain_password: ${{env:PW}}, ssl_password: ${{file:key.txt}}}}"
+    )
     client = load(tmp_path, text).source.options.kafka.client
-    assert client == {"sasl_plain_password": "${env:PW}", "ssl_password": f"${{file:{tmp_path}/key.txt}}"}
+    secrets = {name: client[name] for name in ("sasl_plain_password", "ssl_password")}
+    assert secrets == {"sasl_plain_password": "${env:PW}", "ssl_password": f"${{file:{tmp_path}/key.txt}}"}
 
 
 def test_certificates_are_looked_for_beside_the_job(tmp_path):
-    text = FULL.replace("client: {}", "client: {ssl_cafile: ca.pem}")
-    assert load(tmp_path, text).source.options.kafka.client == {"ssl_cafile": str(tmp_path / "ca.pem")}
+    text = FULL.replace("client: {}", "client: {security_protocol: SSL, ssl_cafile: ca.pem}")
+    assert load(tmp_path, text).source.options.kafka.client["ssl_cafile"] == str(tmp_path / "ca.pem")
 
 
 def test_several_topics_into_one_table(tmp_path):

@@ -24,7 +24,8 @@ source:
   type: kafka
   bootstrap_servers: broker:9092
   topics: [shop.public.orders, shop.public.customers]
-  client: {sasl_plain_password: '${env:KAFKA_PASSWORD}'}
+  client: {security_protocol: SASL_SSL, sasl_mechanism: PLAIN, sasl_plain_username: me,
+    sasl_plain_password: '${env:KAFKA_PASSWORD}'}
 format:
   type: debezium
   registry: {url: 'https://registry:8081', username: me, password: '${file:/run/secrets/registry}'}

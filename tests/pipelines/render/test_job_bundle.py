@@ -22,15 +22,15 @@ REFUSED = [
     ({"target": "target: {type: delta, path: 'file:///lake'}\n"}, "target.path: 'file:///lake' is a place of one"),
     (
         {"target": "target: {type: delta, path: 's3://a', storage_options: {aws_secret_access_key: hunter2}}\n"},
-        "target.storage_options.aws_secret_access_key: is a secret written out",
+        "target.storage_options.aws_secret_access_key: is a secret: write ${env:NAME}",
     ),
     (
         {"target": TARGET + "dead_letters: {path: 's3://b', storage_options: {aws_secret_access_key: hunter2}}\n"},
-        "dead_letters.storage_options.aws_secret_access_key: is a secret written out",
+        "dead_letters.storage_options.aws_secret_access_key: is a secret: write ${env:NAME}",
     ),
     (
         {"target": TARGET + "dead_letters: {path: 's3://b', storage_options: {aws_session_token: hunter2}}\n"},
-        "dead_letters.storage_options.aws_session_token: is a secret written out",
+        "dead_letters.storage_options.aws_session_token: is a secret: write ${env:NAME}",
     ),
     ({"registry": "{url: 'http://r', password: hunter2}"}, "format.registry.password: is a secret: write ${env:NAME}"),
     ({"registry": "'http://me:hunter2@r'"}, "format.registry: is a secret: write ${env:NAME}"),
@@ -86,7 +86,8 @@ def test_other_names_are_made_plain_and_stay_apart(tmp_path):
 
 
 def test_paths_are_those_inside_the_containers(tmp_path):
-    client = ", client: {ssl_cafile: '../ca/root.pem', ssl_keyfile: ~/key.pem, ssl_password: '${file:pw/a}'}"
+    files = "ssl_cafile: '../ca/root.pem', ssl_keyfile: ~/key.pem, ssl_password: '${file:pw/a}'"
+    client = f", client: {{security_protocol: SSL, {files}}}"
     registry = "{url: 'http://r', password: '${file:/pw/a}'}"
     assert read_job_bundle(job_file(tmp_path, client=client, registry=registry)).secret_files == {
         "/home/millrace/key.pem": "key.pem",

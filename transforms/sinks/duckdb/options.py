@@ -7,7 +7,7 @@ from ....schemas.options import Duration, Location, Options, Size, unless_refere
 
 
 def _file(path: str) -> str:
-    if not path or path.startswith(":"):
+    if not path or path.startswith(":") or "://" in path:
         raise ValueError(f"{path!r} is not a file, such as warehouse.duckdb")
     return path
 

@@ -1,10 +1,11 @@
 """Options of change logs in files."""
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field
 
-from ....schemas.options import Location, Options, Texts
+from ....schemas.options import Location, Options, Texts, in_schemes
 
 
 class LogFormat(StrEnum):
@@ -17,6 +18,6 @@ class LogFormat(StrEnum):
 class FilesOptions(Options):
     """Logs are folders below `path`, which is local or a URL; `storage_options` are those of its store."""
 
-    path: Location
+    path: Annotated[Location, in_schemes("file", "gs", "hdfs", "s3")]
     format: LogFormat = LogFormat.PARQUET
     storage_options: Texts = Field({})

@@ -18,8 +18,11 @@ from ....schemas.options import (
     located,
     unless_reference,
 )
+from ....schemas.suggestions import guess
 
 TERM: Final = re.compile(r"(bucket|truncate|year|month|day|hour)\(\s*(?:(\d+)\s*,\s*)?(.+?)\s*\)")
+TRANSFORMS: Final = ("bucket", "truncate", "year", "month", "day", "hour")
+CALL: Final = re.compile(r"(\w+)\(.*\)")
 SIZED: Final = ("bucket", "truncate")
 SQLITE: Final = re.compile(r"(sqlite(?:\+\w+)?:///(?:file:)?)(?!/|:memory:|file:/)(.+)")
 
@@ -33,6 +36,8 @@ def read_term(text: Any) -> PartitionTerm:
         raise ValueError(f"{text!r} is not a column or a term like day(created) or bucket(8, id)")
     match = TERM.fullmatch(text.strip())
     if match is None:
+        if call := CALL.fullmatch(text.strip()):
+            raise ValueError(f"{text!r}: {call[1]!r} is not one of {', '.join(TRANSFORMS)}{guess(call[1], TRANSFORMS)}")
         return "identity", text.strip()
     name, size, column = match.groups()
     if (name in SIZED) != (size is not None) or size == "0":

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ....schemas.options import Duration, Options, unless_reference
+from ....schemas.options import ConnectionString, Duration, Options, unless_reference
 
 
 def _schema(name: str) -> str:
@@ -17,6 +17,6 @@ def _schema(name: str) -> str:
 class PostgresOptions(Options):
     """`dsn` is a connection string of libpq, `schema` one that is there already."""
 
-    dsn: str
+    dsn: ConnectionString
     schema_: Annotated[str, unless_reference(_schema)] = Field("public", alias="schema")
     tombstone_retention: Duration = timedelta(days=7)

@@ -8,10 +8,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from ....schemas.errors import JobError
 from ....schemas.option_values import distinct, listed, one_or_more
-from ....schemas.options import Options, folder_of, located, mistake
+from ....schemas.options import Options, folder_of, has_reference, located, mistake
 from .settings import KafkaSettings
 
 SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\],]+)(:\d{1,5})?")
+PASSWORDS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+MECHANISMS: Final = "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, GSSAPI or OAUTHBEARER"
+LOGIN: Final = ("sasl_plain_username", "sasl_plain_password")
 FILES: Final = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_crlfile")
 
 
@@ -25,6 +28,8 @@ def _split(value: Any) -> Any:
 
 def _check_server(text: str) -> str:
     server = text.strip()
+    if has_reference(server):
+        return server
     if SERVER.fullmatch(server) is None or int(server.rpartition(":")[2] or 0 if ":" in server else 0) > 65535:
         said = "one of the servers" if "@" in server else repr(server)
         raise ValueError(f"{said} is not written host:port")
@@ -41,10 +46,40 @@ def _read_client(client: Mapping[str, Any], info: ValidationInfo) -> Mapping[str
             raise mistake(str(error), name) from None
     if folder is None:
         return client
+    _check_protocol(client)
     return {
         name: located(value, folder) if name in FILES and isinstance(value, str) else value
         for name, value in client.items()
     }
+
+
+def _check_protocol(client: Mapping[str, Any]) -> None:
+    """Refuse settings of TLS or a login that the protocol leaves unused, and a login that cannot work.
+
+    kafka-python takes them without a word, and would send what it reads in clear. Raises ValidationError.
+    """
+    protocol = client.get("security_protocol") or "PLAINTEXT"
+    if has_reference(protocol):
+        return
+    given = [name for name, value in client.items() if value is not None]
+    login = [name for name in given if name.startswith("sasl_")]
+    tls = [name for name in given if name.startswith("ssl_")]
+    unused = login[:1] if "SASL" not in protocol else []
+    unused += tls[:1] if "SSL" not in protocol else []
+    if unused:
+        right = "SASL_PLAINTEXT or SASL_SSL" if login else "SSL"
+        if (login or "SASL" in protocol) and (tls or "SSL" in protocol):
+            right = "SASL_SSL"
+        said = protocol if "security_protocol" in client else f"{protocol}, the default"
+        raise mistake(f"has no effect with security_protocol: {said}; write security_protocol: {right}", unused[0])
+    if "SASL" not in protocol:
+        return
+    mechanism = client.get("sasl_mechanism")
+    if mechanism is None:
+        raise mistake(f"{protocol} needs a login: add sasl_mechanism: {MECHANISMS}", "security_protocol")
+    needed = [name for name in LOGIN if name not in given]
+    if mechanism in PASSWORDS and needed:
+        raise mistake(f"{mechanism} needs a user name and a password: add {' and '.join(needed)}", "sasl_mechanism")
 
 
 Servers = Annotated[

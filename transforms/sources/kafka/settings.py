@@ -65,7 +65,8 @@ class KafkaSettings:
 
         Raises JobError where a reference leads nowhere.
         """
-        options: dict[str, Any] = {"bootstrap_servers": self.bootstrap_servers.split(",")}
+        servers = _resolved("bootstrap_servers", self.bootstrap_servers, place="source")
+        options: dict[str, Any] = {"bootstrap_servers": [server.strip() for server in servers.split(",")]}
         secrets = []
         for name, value in self.client.items():
             options[name] = value
@@ -75,11 +76,11 @@ class KafkaSettings:
         return options, secrets
 
 
-def _resolved(name: str, value: str) -> str:
+def _resolved(name: str, value: str, place: str = "source.client") -> str:
     try:
         return resolve(value)
     except JobError as error:
-        raise JobError(f"source.client.{name}: {error}") from None
+        raise JobError(f"{place}.{name}: {error}") from None
 
 
 def _check(name: str, value: Any) -> None:
