@@ -21,6 +21,25 @@ MillraceError
     └── TerminalSinkError       a person has to act
 """
 
+import json
+import shlex
+from importlib.metadata import PackageNotFoundError, distribution
+from urllib.parse import unquote, urlsplit
+
+
+def how_to_install(extra: str) -> str:
+    """What adds an extra to this installation: pip, from the folder or wheel that Millrace was installed from."""
+    try:
+        written = distribution(__name__.partition(".")[0]).read_text("direct_url.json")
+    except PackageNotFoundError:
+        written = None
+    origin = json.loads(written) if written else {}
+    url = urlsplit(origin.get("url", ""))
+    if url.scheme != "file":
+        return f"pip install '.[{extra}]' in a clone of Millrace"
+    editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+    return f"pip install {editable}{shlex.quote(f'{unquote(url.path)}[{extra}]')}"
+
 
 class MillraceError(Exception):
     """Base of all; its text is one clear sentence for the person who runs the job."""
@@ -34,7 +53,7 @@ class MissingExtraError(JobError):
     """A library that belongs to an optional extra is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an extra that is not installed: pip install 'millrace[{extra}]'")
+        super().__init__(f"{what} needs the extra {extra!r}, which is not installed: {how_to_install(extra)}")
 
 
 class SourceError(MillraceError):

@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
 
 from .errors import JobError
-from .options import LONGEST, Duration, Options, has_reference, mistake, read_duration
-from .secrets import WRITTEN_OUT, has_password, resolve
+from .options import LONGEST, Duration, Marking, Options, folder_of, has_reference, mistake, read_duration
+from .secrets import PASSWORD_INSIDE, WRITTEN_OUT, has_password, holds_password, resolve
 from .suggestions import guess
 
 T = TypeVar("T")
@@ -100,6 +100,28 @@ def built(model: type[O], make: Callable[[O], T], otherwise: Any = None) -> Plai
 
     return PlainValidator(read, json_schema_input_type=model if otherwise is None else model | otherwise)
 
+
+def in_schemes(*schemes: str) -> AfterValidator:
+    """A check of a place: a path, or a URL with one of these schemes. Raises ValueError."""
+
+    def check(path: str) -> str:
+        scheme, separator, _ = path.partition("://")
+        if separator and not has_reference(scheme) and scheme not in schemes:
+            known = f"known are {', '.join(schemes)}" if schemes else "it is a path"
+            raise ValueError(f"{scheme}:// is not known; {known}{guess(scheme, schemes)}")
+        return path
+
+    return AfterValidator(check)
+
+
+def _check_connection(text: str, info: ValidationInfo) -> str:
+    if folder_of(info) is not None and holds_password(text):
+        raise ValueError(PASSWORD_INSIDE)
+    return text
+
+
+ConnectionString = Annotated[str, AfterValidator(_check_connection), Marking.SHOWN]
+"""`host=db user=ann password=${env:PW}` or a URL; of what a job file writes only the password has to be a reference."""
 
 Words = Annotated[
     tuple[str, ...], AfterValidator(distinct), BeforeValidator(listed, json_schema_input_type=one_or_more(str))

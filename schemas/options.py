@@ -28,8 +28,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from .errors import JobError
-from .secrets import PASSWORD_INSIDE, REFERENCE, holds_password, masked, resolved, secrets_in_clear
-from .suggestions import guess, nearest
+from .secrets import REFERENCE, masked, resolved, secrets_in_clear
+from .suggestions import nearest
 
 AMOUNT: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]*)")
 MILLISECONDS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -65,11 +65,7 @@ NO_VALUE: Final = "has no value: write one, or leave the key out"
 
 
 class Marking(StrEnum):
-    """What is known of an option beside its type: `Annotated[str, Marking.SHOWN]`.
-
-    SHOWN: its name looks like that of a secret, and it may stand in clear. Every other text with such a name has to be
-    a reference, and so has each setting of a client library in a mapping.
-    """
+    """Beside an option's type. SHOWN: it may stand in clear, though its name looks like that of a secret."""
 
     SHOWN = "shown"
 
@@ -246,19 +242,6 @@ def read_location(path: str, info: ValidationInfo) -> str:
     return path if folder is None else located(path, folder)
 
 
-def in_schemes(*schemes: str) -> AfterValidator:
-    """A check of a place: a path, or a URL with one of these schemes. Raises ValueError."""
-
-    def check(path: str) -> str:
-        scheme, separator, _ = path.partition("://")
-        if separator and not has_reference(scheme) and scheme not in schemes:
-            known = f"known are {', '.join(schemes)}" if schemes else "it is a path"
-            raise ValueError(f"{scheme}:// is not known; {known}{guess(scheme, schemes)}")
-        return path
-
-    return AfterValidator(check)
-
-
 def read_texts(value: Any) -> Any:
     """A mapping of texts as written: YAML's numbers, true and false become the texts that they were."""
     if not isinstance(value, Mapping):
@@ -285,15 +268,6 @@ Size = Annotated[
 ]
 """An amount of memory in bytes, written `512MB`, `2GB`."""
 
-
-def _check_connection(text: str, info: ValidationInfo) -> str:
-    if folder_of(info) is not None and holds_password(text):
-        raise ValueError(PASSWORD_INSIDE)
-    return text
-
-
-ConnectionString = Annotated[str, AfterValidator(_check_connection), Marking.SHOWN]
-"""`host=db user=ann password=${env:PW}` or a URL; of what a job file writes only the password has to be a reference."""
 
 Location = Annotated[str, AfterValidator(read_location)]
 """A path, relative to the job file's folder, or a URL."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 from ..schemas.errors import DeadLetterLimitError, JobError, SinkError
 from ..schemas.model import stored_format
 from ..schemas.model.dead_letter import DeadLetter
+from ..schemas.plurals import counted
 from .retry import retried
 from .stores import Address, Store, open_store, sweep
 
@@ -159,8 +160,8 @@ class Limit:
         if allowed is None or dead <= allowed:
             return
         raise DeadLetterLimitError(
-            f"{dead:,} dead letters among {read:,} messages, and max_dead_letters: {self} allows {allowed:,}"
-            f"{_examples(letters)}"
+            f"{counted(dead, 'dead letter')} among {counted(read, 'message')}, and max_dead_letters: {self} allows "
+            f"{allowed:,}{_examples(letters)}"
         )
 
     def check_first(self, read: int, letters: Sequence[DeadLetter]) -> None:

@@ -36,6 +36,11 @@ examples:
   millrace render flink job.yaml -o k8s --storage s3://bucket/flink    then: kubectl apply --server-side -f k8s
   millrace render dataflow job.yaml -o template                        then: template/build.sh, template/run.sh
 """
+LETTERS: Final = """\
+examples:
+  millrace dead-letters ls job.yaml
+  millrace dead-letters show job.yaml 'shop.public.orders[0]@9159'
+"""
 PRODUCE: Final = """\
 examples:
   millrace produce job.yaml --changes 1000000 --keys 50000
@@ -137,7 +142,7 @@ def _job(parser: argparse.ArgumentParser) -> None:
 
 
 def _json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print data instead of sentences")
+    parser.add_argument("--json", action="store_true", help="print data (JSON) instead of sentences")
 
 
 def _job_and_json(parser: argparse.ArgumentParser) -> None:
@@ -261,4 +266,16 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "schema": ("print the JSON Schema of the job file, for editors", _schema),
     "dead-letters": ("list or show the messages that could not be applied", _dead_letters),
 }
-EPILOGS: Final = {"produce": PRODUCE, "render": RENDER}
+EPILOGS: Final = {
+    "demo": "example:\n  millrace demo --folder try-it --changes 20000\n",
+    "run": "examples:\n  millrace run job.yaml --once\n  millrace run job.yaml --runner PrismRunner\n",
+    "compact": "example:\n  millrace compact job.yaml\n",
+    "verify": "example:\n  millrace verify job.yaml --json > report.json\n",
+    "check": "example:\n  millrace check job.yaml --runner FlinkRunner --flink_master localhost:8081\n",
+    "status": "example:\n  millrace status job.yaml\n",
+    "produce": PRODUCE,
+    "render": RENDER,
+    "schema": "example:\n  millrace schema > job-file.schema.json\n",
+    "dead-letters": LETTERS,
+}
+"""Examples for `--help` of each command."""

@@ -1,5 +1,6 @@
 """`millrace check`: preflight; finds what would fail or lose data before a run does."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -16,11 +17,13 @@ from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.position import ZERO
 from ...schemas.model.route import Route
 from ...schemas.model.table import Table
+from ...schemas.plurals import counted
 from ...schemas.secrets import shown
 from ...transforms.dead_letters import open_letters, place
 from ...transforms.sinks import Sink
 from ...transforms.sources.source import BlockReader, SourceConnection
 from ..execution.job_parts import source_of, target_of
+from ..execution.standings import standings, stopped_tables
 from ..execution.start_offsets import find_read_plan, find_routes
 from ..job.model import Job
 from ..runners.findings import FAIL, OK, WARN, Finding
@@ -120,7 +123,7 @@ def _source(job: Job, connection: SourceConnection, sink: Sink | None, decode: b
         number = sum(source.topic == topic for source in held)
         tables = ", ".join(part.table for part in route.tables)
         findings.append(
-            Finding(OK, topic, f"{number} partition{'s' * (number != 1)}, {count:,} offsets held, to {tables}")
+            Finding(OK, topic, f"{counted(number, 'partition')}, {counted(count, 'offset')} held, to {tables}")
         )
     if sink is not None:
         findings += _positions(job, connection, sink, routes)
@@ -143,8 +146,15 @@ def _positions(job: Job, connection: SourceConnection, sink: Sink, routes: dict[
         Finding(FAIL, "ledger", str(error), "what was deleted cannot be read: fill the table anew")
         for error in frontier.lost.values()
     ]
+    stopped = _attempt(findings, "tables", lambda: stopped_tables(job, standings(job, connection, sink))) or {}
+    again = f"once that is mended: millrace run {shlex.quote(str(job.file))} --once"
+    findings += [
+        Finding(WARN, f"table {name}", f"stopped, since {note.since_text}: {note.reason}", again)
+        for name, note in stopped.items()
+        if name not in frontier.lost
+    ]
     lag = sum(frontier.end[source] - first for source, first in frontier.next.items())
-    return [*findings, Finding(OK, "ledger", f"{lag:,} offsets to read from where the target stands")]
+    return [*findings, Finding(OK, "ledger", f"{counted(lag, 'offset')} to read from where the target stands")]
 
 
 def _first_messages(job: Job, topic: str, route: Route, held: Ranges) -> Iterator[Finding]:
@@ -179,10 +189,11 @@ def _decoded(job: Job, topic: str, route: Route, block: Block) -> Finding:
 
     done = format_of(job).decoder(topic, route)(block)
     if not done.letters:
-        return Finding(OK, topic, f"the first {done.read:,} messages can be decoded; key: {', '.join(done.key)}")
+        return Finding(
+            OK, topic, f"the first {counted(done.read, 'message')} can be decoded; key: {', '.join(done.key)}"
+        )
     first = done.letters[0]
-    found = (
-        f"{len(done.letters):,} of the first {done.read:,} messages cannot be decoded; {place(first)}: {first.error}"
-    )
+    some = f"{len(done.letters):,} of the first {counted(done.read, 'message')} cannot be decoded"
+    found = f"{some}; {place(first)}: {first.error}"
     bad = len(done.letters) * 2 > done.read
     return Finding(FAIL if bad else WARN, topic, found, "" if bad else "they go to the dead letters")

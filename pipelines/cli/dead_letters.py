@@ -4,6 +4,7 @@ import base64
 from pathlib import Path
 from typing import Any, Final
 
+from ...schemas.plurals import counted
 from ...transforms.dead_letters import Written, letters_at, listing, place, show
 from ...transforms.stores import Address
 from ..job.load import load_job
@@ -75,11 +76,11 @@ def _dump(name: str, data: bytes | None) -> list[str]:
     """The bytes in hexadecimal and as text, 16 a line."""
     if data is None:
         return [f"{name}: null"]
-    lines = [f"{name}: {len(data):,} bytes"]
+    lines = [f"{name}: {counted(len(data), 'byte')}"]
     for at in range(0, min(len(data), SHOWN_BYTES), 16):
         part = data[at : at + 16]
         text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
         lines.append(f"  {at:06x}  {part.hex(' '):<47}  {text}")
     if len(data) > SHOWN_BYTES:
-        lines.append(f"  ... {len(data) - SHOWN_BYTES:,} bytes more; --json gives all")
+        lines.append(f"  ... {counted(len(data) - SHOWN_BYTES, 'byte')} more; --json gives all")
     return lines

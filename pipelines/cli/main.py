@@ -4,13 +4,16 @@ import json
 import logging
 import os
 import sys
+import time
 import traceback
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 from ...schemas.errors import JobError, MillraceError
+from ..job.formatting import for_terminal
 from .arguments import RUNNERS, parse
 from .lean_imports import import_less
 
@@ -29,17 +32,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         sys.excepthook = _report_bug
         _quiet_logs()
+    found = None
     try:
         found = parse(argv)
         if argv is None and getattr(found, "runner", RUNNERS[0]) == RUNNERS[0]:
             import_less()
         return ACTIONS[found.command](found)
     except JobError as error:
-        return _say_error(str(error), WRONG)
+        return _say_error(_placed(found, error), WRONG)
     except MillraceError as error:
         return _say_error(str(error), FAILED)
     except KeyboardInterrupt:
-        return _say_error("stopped", FAILED)
+        print("stopped by Ctrl-C", file=sys.stderr)
+        return FAILED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -65,7 +70,7 @@ def _run(found: Namespace) -> int:
 
         submit(job, found.runner, found.beam)
         return GOOD
-    with Progress() as progress:
+    with Progress(stamp=True) as progress:
         if found.runner == RUNNERS[0]:
             from ..execution.run_passes import run
 
@@ -95,7 +100,7 @@ def _verify(found: Namespace) -> int:
     from .verify import report_lines, verify_job
 
     job = load_job(found.job)
-    with Progress() as progress:
+    with Progress(stamp=True) as progress:
         reports = list(verify_job(job, progress.step))
     _answer(found, [report.to_json() for report in reports], report_lines(reports, job))
     outcomes = {report.outcome for report in reports}
@@ -121,8 +126,8 @@ def _status(found: Namespace) -> int:
     from ..job.load import load_job
     from .status import status, status_json, status_lines
 
-    standings = status(load_job(found.job))
-    _answer(found, status_json(standings), status_lines(standings))
+    asked = status(load_job(found.job))
+    _answer(found, status_json(asked), status_lines(asked))
     return GOOD
 
 
@@ -187,20 +192,36 @@ ACTIONS: Final[dict[str, Callable[[Namespace], int]]] = {
 
 
 def _answer(found: Namespace, data: Any, lines: Sequence[str]) -> None:
-    print(json.dumps(data, indent=2, ensure_ascii=False, default=str) if found.json else "\n".join(lines))
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=str) if found.json else ""
+    print(text or "\n".join(for_terminal(lines, sys.stdout)))
     sys.stdout.flush()
+
+
+def _placed(found: Namespace | None, error: JobError) -> str:
+    """With the line of the job file, where a job is named and the error begins with one of its keys."""
+    from ..job.load import placed
+
+    file = getattr(found, "job", None) or getattr(found, "path", None)
+    return placed(Path(file), error) if file and str(file).endswith((".yaml", ".yml")) else str(error)
 
 
 def _say_error(text: str, status: int) -> int:
     label = "\x1b[31merror:\x1b[0m" if sys.stderr.isatty() and "NO_COLOR" not in os.environ else "error:"
-    print(f"{label} {text}", file=sys.stderr)
+    # The label's colours take no room.
+    first, *rest = for_terminal(f"error: {text}".splitlines(), sys.stderr)
+    print("\n".join([f"{label}{first.removeprefix('error:')}", *rest]), file=sys.stderr)
     return status
 
 
 def _quiet_logs() -> None:
     """Millrace's own warnings on stderr; of the libraries only what is critical: their errors arrive as exceptions."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    if sys.stderr.isatty():
+        handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    else:
+        stamped = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+        stamped.converter = time.gmtime
+        handler.setFormatter(stamped)
     own = logging.getLogger("millrace")
     own.handlers, own.propagate = [handler], False
     logging.getLogger().setLevel(logging.CRITICAL)

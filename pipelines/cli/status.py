@@ -1,15 +1,20 @@
 """`millrace status`: how far each topic is committed, from the target's ledger and the source; no run is needed."""
 
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from ...schemas.errors import SourceError
+from ...schemas.plurals import counted
+from ...transforms.stop_notes import StopNote
 from ..execution.job_parts import source_of, target_of
-from ..execution.standings import Standing, standings
+from ..execution.standings import Standing, standings, stopped_tables
 from ..job.formatting import aligned, duration
 from ..job.model import Job
 
@@ -17,11 +22,22 @@ WAIT_SECONDS: Final = 1.0
 TRIES: Final = 5
 
 
-def status(job: Job) -> list[Standing]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How far a job is, by partition, and which of its tables stopped."""
+
+    file: Path
+    standings: Sequence[Standing]
+    stopped: Mapping[str, StopNote]
+
+
+def status(job: Job) -> Status:
     """The standings with the age of what waits. Raises SourceError, SinkError, JobError."""
     source = source_of(job)
     with closing(source), closing(source.connect()) as connection, closing(target_of(job).open()) as sink:
-        return [_aged(job, standing) for standing in standings(job, connection, sink)]
+        found = standings(job, connection, sink)
+    stopped = stopped_tables(job, found)
+    return Status(file=job.file, standings=[_aged(job, standing) for standing in found], stopped=stopped)
 
 
 def _aged(job: Job, standing: Standing) -> Standing:
@@ -29,14 +45,7 @@ def _aged(job: Job, standing: Standing) -> Standing:
     behind = 0.0 if not standing.lag else None
     if oldest is not None:
         behind = max(0.0, datetime.now(UTC).timestamp() - oldest / 1000)
-    return Standing(
-        source=standing.source,
-        table=standing.table,
-        committed=standing.committed,
-        first=standing.first,
-        end=standing.end,
-        behind=behind,
-    )
+    return replace(standing, behind=behind)
 
 
 def oldest_waiting(job: Job, standing: Standing) -> int | None:
@@ -59,7 +68,7 @@ def oldest_waiting(job: Job, standing: Standing) -> int | None:
     return None
 
 
-def status_json(found: Sequence[Standing]) -> list[dict[str, Any]]:
+def status_json(status: Status) -> list[dict[str, Any]]:
     """Plain data for `--json`, an object a partition."""
     return [
         {
@@ -70,18 +79,27 @@ def status_json(found: Sequence[Standing]) -> list[dict[str, Any]]:
             "end": standing.end,
             "lag": standing.lag,
             "behind_seconds": None if standing.behind is None else round(standing.behind, 1),
+            "stopped": status.stopped[standing.table].to_json() if standing.table in status.stopped else None,
         }
-        for standing in found
+        for standing in status.standings
     ]
 
 
-def status_lines(found: Sequence[Standing]) -> list[str]:
-    """A table with a row a topic, and what it comes to."""
+def status_lines(status: Status) -> list[str]:
+    """A table with a row a topic, what it comes to, and what to do about tables that stopped."""
+    found = status.standings
     kinds = sorted({(standing.source.topic, standing.table) for standing in found})
     rows = [_row([one for one in found if (one.source.topic, one.table) == kind]) for kind in kinds]
     lag = sum(standing.lag for standing in found)
-    said = f"{lag:,} offsets are not committed yet" if lag else "everything is committed"
-    return [*aligned([("topic", "table", "partitions", "committed", "end", "lag", "behind"), *rows]), "", said]
+    said = f"{counted(lag, 'offset')} not committed yet" if lag else "everything is committed"
+    table = aligned([("topic", "table", "partitions", "committed", "end", "lag", "behind"), *rows])
+    return [*table, "", said, *stop_lines(status.stopped, status.file)]
+
+
+def stop_lines(stopped: Mapping[str, StopNote], file: Path) -> list[str]:
+    """Which tables stopped, since when and why, and what to type."""
+    lines = [f"  {table} stopped, since {note.since_text}: {note.reason}" for table, note in stopped.items()]
+    return [*lines, f"next, once that is mended: millrace run {shlex.quote(str(file))} --once"] if lines else []
 
 
 def _row(mine: Sequence[Standing]) -> tuple[str, ...]:

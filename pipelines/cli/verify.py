@@ -8,11 +8,14 @@ from functools import partial
 import pyarrow as pa
 
 from ...schemas.errors import JobError, MillraceError, TableError
+from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.route import OnTruncate, Route
+from ...schemas.plurals import counted
 from ...transforms.proof.changes import FORMATS, Rules
 from ...transforms.proof.report import Outcome, Report, Verdict
 from ...transforms.proof.verify import Proof, Tell, verify
 from ...transforms.sinks import TableSnapshot
+from ...transforms.stop_notes import StopNotes
 from ..execution.job_parts import source_of, target_of
 from ..execution.start_offsets import by_table, find_routes
 from ..job.formatting import aligned
@@ -28,15 +31,21 @@ def verify_job(job: Job, tell: Tell = lambda text: None) -> Iterator[Report]:
     source = source_of(job)
     with closing(source.connect()) as connection:
         routes = by_table(find_routes(job, connection))
+    notes = StopNotes(job.dead_letters, job.job).read()
     with closing(target_of(job).open()) as sink:
-        for route in routes.values():
+        for name, route in routes.items():
+            stops: dict[TopicPartition, int] | None = None
             try:
-                with sink.snapshot(route.table) as table:
-                    yield verify(source.replay(), partial(_rows, table), _proof(job, table, route), tell)
+                with sink.snapshot(name) as table:
+                    stops = dict(table.ledger(job.job, route.sources).next)
+                    report = verify(source.replay(), partial(_rows, table), _proof(job, table, route), tell)
             except JobError:
                 raise
             except (MillraceError, pa.ArrowException) as error:
-                yield Report(route.table, error=str(error))
+                report = Report(name, error=str(error))
+            if name in notes and (stops is None or notes[name].stands(stops)) and (report.ahead or report.error):
+                report.stopped = f"stopped, since {notes[name].since_text}: {notes[name].reason}"
+            yield report
 
 
 def _rows(table: TableSnapshot, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
@@ -70,11 +79,16 @@ def report_lines(reports: Sequence[Report], job: Job) -> list[str]:
     for report in reports:
         lines += [f"  {report.table}: {example}" for example in report.examples]
         if report.undecodable:
-            lines.append(f"  {report.table}: {report.undecodable:,} messages cannot be decoded by the proof either")
+            lines.append(
+                f"  {report.table}: {counted(report.undecodable, 'message')} cannot be decoded by the proof either"
+            )
         if report.counts[Verdict.UNPROVEN]:
             lines.append(f"  {report.table}: unproven rows rest on messages that the topics no longer hold")
         if report.counts[Verdict.DISPUTED]:
             lines.append(f"  {report.table}: of a disputed key the table shows another message than the log's last one")
+        if report.stopped:
+            unread = f"; {counted(report.ahead, 'message')} wait behind it" if report.ahead else ""
+            lines.append(f"  {report.table}: {report.stopped}{unread}")
         if report.reason:
             lines.append(f"  {report.table}: not proved: {report.reason.removeprefix(f'table {report.table}: ')}")
     return [*lines, *_verdict(reports), *_next(reports, job)]
@@ -94,10 +108,13 @@ def _verdict(reports: Sequence[Report]) -> Iterator[str]:
     if tables[Outcome.EQUAL]:
         rows = sum(report.counts[Verdict.MATCH] for report in reports if report.ok)
         some = f" of {', '.join(tables[Outcome.EQUAL])}" if len(tables[Outcome.EQUAL]) < len(reports) else ""
-        yield f"EQUAL: every value of {rows:,} rows{some} is what the topics say"
+        yield f"EQUAL: every value of {counted(rows, 'row')}{some} is what the topics say"
 
 
 def _next(reports: Sequence[Report], job: Job) -> Iterator[str]:
     """Commands, in the order in which they are typed."""
-    if any(not report.error and report.reason and report.ahead for report in reports):
-        yield f"next: millrace run {shlex.quote(str(job.file))} --once"
+    file = shlex.quote(str(job.file))
+    if any(report.stopped for report in reports):
+        yield f"next, once that is mended: millrace run {file} --once"
+    elif any(not report.error and report.reason and report.ahead for report in reports):
+        yield f"next: millrace run {file} --once"

@@ -5,11 +5,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Self, TextIO
 
 from ...schemas.model.ledger import TopicPartition
-from ..job.formatting import duration
+from ...schemas.plurals import counted
+from ..job.formatting import duration, for_terminal
 
 Offsets = Mapping[TopicPartition, int]
 
@@ -21,12 +23,18 @@ RATE_SECONDS: Final = 10.0
 class Progress:
     """What a run tells; a context manager that prints to `out` (stderr), and nothing where `quiet`.
 
+    `stamp`: lines bear time (UTC) and level where `out` is no terminal.
     Not shared between threads. Printing never raises: where `out` is closed, it goes silent.
     """
 
     def __init__(
-        self, out: TextIO | None = None, quiet: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        out: TextIO | None = None,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        stamp: bool = False,
     ) -> None:
+        self._stamp = stamp
         self._out = sys.stderr if out is None else out
         self._clock = clock
         self._quiet = quiet
@@ -35,6 +43,7 @@ class Progress:
         self._printed = self._started
         self._first: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, int] = {}
+        self._end: dict[TopicPartition, int] = {}
         self._points: deque[tuple[float, int]] = deque([(self._started, 0)])
         self._shown = ""
 
@@ -48,8 +57,9 @@ class Progress:
         """
         self._first = {**read_offsets, **self._first}
         self._next.update(read_offsets)
+        self._end.update(end_offsets)
         read = sum(offset - self._first[source] for source, offset in self._next.items())
-        lag = sum(max(0, end_offsets.get(source, offset) - offset) for source, offset in read_offsets.items())
+        lag = sum(max(0, self._end.get(source, offset) - offset) for source, offset in self._next.items())
         now = self._clock()
         self._points.append((now, read))
         while len(self._points) > 2 and self._points[1][0] < now - RATE_SECONDS:
@@ -70,7 +80,8 @@ class Progress:
         """A line that stays, above the one that refreshes."""
         shown = self._shown
         self.close()
-        self._write(text + "\n")
+        for line in for_terminal(text.splitlines(), self._out) if self._live else text.splitlines():
+            self._write(self._stamped(line) + "\n")
         if shown:
             self._show(shown)
 
@@ -98,7 +109,7 @@ class Progress:
         (before, had), (_, read) = self._points[0], self._points[-1]
         rate = (read - had) / (now - before) if now > before else 0.0
         rest = f", {duration(lag / rate)} left" if lag and rate >= 1 else ""
-        letters = f", {dead:,} dead letters" if dead else ""
+        letters = f", {counted(dead, 'dead letter')}" if dead else ""
         return f"{duration(now - self._started)}: {read:,} read, {rate:,.0f}/s, lag {lag:,}{rest}{letters}"
 
     def _topics(self, end_offsets: Offsets, ages: Mapping[str, float]) -> None:
@@ -112,10 +123,13 @@ class Progress:
 
     def _show(self, line: str) -> None:
         if not self._live:
-            self._write(line + "\n")
+            self._write(self._stamped(line) + "\n")
             return
         self._shown = line
         self._write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
+
+    def _stamped(self, line: str) -> str:
+        return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} INFO {line}" if self._stamp and not self._live else line
 
     def _write(self, text: str) -> None:
         if self._quiet:
@@ -123,6 +137,9 @@ class Progress:
         try:
             self._out.write(text)
             self._out.flush()
+        except RuntimeError:
+            # A signal came while a line was being written: what its handler says is left out.
+            return
         except (OSError, ValueError):
             self._quiet = True
 

@@ -4,14 +4,14 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
-from ...schemas.errors import LostOffsetsError, MillraceError, RegistryError, SourceError, TransientSinkError
+from ...schemas.errors import LostOffsetsError, MillraceError, RegistryError, SinkError, SourceError, TransientSinkError
 from ...schemas.model.ledger import OffsetRange
 from ...schemas.model.route import Route
 from ...transforms.dead_letters import DeadLetterFiles
@@ -19,6 +19,7 @@ from ...transforms.retry import ENDLESS, Retry, retried
 from ...transforms.sinks import Sink
 from ...transforms.sinks.target import Target
 from ...transforms.sources.source import SourceConnection
+from ...transforms.stop_notes import StopNote, StopNotes
 from ..job.model import Job
 from .job_parts import source_of, target_of
 from .pass_ranges import OffsetProgress, PassSizer
@@ -34,7 +35,9 @@ PASSING: Final = (SourceError, RegistryError, TransientSinkError)
 
 @dataclass(slots=True)
 class Run:
-    """One run of a job; `failed` are the tables that stopped, and why. The others go on."""
+    """One run of a job; `failed` are the tables that stopped, and why: the others go on. `noted` bear the note of
+    an earlier run, `told` that of this one.
+    """
 
     job: Job
     connection: SourceConnection
@@ -48,20 +51,27 @@ class Run:
     passes: "Passes | None" = None
     budget: PassSizer = field(default_factory=PassSizer)
     failed: dict[str, MillraceError] = field(default_factory=dict)
+    noted: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+    all_stopped: bool = False
+
+    @property
+    def notes(self) -> StopNotes:
+        return StopNotes(self.job.dead_letters, self.job.job)
 
 
 def run(job: Job, *, once: bool, progress: Progress) -> Summary:
     """Sync the job's topics into its target.
 
     `once`: up to the end offsets found at the start. Otherwise such stretches follow one another, one a window,
-    until SIGINT or SIGTERM: the pass that runs is committed, then the run ends. Raises JobError, SourceError,
-    SinkError for what stops the whole run; a table that stops is in the summary.
+    until SIGINT or SIGTERM: the pass that runs is committed, then the run ends. So it does once every table has
+    stopped. Raises JobError, SourceError, SinkError for what stops the whole run; a table that stops is in the summary.
     """
     started, clock, cpu = datetime.now(UTC), time.monotonic(), time.process_time()
     target, source = target_of(job), source_of(job)
     with (
         closing(source),
-        stopping() as stop,
+        stopping(progress) as stop,
         closing(source.connect()) as connection,
         closing(target.open()) as sink,
     ):
@@ -69,10 +79,14 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
         letters.open()
         summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
         state = Run(job, connection, sink, progress, target, letters, summary, stop, once)
+        with suppress(MillraceError):
+            state.noted = set(state.notes.read())
         while True:
             window = time.monotonic()
             _stretch(state)
-            if once or stop.wait(max(0.0, job.window.every.total_seconds() - (time.monotonic() - window))):
+            if once or state.all_stopped:
+                break
+            if stop.wait(max(0.0, job.window.every.total_seconds() - (time.monotonic() - window))):
                 break
         summary.seconds, summary.cpu_seconds = time.monotonic() - clock, time.process_time() - cpu
         return _closed(state)
@@ -118,6 +132,32 @@ def _to_the_end(state: Run) -> None:
         state.summary.table(name).lag = sum(
             stretch.end[source] - stretch.next.get(source, 0) for source in route.sources
         )
+    _tell_stopped(state, {name: route for name, route in by_table(routes).items() if name in state.failed})
+    state.all_stopped = not without(routes, state.failed)
+
+
+def _tell_stopped(state: Run, stopped: Mapping[str, Route]) -> None:
+    """The lag of stopped tables, by their ledgers: it grows while they stand. Each is noted for those who ask later."""
+    if not stopped:
+        return
+    held = state.connection.offsets(sorted({source for route in stopped.values() for source in route.sources}))
+    next = {source: first for source, (first, _) in held.items()}
+    for name, route in stopped.items():
+        reached = {} if is_lost(state.failed[name]) else state.sink.ledger(state.job.job, name, route.sources).next
+        unread = {source: held[source][1] - reached.get(source, next[source]) for source in route.sources}
+        state.summary.table(name).lag = sum(max(0, lag) for lag in unread.values())
+        next.update(reached)
+        if name not in state.told:
+            state.told.add(name)
+            _note(state, StopNote.of(name, state.failed[name], reached))
+    state.progress.update(next, {source: end for source, (_, end) in held.items()}, state.summary.total("dead"))
+
+
+def _note(state: Run, note: StopNote) -> None:
+    try:
+        state.notes.write(note)
+    except MillraceError as error:
+        state.progress.note(f"table {note.table}: that it stopped could not be noted beside the dead letters: {error}")
 
 
 def _pass(
@@ -138,6 +178,7 @@ def _account(state: Run, done: "PassResult", routes: Mapping[str, Route], stretc
     """
     state.summary.passes += 1
     for outcome in done.outcomes:
+        _go_on(state, outcome.table)
         table = state.summary.table(outcome.table)
         table.add(outcome.accounts)
         table.copy = outcome.copy
@@ -154,6 +195,14 @@ def _account(state: Run, done: "PassResult", routes: Mapping[str, Route], stretc
         for source in route.sources if tables & waiting or tables <= set(state.failed) else ():
             stretch.next.pop(source, None)
     state.progress.update(stretch.next, stretch.end, state.summary.total("dead"))
+
+
+def _go_on(state: Run, table: str) -> None:
+    """A table that an earlier run left stopped goes on."""
+    if table in state.noted and table not in state.failed:
+        state.noted.discard(table)
+        with suppress(SinkError):
+            state.notes.clear(table)
 
 
 def _fail(state: Run, table: str, error: MillraceError) -> None:
@@ -177,8 +226,8 @@ def _closed(state: Run) -> Summary:
 
 
 @contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; the second one ends the process as it would have."""
+def stopping(progress: Progress) -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets, and tells; the second one ends the process as it would have."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -188,6 +237,8 @@ def stopping() -> Iterator[threading.Event]:
     def first(number: int, frame: FrameType | None) -> None:
         stop.set()
         signal.signal(number, before[signal.Signals(number)])
+        once_more = "Ctrl-C" if number == signal.SIGINT else "the signal"
+        progress.note(f"stopping: what was read is committed first; {once_more} once more ends at once")
 
     for number in before:
         signal.signal(number, first)

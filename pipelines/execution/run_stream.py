@@ -63,7 +63,7 @@ def run_stream(job: Job, runner: Runner, progress: Progress) -> Summary:
     keep_memory()
     started, cpu = time.monotonic(), time.process_time()
     summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
-    with closing(source_of(job)), stopping() as stop:
+    with closing(source_of(job)), stopping(progress) as stop:
         watch = StreamRun(job, runner, progress, summary, stop)
         _stream_on(watch)
         summary.seconds, summary.cpu_seconds = time.monotonic() - started, time.process_time() - cpu

@@ -1,10 +1,12 @@
 """How far each table of a job is: its offsets in the ledger beside those of the source."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...schemas.model.ledger import TopicPartition
 from ...transforms.sinks import Sink
 from ...transforms.sources.source import SourceConnection
+from ...transforms.stop_notes import StopNote, StopNotes
 from ..job.model import Job
 from .start_offsets import by_table, find_routes
 
@@ -28,6 +30,20 @@ class Standing:
     def lag(self) -> int:
         """Offsets that are not committed yet."""
         return max(0, self.end - (self.first if self.committed is None else self.committed))
+
+
+def stopped_tables(job: Job, found: Sequence[Standing]) -> dict[str, StopNote]:
+    """The tables of these standings that stopped and have not gone on since, each with its note.
+
+    Raises JobError, SinkError where the notes cannot be read.
+    """
+    stopped = {}
+    for table, note in StopNotes(job.dead_letters, job.job).read().items():
+        mine = [standing for standing in found if standing.table == table]
+        reached = {standing.source: standing.committed for standing in mine if standing.committed is not None}
+        if note.stands(reached) and any(standing.committed != standing.end for standing in mine):
+            stopped[table] = note
+    return stopped
 
 
 def standings(job: Job, connection: SourceConnection, sink: Sink) -> list[Standing]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...schemas.model.ledger import Account
+from ...schemas.plurals import counted
 from ..job.formatting import aligned, duration
 
 COUNTS: Final = ("read", "applied", "superseded", "filtered", "dead")
@@ -107,18 +108,24 @@ class Summary:
         if self.total("dead"):
             lines.append(f"  dead letters: {self.dead_letters}")
         if self.total("unfilled"):
-            lines.append(f"  {self.total('unfilled'):,} unavailable values stood in no row and are NULL")
-        lines += [
-            f"  {table.table} stopped: {table.error}" for table in self.tables.values() if table.error is not None
-        ]
+            lines.append(f"  {counted(self.total('unfilled'), 'unavailable value')} stood in no row: NULL there")
+        for table in self.tables.values():
+            if table.error is not None:
+                unread = f", {counted(table.lag, 'message')} unread" if table.lag else ""
+                lines.append(f"  {table.table} stopped{unread}: {table.error.removeprefix(f'table {table.table}: ')}")
         return [*lines, *(f"next: {command}" for command in self.next())]
 
     def _speed(self) -> str:
         read = self.total("read")
+        waiting = sum(table.lag for table in self.tables.values() if table.error is not None)
+        if not read and waiting:
+            return f"nothing was committed, and {counted(waiting, 'message')} wait; in {duration(self.seconds)}"
+        if not read and self.failed:
+            return f"nothing was committed, in {duration(self.seconds)}"
         if not read:
             return f"nothing new to read, in {duration(self.seconds)}"
         cpu = f", {read / self.cpu_seconds:,.0f} a CPU-second" if self.cpu_seconds > 0 else ""
-        return f"{read:,} messages read in {duration(self.seconds)}: {self.rate:,.0f} a second{cpu}"
+        return f"{counted(read, 'message')} read in {duration(self.seconds)}: {self.rate:,.0f} a second{cpu}"
 
     def next(self) -> list[str]:
         """Commands that a person would type now."""

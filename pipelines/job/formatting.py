@@ -1,6 +1,8 @@
 """Text for terminals: aligned columns, durations."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Sequence
+from typing import TextIO
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -13,6 +15,34 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         )
         for row in rows
     ]
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """A line of text in pieces of at most `width`, cut at spaces alone: a path or name stays whole, and can be copied.
+
+    What follows the first piece is indented. A command to type (`next: ...`) stays in one line.
+    """
+    if len(line) <= width or line.startswith(("next", "$")):
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    pieces, rest = [], line
+    while len(rest) > width:
+        start = len(rest) - len(rest.lstrip())
+        at = rest.rfind(" ", start + 1, width + 1)
+        at = at if at > start else rest.find(" ", width)
+        if at < 0:
+            break
+        pieces.append(rest[:at].rstrip())
+        rest = indent + rest[at:].lstrip()
+    return [*pieces, rest]
+
+
+def for_terminal(lines: Iterable[str], out: TextIO) -> list[str]:
+    """The lines as they are, or wrapped at the width of the terminal that `out` is."""
+    if not out.isatty():
+        return list(lines)
+    width = max(40, shutil.get_terminal_size().columns)
+    return [piece for line in lines for piece in wrapped(line, width)]
 
 
 def duration(seconds: float) -> str:

@@ -19,6 +19,7 @@ __all__ = ["Job", "TableRoute", "load_job", "route"]
 CONSEQUENCES: Final = ("default_factory_not_called",)
 """Errors that another error has caused."""
 SHORTEST_SECRET: Final = 4
+SECTION: Final = re.compile(r"(source|format|target|window|dead_letters|max_dead_letters)(\.\w+)*")
 
 
 def load_job(path: str | Path) -> Job:
@@ -29,6 +30,19 @@ def load_job(path: str | Path) -> Job:
         return Job.model_validate(top.value(), context={"file": file, "folder": file.absolute().parent})
     except ValidationError as error:
         raise JobError("\n".join(sentences(top, error))) from None
+
+
+def placed(file: Path, error: JobError) -> str:
+    """The error's text behind the place in the job file that it begins with, as `target.path: ...` does."""
+    text = str(error)
+    found = SECTION.match(text)
+    if found is None:
+        return text
+    try:
+        node = read_yaml(file).at(tuple(found[0].split(".")))
+    except JobError:
+        return text
+    return node.sentence(text) if node.path and text.startswith(node.path) else text
 
 
 def sentences(top: YamlNode, error: ValidationError) -> Iterator[str]:

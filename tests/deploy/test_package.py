@@ -147,7 +147,7 @@ def test_what_is_imported_is_declared():
 
 def explained(missing: str, extra: str) -> bool:
     """Whether a module may lack this where `extra` is installed: others bring it, and this one does not."""
-    named = re.search(r"pip install 'millrace\[(\w+)\]'", missing)
+    named = re.search(r"needs the extra '(\w+)'", missing)
     if named:
         return named[1] in EXTRAS and named[1] != extra
     bringing = {name for name in EXTRAS if any(missing in modules_of(package) for package in asked_for(name))}

@@ -34,12 +34,14 @@ MAY_IMPORT = {
     "transforms.coders": ("schemas",),
     "transforms.retry": ("schemas",),
     "transforms.dead_letters": ("schemas", "transforms.retry", "transforms.stores"),
+    "transforms.stop_notes": ("schemas", "transforms.stores"),
     "transforms.stores": ("schemas", "transforms.retry", "transforms.stores"),
     "transforms.registries": ("schemas", "transforms.retry", "transforms.registries"),
     "transforms.sources": ("schemas", "transforms.coders", "transforms.retry", "transforms.sources"),
     "transforms.sinks": ("schemas", "transforms.retry", "transforms.sinks", "transforms.stores"),
     "transforms.steps": (
         *("schemas", "transforms.coders", "transforms.dead_letters", "transforms.retry", "transforms.steps"),
+        "transforms.stop_notes",
         *("transforms.sinks", "transforms.sources", "transforms.rules", "transforms.observe"),
     ),
     "transforms.proof": (

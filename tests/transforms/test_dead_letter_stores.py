@@ -278,9 +278,10 @@ def test_a_missing_extra_is_one_sentence_with_the_command(module, path, extra):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     said = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     scheme = path.partition("://")[0]
-    assert said.stdout == (
-        f"dead_letters.path: {scheme}:// needs an extra that is not installed: pip install 'millrace[{extra}]'\n"
+    assert said.stdout.startswith(
+        f"dead_letters.path: {scheme}:// needs the extra {extra!r}, which is not installed: pip "
     )
+    assert f"[{extra}]'" in said.stdout and said.stdout.count("\n") == 1
 
 
 def test_secrets_stay_references_until_the_store_is_opened(monkeypatch, s3):

@@ -57,7 +57,8 @@ class Report:
 
     `offsets` are by `topic[partition]` the first and the next offset that were compared, `ahead` are the messages
     after them, which are not in the target yet. `cut`: the topics no longer hold all that the table was made of.
-    `error`: why the table could not be proved, in a sentence.
+    `error`: why the table could not be proved, in a sentence. `stopped`: since when and why the run has left the table
+    where it is.
     """
 
     table: str
@@ -71,6 +72,7 @@ class Report:
     ahead: int = 0
     cut: bool = False
     error: str = ""
+    stopped: str = ""
 
     @property
     def outcome(self) -> Outcome:
@@ -106,6 +108,7 @@ class Report:
             "ok": self.ok,
             "outcome": str(self.outcome),
             "reason": self.reason,
+            "stopped": self.stopped or None,
             **{verdict.lower(): self.counts[verdict] for verdict in Verdict},
             "rows_expected": self.expected,
             "rows_in_target": self.actual,

@@ -13,10 +13,11 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
 
-from ...schemas.errors import LedgerGapError, TableError
+from ...schemas.errors import LedgerGapError, MillraceError, TableError
 from ...schemas.model.ledger import TopicPartition
 from ..retry import PATIENT, Retry, retried
 from ..sinks import Sink
+from ..stop_notes import StopNote, StopNotes
 from .commit import CommitSettings, Item, Outcome, commit
 from .decode import Failure
 from .stage import stage
@@ -120,7 +121,7 @@ def commit_ready(
         done, ready = _attempt(sink, settings, table, progress, bundles)
     left = [part for part in bundles if part not in ready]
     if left and time.time() - min(part.since for part in left) >= GAP_SECONDS:
-        return [*done, _stop(progress, Failure(table, _gap(table, settings, progress, left)))], []
+        return [*done, _stop(settings, progress, Failure(table, _gap(table, settings, progress, left)))], []
     return done, left
 
 
@@ -185,7 +186,7 @@ def _committed(
         except TableError as error:
             failure = Failure(table, error)
     if failure is not None:
-        return [_stop(progress, failure)]
+        return [_stop(settings, progress, failure)]
     for account in outcome.accounts:
         progress.read, progress.dead = progress.read + account.read, progress.dead + account.dead
         if account.stop >= 0:
@@ -219,10 +220,15 @@ def _gap(
     )
 
 
-def _stop(progress: TableProgress, failure: Failure) -> Failure:
+def _stop(settings: CommitSettings, progress: TableProgress, failure: Failure) -> Failure:
     if progress.stopped is None:
         progress.stopped = failure
         LOGGER.error("table %s stops here, the others go on: %s", failure.table, failure.error)
+        letters = settings.dead_letters
+        try:
+            StopNotes(letters.address, letters.job).write(StopNote.of(failure.table, failure.error, progress.next))
+        except MillraceError as error:
+            LOGGER.warning("that table %s stopped could not be noted beside the dead letters: %s", failure.table, error)
     return failure
 
 

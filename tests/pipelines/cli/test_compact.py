@@ -8,6 +8,7 @@ from support.jobs import event, key, run_once, send, write_job
 from millrace.pipelines.cli.main import main
 from millrace.pipelines.cli.verify import verify_job
 from millrace.pipelines.job.load import load_job
+from millrace.schemas.errors import JobError
 
 ICEBERG = "{type: iceberg, namespace: shop, catalog: {type: sql, uri: 'sqlite:///c.db', warehouse: ./lake}}"
 TARGETS = {"iceberg": ICEBERG, "delta": "{type: delta, path: lake}", "duckdb": "{type: duckdb, path: out.duckdb}"}
@@ -66,9 +67,11 @@ def test_the_warehouse_of_another_catalog_is_a_name(tmp_path):
     assert load_job(file).target.options.catalog["warehouse"] == "prod"
 
 
-def test_a_password_in_a_catalogs_uri_is_not_shown(tmp_path):
-    uri = "postgresql+psycopg://millrace:canary-41@host/db"
+def test_a_password_in_a_catalogs_uri_is_a_reference(tmp_path):
+    uri = "postgresql+psycopg://millrace:${env:CATALOG}@host/db"
     target = f"{{type: iceberg, namespace: shop, catalog: {{type: sql, uri: '{uri}', warehouse: lake}}}}"
     job = load_job(write_job(tmp_path, "localhost:9", ["t"], target=target))
-    assert "canary-41" not in repr(job)
     assert job.target.options.catalog["uri"] == uri
+    with pytest.raises(JobError, match="has a password in it: write") as refused:
+        load_job(write_job(tmp_path, "localhost:9", ["t"], target=target.replace("${env:CATALOG}", "canary-41")))
+    assert "canary-41" not in str(refused.value)

@@ -20,7 +20,7 @@ def test_a_log_is_written_and_proved(embedded_broker, topic_name, tmp_path, requ
         target = f"{{type: files, path: gs://{bucket}/log, storage_options: {options}}}"
     if place == "s3":
         server = request.getfixturevalue("s3")
-        options = f"aws_endpoint_url: '{server.endpoint}', aws_access_key_id: x, aws_secret_access_key: y"
+        options = f"aws_endpoint_url: '{server.endpoint}', aws_access_key_id: x, aws_secret_access_key: '${{env:HOME}}'"
         options = f"{{{options}, aws_region: {server.region}}}"
         target = f"{{type: files, path: s3://{server.create_bucket(topic)}/log, storage_options: {options}}}"
     file = write_job(tmp_path, embedded_broker.bootstrap_servers, [topic], target=target)

@@ -113,7 +113,7 @@ def test_a_table_that_leaves_the_run_does_not_turn_the_count_back():
     progress.update({A: 50, B: 50}, {A: 100, B: 100})
     clock.now = 10.0
     progress.update({A: 60}, {A: 100, B: 100})
-    assert out.getvalue().splitlines()[-1] == "10 s: 110 read, 11/s, lag 40, 3.6 s left"
+    assert out.getvalue().splitlines()[-1] == "10 s: 110 read, 11/s, lag 90, 8.2 s left"
 
 
 def test_a_closed_stderr_is_no_failure():

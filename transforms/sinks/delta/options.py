@@ -5,7 +5,8 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from ....schemas.options import Duration, Location, Options, Texts, in_schemes
+from ....schemas.option_values import in_schemes
+from ....schemas.options import Duration, Location, Options, Texts
 
 SCHEMES: Final = (
     *("file", "s3", "s3a", "gs", "az", "adl", "abfs", "abfss", "azure", "wasb", "wasbs"),

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ....schemas.options import Location, Options, Texts, in_schemes
+from ....schemas.option_values import in_schemes
+from ....schemas.options import Location, Options, Texts
 
 
 class LogFormat(StrEnum):

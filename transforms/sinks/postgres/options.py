@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ....schemas.options import ConnectionString, Duration, Options, unless_reference
+from ....schemas.option_values import ConnectionString
+from ....schemas.options import Duration, Options, unless_reference
 
 
 def _schema(name: str) -> str:

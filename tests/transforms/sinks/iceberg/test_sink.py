@@ -359,8 +359,8 @@ def test_without_pyiceberg_the_error_names_the_extra():
     command = [sys.executable, "-c", f"{script}; open_sink('iceberg', {{}})"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert f"{MissingExtraError.__name__}: target.type: iceberg needs an extra" in done.stderr
-    assert "pip install 'millrace[iceberg]'" in done.stderr
+    assert f"{MissingExtraError.__name__}: target.type: iceberg needs the extra" in done.stderr
+    assert "[iceberg]" in done.stderr
 
 
 def test_sinks_of_one_process_hand_on_the_index_of_keys(target, monkeypatch):
