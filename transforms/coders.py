@@ -36,7 +36,7 @@ class RecordBatchCoder(coders.Coder):
 registry.register_coder(pa.RecordBatch, RecordBatchCoder)
 
 
-_BLOCK_HEAD: Final = struct.Struct(">iqqqH")
+_BLOCK_HEAD: Final = struct.Struct(">iqqqHH")
 
 
 _NO_TIME: Final = -(1 << 63)
@@ -48,14 +48,16 @@ class BlockCoder(coders.Coder):
     def encode(self, value: Block) -> bytes:
         topic = value.topic.encode()
         reached = _NO_TIME if value.reached is None else value.reached
-        head = _BLOCK_HEAD.pack(value.partition, value.first, value.stop, reached, len(topic))
-        return b"".join((head, topic, value.data))
+        tail = value.tail.encode()
+        head = _BLOCK_HEAD.pack(value.partition, value.first, value.stop, reached, len(topic), len(tail))
+        return b"".join((head, topic, tail, value.data))
 
     def decode(self, encoded: bytes) -> Block:
-        partition, first, stop, time, length = _BLOCK_HEAD.unpack_from(encoded)
-        data = _BLOCK_HEAD.size + length
-        reached = None if time == _NO_TIME else time
-        return Block(encoded[_BLOCK_HEAD.size : data].decode(), partition, first, stop, encoded[data:], reached)
+        partition, first, stop, time, length, tail_length = _BLOCK_HEAD.unpack_from(encoded)
+        tail = _BLOCK_HEAD.size + length
+        data = tail + tail_length
+        place = (encoded[_BLOCK_HEAD.size : tail].decode(), partition, first, stop)
+        return Block(*place, encoded[data:], None if time == _NO_TIME else time, encoded[tail:data].decode())
 
     def estimate_size(self, value: Block) -> int:
         return _BLOCK_HEAD.size + len(value.topic) + len(value.data)

@@ -1,9 +1,9 @@
 """Where each partition of a job stands: from the target's ledger, checked against what the source still holds."""
 
 import logging
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -15,7 +15,7 @@ from ...schemas.model.route import Route
 from ...schemas.model.table import Table
 from ...transforms.retry import Backoff, Retry, retried
 from ...transforms.sinks import Sink
-from ...transforms.sources.source import SourceConnection, StartOffsets, lost_offsets
+from ...transforms.sources.source import ReadUpTo, SourceConnection, StartOffsets, log_cut_short, lost_offsets
 from ..job.model import Job
 from ..job.table_routes import TableRoute, route
 from .job_parts import source_of, target_of
@@ -71,12 +71,16 @@ def without(routes: Mapping[str, Route], stopped: Container[str]) -> dict[str, R
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """The next offset of each partition to read, and the end that is there now; `lost` are tables that cannot go on."""
+    """The next offset of each partition to read, and the end that is there now; `lost` are tables that cannot go on.
+
+    `tails` are what the source remembers of the logs before those offsets.
+    """
 
     next: dict[TopicPartition, int]
     end: dict[TopicPartition, int]
     lost: dict[str, MillraceError]
     topic_ids: dict[str, int]
+    tails: dict[TopicPartition, str] = field(default_factory=dict)
 
 
 def find_read_plan(job: Job, connection: SourceConnection, sink: Sink, routes: Mapping[str, Route]) -> ReadPlan:
@@ -92,16 +96,18 @@ def find_read_plan(job: Job, connection: SourceConnection, sink: Sink, routes: M
     held = connection.offsets(sources)
     topic_ids = connection.topic_ids(sorted(routes))
     plan = ReadPlan({}, {source: high for source, (_, high) in held.items()}, {}, topic_ids)
-    for name, entry in tables.items():
-        try:
-            ledger = sink.ledger(job.job, name, entry.sources)
-            _check_other_jobs(name, job.job, ledger, topic_ids)
-        except TableError as error:
-            plan.lost[name] = error
-            continue
+    ledgers = _ledgers(job, sink, tables, plan)
+    lost = connection.cut_short(_read(ledgers.values()))
+    for name, ledger in ledgers.items():
+        entry = tables[name]
         other = [topic for topic, number in ledger.topic_ids.items() if topic_ids.get(topic, number) != number]
         if other:
             plan.lost[name] = _recreated(name, other[0], ledger)
+            continue
+        torn = sorted(set(_read([ledger])) & set(lost))
+        if torn:
+            said = log_cut_short(torn[0].partition, lost[torn[0]])
+            plan.lost[name] = LostOffsetsError(f"table {name}: {said}")
             continue
         known = ledger.next
         fresh = [source for source in entry.sources if source not in known]
@@ -110,8 +116,37 @@ def find_read_plan(job: Job, connection: SourceConnection, sink: Sink, routes: M
         if gone:
             plan.lost[name] = _lost(name, gone[0], starts[gone[0]], held[gone[0]])
         else:
-            plan.next.update({source: min(at, plan.next.get(source, at)) for source, at in starts.items()})
+            _start_at(plan, starts, ledger)
     return plan
+
+
+def _ledgers(job: Job, sink: Sink, tables: Mapping[str, Route], plan: ReadPlan) -> dict[str, Ledger]:
+    """What the target knows of each table; those that cannot go on are `lost` in the plan."""
+    ledgers = {}
+    for name, entry in tables.items():
+        try:
+            ledger = sink.ledger(job.job, name, entry.sources)
+            _check_other_jobs(name, job.job, ledger, plan.topic_ids)
+        except TableError as error:
+            plan.lost[name] = error
+        else:
+            ledgers[name] = ledger
+    return ledgers
+
+
+def _read(ledgers: Iterable[Ledger]) -> list[ReadUpTo]:
+    """How far these ledgers say that each partition was read, where the source can tell its log from another."""
+    marks = (entry for ledger in ledgers for entry in ledger.marks.items())
+    return sorted({ReadUpTo(source, mark.tail) for source, mark in marks if mark.tail})
+
+
+def _start_at(plan: ReadPlan, starts: Mapping[TopicPartition, int], ledger: Ledger) -> None:
+    """Read from the smallest offset that a table needs."""
+    for source, at in starts.items():
+        if at < plan.next.get(source, at + 1):
+            plan.next[source] = at
+            mark = ledger.marks.get(source)
+            plan.tails[source] = "" if mark is None else mark.tail
 
 
 def _starts(
@@ -172,7 +207,7 @@ class LedgerStartOffsets:
                     raise error
                 LOGGER.error("%s", error)
             anchor(job, sink, routes, plan)
-            return StartOffsets(dict(plan.next), plan.topic_ids)
+            return StartOffsets(dict(plan.next), plan.topic_ids, dict(plan.tails))
 
 
 def _lost(table: str, source: TopicPartition, wanted: int, held: tuple[int, int]) -> LostOffsetsError:

@@ -13,7 +13,8 @@ class Block:
     the number of records.
 
     `reached` is the event time, in milliseconds since the epoch, that the partition has come to with this block; None
-    where nothing is windowed by event time.
+    where nothing is windowed by event time. `tail` is what the source remembers of the log up to `stop`, in a form of
+    its own; empty where it remembers nothing.
     """
 
     topic: str
@@ -22,3 +23,4 @@ class Block:
     stop: int
     data: bytes
     reached: int | None = None
+    tail: str = ""

@@ -88,16 +88,18 @@ class ConnectorMark(NamedTuple):
 class SourceMark:
     """What the streamed changes of one partition have said of their sources up to an offset.
 
+    `tail` is what the source remembers of the log there (`Block.tail`), empty where it remembers nothing.
     `connectors` has the marks by the connector's name: each has
     positions and servers of its own. `climbs` are those of a range that is on its way to the ledger; a ledger has none.
     """
 
     connectors: Mapping[str, ConnectorMark] = field(default_factory=dict)
     climbs: tuple[Climb, ...] = ()
+    tail: str = ""
 
     def joined(self, later: "SourceMark") -> "SourceMark":
         """This mark, and what the range behind it says; nothing is judged."""
-        return SourceMark(self.connectors, self.climbs + later.climbs)
+        return SourceMark(self.connectors, self.climbs + later.climbs, later.tail or self.tail)
 
     def followed(self, later: "SourceMark", place: str) -> "SourceMark":
         """The mark after a range behind it.
@@ -117,7 +119,7 @@ class SourceMark:
                 f"{place}: changes of more than {MOST_CONNECTORS} connectors (source.name) stand in this partition, "
                 "more than a ledger keeps apart. Nothing was committed. Let fewer connectors write into one topic"
             )
-        return SourceMark(connectors)
+        return SourceMark(connectors, tail=later.tail or self.tail)
 
     @property
     def highest(self) -> dict[int, bytes]:
@@ -128,7 +130,8 @@ class SourceMark:
     def text(self) -> str:
         """The mark as a ledger keeps it: JSON."""
         kept = {name: mark._asdict() for name, mark in self.connectors.items()}
-        return json.dumps({"connectors": kept}, separators=(",", ":"))
+        tail = {"tail": self.tail} if self.tail else {}
+        return json.dumps({"connectors": kept, **tail}, separators=(",", ":"))
 
     @classmethod
     def of_text(cls, text: str | None) -> "SourceMark":
@@ -141,6 +144,7 @@ class SourceMark:
                 name: ConnectorMark(tuple(mark["highest"]), mark["time"], tuple(mark["servers"]), mark["below"])
                 for name, mark in found["connectors"].items()
             },
+            tail=found.get("tail", ""),
         )
 
 

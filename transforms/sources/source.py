@@ -1,9 +1,9 @@
 """The contract of a source: a log in partitions, with offsets that grow, read as blocks."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from ...schemas.plugins import imported
 
 LOGGER: Final = logging.getLogger("millrace")
 PATIENCE_SECONDS: Final = 120.0
+START_OVER: Final = "To start over, remove the table from the target and run again with source.start: earliest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,21 @@ class PartitionSpan:
 
 @dataclass(frozen=True, slots=True)
 class StartOffsets:
-    """Where a stream begins: the first offset of each partition there is, and the ids of their topics."""
+    """Where a stream begins: the first offset of each partition there is, and the ids of their topics.
+
+    `tails` have what the ledger remembers of the logs before those offsets.
+    """
 
     first: Mapping[TopicPartition, int]
     topic_ids: Mapping[str, int] = field(default_factory=dict)
+    tails: Mapping[TopicPartition, str] = field(default_factory=dict)
+
+
+class ReadUpTo(NamedTuple):
+    """How far a partition was read, as `Block.tail` told."""
+
+    partition: TopicPartition
+    tail: str
 
 
 class StartOffsetResolver(Protocol):
@@ -77,6 +89,12 @@ class SourceConnection(Protocol):
 
     def topic_ids(self, topics: Sequence[str]) -> dict[str, int]:
         """A number for each topic that changes when it is deleted and created again; empty where there are none."""
+
+    def cut_short(self, read: Collection[ReadUpTo]) -> dict[ReadUpTo, int]:
+        """Those whose log is not the one that was read: it lost its end, whatever was written there since.
+
+        With each the offset from which on the log may be another; empty for a source that cannot tell.
+        """
 
     def close(self) -> None:
         """End the connection; may be called twice."""
@@ -128,11 +146,17 @@ class Source(Protocol):
         """Raises SourceError where it cannot be reached, JobError for options that cannot work."""
 
     def reader(
-        self, partition: TopicPartition, first: int, stop: int | None, patience: float = PATIENCE_SECONDS
+        self,
+        partition: TopicPartition,
+        first: int,
+        stop: int | None,
+        patience: float = PATIENCE_SECONDS,
+        tail: str = "",
     ) -> BlockReader:
         """A reader of a partition, from `first` on; nothing is opened before its first `read`.
 
-        `patience`: seconds for which a server that is away is asked again (`math.inf`: for ever).
+        `patience`: seconds for which a server that is away is asked again (`math.inf`: for ever). `tail` is what the
+        block before told: a source that can tell raises LostOffsetsError where the log is not that one any more.
         """
 
     def cut(self, block: Block, starts: Sequence[int]) -> list[Block]:
@@ -206,5 +230,14 @@ def lost_offsets(partition: TopicPartition, wanted: int, low: int, high: int) ->
         why = "the topic was recreated or its log cut short"
     return LostOffsetsError(
         f"{partition}: offset {wanted} is gone, the source holds {low} to {high}: {why}; nothing was skipped. "
-        "To start over, remove the table from the target and run again with source.start: earliest"
+        f"{START_OVER}"
+    )
+
+
+def log_cut_short(partition: TopicPartition, offset: int) -> LostOffsetsError:
+    """The error for a log that lost its end after it was read, from `offset` on."""
+    return LostOffsetsError(
+        f"{partition}: the log was cut short after it was read: from offset {offset} on it has lost records, or holds "
+        f"others than those that were read (a broker lost power, or a leader was elected uncleanly); nothing was "
+        f"skipped. {START_OVER}"
     )

@@ -40,10 +40,14 @@ class StreamSettings:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the reading of a partition stands: the next offset, and the event time reached (None: no record yet)."""
+    """Where the reading of a partition stands: the next offset, and the event time reached (None: no record yet).
+
+    `tail` is what the source remembers of the log before that offset (`Block.tail`).
+    """
 
     next: int
     reached: int | None = None
+    tail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +65,14 @@ class MarkCoder(coders.Coder):
     """JSON: a savepoint must be readable by later versions."""
 
     def encode(self, value: StreamMark) -> bytes:
-        places = [[p.topic, p.partition, place.next, place.reached] for p, place in sorted(value.places.items())]
+        places = [
+            [p.topic, p.partition, place.next, place.reached, place.tail] for p, place in sorted(value.places.items())
+        ]
         return json.dumps([value.arrived, places]).encode()
 
     def decode(self, encoded: bytes) -> StreamMark:
         arrived, places = json.loads(encoded)
-        return StreamMark({TopicPartition(row[0], row[1]): Place(row[2], row[3]) for row in places}, arrived)
+        return StreamMark({TopicPartition(row[0], row[1]): Place(*row[2:]) for row in places}, arrived)
 
     def is_deterministic(self) -> bool:
         return True
@@ -96,7 +102,9 @@ class StreamRead(UnboundedSource):
     def split(self, desired_num_splits: int, options: Any = None) -> list[UnboundedSource]:
         """However many are desired: partitions are the units of order."""
         begin = self._found()
-        parts = [StartOffsets({source: first}) for source, first in sorted(begin.first.items())]
+        tails = begin.tails
+        firsts = sorted(begin.first.items())
+        parts = [StartOffsets({one: first}, tails={one: tails.get(one, "")}) for one, first in firsts]
         splits = [StreamRead(self._settings, None, part) for part in parts]
         later = StartOffsets({}, begin.topic_ids)
         return [*splits, StreamRead(self._settings, self._beginnings, later, frozenset(begin.first))]
@@ -109,7 +117,8 @@ class StreamRead(UnboundedSource):
             known = frozenset(begin.first)
         mark = checkpoint_mark
         if not isinstance(mark, StreamMark):
-            mark = StreamMark({source: Place(first) for source, first in begin.first.items()})
+            places = begin.first.items()
+            mark = StreamMark({one: Place(first, tail=begin.tails.get(one, "")) for one, first in places})
         growth = None
         if known is not None and self._beginnings is not None:
             growth = Growth(self._settings, self._beginnings, known, begin.topic_ids)
@@ -162,15 +171,15 @@ class StreamReader(UnboundedReader):
         self._places = dict(mark.places)
         self._arrived = mark.arrived
         self._idle = max(IDLE_MS, round(settings.lateness * 1000))
-        self._readers = {source: self._open(source, place.next) for source, place in self._places.items()}
+        self._readers = {source: self._open(source, place) for source, place in self._places.items()}
         self._turn: list[TopicPartition] = sorted(self._readers)
         self._block: Block | None = None
         self._given = False
         self._stamp = MIN_TIMESTAMP
         self._ended = False
 
-    def _open(self, source: TopicPartition, first: int) -> BlockReader:
-        return self._settings.source.reader(source, first, None, math.inf)
+    def _open(self, source: TopicPartition, place: Place) -> BlockReader:
+        return self._settings.source.reader(source, place.next, None, math.inf, place.tail)
 
     def start(self) -> bool:
         return self.advance()
@@ -207,7 +216,7 @@ class StreamReader(UnboundedReader):
             return
         for source, first in self._growth.find(self._places).items():
             self._places[source] = Place(first)
-            self._readers[source] = self._open(source, first)
+            self._readers[source] = self._open(source, self._places[source])
             self._turn.append(source)
 
     def _take(self, source: TopicPartition, block: Block, time_there: int | None) -> None:
@@ -221,7 +230,7 @@ class StreamReader(UnboundedReader):
                 seen = min(time_there, self._arrived // 1000)
                 reached = seen if reached is None else max(seen, reached)
             block = replace(block, reached=reached if reached is not None else self._arrived // 1000)
-        self._places[source] = Place(block.stop, reached)
+        self._places[source] = Place(block.stop, reached, block.tail or place.tail)
         self._block, self._given = block, True
 
     def _rest(self, source: TopicPartition) -> None:
@@ -229,7 +238,7 @@ class StreamReader(UnboundedReader):
             return
         place, idle = self._places[source], _now() // 1000 - self._idle
         if place.reached is None or place.reached < idle:
-            self._places[source] = Place(place.next, idle)
+            self._places[source] = replace(place, reached=idle)
 
     def get_current(self) -> Block:
         if self._block is None:

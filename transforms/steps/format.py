@@ -1,7 +1,7 @@
 """How a job's blocks become changes. Imports nothing of Beam: commands that build no pipeline start without it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...schemas.encodings.encoding import Encoding
 from ...schemas.envelopes.decoded import Decoded
@@ -31,7 +31,7 @@ class Format:
         """A decoder of one topic's blocks. Raises JobError where the source needs a format and there is none."""
         source = self.source
         if isinstance(source, TypedSource):
-            return lambda block: source.changes(block, route)
+            return lambda block: _with_tail(source.changes(block, route), block)
         if self.encoding is None or self.envelope is None or not isinstance(source, MessageSource):
             raise JobError("format: the source gives messages, so say how they are written: encoding and envelope")
         messages = TopicDecoder(self.encoding, self.envelope, topic, route)
@@ -44,4 +44,9 @@ def decode_block(source: MessageSource, decoder: TopicDecoder, block: Block) -> 
     done = decoder.decode(messages)
     done.letters = [*letters, *done.letters]
     done.read += len(letters)
+    return _with_tail(done, block)
+
+
+def _with_tail(done: Decoded, block: Block) -> Decoded:
+    done.mark = replace(done.mark, tail=block.tail)
     return done

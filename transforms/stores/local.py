@@ -10,10 +10,11 @@ from typing import Final
 
 import pyarrow as pa
 
-from ...schemas.errors import TerminalSinkError
+from ...schemas.errors import TerminalSinkError, TransientSinkError
 from . import STAGING, Address, read_options, staging_name
 
 NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.ENOSYS)
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ESTALE)
 AT_FDCWD: Final = -100
 RENAME_NOREPLACE: Final = 1
 
@@ -127,7 +128,8 @@ class LocalStore:
             yield
         except OSError as error:
             more = "; the file system has no hard links" if error.errno in NO_LINKS else ""
-            raise TerminalSinkError(f"{self._path(name)}: {error.strerror or error}{more}") from error
+            kind = TransientSinkError if error.errno in NO_ROOM else TerminalSinkError
+            raise kind(f"{self._path(name)}: {error.strerror or error}{more}") from error
 
 
 def _appear(temporary: str, target: str) -> None:

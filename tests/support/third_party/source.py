@@ -1,6 +1,6 @@
 """A source of files: a topic is a file of the folder, an offset the number of a line, a block some lines."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from millrace.schemas.model.dead_letter import DeadLetter
 from millrace.schemas.model.ledger import OffsetRange, TopicPartition
 from millrace.schemas.model.message import Message
 from millrace.schemas.model.message_batch import MessageBatch
-from millrace.transforms.sources.source import MessageSource, lost_offsets
+from millrace.transforms.sources.source import MessageSource, ReadUpTo, lost_offsets
 
 from .specs import LinesOptions
 
@@ -36,7 +36,9 @@ class LineSource(MessageSource):
     def connect(self) -> "LineConnection":
         return LineConnection(self)
 
-    def reader(self, partition: TopicPartition, first: int, stop: int | None, patience: float = 0.0) -> "LineReader":
+    def reader(
+        self, partition: TopicPartition, first: int, stop: int | None, patience: float = 0.0, tail: str = ""
+    ) -> "LineReader":
         return LineReader(self, partition, first, stop)
 
     def split(self, block: Block) -> tuple[MessageBatch, list[DeadLetter]]:
@@ -81,6 +83,9 @@ class LineConnection:
         return dict.fromkeys(partitions, 0)
 
     def topic_ids(self, topics: Sequence[str]) -> dict[str, int]:
+        return {}
+
+    def cut_short(self, read: Collection[ReadUpTo]) -> dict[ReadUpTo, int]:
         return {}
 
     def close(self) -> None:

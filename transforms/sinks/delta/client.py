@@ -29,6 +29,8 @@ __all__ = ["Conflict", "DeltaError", "DeltaTable"]
 TRUNCATE: Final = "millrace-truncate"
 FORMAT: Final = "millrace-format"
 """The transaction identifier whose version is that of the ledger's format."""
+TOMBSTONES: Final = "millrace-tombstones"
+"""The one whose version is that of the table of tombstones with which the commit goes."""
 WORDS: Final = 4
 TEXT_BYTES: Final = 7
 SIGN: Final = 1 << 63
@@ -161,6 +163,25 @@ def ledger_entry(change: LedgerChange, truncate: bytes | None) -> LedgerEntry:
     accounts = [asdict(account) for account in change.accounts]
     text = json.dumps({"job": change.job, "accounts": accounts}, ensure_ascii=False)
     return LedgerEntry(transactions, truncate, text)
+
+
+def tombstones_at(target: DeltaTable) -> int | None:
+    """The version of the tombstones as of the table's last commit; None where an older Millrace wrote it."""
+    found: int | None = target.transaction_version(TOMBSTONES)
+    return 0 if found is None and target.transaction_version(FORMAT) is None else found
+
+
+def with_tombstones(entry: "LedgerEntry", target: DeltaTable, tombstones: DeltaTable) -> "LedgerEntry":
+    """The entry, which says with which version of the tombstones the commit goes."""
+    version = tombstones.version()
+    if target.transaction_version(TOMBSTONES) == version:
+        return entry
+    return LedgerEntry({**entry.transactions, TOMBSTONES: version}, entry.truncate, entry.accounts)
+
+
+def restore(target: DeltaTable, version: int) -> None:
+    """Take back what was written after a version, by a commit of its own."""
+    target.restore(version, commit_properties=_properties())
 
 
 def job_ledger(target: DeltaTable, job: str, partitions: Sequence[TopicPartition]) -> JobLedger:

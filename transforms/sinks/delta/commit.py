@@ -79,7 +79,7 @@ class DeltaCommit:
     def judge(self, rows: pa.Table, floor: bytes | None) -> Verdict:
         """By a pass over the keys and positions of the files near the delta's keys."""
         assert self.target is not None and self.table is not None
-        self.tombstones = self.tables.tombstones(self.table)
+        self.tombstones = self.tables.tombstones(self.table, client.tombstones_at(self.target))
         held = find(self.target.to_pyarrow_dataset(), self._key, rows)
         return judge(rows, floor, held, find(self.tombstones.to_pyarrow_dataset(), self._key, rows))
 
@@ -103,6 +103,8 @@ class DeltaCommit:
         """One commit: a merge where rows are replaced, deleted or truncated, else an append, else the ledger alone."""
         assert self.target is not None
         entry = client.ledger_entry(change, self.truncated)
+        if self.tombstones is not None:
+            entry = client.with_tombstones(entry, self.target, self.tombstones)
         if self.table is not None and (self.replaces or self.truncated is not None):
             rows = self.rows
             if rows is None:

@@ -16,6 +16,7 @@ from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
 from ..shared.commit import Conflict, TableChanges, commit_changes
+from ..shared.passing import sink_error
 from ..shared.staging import Staging
 from ..shared.staging_folders import folder_in
 from . import client
@@ -168,7 +169,7 @@ class DeltaSink:
         except client.Conflict as error:
             raise TransientSinkError(f"{self._tables.root}: another writer was faster ({_line(error)})") from error
         except (DeltaError, OSError) as error:
-            raise TerminalSinkError(f"{self._tables.root}: {_line(error)}") from error
+            raise sink_error(f"{self._tables.root}: {_line(error)}", error) from error
 
 
 def _ledger(target: DeltaTable | None, job: str, partitions: Sequence[TopicPartition]) -> Ledger:

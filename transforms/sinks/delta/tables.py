@@ -80,11 +80,19 @@ class DeltaTables:
         """The Delta table with exactly these columns; it is made where there is none."""
         return self._fitted(self.uri(table.name), target, table, [POSITION_FIELD])
 
-    def tombstones(self, table: Table) -> DeltaTable:
-        """The table of tombstones, with the key columns as the table has them."""
+    def tombstones(self, table: Table, committed: int | None) -> DeltaTable:
+        """The table of tombstones, with the key columns as the table has them.
+
+        `committed` is its version as of the table's last commit. What was written after that belongs to a commit that
+        never came, and is taken back: it would refuse changes that stand before the deletes.
+        """
         uri = f"{self.root}/{TOMBSTONES}/{folder_name(table.name)}"
         keys = Table(table.name, table.key, pa.schema([table.columns.field(name) for name in table.key]))
-        return self._fitted(uri, client.open_table(uri, self.options), keys, [POSITION_FIELD, DELETED_AT])
+        found = client.open_table(uri, self.options)
+        if found is not None and committed is not None and found.version() > committed:
+            client.restore(found, committed)
+            found = client.open_table(uri, self.options)
+        return self._fitted(uri, found, keys, [POSITION_FIELD, DELETED_AT])
 
     def _fitted(self, uri: str, target: DeltaTable | None, table: Table, own: list[pa.Field]) -> DeltaTable:
         """Made, widened by new columns, or rewritten in wider types; `own` are Millrace's columns after the others."""

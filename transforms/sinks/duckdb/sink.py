@@ -16,6 +16,7 @@ from ....schemas.model.table import Table, conform, selected
 from ....schemas.options import size_text
 from .. import Staged, TableSnapshot
 from ..shared.commit import TableChanges, commit_changes
+from ..shared.passing import sink_error
 from ..shared.staging import Staging
 from ..shared.staging_folders import LocalFolder
 from . import catalog, ledger, merge
@@ -157,7 +158,7 @@ class DuckDBSink:
                 f"{self._path}: raise memory_limit, {size_text(self._memory_limit)} is too small ({_line(error)})"
             ) from error
         except (duckdb.IOException, duckdb.ConnectionException, duckdb.FatalException) as error:
-            raise TerminalSinkError(f"{self._path}: {_advice(str(error))} ({_line(error)})") from error
+            raise sink_error(f"{self._path}: {_advice(str(error))} ({_line(error)})", error) from error
         except duckdb.TransactionException as error:
             if "conflict" in str(error).lower():
                 raise TransientSinkError(f"{self._path}: another commit was faster ({_line(error)})") from error

@@ -99,7 +99,7 @@ class IcebergCommit:
         keys = key_arrays(rows, shape.table)
         found = self.held_rows = self.on.table.find(keys)
         held = Match(found.row, self.on.table.newer(found, rows.column(POSITION).combine_chunks()))
-        return judge(rows, floor, held, self.on.tombstones.find(shape, rows, keys))
+        return judge(rows, floor, held, self.on.tombstones.find(shape, rows, keys, self._properties))
 
     def truncate(self, position: bytes) -> None:
         """Done by `write_ledger`. Tombstones at or below it stay: what they refuse is gone already."""
@@ -110,7 +110,7 @@ class IcebergCommit:
         assert self.held_rows is not None
         target, shape = self.on.table, self._opened()
         if judged.deletes.any():
-            self.on.tombstones.write(shape, chosen(rows, judged.deletes))
+            self.change.properties |= self.on.tombstones.write(shape, chosen(rows, judged.deletes), self._properties)
         replaced = self.replaced = self.held_rows.where(judged.accepted[self.held_rows.row])
         partial = judged.upserts & partial_rows(rows)
         filled = fill(target, rows, replaced, partial, self.truncated)

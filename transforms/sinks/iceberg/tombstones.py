@@ -1,5 +1,12 @@
-"""Positions of deleted rows: an Iceberg table of keys beside the table itself, kept for `tombstone_retention`."""
+"""Positions of deleted rows: an Iceberg table of keys beside the table itself, kept for `tombstone_retention`.
 
+They are written before the commit that deletes. Each such write has a number, the time of its deletes, which that
+commit keeps among the table's properties. Tombstones of a write whose commit never came are *void*: they would refuse
+changes that stand before the deletes, when the next run commits them apart.
+"""
+
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -23,6 +30,10 @@ from .table_format.snapshots import Change
 PREFIX: Final = "_millrace_tombstones_"
 DELETED_AT: Final = pa.field("_millrace_deleted_at", pa.timestamp("us", "UTC"))
 ATTEMPTS: Final = 8
+WRITTEN: Final = "millrace.tombstones"
+"""The number of the last write: a property of the tombstones, and of the table as of its last commit."""
+VOID: Final = "millrace.void"
+"""Numbers of writes before the last one whose commit never came, a JSON list."""
 
 
 class Tombstones:
@@ -40,8 +51,11 @@ class Tombstones:
         """Nobody reads old snapshots of tombstones, so a few stay; rewritten files lose what is too old."""
         return Maintenance(timedelta(0), (DELETED_AT.name, self._limit()))
 
-    def find(self, shape: Shape, delta: pa.Table, keys: list[pa.Array]) -> Match:
-        """Compare the delta's positions with those of its keys' tombstones that are not too old."""
+    def find(self, shape: Shape, delta: pa.Table, keys: list[pa.Array], properties: Mapping[str, str]) -> Match:
+        """Compare the delta's positions with those of its keys' tombstones that are not too old, and not void.
+
+        `properties` are those of the table itself.
+        """
         if not self.keyed.known():
             return NOTHING
         self._fit(shape)
@@ -50,29 +64,34 @@ class Tombstones:
             return NOTHING
         held = self.keyed.values(found, [self.keyed.shape.position_id, self._deleted_at])
         young = np.asarray(pc.greater_equal(held.column(1), self._limit()))
+        void = self._void(properties)
+        if void:
+            young &= ~np.isin(np.asarray(held.column(1).cast(pa.int64())), void)
         mine = delta.column(POSITION).combine_chunks().take(pa.array(found.row[young]))
         theirs = held.column(0).combine_chunks().filter(pa.array(young))
         newer, same = np.asarray(pc.greater(mine, theirs)), np.asarray(pc.equal(mine, theirs))
         return Match(found.row[young], newer, same)
 
-    def write(self, shape: Shape, deleted: pa.Table) -> None:
-        """Add tombstones of these rows, in a commit of their own; files of which all are too old are dropped."""
+    def write(self, shape: Shape, deleted: pa.Table, properties: Mapping[str, str]) -> dict[str, str]:
+        """Add tombstones of these rows, in a commit of their own; files of which all are too old are dropped.
+
+        `properties` are those of the table itself; gives what its commit has to add to them.
+        """
         for _ in range(ATTEMPTS):
             try:
-                self._write(shape, deleted)
+                return {WRITTEN: self._write(shape, deleted, properties)}
             except Conflict:
                 self.keyed.recent = False
-                continue
-            return
         raise Conflict(f"tombstones of {shape.table.name}")
 
-    def _write(self, shape: Shape, deleted: pa.Table) -> None:
+    def _write(self, shape: Shape, deleted: pa.Table, properties: Mapping[str, str]) -> str:
         opened(self.keyed, self._name, pa.schema([DELETED_AT]))
         change = self._fit(shape)
         mine = self.keyed.shape
         assert mine is not None
         rows = deleted.select([*mine.table.columns.names, POSITION])
-        rows = rows.append_column(DELETED_AT, pa.repeat(pa.scalar(datetime.now(UTC), DELETED_AT.type), len(rows)))
+        now = pa.scalar(datetime.now(UTC), DELETED_AT.type)
+        rows = rows.append_column(DELETED_AT, pa.repeat(now, len(rows)))
         added = write(self.keyed.files, mine, self.keyed.table.spec(), rows)
         change.files += [data for data, _ in added]
         limit = self._limit().value
@@ -81,7 +100,18 @@ class Tombstones:
             if upper is not None and int.from_bytes(upper, "little", signed=True) < limit:
                 self.keyed.drop(file, change)
         change.expired = self.maintenance.expired(self.keyed.table)
+        void = [number for number in self._void(properties) if number >= limit]
+        change.properties |= {WRITTEN: str(now.value), VOID: json.dumps(void)}
         self.keyed.commit(change, "")
+        return str(now.value)
+
+    def _void(self, properties: Mapping[str, str]) -> list[int]:
+        """The numbers of writes whose commit never came; `properties` are those of the table itself."""
+        mine, committed = self.keyed.table.properties, properties.get(WRITTEN)
+        last = mine.get(WRITTEN)
+        # A write that was thought lost may have been committed since.
+        void = {int(number) for number in json.loads(mine.get(VOID, "[]")) if str(number) != committed}
+        return sorted(void if last in (None, committed) else {*void, int(last)})
 
     def _fit(self, shape: Shape) -> Change:
         """The key columns as the table has them by now."""

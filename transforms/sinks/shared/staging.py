@@ -8,12 +8,13 @@ from typing import Final
 
 import pyarrow as pa
 
-from ....schemas.errors import TerminalSinkError, TransientSinkError
+from ....schemas.errors import TransientSinkError
 from ....schemas.model.change import CHANGE_FIELDS, UNAVAILABLE, UNAVAILABLE_TYPE
 from ....schemas.model.stored_format import KEY, STAGED_ROWS
 from ....schemas.model.table import Table, conform
 from ...stores import LEFT_BEHIND_SECONDS, file_name
 from .. import Staged
+from .passing import sink_error
 from .staging_folders import StagingFolder
 
 OURS: Final = re.compile(r"(?P<seconds>\d{12})-[0-9a-f]{32}\.arrow")
@@ -39,9 +40,8 @@ class Staging:
             self.folder.write(name, delta)
         except OSError as error:
             self._remove({uri})
-            raise TerminalSinkError(
-                f"cannot stage rows of table {table.name} in {self.folder.place}: {error.strerror or error}"
-            ) from error
+            said = f"cannot stage rows of table {table.name} in {self.folder.place}: {error.strerror or error}"
+            raise sink_error(said, error) from error
         self._written.add(uri)
         return Staged(table, uri, delta.num_rows)
 

@@ -2,7 +2,9 @@
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import astuple
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -12,7 +14,9 @@ from kafka.errors import KafkaError
 
 from ....schemas.errors import JobError, SourceError
 from ....schemas.model.ledger import TopicPartition
+from ..source import ReadUpTo
 from .client import open_consumer, topic_id
+from .log_tail import LogTail, cut_short
 from .settings import KafkaSettings
 
 _T = TypeVar("_T")
@@ -76,6 +80,19 @@ class Broker:
         self._ask("topics", self._consumer.topics)
         found = {topic: topic_id(self._consumer, topic) for topic in topics}
         return {topic: known.int >> ID_SHIFT for topic, known in found.items() if known is not None}
+
+    def cut_short(self, read: Collection[ReadUpTo]) -> dict[ReadUpTo, int]:
+        """Those whose log lost its end, by the epochs of its leaders, or else by the checksum of the last batch."""
+        lost: dict[ReadUpTo, int] = {}
+        left = sorted(read)
+        # Tables may have read one partition up to different offsets: a partition is asked of once in each round.
+        while left:
+            asked = {one.partition: one for one in left}
+            tails = {KafkaPartition(*astuple(part)): LogTail.of_text(one.tail) for part, one in asked.items()}
+            found = self._ask("epochs", partial(cut_short, self._consumer, tails, _TIMEOUT_MS))
+            lost.update({asked[TopicPartition(*partition)]: since for partition, since in found.items()})
+            left = [one for one in left if asked[one.partition] != one]
+        return lost
 
     def close(self) -> None:
         """End the connection; may be called twice."""

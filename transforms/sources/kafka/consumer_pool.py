@@ -14,7 +14,7 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 
 from ....schemas.model.ledger import TopicPartition
-from .client import open_consumer, position
+from .client import open_consumer, position, seek
 from .settings import KafkaSettings
 
 IDLE_SECONDS: Final = 60.0
@@ -44,10 +44,10 @@ class ConsumerPool:
         self._idle: list[PooledConsumer] = []
         self._lock = threading.Lock()
 
-    def acquire(self, settings: KafkaSettings, source: TopicPartition, start: int) -> PooledConsumer:
+    def acquire(self, settings: KafkaSettings, source: TopicPartition, start: int, epoch: int = -1) -> PooledConsumer:
         """A consumer that goes on at `start`: the one that stopped there, else an idle or a new one.
 
-        Raises as `open_consumer`.
+        `epoch` is the leader's of the batch before `start`, -1 where it is unknown. Raises as `open_consumer`.
         """
         self._close_stale()
         with self._lock:
@@ -60,7 +60,7 @@ class ConsumerPool:
             found.source, found.next = source, -1
             found.consumer.assign([found.partition])
         if found.next != start or position(found.consumer, found.partition) != start:
-            found.consumer.seek(found.partition, start)
+            seek(found.consumer, found.partition, start, epoch)
             found.next = start
         return found
 

@@ -12,9 +12,10 @@ from ....schemas.errors import LostOffsetsError, SourceError
 from ....schemas.model.block import Block
 from ....schemas.model.ledger import TopicPartition
 from ...retry import Backoff, Retry, retried
-from ..source import PATIENCE_SECONDS, lost_offsets
-from .client import LOGGER, Run, position, until
+from ..source import PATIENCE_SECONDS, log_cut_short, lost_offsets
+from .client import LOGGER, Run, epoch, position, until
 from .consumer_pool import POOL, PooledConsumer
+from .log_tail import NO_EPOCH, LogTail, tail_of
 from .settings import KafkaSettings
 
 BLOCK_BYTES: Final = 2 << 20
@@ -38,8 +39,10 @@ class PartitionReader:
         first: int,
         stop: int | None,
         patience: float = PATIENCE_SECONDS,
+        tail: str = "",
     ) -> None:
         self.next = first
+        self._tail = LogTail.of_text(tail) if tail else LogTail(-1)
         self._settings = settings
         self._source = source
         self._stop = stop
@@ -82,9 +85,12 @@ class PartitionReader:
         self._quiet_since = None
         stop = reached if self._stop is None else min(reached, self._stop)
         data = b"".join(run.data for run in runs)
-        block = Block(self._source.topic, self._source.partition, self.next, stop, until(data, stop))
+        data = until(data, stop)
+        # A reader that ends inside what was fetched has read less than the consumer's position says.
+        self._tail = tail_of(data, stop, epoch(pooled.consumer, pooled.partition) if stop == reached else None)
+        place = (self._source.topic, self._source.partition, self.next, stop)
         self.next = pooled.next = stop
-        return block
+        return Block(*place, data, tail=self._tail.text)
 
     def close(self) -> None:
         """Hand the consumer back; the reader may be used again."""
@@ -116,8 +122,11 @@ class PartitionReader:
     def _poll(self, pooled: PooledConsumer, timeout_ms: int) -> Sequence[Run]:
         try:
             found: Sequence[Run] = pooled.consumer.poll(timeout_ms).get(pooled.partition, ())
-        except (OffsetOutOfRangeError, LogTruncationError) as error:
+        except OffsetOutOfRangeError as error:
             raise self._lost(pooled) from error
+        except LogTruncationError as error:
+            there = error.divergent_offsets.get(pooled.partition)
+            raise log_cut_short(self._source, 0 if there is None else there.offset) from error
         except (AuthorizationError, CorruptRecordError) as error:
             raise SourceError(f"{self._source} cannot be read at offset {self.next}: {error}") from error
         except KafkaError as error:
@@ -129,7 +138,8 @@ class PartitionReader:
     def _connected(self) -> PooledConsumer:
         if self._pooled is None:
             retry = Retry(Backoff(1.0, 30.0, self._patience, by_clock=True), (SourceError,))
-            acquire = partial(POOL.acquire, self._settings, self._source, self.next)
+            known = self._tail.epoch if self._tail.at == self.next else NO_EPOCH
+            acquire = partial(POOL.acquire, self._settings, self._source, self.next, known)
             self._pooled = retried(str(self._source), acquire, retry)
         return self._pooled
 

@@ -108,7 +108,7 @@ def cut(block: Block, starts: Sequence[int]) -> list[Block]:
             if low < end and high >= first:
                 part.append(block.data[start:stop])
     return [
-        replace(block, first=first, stop=stop, data=b"".join(part))
+        replace(block, first=first, stop=stop, data=b"".join(part), tail=block.tail if stop == block.stop else "")
         for part, first, stop in zip(found, starts, stops, strict=True)
     ]
 

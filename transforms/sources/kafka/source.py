@@ -31,9 +31,14 @@ class KafkaSource(MessageSource):
         return open_broker(self.settings)
 
     def reader(
-        self, partition: TopicPartition, first: int, stop: int | None, patience: float = PATIENCE_SECONDS
+        self,
+        partition: TopicPartition,
+        first: int,
+        stop: int | None,
+        patience: float = PATIENCE_SECONDS,
+        tail: str = "",
     ) -> PartitionReader:
-        return PartitionReader(self.settings, partition, first, stop, patience)
+        return PartitionReader(self.settings, partition, first, stop, patience, tail)
 
     def split(self, block: Block) -> tuple[MessageBatch, list[DeadLetter]]:
         # Compiled loops take most of a second to import: what splits no block does without them.

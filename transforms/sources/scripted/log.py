@@ -60,6 +60,12 @@ class ScriptedLog:
             del held.messages[:gone]
             held.first += gone
 
+    def lose(self, partition: TopicPartition, since: int) -> None:
+        """Drop the messages from an offset on, as a broker that lost power; others may be written there."""
+        with self.lock:
+            held = self.topics[partition.topic][partition.partition]
+            del held.messages[max(0, since - held.first) :]
+
     def delete(self, topic: str) -> None:
         """Remove a topic; one that is created under its name later has another id."""
         with self.lock:

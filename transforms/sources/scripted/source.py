@@ -3,7 +3,8 @@
 import difflib
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,7 +18,7 @@ from ....schemas.model.dead_letter import DeadLetter
 from ....schemas.model.ledger import OffsetRange, TopicPartition
 from ....schemas.model.message import Message, MessageLog
 from ....schemas.model.message_batch import MessageBatch
-from ..source import PATIENCE_SECONDS, MessageSource, lost_offsets
+from ..source import PATIENCE_SECONDS, MessageSource, ReadUpTo, log_cut_short, lost_offsets
 from .blocks import CODER, message_batch, packed, unpacked
 from .log import ScriptedLog, forget_log, log_of
 from .options import ScriptedOptions
@@ -69,6 +70,10 @@ class ScriptedSource(MessageSource):
         """Drop the messages before an offset, as retention does."""
         self.log.forget(TopicPartition(topic, partition), before)
 
+    def lose_tail(self, topic: str, since: int, partition: int = 0) -> None:
+        """Drop the messages from an offset on, as a broker that lost power; what is sent next takes their offsets."""
+        self.log.lose(TopicPartition(topic, partition), since)
+
     def delete_topic(self, topic: str) -> None:
         """Remove a topic; one that is created under its name later is another."""
         self.log.delete(topic)
@@ -81,9 +86,14 @@ class ScriptedSource(MessageSource):
         return ScriptedConnection(self)
 
     def reader(
-        self, partition: TopicPartition, first: int, stop: int | None, patience: float = PATIENCE_SECONDS
+        self,
+        partition: TopicPartition,
+        first: int,
+        stop: int | None,
+        patience: float = PATIENCE_SECONDS,
+        tail: str = "",
     ) -> "ScriptedReader":
-        return ScriptedReader(self.log, partition, first, stop)
+        return ScriptedReader(self.log, partition, first, stop, tail)
 
     def split(self, block: Block) -> tuple[MessageBatch, list[DeadLetter]]:
         return message_batch(block.topic, block.partition, unpacked(block.data), (block.first, block.stop)), []
@@ -93,7 +103,13 @@ class ScriptedSource(MessageSource):
         stops = [*starts[1:], block.stop]
         edges: NDArray[np.int64] = np.searchsorted(np.asarray(columns.column("offset")), [*starts, block.stop])
         return [
-            replace(block, first=first, stop=stop, data=_sliced(columns, int(low), int(high)))
+            replace(
+                block,
+                first=first,
+                stop=stop,
+                data=_sliced(columns, int(low), int(high)),
+                tail=block.tail if stop == block.stop else "",
+            )
             for first, stop, low, high in zip(starts, stops, edges, edges[1:], strict=False)
         ]
 
@@ -146,6 +162,9 @@ class ScriptedConnection:
         ids = self.source.log.topic_ids
         return {topic: ids[topic] for topic in topics if topic in ids}
 
+    def cut_short(self, read: Collection[ReadUpTo]) -> dict[ReadUpTo, int]:
+        return {one: since for one in read if (since := lost_since(self.source.log, one)) is not None}
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -158,6 +177,7 @@ class ScriptedReader:
     partition: TopicPartition
     next: int
     stop: int | None
+    tail: str = ""
 
     @property
     def done(self) -> bool:
@@ -183,11 +203,15 @@ class ScriptedReader:
             raise lost_offsets(self.partition, self.next, first, end)
         if self.next == end:
             return None
+        if self.tail and (since := lost_since(self.log, ReadUpTo(self.partition, self.tail))) is not None:
+            raise log_cut_short(self.partition, since)
         stop = min(end, self.next + BLOCK_MESSAGES, end if self.stop is None else self.stop)
         messages = self.log.slice(self.partition, self.next, stop)
-        block = Block(self.partition.topic, self.partition.partition, self.next, stop, packed(messages))
+        if messages:
+            self.tail = tail_of(messages[-1])
+        place = (self.partition.topic, self.partition.partition, self.next, stop)
         self.next = stop
-        return block
+        return Block(*place, packed(messages), tail=self.tail)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -206,6 +230,19 @@ class ScriptedReplay:
     def read(self, ranges: Sequence[OffsetRange]) -> Iterator[Message]:
         for part in ranges:
             yield from self.log.partition(part.source).between(part.first, part.stop)
+
+
+def tail_of(message: Message) -> str:
+    """What a ledger keeps of the last message that was read: its offset, and a checksum of it."""
+    return f"{message.offset}:{zlib.crc32(repr(message).encode())}"
+
+
+def lost_since(log: ScriptedLog, read: ReadUpTo) -> int | None:
+    """The offset of the last message that was read, where another one or none stands there now."""
+    offset = int(read.tail.partition(":")[0])
+    first, _ = log.bounds(read.partition)
+    there = [tail_of(message) for message in log.partition(read.partition).between(offset, offset + 1)]
+    return offset if offset >= first and there != [read.tail] else None
 
 
 def _sliced(columns: pa.RecordBatch, low: int, high: int) -> bytes:
