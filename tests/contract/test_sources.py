@@ -10,7 +10,7 @@ from millrace.schemas.errors import LostOffsetsError, MillraceError, SourceError
 from millrace.schemas.model.ledger import OffsetRange, TopicPartition
 from millrace.transforms.sources import SOURCES
 from millrace.transforms.sources.bounded import BoundedRead
-from millrace.transforms.sources.source import PartitionSpan, StartOffsets
+from millrace.transforms.sources.source import PartitionSpan, ReadUpTo, StartOffsets
 from millrace.transforms.sources.stream import StreamRead, StreamSettings
 
 COUNT = 300
@@ -190,3 +190,15 @@ def test_secrets_are_shown_nowhere(place, monkeypatch, capfd, caplog):
         said = f"{error}{error.__cause__}{error.__context__}"
     said += f"{source!r} {source.where} {pickle.dumps(source)!r} {caplog.text} {capfd.readouterr()}"
     assert said and "s3cr3t-canary" not in said
+
+
+def test_a_log_is_known_again_by_what_was_read_of_it_last(place, partition):
+    (*_, block) = blocks_of(place.source.reader(partition, 0, COUNT))
+    connection = place.source.connect()
+    assert block.tail
+    assert connection.cut_short([ReadUpTo(partition, block.tail)]) == {}
+    assert connection.cut_short([]) == {}
+    connection.close()
+    reader = place.source.reader(partition, COUNT, None, tail=block.tail)
+    assert reader.read(0.2) is None
+    reader.close()

@@ -12,16 +12,18 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import TopicAlreadyExistsError
 from support.kafka_broker import PASSWORD, USER
 from support.partition_reading import by_blocks, by_poll
+from support.sources import blocks_of
 
 from millrace.schemas.errors import LostOffsetsError, SourceError
 from millrace.schemas.model.ledger import TopicPartition
 from millrace.transforms.sources.bounded import BoundedRead
 from millrace.transforms.sources.kafka.cluster import open_broker
 from millrace.transforms.sources.kafka.consumer_pool import POOL
+from millrace.transforms.sources.kafka.log_tail import LogTail
 from millrace.transforms.sources.kafka.partition_reader import PartitionReader
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 from millrace.transforms.sources.kafka.source import KafkaSource
-from millrace.transforms.sources.source import PartitionSpan
+from millrace.transforms.sources.source import PartitionSpan, ReadUpTo
 
 pytestmark = pytest.mark.java
 
@@ -299,3 +301,26 @@ def test_a_wrong_password_is_told_but_not_shown(kafka_broker, monkeypatch, caplo
     with caplog.at_level(logging.DEBUG), pytest.raises(SourceError, match="user and password") as caught:
         open_broker(sasl(kafka_broker))
     assert "wr0ng-canary" not in caplog.text + str(caught.value)
+
+
+@pytest.mark.parametrize("changed", [{"epoch": 99}, {"at": 50}], ids=["an epoch that is gone", "an epoch that ended"])
+def test_a_log_that_lost_its_tail_is_told_by_the_epochs_of_its_leaders(kafka_broker, create, changed):
+    source, partition = KafkaSource(KafkaSettings(kafka_broker.bootstrap_servers)), TopicPartition(create(), 0)
+    producer = KafkaProducer(bootstrap_servers=kafka_broker.bootstrap_servers)
+    for number in range(10):
+        producer.send(partition.topic, b"%d" % number, partition=0)
+    producer.close()
+    (*_, block) = blocks_of(source.reader(partition, 0, 10))
+    right = LogTail.of_text(block.tail)
+    wrong = right._replace(**changed)
+    connection = source.connect()
+    assert [*connection.cut_short([ReadUpTo(partition, tail.text) for tail in (right, wrong)])] == [
+        ReadUpTo(partition, wrong.text)
+    ]
+    connection.close()
+    if "epoch" in changed:
+        reader = source.reader(partition, 10, None, tail=wrong.text)
+        with pytest.raises(LostOffsetsError, match="the log was cut short after it was read"):
+            while True:
+                reader.read(1.0)
+        reader.close()
