@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import settings
-from support import go_programs
+from support import go_programs, remembered_beam
 from support.downloads import beam_flink_jar, missing_java
 from support.flink_cluster import FlinkCluster
 from support.go_programs import PRISM
@@ -20,6 +20,7 @@ from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
 # Processes that tests start compile Millrace once, and not each for itself (a second of a processor each time).
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+remembered_beam.remember()
 settings.register_profile("millrace", deadline=None)
 settings.load_profile("millrace")
 

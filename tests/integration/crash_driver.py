@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import psycopg
 from pyiceberg.catalog import load_catalog
-from support import postgres_server
+from support import postgres_server, remembered_beam
 from support.jobs import rows, run_once
 
 from millrace.pipelines.cli.compile_kernels import registering_modules
@@ -136,6 +136,7 @@ def clone(source: Path, to: Path) -> Path:
 
 def preload(target: str) -> None:
     """Import and load what each child would by itself: a run takes a third of the time then."""
+    remembered_beam.remember()
     for module in (*registering_modules(), *IMPORTED_BY_RUNS, f"millrace.transforms.sinks.{target}.sink"):
         import_module(module)
     for loop in LOOPS.values():
