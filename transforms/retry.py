@@ -13,6 +13,8 @@ from typing import Final, TypeVar
 from ..schemas.errors import TransientSinkError
 
 LOGGER: Final = logging.getLogger("millrace")
+STOPPING: Final = threading.Event()
+"""Set in a process that was told to end: pauses end, and what waits raises the error that it waits for to pass."""
 
 _T = TypeVar("_T")
 
@@ -55,7 +57,7 @@ ENDLESS: Final = Backoff(1.0, 30.0)
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How something is tried again; `stop` ends a pause, and then the last error is raised.
+    """How something is tried again; `stop` or `STOPPING` ends a pause, and then the last error is raised.
 
     Errors of the kinds `passing` are tried again, but for those of which `lasts` says that they stay. `say` hears of
     each try that failed; without it, that is a warning.
@@ -69,10 +71,7 @@ class Retry:
 
     def wait(self, pause: float) -> bool:
         """Wait; whether to try again."""
-        if self.stop is None:
-            time.sleep(pause)
-            return True
-        return not self.stop.wait(pause)
+        return not (self.stop or STOPPING).wait(pause)
 
 
 def retried(what: str, attempt: Callable[[], _T], retry: Retry | None = None) -> _T:

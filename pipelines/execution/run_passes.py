@@ -1,14 +1,12 @@
 """Run a job: find where each table stands, then pass after pass until the end, or until told to stop."""
 
-import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from ...schemas.errors import LostOffsetsError, MillraceError, RegistryError, SinkError, SourceError, TransientSinkError
@@ -25,6 +23,7 @@ from .job_parts import source_of, target_of
 from .pass_ranges import OffsetProgress, PassSizer
 from .progress import Progress
 from .start_offsets import anchor, by_table, find_read_plan, find_routes, without
+from .stopping import stopping
 from .summary import Summary
 
 if TYPE_CHECKING:
@@ -223,27 +222,3 @@ def _closed(state: Run) -> Summary:
         if table.table in state.sink.tables():
             table.where = state.sink.describe(table.table)
     return summary
-
-
-@contextmanager
-def stopping(progress: Progress) -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets, and tells; the second one ends the process as it would have."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def first(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, before[signal.Signals(number)])
-        once_more = "Ctrl-C" if number == signal.SIGINT else "the signal"
-        progress.note(f"stopping: what was read is committed first; {once_more} once more ends at once")
-
-    for number in before:
-        signal.signal(number, first)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from threading import Event
@@ -21,13 +21,15 @@ from ...transforms.steps.commit import Outcome
 from ...transforms.steps.outcome_queue import collect
 from ..job.model import Job
 from ..runners.errors import error_from_runner
+from ..runners.own_signals import kill_started, own_signals
 from ..runners.runner import Runner
 from .bounded_pass import keep_memory
 from .job_parts import source_of, target_of
 from .progress import Progress
-from .run_passes import PASSING, is_lost, stopping
+from .run_passes import PASSING, is_lost
 from .standings import Standing, standings
-from .start_offsets import LedgerStartOffsets
+from .start_offsets import LedgerStartOffsets, by_table, routes_of
+from .stopping import stopping
 from .stream_pipeline import assemble, topics_of
 from .summary import COUNTS, Summary
 
@@ -63,7 +65,7 @@ def run_stream(job: Job, runner: Runner, progress: Progress) -> Summary:
     keep_memory()
     started, cpu = time.monotonic(), time.process_time()
     summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
-    with closing(source_of(job)), stopping(progress) as stop:
+    with closing(source_of(job)), stopping(progress, kill_started) as stop, own_signals():
         watch = StreamRun(job, runner, progress, summary, stop)
         _stream_on(watch)
         summary.seconds, summary.cpu_seconds = time.monotonic() - started, time.process_time() - cpu
@@ -94,12 +96,13 @@ def _streamed(watch: StreamRun) -> bool:
     # Asked here too, where errors have a reader: the workers ask again when they begin.
     begin = LedgerStartOffsets(watch.job, topics).look()
     watch.next.update(begin.first)
+    names = by_table(routes_of(watch.job, {topic: [0] for topic in topics}))
     with _draining():
         post = watch.post if watch.runner.here else None
         pipeline = assemble(watch.job, watch.runner.options, topics, post, watch.runner.by_timer)
         result = pipeline.run()
         again = watch.gap = False
-        while result.state not in ENDED and not again and not watch.stop.wait(LOOK_SECONDS):
+        while not (result.state in ENDED or again or all_stopped(watch, names) or watch.stop.wait(LOOK_SECONDS)):
             _look(watch)
             again = watch.gap or (watch.runner.here and _grown(watch, topics))
         asked = result.state not in ENDED
@@ -107,6 +110,12 @@ def _streamed(watch: StreamRun) -> bool:
             watch.progress.note(watch.runner.end(result))
         _settle(watch, result, asked)
     return again and not watch.stop.is_set()
+
+
+def all_stopped(watch: StreamRun, names: Iterable[str]) -> bool:
+    """Whether none of these tables goes on."""
+    found = watch.summary.tables
+    return all(name in found and found[name].error is not None for name in names)
 
 
 @contextmanager

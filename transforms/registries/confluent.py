@@ -10,6 +10,7 @@ from urllib.parse import quote
 from ...schemas.encodings.schema_store import Side, complete, definitions, parse
 from ...schemas.errors import JobError, MillraceError, RegistryError, SchemaError, UnknownSchemaError
 from ...schemas.secrets import shown
+from ..retry import STOPPING
 from .authorization import OAuth
 from .http_client import LOGGER, Connection, RegistryClient, addresses
 
@@ -37,7 +38,7 @@ class ConfluentRegistry:
     ca: str | None = None
     certificate: str | None = None
     certificate_key: str | None = None
-    timeout: float = 10.0
+    timeout: float = 8.0
     give_up_after: float = 60.0
     remember_refusals: float = 30.0
     token: str | None = field(default=None, repr=False)
@@ -120,7 +121,8 @@ class _Cache:
                     self.patient_from = max(self.patient_from, now + self.settings.remember_refusals)
                     raise
                 LOGGER.warning("%s; asking again for %.0f s, since a replica may be behind", error, give_up - now)
-                time.sleep(REPLICA_PAUSE)
+                if STOPPING.wait(REPLICA_PAUSE):
+                    raise
 
     def _refuse(self, name: Any, error: MillraceError) -> None:
         if len(self.refusals) >= REFUSALS_KEPT:

@@ -14,7 +14,7 @@ import requests
 
 from ...schemas.errors import JobError, RegistryError, UnknownSchemaError
 from ...schemas.secrets import resolve, resolve_url, shown
-from ..retry import Backoff
+from ..retry import STOPPING, Backoff
 from .authorization import Busy, Credentials, OAuth, authorization
 
 LOGGER: Final = logging.getLogger("millrace")
@@ -45,7 +45,7 @@ class Connection:
     ca: str | None = None
     certificate: str | None = None
     certificate_key: str | None = None
-    timeout: float = 10.0
+    timeout: float = 8.0
     give_up_after: float = 60.0
 
 
@@ -96,7 +96,8 @@ class RegistryClient:
                     self._bases.append(self._bases.pop(0))
                     pause = min(pause, FIRST_PAUSE) if tries % len(self._bases) else pause
                 LOGGER.warning("%s; next try in %.1f s, giving up in %.0f s", said, pause, left)
-                time.sleep(pause)
+                if STOPPING.wait(pause):
+                    raise RegistryError(f"{said}; gave up, since the run was told to end") from None
 
     def _once(self, path: str, what: str, give_up: float) -> Any:
         url = self._bases[0] + path

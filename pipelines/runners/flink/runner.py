@@ -1,6 +1,7 @@
 """Flink as a runner."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,18 +13,22 @@ from ...job.model import Job
 from ..findings import WARN, Finding
 from ..runner import RunnerSpec, cancel
 from .checks import LOOPBACK
-from .options import RUNNER, findings, flink_options
+from .options import RUNNER, findings, flink_options, rest_of
 from .rest import FlinkRest
 from .submission import submit
 
 
 @dataclass(frozen=True)
 class FlinkRunner:
-    """A Flink cluster, or Flink inside the job server of this process."""
+    """A Flink cluster, or Flink inside the job server of this process.
+
+    `known` are the ids of jobs of the same name that were there before this one.
+    """
 
     job: str
     options: PipelineOptions
     arguments: Sequence[str]
+    known: frozenset[str] = frozenset()
     name: str = "Flink"
 
     @property
@@ -40,9 +45,11 @@ class FlinkRunner:
     def end(self, result: Any) -> str:
         """Stop the Flink job with a savepoint; where there can be none, cancel it."""
         flink = FlinkRest(self.options.view_as(FlinkRunnerOptions).flink_master)
-        found = flink.job(self.job)
-        if found is None or not found.live:
+        mine = [found for found in flink.jobs(self.job) if found.live and found.id not in self.known]
+        if not mine:
             return cancel(result)
+        # Of several the first: others of this name were started while this one ran.
+        found = mine[-1]
         try:
             place = flink.stop_with_savepoint(found.id)
         except RunnerError as error:
@@ -51,7 +58,12 @@ class FlinkRunner:
 
 
 def _open(job: Job, arguments: Sequence[str]) -> FlinkRunner:
-    return FlinkRunner(job.job, PipelineOptions(flink_options(job.job, arguments)), arguments)
+    known: frozenset[str] = frozenset()
+    cluster = rest_of(arguments)
+    if cluster is not None:
+        with suppress(RunnerError):
+            known = frozenset(found.id for found in cluster.jobs(job.job))
+    return FlinkRunner(job.job, PipelineOptions(flink_options(job.job, arguments)), arguments, known)
 
 
 def _findings(job: Job, arguments: Sequence[str]) -> list[Finding]:

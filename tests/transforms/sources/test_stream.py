@@ -275,5 +275,6 @@ def test_a_drained_stream_ends_where_it_is(embedded_broker, topic_name):
     for one in (reader, other):
         assert not one.advance()
         assert one.get_watermark() == MAX_TIMESTAMP
-    assert reader.get_checkpoint_mark().places == {TopicPartition(topic, 0): Place(1)}
+    mark = reader.get_checkpoint_mark()
+    assert {source: place.next for source, place in mark.places.items()} == {TopicPartition(topic, 0): 1}
     reader.close()

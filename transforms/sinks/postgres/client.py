@@ -37,8 +37,10 @@ LIMITS: Final = (
 )
 PASSING: Final = ("08", "57", "40", "25P03", "42P01", "53300", "55P03")
 """What SQLSTATEs begin with that are worth another try: connections, interventions, conflicts, locks, a lost table."""
+FULL: Final = "53100"
+"""The server's disk is full: there may be room later."""
 ADVICE: Final = (
-    ("53100", "the server's disk is full; nothing was committed, make room and run again"),
+    (FULL, "the server's disk is full; nothing was committed, make room and run again"),
     ("53200", "the server is out of memory; nothing was committed"),
     ("25006", "the database is read-only; connect to the primary, or let this role write"),
     ("42501", "give the role of target.dsn the right to use and create in the schema"),
@@ -203,7 +205,8 @@ class Server:
         state = error.sqlstate or ""
         for prefix, advice in ADVICE:
             if state.startswith(prefix):
-                return TerminalSinkError(f"{self}, schema {self._schema!r}: {advice} ({line})")
+                kind = TransientSinkError if state == FULL else TerminalSinkError
+                return kind(f"{self}, schema {self._schema!r}: {advice} ({line})")
         lost = not state and isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
         if lost or state.startswith(PASSING):
             return TransientSinkError(f"{self}, schema {self._schema!r}: {line}")

@@ -13,7 +13,8 @@ NUMBERS: Final = frozenset(
 _NUMBER: Final = re.compile(r"\b(?:os error|errno) (\d+)\b", re.IGNORECASE)
 _WORDS: Final = re.compile(
     r"no space left|not enough (?:free )?space|disk (?:is )?full|quota|too many (?:requests|open files)|slow ?down"
-    r"|throttl|rate.?limit|\b(?:429|502|503|504)\b|service unavailable|temporarily|timed? ?out|connection (?:refused|reset)"
+    r"|throttl|rate.?limit|\b(?:429|502|503|504)\b|service unavailable|temporarily|timed? ?out"
+    r"|connection (?:refused|reset)"
     r"|could not set lock|conflicting lock|database is locked",
     re.IGNORECASE,
 )

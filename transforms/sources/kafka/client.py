@@ -51,7 +51,7 @@ _FIXED: Final = {
     "isolation_level": "read_committed",
 }
 _DEFAULTS: Final = {
-    "bootstrap_timeout_ms": 10_000,
+    "bootstrap_timeout_ms": 8_000,
     "client_id": "millrace",
     "max_partition_fetch_bytes": FETCH_BYTES,
     "max_poll_records": 1 << 30,

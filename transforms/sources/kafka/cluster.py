@@ -10,7 +10,7 @@ from typing import Any, Final, Self, TypeVar
 
 from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, NodeNotReadyError
 
 from ....schemas.errors import JobError, SourceError
 from ....schemas.model.ledger import TopicPartition
@@ -89,10 +89,18 @@ class Broker:
         while left:
             asked = {one.partition: one for one in left}
             tails = {KafkaPartition(*astuple(part)): LogTail.of_text(one.tail) for part, one in asked.items()}
-            found = self._ask("epochs", partial(cut_short, self._consumer, tails, _TIMEOUT_MS))
+            found = self._ask("epochs", partial(self._cut_short, tails))
             lost.update({asked[TopicPartition(*partition)]: since for partition, since in found.items()})
             left = [one for one in left if asked[one.partition] != one]
         return lost
+
+    def _cut_short(self, tails: dict[KafkaPartition, LogTail]) -> dict[KafkaPartition, int]:
+        try:
+            return cut_short(self._consumer, tails, _TIMEOUT_MS)
+        except NodeNotReadyError:
+            # Nothing was asked about these topics before, or they have other leaders now.
+            self._consumer.topics()
+            return cut_short(self._consumer, tails, _TIMEOUT_MS)
 
     def close(self) -> None:
         """End the connection; may be called twice."""

@@ -11,7 +11,7 @@ from kafka.errors import AuthorizationError, CorruptRecordError, KafkaError, Log
 from ....schemas.errors import LostOffsetsError, SourceError
 from ....schemas.model.block import Block
 from ....schemas.model.ledger import TopicPartition
-from ...retry import Backoff, Retry, retried
+from ...retry import STOPPING, Backoff, Retry, retried
 from ..source import PATIENCE_SECONDS, log_cut_short, lost_offsets
 from .client import LOGGER, Run, epoch, position, until
 from .consumer_pool import POOL, PooledConsumer
@@ -145,6 +145,8 @@ class PartitionReader:
 
     def _explain_silence(self, pooled: PooledConsumer) -> None:
         """Find out why nothing comes: nothing is there, the broker is away, or the offsets are gone."""
+        if self._stop is not None and STOPPING.is_set():
+            raise SourceError(f"{self._source}: the run was told to end while it waited for offset {self.next}")
         now = time.monotonic()
         if self._quiet_since is None:
             self._quiet_since, self._probe_at = now, now + _PROBE_SECONDS

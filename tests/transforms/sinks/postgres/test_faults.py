@@ -282,7 +282,7 @@ def test_a_connection_that_is_cut_in_a_commit_leaves_nothing(target):
 @pytest.mark.parametrize(
     ("code", "kind", "message"),
     [
-        ("53100", TerminalSinkError, "the server's disk is full; nothing was committed"),
+        ("53100", TransientSinkError, "the server's disk is full; nothing was committed"),
         ("53200", TerminalSinkError, "out of memory"),
         ("57014", TransientSinkError, "on purpose"),
         ("40001", TransientSinkError, "on purpose"),

@@ -259,7 +259,6 @@ def _passing(error: BaseException) -> bool:
             "authentication failed",
             "does not exist",
             "no such table",
-            "disk is full",
         )
         return isinstance(error, DatabaseBusy) and not any(word in text for word in lasting)
     if isinstance(error, ClientError):
