@@ -21,10 +21,10 @@ from ...transforms.steps.commit import Outcome
 from ...transforms.steps.outcome_queue import collect
 from ..job.model import Job
 from ..runners.errors import error_from_runner
-from ..runners.own_signals import kill_started, own_signals
 from ..runners.runner import Runner
 from .bounded_pass import keep_memory
 from .job_parts import source_of, target_of
+from .own_signals import kill_started, own_signals
 from .progress import Progress
 from .run_passes import PASSING, is_lost
 from .standings import Standing, standings
