@@ -28,18 +28,23 @@ _LOOK_MS: Final = 100
 
 
 class Broker:
-    """An open connection for questions; each answer is asked for anew. Raises SourceError where none comes in 30 s."""
+    """An open connection for questions; each answer is asked for anew. Raises SourceError where none comes in 30 s.
+
+    After a question without an answer the next one goes by way of `bootstrap_servers` again: the brokers that were
+    known may all have gone, and others may be there.
+    """
 
     def __init__(self, settings: KafkaSettings, consumer: KafkaConsumer) -> None:
         self._settings = settings
         self._consumer = consumer
+        self._lost = False
 
     def topics(self, names: Sequence[str] = (), pattern: str | None = None) -> dict[str, list[int]]:
         """The partitions of the topics named and of those whose whole name the pattern matches.
 
         Raises SourceError for a named topic that does not exist, JobError for a pattern that is no regular expression.
         """
-        known = self._ask("topics", self._consumer.topics)
+        known = self._ask("topics", lambda: self._consumer.topics())
         for name in names:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
@@ -77,7 +82,7 @@ class Broker:
 
         Empty for brokers older than 2.8, which have no ids.
         """
-        self._ask("topics", self._consumer.topics)
+        self._ask("topics", lambda: self._consumer.topics())
         found = {topic: topic_id(self._consumer, topic) for topic in topics}
         return {topic: known.int >> ID_SHIFT for topic, known in found.items() if known is not None}
 
@@ -115,9 +120,14 @@ class Broker:
         self.close()
 
     def _ask(self, what: str, question: Callable[[], _T]) -> _T:
+        if self._lost:
+            before, self._consumer = self._consumer, open_consumer(self._settings, fetch_max_wait_ms=_LOOK_MS // 2)
+            self._lost = False
+            before.close(autocommit=False)
         try:
             return question()
         except KafkaError as error:
+            self._lost = True
             name = type(error).__name__
             raise SourceError(f"no {what} from the broker at {self._settings.bootstrap_servers}: {name}") from None
 

@@ -98,6 +98,12 @@ class PartitionReader:
         if pooled is not None:
             POOL.release(pooled)
 
+    def _disconnect(self) -> None:
+        """The next read goes by way of `bootstrap_servers` again: the brokers that were known may all have gone."""
+        pooled, self._pooled = self._pooled, None
+        if pooled is not None:
+            pooled.consumer.close(autocommit=False)
+
     def _poll_runs(self, pooled: PooledConsumer, wait: float) -> tuple[list[Run], int]:
         """Runs from `next` on, and the offset that they reach, which may pass offsets without a record.
 
@@ -157,6 +163,7 @@ class PartitionReader:
             end = self._end(pooled)
         except KafkaError as error:
             said = f"no answer about {self._source} from {self._settings.bootstrap_servers} for {quiet:.0f} s ({error})"
+            self._disconnect()
         else:
             if end < self.next or (self._stop is not None and end < self._stop):
                 raise self._lost(pooled)
