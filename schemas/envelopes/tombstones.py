@@ -128,13 +128,13 @@ def _servers(server: Longs) -> tuple[int, ...]:
 def lone_tombstones(records: MessageBatch, rows: NDArray[np.int64], trail: TombstoneContext) -> NDArray[np.bool_]:
     """Which of the tombstones `rows` have no delete of the same key directly before them.
 
-    The block's first record counts as accompanied where no offset is missing before it: Debezium sends a delete
-    and its tombstone one after the other, so the delete ended the block before.
+    The block's first record counts as accompanied where no offset is missing before it, unless it is known that it
+    opens alone: Debezium sends a delete and its tombstone one after the other, so the delete ended the block before.
     """
     before = np.maximum(rows - 1, 0)
     same = _same_bytes(records.data, records.key_at, records.key_len, before, rows)
     follows = (rows > 0) & trail.deleted[before] & same
-    opens = (rows == 0) & (records.offset[rows] == records.first)
+    opens = (rows == 0) & (records.offset[rows] == records.first) & (not records.opens_alone)
     return ~(follows | opens)
 
 

@@ -3,12 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ...schemas.encodings.encoding import Encoding
 from ...schemas.envelopes.decoded import Decoded
 from ...schemas.envelopes.decoder import TopicDecoder
 from ...schemas.envelopes.envelope import Envelope
-from ...schemas.errors import JobError
+from ...schemas.errors import JobError, LostOffsetsError
 from ...schemas.model.block import Block
+from ...schemas.model.change import DELETE, OP
+from ...schemas.model.ledger import TopicPartition
+from ...schemas.model.message_batch import MessageBatch
 from ...schemas.model.route import Route
 from ..sources.source import MessageSource, Source, TypedSource
 
@@ -34,14 +39,64 @@ class Format:
             return lambda block: _with_tail(source.changes(block, route), block)
         if self.encoding is None or self.envelope is None or not isinstance(source, MessageSource):
             raise JobError("format: the source gives messages, so say how they are written: encoding and envelope")
-        messages = TopicDecoder(self.encoding, self.envelope, topic, route)
-        return lambda block: decode_block(source, messages, block)
+        encoding, envelope = self.encoding, self.envelope
+        messages = TopicDecoder(encoding, envelope, topic, route)
+        if envelope.null_deletes:
+            return lambda block: decode_block(source, messages, block)
+        before = PrecedingDelete(source, lambda: TopicDecoder(encoding, envelope, topic, route))
+        return lambda block: decode_block(source, messages, block, before)
 
 
-def decode_block(source: MessageSource, decoder: TopicDecoder, block: Block) -> Decoded:
+@dataclass(slots=True)
+class PrecedingDelete:
+    """Tells whether a tombstone that opens a block belongs to a delete that ended the block before.
+
+    That is read again: where passes are cut is chance, and must not decide whether the tombstone deletes a row. A
+    decoder of its own is made for it, since the job's keeps what it has seen.
+    """
+
+    source: MessageSource
+    make: Callable[[], TopicDecoder]
+    _decoder: TopicDecoder | None = None
+
+    def marked(self, messages: MessageBatch) -> MessageBatch:
+        """The messages, which say so where they open with a tombstone without its delete. Raises SourceError."""
+        opens = len(messages) > 0 and messages.value_len[0] < 0 and messages.offset[0] == messages.first
+        return replace(messages, opens_alone=True) if opens and not self._deleted(messages) else messages
+
+    def _deleted(self, messages: MessageBatch) -> bool:
+        before = self._message_before(messages)
+        if before is None or before.key(0) != messages.key(0):
+            return False
+        if self._decoder is None:
+            self._decoder = self.make()
+        changes = self._decoder.decode(before).changes
+        return any(np.any(np.asarray(batch.column(OP)) == DELETE) for batch in changes)
+
+    def _message_before(self, messages: MessageBatch) -> MessageBatch | None:
+        """The message at the offset before; None where there is none, or it is gone."""
+        if messages.first == 0:
+            return None
+        partition = TopicPartition(messages.topic, messages.partition)
+        reader = self.source.reader(partition, messages.first - 1, messages.first)
+        try:
+            while not reader.done:
+                block = reader.read(1.0)
+                if block is not None and len(found := self.source.split(block)[0]):
+                    return found
+        except LostOffsetsError:
+            return None
+        finally:
+            reader.close()
+        return None
+
+
+def decode_block(
+    source: MessageSource, decoder: TopicDecoder, block: Block, before: PrecedingDelete | None = None
+) -> Decoded:
     """Changes, counts and dead letters of a block, corrupt parts among them; raises as the decoder does."""
     messages, letters = source.split(block)
-    done = decoder.decode(messages)
+    done = decoder.decode(messages if before is None else before.marked(messages))
     done.letters = [*letters, *done.letters]
     done.read += len(letters)
     return _with_tail(done, block)
