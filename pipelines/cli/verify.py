@@ -68,6 +68,7 @@ def _proof(job: Job, table: TableSnapshot, route: Route) -> Proof:
         key=route.key,
         truncate=route.on_truncate is OnTruncate.APPLY,
         framing=job.format.framing.value,
+        on_unrepresentable=job.on_unrepresentable,
     )
     late = job.window.by == "event"
     return Proof(route.table, stops, rules, ledger.start, route.key or (), mode=route.mode, late=late)

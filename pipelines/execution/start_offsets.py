@@ -53,6 +53,7 @@ def _route(job: Job, entry: TableRoute, topics: Mapping[str, Sequence[int]]) -> 
         sources=tuple(TopicPartition(name, part) for name in entry.topics for part in topics[name]),
         event_time=job.window.by == "event",
         mode=entry.modes[0],
+        on_unrepresentable=job.on_unrepresentable,
     )
     copies = tuple(replace(first, table=table, mode=mode, copy=True) for table, mode in entry.copies.items())
     return replace(first, copies=copies)

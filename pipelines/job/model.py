@@ -24,6 +24,7 @@ from ...schemas.errors import JobError
 from ...schemas.model.change import PREFIX
 from ...schemas.model.modes import Mode
 from ...schemas.model.route import OnTruncate
+from ...schemas.model.unrepresentable import OnUnrepresentable
 from ...schemas.option_values import Interval, Words, built, read_name
 from ...schemas.options import Duration, Location, Options, mistake, mistakes_at
 from ...schemas.suggestions import guess
@@ -179,6 +180,10 @@ class Job(Options):
     )
     max_dead_letters: Annotated[Limit, PlainValidator(_read_limit, json_schema_input_type=int | LimitText)] = Field(
         default=DEFAULT_LIMIT, description="A number, or a percentage such as 0.1%; beyond it a table stops."
+    )
+    on_unrepresentable: OnUnrepresentable = Field(
+        default=OnUnrepresentable.NULL_AND_NOTE,
+        description="What becomes of a value that no target's type has, such as the timestamp infinity.",
     )
 
     _file: Path = PrivateAttr(Path("job.yaml"))

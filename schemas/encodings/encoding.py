@@ -18,6 +18,9 @@ BY_FINGERPRINT: Final = 2
 BARE: Final = 3
 BAD: Final = 4
 
+PRIMITIVE_KEY: Final = "key"
+"""The column of a datum that is no record."""
+
 Keep = Callable[[tuple[str, ...]], bool]
 """Asked for a field path, outermost first, such as `("after", "id")`: whether anybody needs this field."""
 
@@ -51,7 +54,10 @@ class DecodedColumn(Protocol):
 
     @property
     def array(self) -> pa.Array:
-        """The values: of records a struct array, of anything else (a key that is one string) an array of it."""
+        """The values: of records a struct array, of anything else (a key that is one string) an array of it.
+
+        A value that its type has not is null, and its text stands beside it (`model.unrepresentable.text_field`).
+        """
 
     @property
     def errors(self) -> NDArray[Any]:

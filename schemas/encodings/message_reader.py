@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from ..errors import SchemaError, UnknownSchemaError
 from ..model.dead_letter import DeadLetter
 from ..model.message_batch import MessageBatch
-from .encoding import BAD, BY_ID, NULL, ColumnDecoder, Encoding, Framed, Keep, WriterSchema
+from .encoding import BAD, BY_ID, NULL, PRIMITIVE_KEY, ColumnDecoder, Encoding, Framed, Keep, WriterSchema
 from .schema_store import Side
 
 FEW: Final = 16
 """Groups that `same_schemas` looks for one by one, before it sorts what is left."""
-PRIMITIVE_KEY: Final = "key"
 
 
 @dataclass(frozen=True, slots=True)

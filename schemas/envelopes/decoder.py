@@ -1,5 +1,6 @@
 """From messages to changes: what is the same for every encoding and envelope."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..model.source_mark import SourceMark
 from .decoded import Decoded
 from .envelope import NOTHING, TRUNCATE, Envelope, Events, fields_of
 from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, message_key, refuse_own_names
+from .representable import Represented, represented, represented_before, represented_key
 from .tombstones import Order, TombstoneContext, highest_before, lone_tombstones
 
 
@@ -143,12 +145,28 @@ def _row_changes(
     context: DecodeContext, group: Group, events: Events, position: pa.Array, rows: NDArray[np.int64]
 ) -> None:
     """The changes of `rows`; a group that is whole, as nearly all are, is not copied."""
-    whole = len(rows) == len(events.what)
+    whole, policy = len(rows) == len(events.what), context.route.on_unrepresentable
 
     def of(array: pa.Array) -> pa.Array:
         return array if whole else array.take(pa.array(rows))
 
-    columns = fields_of(of(events.row))
+    row, key_fields = represented(of(events.row), policy), None
+    checked = [row]
+    if context.route.key is None:
+        key_fields = None if group.key is None else represented_key(of(group.key), policy)
+        checked += [] if key_fields is None else [key_fields]
+    else:
+        named = [name for name in context.route.key if events.row.type.get_field_index(name) >= 0]
+        checked.append(represented_key(_only(of(events.row), named), policy))
+    refused = _refuse(context, group, rows, checked)
+    if refused is not None:
+        if not refused.all():
+            _row_changes(context, group, events, position, rows[~refused])
+        return
+    columns = fields_of(row.struct)
+    if context.route.key is not None:
+        # Of a key that is an array, map or record the text is the column.
+        columns |= fields_of(checked[1].struct)
     refuse_own_names(context.route.table, columns)
     found = KeyedRows(
         columns,
@@ -157,17 +175,17 @@ def _row_changes(
         position if whole else take_positions(position, rows),
     )
     if context.route.key is None:
-        if group.key is None or not group.key.type.num_fields:
+        if key_fields is None or not key_fields.struct.type.num_fields:
             error = KEYLESS.format(topic=context.messages.topic)
             context.failures.add_all(found.rows, "apply", error, group.schema_id)
             return
-        key = fields_of(of(group.key))
+        key = fields_of(key_fields.struct)
         context.done.key = tuple(key)
-        keyed = keyed_by_message(found, key)
+        keyed = keyed_by_message(found, key, context.failures, group.schema_id)
         if context.envelope.null_deletes:
             keyed = keyed.with_whole_keys(context.done.key, context.failures, group.schema_id)
     else:
-        before = None if events.before is None else of(events.before)
+        before = None if events.before is None else represented_before(of(events.before), policy)
         by_columns = keyed_by_columns(found, context.route.key, before, context.failures, group.schema_id)
         if by_columns is None:
             return
@@ -175,6 +193,26 @@ def _row_changes(
         if left is not None:
             _departures(context, left)
     _add(context, keyed, None if events.snapshot is None else group.rows[events.snapshot])
+
+
+def _only(struct: pa.StructArray, names: Sequence[str]) -> pa.StructArray:
+    """These of its fields."""
+    fields = [struct.type.field(name) for name in names]
+    return pa.StructArray.from_arrays([struct.field(name) for name in names], fields=fields, mask=struct.is_null())
+
+
+def _refuse(
+    context: DecodeContext, group: Group, rows: NDArray[np.int64], checked: Sequence[Represented]
+) -> NDArray[np.bool_] | None:
+    """The rows that cannot be kept go to the dead letters; which of `rows` they are, None where there are none."""
+    masks = [(one, one.refused) for one in checked]
+    refused = np.zeros(len(rows), np.bool_)
+    for one, mask in masks:
+        if mask is not None:
+            for i in np.flatnonzero(mask & ~refused):
+                context.failures.add(int(group.rows[rows[i]]), "apply", one.reason(int(i)), group.schema_id)
+            refused |= mask
+    return refused if refused.any() else None
 
 
 def _departures(context: DecodeContext, left: KeyedRows) -> None:
@@ -208,17 +246,23 @@ def _null_values(context: DecodeContext, group: Group) -> None:
     rows = group.rows[alone]
     if not len(rows):
         return
-    fields = {} if group.key is None else fields_of(group.key)
+    fields = {}
+    if group.key is not None and len(rows):
+        found_key = represented_key(group.key.take(pa.array(np.flatnonzero(alone))), context.route.on_unrepresentable)
+        refused = _refuse(context, group, np.flatnonzero(alone), [found_key])
+        kept = np.ones(len(rows), np.bool_) if refused is None else ~refused
+        rows, fields = rows[kept], fields_of(found_key.struct.filter(pa.array(kept)))
+        if not len(rows):
+            return
     key, columns = message_key(fields, context.route.key, any_name=context.envelope.null_deletes)
     if columns is None:
         error = "a tombstone without the key of the row that it deletes"
         context.failures.add_all(rows, "apply", error, group.schema_id)
         return
     context.done.key = key
-    taken = {name: array.take(pa.array(np.flatnonzero(alone))) for name, array in columns.items()}
     zeros = np.zeros(len(rows), np.uint64)
     position = pack(zeros, zeros, context.messages.offset[rows])
-    found = KeyedRows(taken, np.ones(len(rows), np.bool_), rows, position)
+    found = KeyedRows(columns, np.ones(len(rows), np.bool_), rows, position)
     if context.envelope.null_deletes:
         found = found.with_whole_keys(key, context.failures, group.schema_id)
     op = np.full(len(found.rows), DELETE, np.int8)

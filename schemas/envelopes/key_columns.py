@@ -14,6 +14,8 @@ from ..errors import IncompatibleSchemaError
 from ..model.change import PREFIX
 from ..model.change_batch import take_positions
 
+NO_CAST: Final = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
+"""What Arrow raises where a value, or each value of a type, cannot become one of another type."""
 KEYLESS: Final = "the message has no key: name the key columns in the job file, tables: - {{from: {topic}, key: [...]}}"
 
 
@@ -40,10 +42,25 @@ class KeyedRows:
         return self.take(np.flatnonzero(whole))
 
 
-def keyed_by_message(found: KeyedRows, key: Mapping[str, pa.Array]) -> KeyedRows:
-    """The rows with the message key's fields as columns, in the type of the row's column where there is one."""
-    fitting = {name: fitted(array, found.columns.get(name)) for name, array in key.items()}
-    return KeyedRows({**found.columns, **fitting}, found.deletes, found.rows, found.position)
+def keyed_by_message(
+    found: KeyedRows, key: Mapping[str, pa.Array], failures: Failures, schema_id: int | None
+) -> KeyedRows:
+    """The rows with the message key's fields as columns, in the type of the row's column where there is one.
+
+    Rows whose key that type cannot hold become dead letters.
+    """
+    columns, good = dict(found.columns), np.ones(len(found.rows), np.bool_)
+    for name, array in key.items():
+        columns[name], fits = fitted(array, found.columns.get(name))
+        for row in np.flatnonzero(good & ~fits):
+            kind = found.columns[name].type
+            error = (
+                f"the message key's {name} is {array[int(row)].as_py()!r}, which the row's column ({kind}) cannot be"
+            )
+            failures.add(int(found.rows[row]), "apply", error, schema_id)
+        good &= fits
+    keyed = KeyedRows(columns, found.deletes, found.rows, found.position)
+    return keyed if good.all() else keyed.take(np.flatnonzero(good))
 
 
 def keyed_by_columns(
@@ -95,9 +112,29 @@ def message_key(
     return key, {name: fields[name] for name in key}
 
 
-def fitted(key: pa.Array, column: pa.Array | None) -> pa.Array:
-    """A key field of the message key in the type of the row's column of that name."""
-    return key if column is None or column.type == key.type else key.cast(column.type)
+def fitted(key: pa.Array, column: pa.Array | None) -> tuple[pa.Array, NDArray[np.bool_]]:
+    """A key field of the message key in the type of the row's column of that name, and by row whether it fits.
+
+    An array, map or record is text by now, whatever the column is.
+    """
+    whole = np.ones(len(key), np.bool_)
+    if column is None or column.type == key.type or pa.types.is_nested(column.type):
+        return key, whole
+    try:
+        return key.cast(column.type), whole
+    except NO_CAST:
+        return _fitted_one_by_one(key, column.type)
+
+
+def _fitted_one_by_one(key: pa.Array, kind: pa.DataType) -> tuple[pa.Array, NDArray[np.bool_]]:
+    parts, fits = [], np.ones(len(key), np.bool_)
+    for row in range(len(key)):
+        try:
+            parts.append(key.slice(row, 1).cast(kind))
+        except NO_CAST:
+            parts.append(pa.nulls(1, kind))
+            fits[row] = False
+    return pa.concat_arrays(parts), fits
 
 
 def refuse_own_names(table: str, columns: dict[str, pa.Array]) -> None:

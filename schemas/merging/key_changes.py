@@ -5,15 +5,16 @@ value, its header `__debezium.oldkey` names the key whose last row has it. That 
 of the `old_key_rows` of `unavailable_values`, or in the target as it was before the commit.
 """
 
-import base64
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 import pyarrow as pa
 
 from ..model.change import MOVED, POSITION, UNAVAILABLE
+from ..model.key_text import comparable, from_header
 from ..model.table import Table
 from .modes.current_rows import KeyValues, Row
 from .unavailable_values import MOVED_AT
@@ -100,22 +101,11 @@ def old_key(table: Table, header: bytes | None) -> KeyValues | None:
     if header is None:
         return None
     try:
-        named = json.loads(header)
-    except ValueError:
+        named = json.loads(header, parse_float=Decimal)
+    except (ValueError, RecursionError):
         return None
     if isinstance(named, dict) and isinstance(named.get("payload"), dict):
         named = named["payload"]
     if not isinstance(named, dict) or not set(table.key) <= set(named):
         return None
-    return tuple(named[name] for name in table.key)
-
-
-def comparable(value: Any, kind: pa.DataType) -> Any:
-    """A key value as Connect's JSON converter writes it: numbers for dates and times, base64 for bytes."""
-    if value is None:
-        return None
-    if pa.types.is_temporal(kind):
-        return pa.scalar(value, kind).cast(pa.int32() if kind.bit_width == 32 else pa.int64()).as_py()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return value
+    return tuple(from_header(named[name], table.columns.field(name).type) for name in table.key)

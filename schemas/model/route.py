@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from .ledger import TopicPartition
 from .modes import Mode
+from .unrepresentable import OnUnrepresentable
 
 
 class OnTruncate(StrEnum):
@@ -32,6 +33,7 @@ class Route:
     mode: Mode = Mode.MIRROR
     copies: tuple["Route", ...] = ()
     copy: bool = False
+    on_unrepresentable: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE
 
     @property
     def tables(self) -> tuple["Route", ...]:

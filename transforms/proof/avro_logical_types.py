@@ -1,7 +1,7 @@
 """What Avro's logical types and the names of Kafka Connect and Debezium mean, as the proof reads them.
 
-A `connect.name` counts before a `logicalType`. Values outside their type (a time beyond the day, a decimal with more
-digits than declared) make a message undecodable: the job puts it among the dead letters.
+A `connect.name` counts before a `logicalType`. Values that no target has (a time beyond the day, a decimal with more
+digits than declared) are the business of `unrepresentable`.
 """
 
 import re
@@ -17,15 +17,17 @@ UNKNOWN_PRECISION: Final = 64
 """What Confluent's converter writes where Connect's decimal has no precision."""
 MOST_DIGITS: Final = 76
 MOST_DIGITS_OF_128_BITS: Final = 38
-MAX_SCALE: Final = 1_000
-MAX_DECIMAL: Final = 1_024
+MAX_SCALE: Final = 20_000
+MAX_DECIMAL: Final = 65_536
 WHOLE: Final = re.compile(r"-?[0-9]{1,9}(\.0+)?")
 VARIABLE_DECIMAL: Final = "io.debezium.data.VariableScaleDecimal"
 ZONED: Final = "io.debezium.time.ZonedTimestamp"
 ZONED_TEXT: Final = re.compile(
     r"[+-]?\d{4,9}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d(:\d\d)?)"
 )
-LONG: Final = (1 << 63) - 1
+IN_UTC: Final = frozenset(
+    {"timestamp-millis", "timestamp-micros", "timestamp-nanos", "org.apache.kafka.connect.data.Timestamp"}
+)
 MOMENTS: Final[Mapping[tuple[str, str], tuple[str, int]]] = {
     ("date", "int"): ("date", DAY),
     ("time-millis", "int"): ("time", MILLI),
@@ -59,15 +61,11 @@ def moment_of(schema: Mapping[str, Any]) -> tuple[str, int] | None:
     return None
 
 
-def range_of(schema: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The smallest and largest number of a time or instant, both allowed; None where each number of its type is."""
-    moment = moment_of(schema)
-    if moment is None or moment[0] == "date":
-        return None
-    if moment[0] == "time":
-        return 0, DAY // moment[1]
-    # Tables hold microseconds in 64 bits: milliseconds have a thousandth of their range.
-    return (-(LONG // 1000), LONG // 1000) if moment == ("instant", MILLI) else None
+def zone_of(schema: Mapping[str, Any]) -> str:
+    """What stands behind the text of its instants: `Z` where they are in UTC."""
+    names = (schema.get("connect.name"), schema.get("logicalType"))
+    known = next((name for name in names if isinstance(name, str) and (name, schema["type"]) in MOMENTS), None)
+    return "Z" if known in IN_UTC else ""
 
 
 def decimal_of(schema: Mapping[str, Any]) -> tuple[int | None, int] | None:
@@ -108,6 +106,6 @@ def zoned(text: str) -> Moment | None:
     if ZONED_TEXT.fullmatch(text) is None:
         return None
     found = parse_time(text, "instant")
-    if found is None or abs(found.amount // MICRO) > LONG:
+    if found is None:
         return None
     return Moment("instant", found.amount // MICRO, MICRO)

@@ -5,7 +5,7 @@ branches and symbols, a boolean of 2) and crashes on deep recursion.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import fastavro
 
 from ...schemas.encodings.schema_store import SchemaStore, Side
 from ...schemas.errors import SchemaError, UnknownSchemaError
+from ...schemas.model.unrepresentable import OnUnrepresentable
 from .avro_validator import Malformed, validator
 from .avro_values import Convert, converter, field_converter, has_invalid_symbols
 from .framing import Framing, SchemaName, unframe
@@ -25,20 +26,23 @@ class Reader:
     """Reads what one schema wrote: `read` gives fastavro's plain values, `convert` makes canonical ones of them.
 
     `parsed` is the schema as fastavro takes it, `end_of` the validator: (payload, start) -> end of the datum. `convert`
-    is None where plain values are canonical already.
+    is None where plain values are canonical already, `key_convert` that of keys: nothing stands in the place of a key.
     """
 
     schema: Any
     parsed: Any
     end_of: Callable[[bytes, int], int]
     convert: Convert | None
-    parts: dict[str, Convert | None] = field(default_factory=dict)
+    key_convert: Convert | None
+    policy: OnUnrepresentable
+    parts: dict[tuple[str, OnUnrepresentable], Convert | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, schema: Any) -> "Reader":
+    def of(cls, schema: Any, policy: OnUnrepresentable) -> "Reader":
         try:
             parsed = fastavro.parse_schema(_plain(schema))
-            return cls(schema, parsed, validator(schema), converter(schema))
+            convert, key_convert = (converter(schema, one) for one in (policy, _of_keys(policy)))
+            return cls(schema, parsed, validator(schema), convert, key_convert, policy)
         except (fastavro.schema.SchemaParseException, fastavro.schema.UnknownType, KeyError, TypeError) as error:
             raise SchemaError(f"not an Avro schema: {error}") from None
 
@@ -52,20 +56,32 @@ class Reader:
 
     def convert_part(self, name: str) -> Convert | None:
         """As `convert`, for the value of one field of the record."""
-        if name not in self.parts:
-            self.parts[name] = field_converter(self.schema, name)
-        return self.parts[name]
+        return self._part(name, self.policy)
 
-    def part_type(self, name: str) -> str:
-        """The Avro type's name of one field of the record, without null."""
-        return _type_name(next(part["type"] for part in self.schema["fields"] if part["name"] == name))
+    def convert_key_part(self, name: str) -> Convert | None:
+        """As `key_convert`, for the value of one field of the record."""
+        return self._part(name, _of_keys(self.policy))
+
+    def _part(self, name: str, policy: OnUnrepresentable) -> Convert | None:
+        if (name, policy) not in self.parts:
+            self.parts[name, policy] = field_converter(self.schema, name, policy)
+        return self.parts[name, policy]
+
+    def part_schema(self, name: str) -> Mapping[str, Any]:
+        """The Avro type of one field of the record, without null."""
+        return _type_of(next(part["type"] for part in self.schema["fields"] if part["name"] == name))
 
 
 class PayloadReader:
     """Reads keys and values; keeps a reader for each schema that messages name."""
 
-    def __init__(self, schemas: SchemaStore, framing: Framing = "auto") -> None:
-        self._schemas, self._framing = schemas, framing
+    def __init__(
+        self,
+        schemas: SchemaStore,
+        framing: Framing = "auto",
+        policy: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE,
+    ) -> None:
+        self._schemas, self._framing, self._policy = schemas, framing, policy
         self._readers: dict[SchemaName, Reader] = {}
         self._bad_schemas: dict[SchemaName, str] = {}
 
@@ -82,16 +98,22 @@ class PayloadReader:
             raise SchemaError(self._bad_schemas[name])
         schema = name.schema(self._schemas)
         try:
-            return Reader.of(schema)
+            return Reader.of(schema, self._policy)
         except SchemaError as error:
             self._bad_schemas[name] = str(error)
             raise
 
 
-def _type_name(schema: Any) -> str:
+def _of_keys(policy: OnUnrepresentable) -> OnUnrepresentable:
+    return policy if policy is OnUnrepresentable.TEXT else OnUnrepresentable.DEAD_LETTER
+
+
+def _type_of(schema: Any) -> Mapping[str, Any]:
     if isinstance(schema, list):
-        return next((_type_name(branch) for branch in schema if branch != "null"), "null")
-    return schema if isinstance(schema, str) else _type_name(schema["type"])
+        return next((_type_of(branch) for branch in schema if branch != "null"), {"type": "null"})
+    if isinstance(schema, str):
+        return {"type": schema}
+    return schema if isinstance(schema["type"], str) else _type_of(schema["type"])
 
 
 def _plain(schema: Any) -> Any:

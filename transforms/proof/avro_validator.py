@@ -9,13 +9,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ...schemas.errors import SchemaError
-from .avro_logical_types import MAX_DECIMAL, MAX_SCALE, VARIABLE_DECIMAL, ZONED, decimal_of, range_of, zoned
+from .avro_logical_types import MAX_DECIMAL, MAX_SCALE, VARIABLE_DECIMAL, decimal_of
 
 Check = Callable[[bytes, int, int], int]
 """(payload, start, depth of recursive records) -> end of the datum that begins there. Raises Malformed, IndexError."""
 
 MAX_DEPTH: Final = 64
-UNAVAILABLE: Final = b"__debezium_unavailable_value"
 MAX_EMPTY: Final = 1_000
 
 
@@ -52,16 +51,8 @@ def _compile(schema: Any, namespace: str, named: dict[str, Any]) -> tuple[Check,
 
 def _by_logical_type(schema: dict[str, Any], check: Check) -> Check:
     """The check of a primitive or fixed type: `check`, or a stricter one where its logical type allows less."""
-    allowed, decimal = range_of(schema), decimal_of(schema)
-    if allowed is not None:
-        return _in_range(*allowed)
-    if decimal is not None and decimal[0] is not None:
-        return _within_precision(check, schema["type"] == "bytes", 10 ** decimal[0])
-    if decimal is not None and schema["type"] == "bytes":
-        return _short_bytes
-    if schema["type"] == "string" and schema.get("connect.name") == ZONED:
-        return _zoned
-    return check
+    decimal = decimal_of(schema)
+    return _short_bytes if decimal is not None and decimal[0] is None and schema["type"] == "bytes" else check
 
 
 def _in_range(least: int, most: int) -> Check:
@@ -76,19 +67,6 @@ def _in_range(least: int, most: int) -> Check:
     return check
 
 
-def _within_precision(check: Check, sized: bool, limit: int) -> Check:
-    """A decimal between -`limit` and `limit`, neither met; `sized`: a length stands before its bytes."""
-
-    def checked(data: bytes, at: int, depth: int) -> int:
-        end = check(data, at, depth)
-        start = _varint(data, at)[1] if sized else at
-        if not -limit < int.from_bytes(data[start:end], "big", signed=True) < limit:
-            raise Malformed("a decimal of more digits than its precision")
-        return end
-
-    return checked
-
-
 def _variable_decimal(data: bytes, at: int, depth: int) -> int:
     return _short_bytes(data, _in_range(-MAX_SCALE, MAX_SCALE)(data, at, depth), depth)
 
@@ -97,14 +75,6 @@ def _short_bytes(data: bytes, at: int, depth: int) -> int:
     end = _bytes(data, at, depth)
     if end - _varint(data, at)[1] > MAX_DECIMAL:
         raise Malformed(f"a decimal of more than {MAX_DECIMAL} bytes")
-    return end
-
-
-def _zoned(data: bytes, at: int, depth: int) -> int:
-    end = _bytes(data, at, depth)
-    text = data[_varint(data, at)[1] : end]
-    if text != UNAVAILABLE and zoned(text.decode()) is None:
-        raise Malformed(f"{text!r} is no ZonedTimestamp")
     return end
 
 

@@ -7,8 +7,18 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from .avro_logical_types import VARIABLE_DECIMAL, ZONED, decimal_of, moment_of, zoned
-from .canonical import Moment, Number
+from ...schemas.model.unrepresentable import OnUnrepresentable
+from .avro_logical_types import VARIABLE_DECIMAL, ZONED, decimal_of, moment_of, zone_of, zoned
+from .canonical import Number
+from .debezium import PLACEHOLDER
+from .unrepresentable import (
+    decimal_reader,
+    moment_reader,
+    settled,
+    settled_entries,
+    settled_items,
+    zoned_reader,
+)
 
 Convert = Callable[[Any], Any]
 
@@ -30,14 +40,17 @@ PYTHON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 }
 
 
-def converter(schema: Any) -> Convert | None:
-    """A function from fastavro's plain values to canonical ones; None where the plain values are canonical already."""
-    return _Converters().of(schema, "")
+def converter(schema: Any, policy: OnUnrepresentable) -> Convert | None:
+    """A function from fastavro's plain values to canonical ones; None where the plain values are canonical already.
+
+    Values that no target has are there as `policy` says; where they cannot be, the function gives a `Noted` row.
+    """
+    return _Converters(policy).of(schema, "")
 
 
-def field_converter(schema: Any, name: str) -> Convert | None:
+def field_converter(schema: Any, name: str, policy: OnUnrepresentable) -> Convert | None:
     """As `converter`, for one field of a record schema."""
-    converters = _Converters()
+    converters = _Converters(policy)
     converters.of(schema, "")
     return converters.outermost.get(name)
 
@@ -49,7 +62,8 @@ class _Converters:
     outermost record.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, policy: OnUnrepresentable) -> None:
+        self.policy = policy
         self.named: dict[str, Convert | None] = {}
         self.around: list[str] = []
         self.outermost: dict[str, Convert | None] = {}
@@ -64,11 +78,11 @@ class _Converters:
             return self.of({**schema, **kind} if isinstance(kind, dict) else kind, namespace)
         if kind in ("record", "error"):
             return self._record(schema, namespace)
-        convert = _scalar(kind, schema)
+        convert = _scalar(kind, schema, self.policy)
         if kind == "array" and (item := self.of(schema["items"], namespace)) is not None:
-            return lambda value: [item(part) for part in value]
+            return lambda value: settled_items([item(part) for part in value])
         if kind == "map" and (part := self.of(schema["values"], namespace)) is not None:
-            return lambda value: {name: part(inner) for name, inner in value.items()}
+            return lambda value: settled_entries({name: part(inner) for name, inner in value.items()})
         if kind in ("fixed", "enum"):
             self.named[_full_name(schema, namespace)[0]] = convert
         return convert
@@ -87,7 +101,7 @@ class _Converters:
         if not self.around:
             self.outermost = fields
         parts = [(name, convert) for name, convert in fields.items() if convert is not None]
-        self.named[full] = _changed(parts) if parts else None
+        self.named[full] = _changed(parts, self.policy) if parts else None
         return self.named[full]
 
     def _union(self, branches: list[Any], namespace: str) -> Convert | None:
@@ -102,15 +116,15 @@ class _Converters:
             return lambda value: None if value is None else single(value)
         if len(several) < 2 or all(types == (int,) and convert is None for types, convert in several):
             return None
-        return lambda value: None if value is None else _member(several, value)
+        return lambda value: None if value is None else settled(_member(several, value), self.policy)
 
 
-def _changed(parts: list[tuple[str, Convert]]) -> Convert:
+def _changed(parts: list[tuple[str, Convert]], policy: OnUnrepresentable) -> Convert:
     def convert(value: Any) -> Any:
         changed = dict(value)
         for name, part in parts:
             changed[name] = part(value[name])
-        return changed
+        return settled(changed, policy)
 
     return convert
 
@@ -141,19 +155,18 @@ def has_invalid_symbols(schema: Mapping[str, Any]) -> bool:
     return len(set(symbols)) == len(symbols) and not all(SYMBOL.fullmatch(symbol) for symbol in symbols)
 
 
-def _scalar(kind: str, schema: Mapping[str, Any]) -> Convert | None:
+def _scalar(kind: str, schema: Mapping[str, Any], policy: OnUnrepresentable) -> Convert | None:
     moment, decimal = moment_of(schema), decimal_of(schema)
     if moment is not None:
-        name, unit = moment
-        return lambda value: Moment(name, value, unit)
+        return moment_reader(*moment, zone_of(schema), policy)
     if decimal is not None:
-        scale = decimal[1]
-        return lambda value: Number(int.from_bytes(value, "big", signed=True), scale)
+        return decimal_reader(*decimal, policy)
     if has_invalid_symbols(schema):
         symbols = schema["symbols"]
         return lambda value: symbols[int(value[1:])]
     if kind == "string" and schema.get("connect.name") == ZONED:
-        return lambda value: zoned(value) or value
+        read = zoned_reader(zoned, policy)
+        return lambda value: value if value == PLACEHOLDER else read(value)
     if kind == "fixed" and schema.get("logicalType") == "uuid" and schema["size"] == 16:
         return lambda value: str(uuid.UUID(bytes=value))
     if kind == "fixed" and schema.get("logicalType") == "duration" and schema["size"] == 12:

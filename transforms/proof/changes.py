@@ -3,19 +3,24 @@
 import base64
 import binascii
 import json
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
 from ...schemas.encodings.schema_store import SchemaStore
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
+from ...schemas.model.unrepresentable import SUFFIX, OnUnrepresentable
+from .avro_logical_types import decimal_of
 from .avro_reader import PayloadReader, Reader
 from .avro_validator import Malformed
 from .avro_values import Convert
 from .canonical import natural
 from .debezium import PLACEHOLDER, TEXTS, source_order, unavailable
 from .framing import Framing
+from .unrepresentable import Noted
 
 Key = tuple[Any, ...]
 Position = tuple[int, int, int, int]
@@ -73,6 +78,7 @@ class Rules:
     truncate: bool = False
     framing: Framing = "auto"
     unavailable_value: str = PLACEHOLDER
+    on_unrepresentable: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE
 
 
 @dataclass(slots=True)
@@ -91,7 +97,7 @@ class ChangeReader:
     _deleted: dict[tuple[str, int], bytes | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._payloads = PayloadReader(self.rules.schemas, self.rules.framing)
+        self._payloads = PayloadReader(self.rules.schemas, self.rules.framing, self.rules.on_unrepresentable)
         self.names = self.rules.key
 
     def read(self, message: Message) -> list[Change]:
@@ -133,7 +139,8 @@ class ChangeReader:
 
     def _upsert(self, message: Message, value: bytes) -> Change:
         row, reader = self._payloads.read(value, message.topic, "value")
-        key, extra = self._row_key(message, row, reader)
+        key, extra = self._row_key(message, row, reader, reader.key_convert)
+        self._check_values(row, reader.convert)
         event = Event((0, 0, 0, message.offset), row, reader.convert, extra, timestamp=message.timestamp)
         return Change(key, event)
 
@@ -166,7 +173,7 @@ class ChangeReader:
     def _delete(self, message: Message, envelope: Mapping[str, Any], reader: Reader, position: Position) -> Change:
         before = envelope.get("before")
         if self.rules.key is not None and before is not None:
-            key = self._key_of(before, reader.convert_part("before"))
+            key = self._key_of(before, reader.convert_key_part("before"))
         else:
             key, _, _ = self._message_key(message)
         moved = any(name == "__debezium.newkey" for name, _ in message.headers)
@@ -184,12 +191,13 @@ class ChangeReader:
         if row is None:
             raise Malformed("no 'after'")
         convert = reader.convert_part("after")
-        key, extra = self._row_key(message, row, reader, convert)
+        key, extra = self._row_key(message, row, reader, reader.convert_key_part("after"))
+        self._check_values(row, convert)
         text = self.rules.unavailable_value
         missing = tuple([name for name, value in row.items() if type(value) in TEXTS and unavailable(value, text)])
         old = self._old_key(message)
         if before is not None and self.names is not None and all(name in before for name in self.names):
-            earlier = self._key_of(before, reader.convert_part("before"))
+            earlier = self._key_of(before, reader.convert_key_part("before"))
             if earlier != key and None not in earlier:
                 yield Change(earlier, Event(position, None, moved=True, timestamp=at))
                 old = earlier
@@ -208,13 +216,13 @@ class ChangeReader:
         )
 
     def _row_key(
-        self, message: Message, row: Any, reader: Reader, convert: Convert | None = None
+        self, message: Message, row: Any, reader: Reader, key_convert: Convert | None
     ) -> tuple[Key, Mapping[str, Any] | None]:
         """The key, and the key's fields that the row lacks."""
         if not isinstance(row, dict):
             raise Malformed("the value is no record")
         if self.rules.key is not None and all(name in row for name in self.rules.key):
-            return self._key_of(row, convert or reader.convert), None
+            return self._key_of(row, key_convert), None
         if message.key is None:
             raise Malformed("no key")
         key, names, values = self._message_key(message)
@@ -224,7 +232,9 @@ class ChangeReader:
         if message.key is None:
             raise Malformed("no key")
         raw, reader = self._payloads.read(message.key, message.topic, "key")
-        value = reader.convert(raw) if reader.convert is not None else raw
+        value = reader.key_convert(raw) if reader.key_convert is not None else raw
+        if isinstance(value, Noted):
+            raise Malformed(f"no target has this key: {value.text}")
         if not isinstance(value, dict):
             value = {self.rules.key[0] if self.rules.key else "key": value}
         names = self.rules.key or tuple(value)
@@ -235,9 +245,18 @@ class ChangeReader:
 
     def _key_of(self, row: Mapping[str, Any], convert: Convert | None) -> Key:
         value = convert(row) if convert is not None else row
+        value = value.value if isinstance(value, Noted) else value
         if not all(name in value for name in self.names or ()):
             raise Malformed("the row lacks a key column")
         return tuple([_hashable(natural(value[name])) for name in self.names or ()])
+
+    def _check_values(self, row: Mapping[str, Any], convert: Convert | None) -> None:
+        """Refuse a row with a value that no target has, where the job does not keep it. Raises Malformed."""
+        strict = self.rules.on_unrepresentable is OnUnrepresentable.DEAD_LETTER
+        if convert is not None and (strict or any(name.endswith(SUFFIX) for name in row)):
+            found = convert(row)
+            if isinstance(found, Noted):
+                raise Malformed(f"no target has this value: {found.text}")
 
     def _old_key(self, message: Message) -> Key | None:
         for name, text in message.headers:
@@ -280,14 +299,25 @@ def _hashable(value: Any) -> Any:
 def _key_from_json(text: bytes, reader: Reader, names: tuple[str, ...]) -> Key | None:
     """The key in a Debezium header; None where it does not fit the key's schema."""
     try:
-        given = json.loads(text)
+        given = json.loads(text, parse_float=Decimal)
         given = given.get("payload", given)
-        row = {name: _from_json(part, reader.part_type(name)) for name, part in given.items()}
-        value = reader.convert(row) if reader.convert is not None else row
+        row = {name: _from_json(part, reader.part_schema(name)) for name, part in given.items()}
+        value = reader.key_convert(row) if reader.key_convert is not None else row
         return tuple([_hashable(natural(value[name])) for name in names])
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
         return None
 
 
-def _from_json(value: Any, kind: str) -> Any:
-    return base64.b64decode(value) if kind in ("bytes", "fixed") and isinstance(value, str) else value
+def _from_json(value: Any, schema: Mapping[str, Any]) -> Any:
+    """A value as fastavro gives it, of what Connect's JSON converter writes."""
+    kind, decimal = schema["type"], decimal_of(schema)
+    if kind in ("bytes", "fixed") and isinstance(value, str):
+        return base64.b64decode(value, validate=True)
+    if decimal is not None and isinstance(value, (int, Decimal)):
+        unscaled = int(Decimal(value).scaleb(decimal[1]))
+        return unscaled.to_bytes(unscaled.bit_length() // 8 + 1, "big", signed=True)
+    if kind == "float" and isinstance(value, (int, Decimal)):
+        return struct.unpack("<f", struct.pack("<f", value))[0]
+    if isinstance(value, dict) and set(value) == {"scale", "value"}:
+        return {"scale": value["scale"], "value": base64.b64decode(value["value"], validate=True)}
+    return float(value) if isinstance(value, Decimal) else value

@@ -5,6 +5,8 @@ type decides: `from_stream` takes a stream's value there where that loses nothin
 unequal, where it would.
 """
 
+import base64
+import json
 import re
 import uuid
 from collections.abc import Callable
@@ -93,8 +95,24 @@ def _struct(casts: dict[str, Cast], value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_text(value: Any) -> Any:
-    """Decimals that no Arrow type holds are text, with all the digits of their scale."""
+    """Text of decimals that no Arrow type holds, all digits of their scale, and of keys that are arrays or records."""
+    if isinstance(value, (list, dict)):
+        return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=_in_json)
     return shown(value) if isinstance(value, Number) else natural(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Number):
+        return shown(value)
+    if isinstance(value, Moment):
+        return value.amount
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list) else value
+
+
+def _in_json(value: bytes) -> str:
+    return base64.b64encode(value).decode()
 
 
 def _to_integer(value: Any) -> Any:

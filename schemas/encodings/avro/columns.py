@@ -10,12 +10,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ...errors import SchemaError
+from ...model.unrepresentable import text_field, texts_at, texts_of_items
 from .bytecode import NONE, ROOT
-from .decimals import decimal_texts
+from .decimals import FEW_BYTES, decimal_text, decimal_texts
 from .logical_types import Form
 from .recursive_json import json_text
 from .schema_types import Type
-from .text import gather, uuid_texts
+from .text import NEVER, TEXT_AT, gather, uuid_texts
 
 MAX_BYTES: Final = (1 << 31) - 1
 
@@ -25,7 +26,8 @@ class Column:
     """How to build one Arrow array: form and type, first slot, slot of its validity, level and child columns.
 
     It has as many rows as its level. `scale` is that of a decimal that becomes text, `type` the Avro type of what is
-    decoded later (JSON text, a decimal with a scale of its own), `symbols` those of an enum.
+    decoded later (JSON text, a decimal with a scale of its own), `symbols` those of an enum, `size` the bytes of a
+    decimal in a fixed, -1 where its length stands before it.
     """
 
     form: Form
@@ -37,6 +39,7 @@ class Column:
     scale: int = 0
     type: Type | None = None
     symbols: pa.Array | None = None
+    size: int = -1
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +48,8 @@ class Slots:
 
     `valid` (uint8, 1 is valid) is laid out the same way by `valid_at`. `data` are the payloads' bytes, to which slots
     of text and bytes point by position and length. `good`: by payload, whether it could be decoded. `packed` are
-    validity bitmaps that were made already.
+    validity bitmaps that were made already. `texts`: by number (`id`) of a column that was built, the texts of values
+    that its type has not, where there are any.
     """
 
     data: NDArray[np.uint8]
@@ -56,6 +60,7 @@ class Slots:
     rows: NDArray[np.int64]
     good: NDArray[np.bool_]
     packed: dict[int, pa.Buffer | None] = field(default_factory=dict)
+    texts: dict[int, pa.Array] = field(default_factory=dict)
 
     def slot(self, column: Column, number: int = 0) -> NDArray[np.int64]:
         """The numbers in one of the column's slots."""
@@ -96,6 +101,30 @@ def _array(column: Column, slots: Slots, *buffers: NDArray[np.generic] | pa.Buff
 
 def _word(column: Column, slots: Slots) -> pa.Array:
     return _array(column, slots, slots.slot(column))
+
+
+def _zoned(column: Column, slots: Slots) -> pa.Array:
+    numbers = slots.slot(column)
+    if len(numbers) and numbers.min() < NEVER:
+        rows = np.flatnonzero((numbers >= TEXT_AT) & (numbers < NEVER))
+        spans = [_span_at(slots.data, int(numbers[row]) - TEXT_AT) for row in rows]
+        _note(column, slots, rows, [span.decode() for span in spans])
+    return _array(column, slots, numbers)
+
+
+def _note(column: Column, slots: Slots, rows: NDArray[np.int64], texts: list[str]) -> None:
+    if len(rows):
+        slots.texts[id(column)] = texts_at(rows, texts, slots.count(column))
+
+
+def _span_at(data: NDArray[np.uint8], p: int) -> bytes:
+    """The bytes whose length, which was checked, stands at `p`."""
+    length = shift = 0
+    while data[p] >= 128:
+        length |= (int(data[p]) & 127) << shift
+        p, shift = p + 1, shift + 7
+    length = (length | int(data[p]) << shift) >> 1
+    return data[p + 1 : p + 1 + length].tobytes()
 
 
 def _half(column: Column, slots: Slots) -> pa.Array:
@@ -173,16 +202,35 @@ def _enum(column: Column, slots: Slots) -> pa.Array:
 
 def _decimal(column: Column, slots: Slots) -> pa.Array:
     # A slot for each 64-bit word, lowest first; Arrow has the words of a row side by side.
-    words = column.arrow.bit_width // 64
-    return _array(column, slots, np.stack([slots.slot(column, i) for i in range(words)], axis=1))
+    words = [slots.slot(column, i) for i in range(column.arrow.bit_width // 64)]
+    values = _array(column, slots, np.stack(words, axis=1))
+    if not len(words[-1]) or words[-1].min() >= NEVER:
+        return values
+    # Values of more digits than the type has: no decimal that fits has so low a highest word.
+    rows = np.flatnonzero(words[-1] < NEVER)
+    places = [int(words[-1][row]) - TEXT_AT for row in rows]
+    raw = [_span_at(slots.data, p) if column.size < 0 else slots.data[p : p + column.size].tobytes() for p in places]
+    _note(column, slots, rows, [decimal_text(one, column.arrow.scale) for one in raw])
+    kept = np.arange(len(values))
+    return values.take(pa.array(kept, mask=np.isin(kept, rows)))
 
 
 def _decimal_text(column: Column, slots: Slots) -> pa.Array:
     """Slots: position and length, and the scale where the column has none of its own."""
     scale = slots.slot(column, 2) if column.type else np.full(slots.count(column), column.scale)
-    lengths = slots.slot(column, 1)
-    offsets, content = decimal_texts(slots.data, slots.slot(column), lengths, scale)
-    return _array(column, slots, _narrow(offsets), content)
+    starts, lengths = slots.slot(column), slots.slot(column, 1)
+    if (2 * lengths.sum() + np.abs(scale).sum()) > MAX_BYTES:
+        raise SchemaError("a column of one batch would hold more than 2 GiB; decode fewer messages at once")
+    if not len(lengths) or lengths.max() <= FEW_BYTES:
+        offsets, content = decimal_texts(slots.data, starts, lengths, scale)
+        return _array(column, slots, _narrow(offsets), content)
+    long = np.flatnonzero(lengths > FEW_BYTES)
+    offsets, content = decimal_texts(slots.data, starts, np.where(lengths > FEW_BYTES, 0, lengths), scale)
+    texts = [
+        decimal_text(slots.data[starts[row] : starts[row] + lengths[row]].tobytes(), int(scale[row])) for row in long
+    ]
+    written = texts_at(long, texts, slots.count(column))
+    return pc.coalesce(written, _array(column, slots, _narrow(offsets), content))
 
 
 def _null(column: Column, slots: Slots) -> pa.Array:
@@ -190,31 +238,44 @@ def _null(column: Column, slots: Slots) -> pa.Array:
 
 
 def _struct(column: Column, slots: Slots) -> pa.Array:
+    """A record; beside a field with values that its type has not stands one of their texts."""
     children = [build(child, slots) for child in column.children]
-    return pa.Array.from_buffers(column.arrow, slots.count(column), [slots.validity(column)], children=children)
+    fields = [field.with_type(child.type) for field, child in zip(column.arrow, children, strict=True)]
+    for child, part in zip(column.children, column.arrow, strict=True):
+        if id(child) in slots.texts:
+            children.append(slots.texts[id(child)])
+            fields.append(text_field(part.name))
+    return pa.Array.from_buffers(pa.struct(fields), slots.count(column), [slots.validity(column)], children=children)
 
 
 def _list(column: Column, slots: Slots) -> pa.Array:
-    offsets = pa.py_buffer(_offsets(slots.slot(column)))
-    buffers = [slots.validity(column), offsets]
-    return pa.Array.from_buffers(
-        column.arrow, slots.count(column), buffers, children=[build(column.children[0], slots)]
-    )
+    lengths, (child,) = slots.slot(column), column.children
+    buffers = [slots.validity(column), pa.py_buffer(_offsets(lengths))]
+    items = build(child, slots)
+    if id(child) in slots.texts:
+        slots.texts[id(column)] = texts_of_items(slots.texts[id(child)], lengths)
+    kind = pa.list_(column.arrow.value_field.with_type(items.type))
+    return pa.Array.from_buffers(kind, slots.count(column), buffers, children=[items])
 
 
 def _map(column: Column, slots: Slots) -> pa.Array:
     lengths = slots.slot(column)
     keys, items = (build(child, slots) for child in column.children)
+    texts = slots.texts.get(id(column.children[1]))
     kept = _last_of_each_key(keys, lengths)
     if kept is not None:
         rows = np.repeat(np.arange(len(lengths)), lengths)
         lengths = np.bincount(rows[kept], minlength=len(lengths))
         keys, items = keys.take(pa.array(kept)), items.take(pa.array(kept))
+        texts = None if texts is None else texts.take(pa.array(kept))
+    if texts is not None and texts.null_count < len(texts):
+        slots.texts[id(column)] = texts_of_items(texts, lengths, keys)
     offsets = pa.py_buffer(_offsets(lengths))
-    entries_type = pa.struct([column.arrow.key_field, column.arrow.item_field])
+    kind = pa.map_(keys.type, column.arrow.item_field.with_type(items.type))
+    entries_type = pa.struct([kind.key_field, kind.item_field])
     entries = pa.Array.from_buffers(entries_type, len(keys), [None], children=[keys, items])
     buffers = [slots.validity(column), offsets]
-    return pa.Array.from_buffers(column.arrow, slots.count(column), buffers, children=[entries])
+    return pa.Array.from_buffers(kind, slots.count(column), buffers, children=[entries])
 
 
 def _last_of_each_key(keys: pa.Array, lengths: NDArray[np.int64]) -> NDArray[np.int64] | None:
@@ -241,6 +302,7 @@ def _json(column: Column, slots: Slots) -> pa.Array:
 
 _BUILDERS: Final[Mapping[Form, Callable[[Column, Slots], pa.Array]]] = {
     Form.WORD: _word,
+    Form.ZONED: _zoned,
     Form.HALF: _half,
     Form.BOOLEAN: _boolean,
     Form.SPAN: _span,

@@ -95,7 +95,8 @@ class Compiler:
         if not dest.write:
             return None
         symbols = pa.array(kind.names, pa.string()) if how.form is Form.ENUM else None
-        return Column(how.form, how.arrow, slot, valid, dest.level, scale=how.scale, symbols=symbols)
+        size = how.a if how.op == ops.DECIMAL else -1
+        return Column(how.form, how.arrow, slot, valid, dest.level, scale=how.scale, symbols=symbols, size=size)
 
     def _record(self, kind: Type, dest: Destination) -> Column | None:
         if not dest.write and id(kind) in self.endless:

@@ -1,5 +1,6 @@
 """Decimals: big-endian two's complement bytes to words and to text, compiled by numba."""
 
+from decimal import Decimal
 from typing import Final
 
 import numpy as np
@@ -9,10 +10,12 @@ from ...loops import array, compile_ahead, read_only
 from .jit import compiled
 
 MAX_PRECISION: Final = 76
-MAX_SCALE: Final = 1_000
-"""Digits after the point, or zeros before it, of a decimal that carries its own scale."""
-MAX_BYTES: Final = 1_024
-"""Bytes of a decimal that becomes text."""
+MAX_SCALE: Final = 20_000
+"""Digits after the point, or zeros before it, of a decimal that carries its own scale: Postgres has 16,383."""
+MAX_BYTES: Final = 65_536
+"""Bytes of a decimal that becomes text: Postgres has 131,072 digits before the point and 16,383 behind it."""
+FEW_BYTES: Final = 1_024
+"""Bytes of a decimal that the compiled loop writes out: its time grows with their square."""
 
 _WORD: Final = (1 << 64) - 1
 # _POWERS[n] is 10**n as four words, lowest first.
@@ -66,16 +69,32 @@ def _below(words, precision, negative):  # type: ignore[no-untyped-def]
     return below
 
 
+def decimal_text(raw: bytes, scale: int) -> str:
+    """The exact plain text of one decimal of any length."""
+    unscaled = int.from_bytes(raw, "big", signed=True)
+    # Python's own text of a whole number ends at 4,300 digits.
+    digits = str(Decimal(abs(unscaled)))
+    if scale > 0:
+        digits = digits.rjust(scale + 1, "0")
+        digits = f"{digits[:-scale]}.{digits[-scale:]}"
+    elif unscaled:
+        digits += "0" * -scale
+    return f"-{digits}" if unscaled < 0 else digits
+
+
 def decimal_texts(
     data: NDArray[np.uint8], at: NDArray[np.int64], length: NDArray[np.int64], scale: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Offsets and bytes of the exact plain texts: `12.50`, `-0.001`; a number of no bytes is zero."""
+    """Offsets and bytes of the exact plain texts: `12.50`, `-0.001`; a number of no bytes is zero.
+
+    None is longer than FEW_BYTES.
+    """
     # A byte has log10(256), less than 2.41, digits; beside them sign, point, leading zero and the scale's zeros.
     most = length * 241 // 100 + np.abs(scale) + 4
     text = np.empty(int(most.sum()), np.uint8)
     offsets = np.zeros(len(at) + 1, np.int64)
-    limbs = np.empty(MAX_BYTES // 4 + 2, np.uint64)
-    digits = np.empty(MAX_BYTES * 241 // 100 + 2 * _GROUP + 2, np.uint8)
+    limbs = np.empty(FEW_BYTES // 4 + 2, np.uint64)
+    digits = np.empty(FEW_BYTES * 241 // 100 + 2 * _GROUP + 2, np.uint8)
     _write_texts(data, (at, length, scale), (limbs, digits), offsets, text)
     return offsets, text[: offsets[-1]]
 

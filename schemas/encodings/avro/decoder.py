@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ...model.unrepresentable import text_field
+from ..encoding import PRIMITIVE_KEY
 from . import interpreter
 from .bytecode import Linked, Place, link
 from .columns import Column, Slots, build
@@ -59,7 +61,12 @@ class AvroDecoder:
             rows[:] = counted.rows
         rows[0] = len(at)
         slots = self._written(data, at, length, (rows, errors, details))
-        return Decoded(build(self._column, slots), errors, details, self._places)
+        array = build(self._column, slots)
+        texts = slots.texts.get(id(self._column))
+        if texts is not None:
+            fields = [pa.field(PRIMITIVE_KEY, array.type), text_field(PRIMITIVE_KEY)]
+            array = pa.StructArray.from_arrays([array, texts], fields=fields)
+        return Decoded(array, errors, details, self._places)
 
     def _written(
         self,

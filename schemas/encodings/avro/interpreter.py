@@ -1,6 +1,7 @@
 """The interpreter: one compiled loop that walks payloads by a program and writes columns.
 
-Compiled once by numba for all schemas. Format: Avro 1.12 specification, "Binary Encoding".
+A value that its type has not is no error here: its slot says where its bytes are (`text.TEXT_AT`). Compiled once by
+numba for all schemas. Format: Avro 1.12 specification, "Binary Encoding".
 """
 
 from typing import NamedTuple

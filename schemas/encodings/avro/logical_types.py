@@ -1,7 +1,8 @@
 """The Arrow type a person expects: Avro's logical types, Kafka Connect's and Debezium's names.
 
 Sources: Avro 1.12 specification, "Logical Types"; `io.debezium.time`, `io.debezium.data`; Confluent's AvroData. A
-logical type that does not fit its underlying type, or that nobody knows, is ignored, as the specification says.
+logical type that does not fit its underlying type, or that nobody knows, is ignored, as the specification says. Dates
+and times are decoded whatever their number is: `schemas.envelopes.representable` deals with those that no target has.
 """
 
 import re
@@ -18,8 +19,6 @@ from .schema_types import Type
 
 INT: Final = (-(1 << 31), (1 << 31) - 1)
 LONG: Final = (-(1 << 63), (1 << 63) - 1)
-MILLIS: Final = (-(LONG[1] // 1_000), LONG[1] // 1_000)
-_DAY: Final = 86_400
 
 _NUMBER: Final = re.compile(r"-?[0-9]{1,9}(\.0+)?")
 
@@ -35,6 +34,7 @@ class Form(Enum):
     """How a column is made of its slots."""
 
     WORD = auto()
+    ZONED = auto()
     HALF = auto()
     BOOLEAN = auto()
     SPAN = auto()
@@ -70,14 +70,10 @@ def _integer(arrow: pa.DataType, bounds: tuple[int, int], what: str) -> Scalar:
     return Scalar(ops.INTEGER, form, arrow, 1, *bounds, what)
 
 
-def _time(arrow: pa.DataType, ticks: int) -> Scalar:
-    return _integer(arrow, (0, _DAY * ticks), "a time of day")
-
-
 _DATE: Final = _integer(pa.date32(), INT, "a date")
-_TIME_MS: Final = _time(pa.time32("ms"), 10**3)
-_TIME_US: Final = _time(pa.time64("us"), 10**6)
-_TIME_NS: Final = _time(pa.time64("ns"), 10**9)
+_TIME_MS: Final = _integer(pa.time32("ms"), INT, "a time")
+_TIME_US: Final = _integer(pa.time64("us"), LONG, "a time")
+_TIME_NS: Final = _integer(pa.time64("ns"), LONG, "a time")
 _DURATION: Final = pa.struct([("months", pa.uint32()), ("days", pa.uint32()), ("millis", pa.uint32())])
 
 _PLAIN: Final[Mapping[str, Scalar]] = {
@@ -92,9 +88,7 @@ _PLAIN: Final[Mapping[str, Scalar]] = {
 
 
 def _instant(unit: str, zone: str | None) -> Scalar:
-    return _integer(
-        pa.timestamp(unit, zone), MILLIS if unit == "ms" else LONG, "a timestamp of 64 bits of microseconds"
-    )
+    return _integer(pa.timestamp(unit, zone), LONG, "a timestamp")
 
 
 _LOGICAL: Final[Mapping[tuple[str, str], Scalar]] = {
@@ -119,7 +113,7 @@ _NAMED: Final[Mapping[tuple[str, str], Scalar]] = {
     ("io.debezium.time.NanoTimestamp", "long"): _instant("ns", None),
     ("io.debezium.time.MicroDuration", "long"): _integer(pa.duration("us"), LONG, "a duration"),
     ("io.debezium.time.NanoDuration", "long"): _integer(pa.duration("ns"), LONG, "a duration"),
-    (ZONED, "string"): Scalar(ops.ZONED, Form.WORD, pa.timestamp("us", "UTC"), 1, 0, 0, "an instant"),
+    (ZONED, "string"): Scalar(ops.ZONED, Form.ZONED, pa.timestamp("us", "UTC"), 1, 0, 0, "an instant"),
     ("org.apache.kafka.connect.data.Date", "int"): _DATE,
     ("org.apache.kafka.connect.data.Time", "int"): _TIME_MS,
     ("org.apache.kafka.connect.data.Timestamp", "long"): _instant("ms", "UTC"),

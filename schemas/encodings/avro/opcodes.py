@@ -11,8 +11,8 @@ from . import bytecode as ops
 from .bytecode import JUMP, OP, SLOT, STRIDE, VALID, A, B
 from .decimals import fits_precision
 from .jit import compiled, inlined
-from .payload_errors import BRANCH, INSTANT, NEGATIVE, PRECISION, RANGE, TOO_LONG, TRUNCATED, UTF8, VARINT
-from .text import NO_TIME, PLACEHOLDER_TIME, instant, is_utf8
+from .payload_errors import BRANCH, NEGATIVE, RANGE, TOO_LONG, TRUNCATED, UTF8, VARINT
+from .text import NO_TIME, PLACEHOLDER_TIME, TEXT_AT, instant, is_utf8
 
 NOTE = 0
 """Column of `State.notes`: the value that was wrong, for the error message."""
@@ -137,33 +137,33 @@ def scalar(data, p, end, at, program, row, state):  # type: ignore[no-untyped-de
 
 @compiled
 def _decimal(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
-    length = program[at, A]
+    length, start = program[at, A], p
     if length < 0:
         p, length = _length(data, p, end, state)
         if p < 0:
             return p
     elif end - p < length:
         return -TRUNCATED
-    if not fits_precision(data, p, length, program[at, B], state.words):
-        return -PRECISION
+    fits = fits_precision(data, p, length, program[at, B], state.words)
     if program[at, SLOT] >= 0:
-        slot = program[at, SLOT] + row
-        for i in range(2 if program[at, B] <= 38 else 4):
+        slot, words = program[at, SLOT] + row, 2 if program[at, B] <= 38 else 4
+        for i in range(words):
             state.values[slot + i * program[at, STRIDE]] = np.int64(state.words[i])
+        if not fits:
+            state.values[slot + (words - 1) * program[at, STRIDE]] = TEXT_AT + start
     return p + length
 
 
 @compiled
 def _zoned(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
+    start = p
     p, length = _length(data, p, end, state)
     if p < 0:
         return p
     if not is_utf8(data, p, p + length):
         return -UTF8
-    micros = instant(data, p, p + length)
-    if micros == NO_TIME:
-        return -INSTANT
     if program[at, SLOT] >= 0:
-        state.values[program[at, SLOT] + row] = micros
-        state.valid[program[at, VALID] + row] = 0 if micros == PLACEHOLDER_TIME else 1
+        micros = instant(data, p, p + length)
+        state.values[program[at, SLOT] + row] = TEXT_AT + start if micros == NO_TIME else micros
+        state.valid[program[at, VALID] + row] = 0 if micros in (NO_TIME, PLACEHOLDER_TIME) else 1
     return p + length

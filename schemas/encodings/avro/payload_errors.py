@@ -10,8 +10,6 @@ RANGE: Final = 3
 NEGATIVE: Final = 4
 UTF8: Final = 5
 BRANCH: Final = 6
-PRECISION: Final = 7
-INSTANT: Final = 8
 LEFT_OVER: Final = 9
 ITEMS: Final = 10
 CELLS: Final = 11
@@ -35,8 +33,6 @@ _MESSAGES: Final = {
     NEGATIVE: "negative length {detail} in {place}",
     UTF8: "invalid UTF-8 in {place}",
     BRANCH: "no branch {detail} in the union of {what} in {place}",
-    PRECISION: "more than {what} in {place}",
-    INSTANT: "not an ISO 8601 instant that 64 bits of microseconds can hold in {place}",
     LEFT_OVER: "{detail} bytes left over",
     ITEMS: f"{{detail}} items without bytes in {{place}}: more than {MAX_EMPTY_ITEMS} in a datum",
     CELLS: "{detail} items in {place} would take too much memory for the size of the payload",

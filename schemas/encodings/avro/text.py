@@ -8,13 +8,19 @@ from ...loops import array, compile_ahead, read_only
 from .jit import compiled, inlined
 
 NO_TIME: Final = -(1 << 63)
-"""What `instant` gives for text that is no instant."""
+"""What `instant` gives for text that is no instant of the years 1 to 9999."""
 PLACEHOLDER_TIME: Final = NO_TIME + 1
 """What it gives for Debezium's placeholder of a value that was not sent."""
+TEXT_AT: Final = NO_TIME + 2
+"""The slot of a value that its type has not is this and the place of its bytes in the data, their length first."""
+NEVER: Final = NO_TIME + (1 << 40)
+"""No instant of the years 1 to 9999, and no word of a decimal that fits, is as low as this."""
 
 _PLACEHOLDER: Final = np.frombuffer(b"__debezium_unavailable_value", np.uint8)
 _HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
-_MOST_SECONDS: Final = ((1 << 63) - 1) // 1_000_000
+# Seconds from 1970-01-01 to the first second of the year 1, and to the last of the year 9999.
+_FIRST_SECOND: Final = -62_135_596_800
+_LAST_SECOND: Final = 253_402_300_799
 _Z, _T, _PLUS, _MINUS, _POINT, _COLON = 90, 84, 43, 45, 46, 58
 
 
@@ -90,7 +96,7 @@ def instant(data, p, end):  # type: ignore[no-untyped-def]
     """Microseconds since the epoch of `2024-01-31T23:59:59.123456789+01:00`; digits after the sixth are cut off.
 
     Years of more than four digits have a sign, seconds may be missing, the offset is `Z`, `+HH:MM` or `+HH:MM:SS`, as
-    java.time writes them. NO_TIME for anything else and beyond int64.
+    java.time writes them. NO_TIME for anything else and other years than 1 to 9999.
     """
     if end - p == len(_PLACEHOLDER) and data[p] == _PLACEHOLDER[0]:
         for i in range(len(_PLACEHOLDER)):
@@ -110,7 +116,7 @@ def instant(data, p, end):  # type: ignore[no-untyped-def]
     if offset == NO_TIME or p != end:
         return NO_TIME
     total = days * 86400 + seconds - offset
-    if total > _MOST_SECONDS or total < -_MOST_SECONDS or (total == _MOST_SECONDS and micros > 775807):
+    if total < _FIRST_SECOND or total > _LAST_SECOND:
         return NO_TIME
     return total * 1_000_000 + micros
 

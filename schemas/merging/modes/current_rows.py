@@ -26,7 +26,7 @@ class CurrentRows(Protocol):
         """
 
     def find_named(self, key: Sequence[str], keys: set[KeyValues]) -> dict[KeyValues, Row]:
-        """The rows of keys as headers name them (`key_changes.comparable`), of several versions the last one.
+        """The rows of keys as headers name them (`model.key_text.comparable`), of several versions the last one.
 
         For the rare key change that needs an old value: a scan.
         """

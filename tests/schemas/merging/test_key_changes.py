@@ -4,9 +4,10 @@ import json
 
 import pyarrow as pa
 
-from millrace.schemas.merging.key_changes import comparable, filled_new_keys, old_key
+from millrace.schemas.merging.key_changes import filled_new_keys, old_key
 from millrace.schemas.merging.unavailable_values import MOVED_AT
 from millrace.schemas.model.change import MOVED, MOVED_TYPE, POSITION, POSITION_TYPE, UNAVAILABLE, UNAVAILABLE_TYPE
+from millrace.schemas.model.key_text import comparable
 from millrace.schemas.model.table import Table
 
 TABLE = Table("t", ("id",), pa.schema([("id", pa.int64()), ("note", pa.string())]))

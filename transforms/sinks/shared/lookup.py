@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ....schemas.errors import TableError
-from ....schemas.merging.key_changes import comparable
 from ....schemas.merging.modes.current_rows import KeyValues, Row
 from ....schemas.model.change import POSITION, POSITION_TYPE
+from ....schemas.model.key_text import comparable
 from ....schemas.model.modes import FIELDS, VERSION
 from ....schemas.model.table import cast, widened
 from .. import Sink

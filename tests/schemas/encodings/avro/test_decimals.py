@@ -6,9 +6,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.schemas.encodings.avro.decimals import MAX_BYTES, MAX_SCALE, decimal_texts, fits_precision
+from millrace.schemas.encodings.avro.decimals import (
+    FEW_BYTES,
+    MAX_BYTES,
+    MAX_SCALE,
+    decimal_text,
+    decimal_texts,
+    fits_precision,
+)
 
-EXACT = Context(prec=10_000, Emax=100_000, Emin=-100_000)
+EXACT = Context(prec=100_000, Emax=100_000, Emin=-100_000)
 
 
 def frozen(content: bytes):
@@ -74,9 +81,18 @@ def test_texts_are_plain_and_exact(pairs):
 
 
 def test_texts_at_their_limits():
-    for content in (b"\x80" + bytes(MAX_BYTES - 1), b"\x7f" + b"\xff" * (MAX_BYTES - 1), b"\0", b"\1", b"\xff"):
+    for content in (b"\x80" + bytes(FEW_BYTES - 1), b"\x7f" + b"\xff" * (FEW_BYTES - 1), b"\0", b"\1", b"\xff"):
         for scale in (-MAX_SCALE, 0, MAX_SCALE):
             assert texts([(content, scale), (content, scale)]) == [expected(content, scale)] * 2
+
+
+def test_a_decimal_of_any_length_is_written_out():
+    long = Context(prec=400_000, Emax=1_000_000, Emin=-1_000_000)
+    for content in (b"\x80" + bytes(MAX_BYTES - 1), b"\x7f" + b"\xff" * (FEW_BYTES + 1), b"\0" * FEW_BYTES, b"\xff"):
+        for scale in (-MAX_SCALE, 0, 2, MAX_SCALE):
+            number = Decimal(int.from_bytes(content, "big", signed=True))
+            plain = f"{number.scaleb(-scale, long):f}" if number or scale > 0 else "0"
+            assert decimal_text(content, scale) == plain
 
 
 def test_texts_as_a_person_writes_them():
