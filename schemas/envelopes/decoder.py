@@ -223,6 +223,8 @@ def _departures(context: DecodeContext, left: KeyedRows) -> None:
 
 
 def _add(context: DecodeContext, keyed: KeyedRows, snapshot: NDArray[np.int64] | None) -> None:
+    if not len(keyed.rows):
+        return
     columns, unavailable = context.envelope.blank_unavailable(keyed.columns)
     marks = ChangeColumns(
         op=keyed.deletes.astype(np.int8),
@@ -265,6 +267,8 @@ def _null_values(context: DecodeContext, group: Group) -> None:
     found = KeyedRows(columns, np.ones(len(rows), np.bool_), rows, position)
     if context.envelope.null_deletes:
         found = found.with_whole_keys(key, context.failures, group.schema_id)
+    if not len(found.rows):
+        return
     op = np.full(len(found.rows), DELETE, np.int8)
     marks = ChangeColumns(op=op, position=found.position, source=context.source, time=context.time(found.rows))
     if not context.envelope.null_deletes:

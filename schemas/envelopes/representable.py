@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..model.key_text import nested_as_text
-from ..model.unrepresentable import TEXT_OF, OnUnrepresentable, text_name, texts_at, texts_of_items
+from ..model.unrepresentable import TEXT_OF, OnUnrepresentable, items_of_texts, text_name, texts_at, texts_of_items
 
 DAY: Final = 86_400
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896
@@ -126,22 +126,25 @@ def _fitted(array: pa.Array, given: pa.Array | None, policy: OnUnrepresentable) 
     if pa.types.is_struct(kind):
         fitted, texts = _struct(array, policy)
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
-        fitted, texts = _items(array, policy)
+        return _items(array, given, policy)
     else:
         fitted, texts = _scalars(array, given, policy)
         given = None
     return fitted, texts if given is None else _first(texts, given)
 
 
-def _items(array: pa.Array, policy: OnUnrepresentable) -> tuple[pa.Array, pa.Array | None]:
+def _items(array: pa.Array, given: pa.Array | None, policy: OnUnrepresentable) -> tuple[pa.Array, pa.Array | None]:
     is_map = pa.types.is_map(array.type)
-    values = array.items if is_map else array.values
-    items, texts = _fitted(values, None, policy)
+    # A list that is a slice says its offsets within a longer array: copied, it begins at 0.
+    if given is not None and array.offset:
+        return _items(array.take(pa.array(np.arange(len(array)))), given, policy)
+    values, lengths = array.items if is_map else array.values, np.diff(np.asarray(array.offsets)).astype(np.int64)
+    of_items = None if given is None else items_of_texts(given, lengths, array.keys if is_map else None)
+    items, texts = _fitted(values, of_items, policy)
     if items is values and texts is None:
         return array, None
-    # A list that is a slice says its offsets within a longer array: copied, it begins at 0.
     if array.offset:
-        return _items(array.take(pa.array(np.arange(len(array)))), policy)
+        return _items(array.take(pa.array(np.arange(len(array)))), given, policy)
     mask = array.is_null() if array.null_count else None
     if is_map:
         fitted = pa.MapArray.from_arrays(array.offsets, array.keys, items, mask=mask)
@@ -149,7 +152,6 @@ def _items(array: pa.Array, policy: OnUnrepresentable) -> tuple[pa.Array, pa.Arr
         fitted = type(array).from_arrays(array.offsets, items, mask=mask)
     if texts is None:
         return fitted, None
-    lengths = np.diff(np.asarray(array.offsets)).astype(np.int64)
     return fitted, texts_of_items(texts, lengths, array.keys if is_map else None)
 
 

@@ -43,6 +43,17 @@ def texts_at(rows: NDArray[np.int64], texts: list[str], count: int) -> pa.Array:
     return pa.array(texts, pa.string()).take(pa.array(index, mask=index < 0))
 
 
+def items_of_texts(texts: pa.Array, lengths: NDArray[np.int64], keys: pa.Array | None = None) -> pa.Array:
+    """By item what `texts_of_items` was given."""
+    starts = np.cumsum(lengths) - lengths
+    items: dict[int, str] = {}
+    for owner in np.flatnonzero(np.asarray(texts.is_valid())):
+        start, stop = int(starts[owner]), int(starts[owner] + lengths[owner])
+        places = {str(n - start) if keys is None else str(keys[n].as_py()): n for n in range(start, stop)}
+        items |= {places[name]: text for name, text in json.loads(texts[owner].as_py()).items()}
+    return texts_at(np.array(list(items), np.int64), list(items.values()), int(lengths.sum()))
+
+
 def texts_of_items(texts: pa.Array, lengths: NDArray[np.int64], keys: pa.Array | None = None) -> pa.Array:
     """The texts of a list's or map's items by row, as JSON: `{"2": "infinity"}`, by place or by the map's key.
 

@@ -6,7 +6,7 @@ The oracles are numpy's calendar, Python's integers and decimals, and fastavro, 
 import io
 import json
 import struct
-from decimal import Decimal
+from decimal import Context, Decimal
 
 import fastavro
 import numpy as np
@@ -220,7 +220,7 @@ def expected_text(name, value):
     if name == "time":
         return None if 0 <= value < DAY * 10**6 else clock(value, "us")
     if name == "price":
-        return None if abs(value) < 10**4 else f"{Decimal(value).scaleb(-2):f}"
+        return None if abs(value) < 10**4 else f"{Decimal(value).scaleb(-2, Context(prec=60)):f}"
     if name == "wide":
         return None if abs(value) < 10**40 else str(value)
     return None

@@ -38,7 +38,7 @@ class Reader:
     parts: dict[tuple[str, OnUnrepresentable], Convert | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, schema: Any, policy: OnUnrepresentable) -> "Reader":
+    def of(cls, schema: Any, policy: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE) -> "Reader":
         try:
             parsed = fastavro.parse_schema(_plain(schema))
             convert, key_convert = (converter(schema, one) for one in (policy, _of_keys(policy)))
