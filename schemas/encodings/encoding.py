@@ -56,7 +56,7 @@ class DecodedColumn(Protocol):
     def array(self) -> pa.Array:
         """The values: of records a struct array, of anything else (a key that is one string) an array of it.
 
-        A value that its type has not is null, and its text stands beside it (`model.unrepresentable.text_field`).
+        A value that its type has not is null, and its text stands beside it (`model.value_texts.text_field`).
         """
 
     @property

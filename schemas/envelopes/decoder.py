@@ -14,12 +14,12 @@ from ..model.change import AFTER, AFTER_TYPE, DELETE
 from ..model.change_batch import ChangeColumns, change_batch, take_positions
 from ..model.message_batch import MessageBatch
 from ..model.position import pack
+from ..model.representable import Represented, represented, represented_before, represented_key
 from ..model.route import OnTruncate, Route
 from ..model.source_mark import SourceMark
 from .decoded import Decoded
 from .envelope import NOTHING, TRUNCATE, Envelope, Events, fields_of
 from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, message_key, refuse_own_names
-from .representable import Represented, represented, represented_before, represented_key
 from .tombstones import Order, TombstoneContext, highest_before, lone_tombstones
 
 
@@ -150,23 +150,18 @@ def _row_changes(
     def of(array: pa.Array) -> pa.Array:
         return array if whole else array.take(pa.array(rows))
 
-    row, key_fields = represented(of(events.row), policy), None
-    checked = [row]
-    if context.route.key is None:
-        key_fields = None if group.key is None else represented_key(of(group.key), policy)
-        checked += [] if key_fields is None else [key_fields]
-    else:
-        named = [name for name in context.route.key if events.row.type.get_field_index(name) >= 0]
-        checked.append(represented_key(_only(of(events.row), named), policy))
-    refused = _refuse(context, group, rows, checked)
+    row = represented(of(events.row), policy)
+    key_fields: Represented | None = None
+    if context.route.key is not None:
+        key_fields = represented_key(_only(of(events.row), context.route.key), policy)
+    elif group.key is not None:
+        key_fields = represented_key(of(group.key), policy)
+    refused = _refuse(context, group, rows, [row] if key_fields is None else [row, key_fields])
     if refused is not None:
         if not refused.all():
             _row_changes(context, group, events, position, rows[~refused])
         return
     columns = fields_of(row.struct)
-    if context.route.key is not None:
-        # Of a key that is an array, map or record the text is the column.
-        columns |= fields_of(checked[1].struct)
     refuse_own_names(context.route.table, columns)
     found = KeyedRows(
         columns,
@@ -174,29 +169,43 @@ def _row_changes(
         group.rows if whole else group.rows[rows],
         position if whole else take_positions(position, rows),
     )
+    before = None if events.before is None or context.route.key is None else of(events.before)
+    keyed = _keyed(context, found, {} if key_fields is None else fields_of(key_fields.struct), before, group.schema_id)
+    if keyed is not None:
+        _add(context, keyed, None if events.snapshot is None else group.rows[events.snapshot])
+
+
+def _keyed(
+    context: DecodeContext,
+    found: KeyedRows,
+    key: dict[str, pa.Array],
+    before: pa.StructArray | None,
+    schema_id: int | None,
+) -> KeyedRows | None:
+    """The rows with their key: that of the message, or the columns that the route names; None where there is none."""
     if context.route.key is None:
-        if key_fields is None or not key_fields.struct.type.num_fields:
+        if not key:
             error = KEYLESS.format(topic=context.messages.topic)
-            context.failures.add_all(found.rows, "apply", error, group.schema_id)
-            return
-        key = fields_of(key_fields.struct)
+            context.failures.add_all(found.rows, "apply", error, schema_id)
+            return None
         context.done.key = tuple(key)
-        keyed = keyed_by_message(found, key, context.failures, group.schema_id)
-        if context.envelope.null_deletes:
-            keyed = keyed.with_whole_keys(context.done.key, context.failures, group.schema_id)
-    else:
-        before = None if events.before is None else represented_before(of(events.before), policy)
-        by_columns = keyed_by_columns(found, context.route.key, before, context.failures, group.schema_id)
-        if by_columns is None:
-            return
-        keyed, left = by_columns
-        if left is not None:
-            _departures(context, left)
-    _add(context, keyed, None if events.snapshot is None else group.rows[events.snapshot])
+        keyed = keyed_by_message(found, key, context.failures, schema_id)
+        null_deletes = context.envelope.null_deletes
+        return keyed.with_whole_keys(context.done.key, context.failures, schema_id) if null_deletes else keyed
+    # Of a key that is an array, map or record the text is the column.
+    found.columns.update(key)
+    old = None if before is None else represented_before(before, context.route.on_unrepresentable)
+    by_columns = keyed_by_columns(found, context.route.key, old, context.failures, schema_id)
+    if by_columns is None:
+        return None
+    if by_columns[1] is not None:
+        _departures(context, by_columns[1])
+    return by_columns[0]
 
 
 def _only(struct: pa.StructArray, names: Sequence[str]) -> pa.StructArray:
-    """These of its fields."""
+    """These of its fields, where it has them."""
+    names = [name for name in names if struct.type.get_field_index(name) >= 0]
     fields = [struct.type.field(name) for name in names]
     return pa.StructArray.from_arrays([struct.field(name) for name in names], fields=fields, mask=struct.is_null())
 

@@ -47,6 +47,7 @@ MAY_IMPORT = {
     "transforms.proof": (
         *("transforms.proof", "schemas.errors", "schemas.encodings.schema_store"),
         *("schemas.model.change", "schemas.model.ledger", "schemas.model.message", "schemas.model.modes"),
+        "schemas.model.unrepresentable",
     ),
     "pipelines": ("millrace", *LAYERS),
     "pipelines.job": ("schemas", "transforms", "pipelines.job"),

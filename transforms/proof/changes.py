@@ -1,25 +1,20 @@
 """Messages to changes, as the proof reads them: the key of the row, the position of the change, and the row."""
 
-import base64
-import binascii
-import json
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
 from ...schemas.encodings.schema_store import SchemaStore
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from ...schemas.model.unrepresentable import SUFFIX, OnUnrepresentable
-from .avro_logical_types import decimal_of
 from .avro_reader import PayloadReader, Reader
 from .avro_validator import Malformed
 from .avro_values import Convert
 from .canonical import natural
 from .debezium import PLACEHOLDER, TEXTS, source_order, unavailable
 from .framing import Framing
+from .key_values import hashable, key_from_json
 from .unrepresentable import Noted
 
 Key = tuple[Any, ...]
@@ -241,14 +236,14 @@ class ChangeReader:
         if not all(name in value for name in names):
             raise Malformed("the message key lacks a key column")
         self.names = names
-        return tuple([_hashable(natural(value[name])) for name in names]), names, value
+        return tuple([hashable(natural(value[name])) for name in names]), names, value
 
     def _key_of(self, row: Mapping[str, Any], convert: Convert | None) -> Key:
         value = convert(row) if convert is not None else row
         value = value.value if isinstance(value, Noted) else value
         if not all(name in value for name in self.names or ()):
             raise Malformed("the row lacks a key column")
-        return tuple([_hashable(natural(value[name])) for name in self.names or ()])
+        return tuple([hashable(natural(value[name])) for name in self.names or ()])
 
     def _check_values(self, row: Mapping[str, Any], convert: Convert | None) -> None:
         """Refuse a row with a value that no target has, where the job does not keep it. Raises Malformed."""
@@ -262,7 +257,7 @@ class ChangeReader:
         for name, text in message.headers:
             if name == "__debezium.oldkey" and message.key is not None:
                 _, reader = self._payloads.read(message.key, message.topic, "key")
-                return _key_from_json(text, reader, self.names or ())
+                return key_from_json(text, reader, self.names or ())
         return None
 
 
@@ -287,37 +282,3 @@ def plain_row(event: Event) -> dict[str, Any] | None:
         return None
     row = event.convert(event.row) if event.convert is not None else event.row
     return {**(event.extra or {}), **row}
-
-
-def _hashable(value: Any) -> Any:
-    """Lists and dicts as tuples, so that a key can be a key of a dictionary."""
-    if isinstance(value, dict):
-        return tuple((name, _hashable(part)) for name, part in sorted(value.items()))
-    return tuple(map(_hashable, value)) if type(value) is list else value
-
-
-def _key_from_json(text: bytes, reader: Reader, names: tuple[str, ...]) -> Key | None:
-    """The key in a Debezium header; None where it does not fit the key's schema."""
-    try:
-        given = json.loads(text, parse_float=Decimal)
-        given = given.get("payload", given)
-        row = {name: _from_json(part, reader.part_schema(name)) for name, part in given.items()}
-        value = reader.key_convert(row) if reader.key_convert is not None else row
-        return tuple([_hashable(natural(value[name])) for name in names])
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
-        return None
-
-
-def _from_json(value: Any, schema: Mapping[str, Any]) -> Any:
-    """A value as fastavro gives it, of what Connect's JSON converter writes."""
-    kind, decimal = schema["type"], decimal_of(schema)
-    if kind in ("bytes", "fixed") and isinstance(value, str):
-        return base64.b64decode(value, validate=True)
-    if decimal is not None and isinstance(value, (int, Decimal)):
-        unscaled = int(Decimal(value).scaleb(decimal[1]))
-        return unscaled.to_bytes(unscaled.bit_length() // 8 + 1, "big", signed=True)
-    if kind == "float" and isinstance(value, (int, Decimal)):
-        return struct.unpack("<f", struct.pack("<f", value))[0]
-    if isinstance(value, dict) and set(value) == {"scale", "value"}:
-        return {"scale": value["scale"], "value": base64.b64decode(value["value"], validate=True)}
-    return float(value) if isinstance(value, Decimal) else value

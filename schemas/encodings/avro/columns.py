@@ -1,7 +1,6 @@
 """From slots to Arrow arrays: views where the layout is Arrow's already, one compiled gather where it is not."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -10,88 +9,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ...errors import SchemaError
-from ...model.unrepresentable import text_field, texts_at, texts_of_items
-from .bytecode import NONE, ROOT
+from ...model.value_texts import text_field, texts_at, texts_of_items
 from .decimals import FEW_BYTES, decimal_text, decimal_texts
 from .logical_types import Form
 from .recursive_json import json_text
-from .schema_types import Type
+from .slots import Column, Slots, packed_bits
 from .text import NEVER, TEXT_AT, gather, uuid_texts
 
 MAX_BYTES: Final = (1 << 31) - 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Column:
-    """How to build one Arrow array: form and type, first slot, slot of its validity, level and child columns.
-
-    It has as many rows as its level. `scale` is that of a decimal that becomes text, `type` the Avro type of what is
-    decoded later (JSON text, a decimal with a scale of its own), `symbols` those of an enum, `size` the bytes of a
-    decimal in a fixed, -1 where its length stands before it.
-    """
-
-    form: Form
-    arrow: pa.DataType
-    slot: int
-    valid: int
-    level: int
-    children: tuple["Column", ...] = ()
-    scale: int = 0
-    type: Type | None = None
-    symbols: pa.Array | None = None
-    size: int = -1
-
-
-@dataclass(slots=True, eq=False)
-class Slots:
-    """What the interpreter wrote: slot s is `values[value_at[s]:]`, an int64 for each of the `rows[level]` rows.
-
-    `valid` (uint8, 1 is valid) is laid out the same way by `valid_at`. `data` are the payloads' bytes, to which slots
-    of text and bytes point by position and length. `good`: by payload, whether it could be decoded. `packed` are
-    validity bitmaps that were made already. `texts`: by number (`id`) of a column that was built, the texts of values
-    that its type has not, where there are any.
-    """
-
-    data: NDArray[np.uint8]
-    values: NDArray[np.int64]
-    valid: NDArray[np.uint8]
-    value_at: NDArray[np.int64]
-    valid_at: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    good: NDArray[np.bool_]
-    packed: dict[int, pa.Buffer | None] = field(default_factory=dict)
-    texts: dict[int, pa.Array] = field(default_factory=dict)
-
-    def slot(self, column: Column, number: int = 0) -> NDArray[np.int64]:
-        """The numbers in one of the column's slots."""
-        start = self.value_at[column.slot + number]
-        return self.values[start : start + self.count(column)]
-
-    def count(self, column: Column) -> int:
-        """How many rows the column has."""
-        return int(self.rows[column.level])
-
-    def validity(self, column: Column) -> pa.Buffer | None:
-        """The column's validity, packed; None where all is valid."""
-        if column.valid == NONE:
-            return None
-        if column.valid not in self.packed:
-            if column.valid == ROOT:
-                marks: NDArray[np.bool_] | NDArray[np.uint8] = self.good
-            else:
-                start = self.valid_at[column.valid]
-                marks = self.valid[start : start + self.count(column)]
-            self.packed[column.valid] = None if marks.all() else _bits(marks)
-        return self.packed[column.valid]
-
-
 def build(column: Column, slots: Slots) -> pa.Array:
     """The Arrow array of a column; raises SchemaError where it would hold more than 2 GiB of text."""
     return _BUILDERS[column.form](column, slots)
-
-
-def _bits(marks: NDArray[np.bool_] | NDArray[np.uint8]) -> pa.Buffer:
-    return pa.py_buffer(np.packbits(marks, bitorder="little"))
 
 
 def _array(column: Column, slots: Slots, *buffers: NDArray[np.generic] | pa.Buffer) -> pa.Array:
@@ -132,7 +62,7 @@ def _half(column: Column, slots: Slots) -> pa.Array:
 
 
 def _boolean(column: Column, slots: Slots) -> pa.Array:
-    return _array(column, slots, _bits(slots.slot(column).astype(np.uint8)))
+    return _array(column, slots, packed_bits(slots.slot(column).astype(np.uint8)))
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int32]:

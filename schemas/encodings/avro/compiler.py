@@ -9,10 +9,10 @@ import pyarrow as pa
 from ...errors import SchemaError
 from . import bytecode as ops
 from .bytecode import JUMP, LEVEL, NONE, ROOT, A, B, Place, Program
-from .columns import Column
 from .decimals import MAX_BYTES, MAX_SCALE
 from .logical_types import Form, is_variable_decimal, scalar
 from .schema_types import MAX_DEPTH, MAX_NODES, Type, endless_records, nearest_records
+from .slots import Column
 
 Path = tuple[str, ...]
 Keep = Callable[[Path], bool]

@@ -7,14 +7,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...model.unrepresentable import text_field
+from ...model.value_texts import text_field
 from ..encoding import PRIMITIVE_KEY
 from . import interpreter
 from .bytecode import Linked, Place, link
-from .columns import Column, Slots, build
+from .columns import build
 from .compiler import Compiler, Keep
 from .payload_errors import CODE_BITS, sentence
 from .schema_types import Schema, parse_schema
+from .slots import Column, Slots
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 Sources: Avro 1.12 specification, "Logical Types"; `io.debezium.time`, `io.debezium.data`; Confluent's AvroData. A
 logical type that does not fit its underlying type, or that nobody knows, is ignored, as the specification says. Dates
-and times are decoded whatever their number is: `schemas.envelopes.representable` deals with those that no target has.
+and times are decoded whatever their number is: `schemas.model.representable` deals with those that no target has.
 """
 
 import re

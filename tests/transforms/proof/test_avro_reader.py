@@ -12,6 +12,8 @@ from support import recorded_stream
 
 from millrace.schemas.encodings.avro.decoder import compile_decoder
 from millrace.schemas.errors import SchemaError
+from millrace.schemas.model.representable import represented
+from millrace.schemas.model.unrepresentable import OnUnrepresentable
 from millrace.transforms.proof.avro_reader import UNREADABLE, Reader
 from millrace.transforms.proof.canonical import encode
 from millrace.transforms.proof.type_coercion import from_stream, from_target
@@ -118,17 +120,18 @@ def judge(plan, reader, payloads):
     data = np.frombuffer(b"".join(payloads) + b"\0", np.uint8)
     length = np.array([len(payload) for payload in payloads], np.int64)
     decoded = plan.decode(data, np.cumsum(length) - length, length)
-    kind, refused = decoded.array.type, 0
+    array = represented(decoded.array, OnUnrepresentable.NULL_AND_NOTE).struct
+    kind, refused = array.type, 0
     rows = [proof(reader, payload) for payload in payloads]
     columns = {}
     for index, part in enumerate(kind):
-        columns[part.name] = from_target(decoded.array.field(index))
+        columns[part.name] = from_target(array.field(index))
     for number, row in enumerate(rows):
         error = decoded.errors[number] and decoded.message(number)
         assert (row is None) == bool(error), (error, payloads[number])
         refused += row is None
         for part in kind if row is not None else ():
-            theirs, ours = columns[part.name][number], from_stream(part.type)(row[part.name])
+            theirs, ours = columns[part.name][number], from_stream(part.type)(row.get(part.name))
             assert encode(theirs) == encode(ours), (part.name, theirs, ours)
     return refused
 

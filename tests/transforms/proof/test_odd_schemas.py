@@ -57,7 +57,6 @@ ODD = {
     "symbols that repeat": ({"type": "enum", "name": "E", "symbols": ["a", "a"]}, b"\x02", None),
     "a symbol that is empty": ({"type": "enum", "name": "E", "symbols": [""]}, b"\x00", None),
     "a fixed of 2.0 bytes": ({"type": "fixed", "name": "F", "size": 2.0}, b"ab", None),
-    "six digits where five are declared": (decimal(precision=5), b"\x06\x01\x86\xa0", None),
 }
 
 

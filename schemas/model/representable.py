@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..model.key_text import nested_as_text
-from ..model.unrepresentable import TEXT_OF, OnUnrepresentable, items_of_texts, text_name, texts_at, texts_of_items
+from .key_text import nested_as_text
+from .unrepresentable import OnUnrepresentable, text_name
+from .value_texts import TEXT_OF, items_of_texts, texts_at, texts_of_items
 
 DAY: Final = 86_400
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896

@@ -1,0 +1,47 @@
+"""Values of keys: as parts of a dictionary's key, and read from the JSON of Debezium's headers."""
+
+import base64
+import binascii
+import json
+import struct
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from .avro_logical_types import decimal_of
+from .avro_reader import Reader
+from .canonical import natural
+
+
+def hashable(value: Any) -> Any:
+    """Lists and dicts as tuples, so that a key can be a key of a dictionary."""
+    if isinstance(value, dict):
+        return tuple((name, hashable(part)) for name, part in sorted(value.items()))
+    return tuple(map(hashable, value)) if type(value) is list else value
+
+
+def key_from_json(text: bytes, reader: Reader, names: tuple[str, ...]) -> tuple[Any, ...] | None:
+    """The key in a Debezium header; None where it does not fit the key's schema."""
+    try:
+        given = json.loads(text, parse_float=Decimal)
+        given = given.get("payload", given)
+        row = {name: _from_json(part, reader.part_schema(name)) for name, part in given.items()}
+        value = reader.key_convert(row) if reader.key_convert is not None else row
+        return tuple([hashable(natural(value[name])) for name in names])
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
+        return None
+
+
+def _from_json(value: Any, schema: Mapping[str, Any]) -> Any:
+    """A value as fastavro gives it, of what Connect's JSON converter writes."""
+    kind, decimal = schema["type"], decimal_of(schema)
+    if kind in ("bytes", "fixed") and isinstance(value, str):
+        return base64.b64decode(value, validate=True)
+    if decimal is not None and isinstance(value, (int, Decimal)):
+        unscaled = int(Decimal(value).scaleb(decimal[1]))
+        return unscaled.to_bytes(unscaled.bit_length() // 8 + 1, "big", signed=True)
+    if kind == "float" and isinstance(value, (int, Decimal)):
+        return struct.unpack("<f", struct.pack("<f", value))[0]
+    if isinstance(value, dict) and set(value) == {"scale", "value"}:
+        return {"scale": value["scale"], "value": base64.b64decode(value["value"], validate=True)}
+    return float(value) if isinstance(value, Decimal) else value
