@@ -62,7 +62,7 @@ class Written:
 
 @dataclass
 class DeadLetterFiles:
-    """The dead letters of one run: one file a `write`, `<job>-<run start>-<counter>-<random>.avro`, in any store.
+    """The dead letters of one run: one file a `write`, `<job>/<run start>-<counter>-<random>.avro`, in any store.
 
     Picklable, secrets still as references; copies in other workers write other files. A letter may be written twice
     (a step that was tried again): `read` gives it once.
@@ -93,8 +93,8 @@ class DeadLetterFiles:
             return None
         store = self.open()
         self.count += 1
-        job = re.sub(r"[^\w.-]", "_", self.job)
-        name = f"{job}-{self.started.astimezone(UTC):%Y%m%dT%H%M%SZ}-{self.count:06d}-{uuid.uuid4().hex[:8]}.avro"
+        file_name = f"{self.started.astimezone(UTC):%Y%m%dT%H%M%SZ}-{self.count:06d}-{uuid.uuid4().hex[:8]}.avro"
+        name = f"{folder_of(self.job)}/{file_name}"
         file = io.BytesIO()
         version = {stored_format.KEY: str(stored_format.DEAD_LETTERS.newest)}
         fastavro.writer(file, SCHEMA, self._records(letters), codec="deflate", metadata=version)
@@ -186,15 +186,21 @@ def _examples(letters: Sequence[DeadLetter]) -> str:
 
 def most_frequent(letters: Sequence[DeadLetter]) -> str:
     """The reason that most of the letters bear, numbers left out; an empty text where there are none."""
-    reasons = Counter(f"{letter.step}: {NUMBER.sub('#', letter.error)}" for letter in letters)
+    reasons = Counter(reason(letter.step, letter.error) for letter in letters)
     if not reasons:
         return ""
     common, _ = reasons.most_common(1)[0]
-    return next(
-        f"{letter.step}: {letter.error}"
-        for letter in letters
-        if f"{letter.step}: {NUMBER.sub('#', letter.error)}" == common
-    )
+    return next(f"{letter.step}: {letter.error}" for letter in letters if reason(letter.step, letter.error) == common)
+
+
+def folder_of(job: str) -> str:
+    """The folder of a job, below the place of dead letters: several jobs may share that."""
+    return re.sub(r"[^\w.-]", "_", job)
+
+
+def reason(step: str, error: str) -> str:
+    """What is alike in errors that differ in their numbers alone."""
+    return f"{step}: {NUMBER.sub('#', error)}"
 
 
 def place(letter: DeadLetter) -> str:
@@ -204,7 +210,7 @@ def place(letter: DeadLetter) -> str:
 
 def letters_at(path: str | Path, options: Mapping[str, Any] | None = None) -> Address:
     """The place of dead letters at a local folder, whose parents are made where they are missing, or a URL."""
-    return Address(str(path), options or {}, "dead_letters", parents=True)
+    return Address(str(path), options or {}, "dead_letters", parents=True, private=True)
 
 
 def open_letters(address: Address) -> Store:
@@ -212,15 +218,19 @@ def open_letters(address: Address) -> Store:
     return open_store(address.resolved())
 
 
-def read(address: Address) -> Iterator[Written]:
+def read(address: Address, job: str | None = None) -> Iterator[Written]:
     """Each dead letter of a folder (or one file) once, the newest of each place, in the order they were written.
+
+    Of one `job`, or of all whose folders lie there.
 
     Reads the files twice, and holds places but no payloads. Raises JobError where a file cannot be read, SinkError.
     """
     newest: dict[tuple[str, int, int], tuple[datetime, int, int]] = {}
-    store, names = _files(address)
+    store, names = _files(address, job)
     for number, name in enumerate(names):
         for index, record in enumerate(_records(store, name)):
+            if job not in (None, record["job"]):
+                continue
             where = (record["topic"], record["partition"], record["offset"])
             here = (record["written_at"], number, index)
             newest[where] = max(here, newest.get(where, here))
@@ -232,9 +242,9 @@ def read(address: Address) -> Iterator[Written]:
                 yield Written(letter, record["job"], record["written_at"], f"{store.place}/{name}")
 
 
-def listing(address: Address) -> Iterator[dict[str, Any]]:
+def listing(address: Address, job: str | None = None) -> Iterator[dict[str, Any]]:
     """One object a dead letter, ready for JSON, without the payloads: what `millrace dead-letters ls` prints."""
-    for written in read(address):
+    for written in read(address, job):
         letter = written.letter
         yield {
             "place": place(letter),
@@ -250,19 +260,19 @@ def listing(address: Address) -> Iterator[dict[str, Any]]:
         }
 
 
-def show(address: Address, where: str) -> Written:
+def show(address: Address, where: str, job: str | None = None) -> Written:
     """The dead letter at `topic[3]@42` or `topic/3/42`, payloads included; JobError where there is none."""
     match = PLACE.fullmatch(where)
     if match is None:
         raise JobError(f"{where!r} is no place of a message: write topic[partition]@offset or topic/partition/offset")
     wanted = (match["topic"], int(match["a"] or match["b"]), int(match["offset"]))
-    for written in read(address):
+    for written in read(address, job):
         if (written.letter.topic, written.letter.partition, written.letter.offset) == wanted:
             return written
     raise JobError(f"{address.path} holds no dead letter of {where}; `millrace dead-letters ls` lists those it holds")
 
 
-def _files(address: Address) -> tuple[Store, list[str]]:
+def _files(address: Address, job: str | None) -> tuple[Store, list[str]]:
     """The files of a folder, or the one file that the address names; what was removed meanwhile holds nothing."""
     address = address.resolved()
     folder = address.folder
@@ -274,7 +284,12 @@ def _files(address: Address) -> tuple[Store, list[str]]:
         if name in store.files():
             return store, [name]
     store = open_store(address)
-    return store, [name for name in store.files() if name.endswith(ENDING) and not name.startswith(".")]
+    folders = [name for name in store.folders() if not name.startswith((".", "_"))]
+    if job is not None:
+        folders = [name for name in folders if name == folder_of(job)]
+    # Files at the top are of Millraces that kept no folder a job.
+    names = [*store.files(), *(name for folder in folders for name in store.names(folder))]
+    return store, [name for name in names if name.endswith(ENDING) and not name.rpartition("/")[2].startswith(".")]
 
 
 def _records(store: Store, name: str) -> Iterator[dict[str, Any]]:

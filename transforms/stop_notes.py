@@ -1,7 +1,6 @@
 """Notes of tables that stopped, beside the job's dead letters: for `status`, `check` and `verify`, which ask no run."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import pyarrow as pa
 from ..schemas.errors import MillraceError
 from ..schemas.model import stored_format
 from ..schemas.model.ledger import TopicPartition
+from .dead_letters import folder_of
 from .stores import Address, Store, open_store
 
 FOLDER: Final = "stopped"
@@ -82,8 +82,7 @@ class StopNotes:
 
     @property
     def _folder(self) -> str:
-        job = re.sub(r"[^\w.-]", "_", self.job)
-        return f"{job}/{FOLDER}"
+        return f"{folder_of(self.job)}/{FOLDER}"
 
     def _name(self, table: str) -> str:
         return f"{self._folder}/{quote(table, safe='')}{ENDING}"

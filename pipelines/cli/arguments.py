@@ -84,7 +84,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _refuse(word: str, parser: Parser, command: str) -> NoReturn:
     name = word.partition("=")[0]
-    near = guess(name, list(_options(parser)))
+    near = guess(name.lstrip("-"), [option.lstrip("-") for option in _options(parser)]).replace("'", "'--", 1)
     if not word.startswith("-"):
         parser.error(f"{word!r} is one word too many")
     if command in STREAMING and not near:
@@ -180,7 +180,9 @@ def _produce(parser: argparse.ArgumentParser) -> None:
 
 def _dead_letters(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
-    ls = actions.add_parser("ls", help="list them", description="List dead letters, oldest first.")
+    text = "List dead letters by reason, the most frequent first."
+    ls = actions.add_parser("ls", help="list them by reason", description=text)
+    ls.add_argument("--limit", type=_count, default=5, metavar="N", help="places a reason (5); --json gives all")
     show = actions.add_parser("show", help="one, with its bytes", description="Show one dead letter with its bytes.")
     for action in (ls, show):
         action.add_argument("path", metavar="JOB|FOLDER", help="a job file; a folder, file or URL of dead letters")

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from ...schemas.errors import MillraceError, SchemaError, UnknownSchemaError
+from ...schemas.errors import MillraceError, SchemaError, TableError, UnknownSchemaError
 from ...schemas.model.block import Block
 from ...schemas.model.change import POSITION_TYPE
 from ...schemas.model.change_batch import ChangeColumns, change_batch
@@ -24,7 +24,7 @@ from ...transforms.sinks import Sink
 from ...transforms.sources.source import BlockReader, SourceConnection
 from ..execution.job_parts import source_of, target_of
 from ..execution.standings import standings, stopped_tables
-from ..execution.start_offsets import find_read_plan, find_routes
+from ..execution.start_offsets import by_table, find_read_plan, find_routes
 from ..job.model import Job
 from ..runners.findings import FAIL, OK, WARN, Finding
 
@@ -153,8 +153,23 @@ def _positions(job: Job, connection: SourceConnection, sink: Sink, routes: dict[
         for name, note in stopped.items()
         if name not in frontier.lost
     ]
+    findings += _strangers(job, sink, routes)
     lag = sum(frontier.end[source] - first for source, first in frontier.next.items())
     return [*findings, Finding(OK, "ledger", f"{counted(lag, 'offset')} to read from where the target stands")]
+
+
+def _strangers(job: Job, sink: Sink, routes: dict[str, Route]) -> Iterator[Finding]:
+    """Tables that are there already and that this job has never written: another job may keep them."""
+    try:
+        there = set(sink.tables())
+        for name, route in by_table(routes).items():
+            if name in there and not sink.ledger(job.job, name, route.sources).next:
+                found = f"is in the target already, and the job {job.job} has never written it: another job may keep it"
+                fix = "name another table with tables: [{from: TOPIC, to: NAME}], or the job as it was named before"
+                yield Finding(WARN, f"table {name}", found, fix)
+    except TableError:
+        # Told already, with the table's ledger.
+        return
 
 
 def _first_messages(job: Job, topic: str, route: Route, held: Ranges) -> Iterator[Finding]:

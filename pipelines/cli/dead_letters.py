@@ -1,45 +1,57 @@
 """`millrace dead-letters`: the messages that could not be applied, as a list, and one with its bytes."""
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ...schemas.plurals import counted
-from ...transforms.dead_letters import Written, letters_at, listing, place, show
+from ...transforms.dead_letters import Written, letters_at, listing, place, reason, show
 from ...transforms.stores import Address
 from ..job.load import load_job
 
 SHOWN_BYTES: Final = 512
+SHOWN_A_REASON: Final = 5
 
 
-def address_of(path: str) -> Address:
-    """Where dead letters are: a folder, a file, a URL, or what a job file says."""
-    return load_job(path).dead_letters if path.endswith((".yaml", ".yml")) else letters_at(path)
+def address_of(path: str) -> tuple[Address, str | None]:
+    """Where dead letters are, and whose: a folder, a file, a URL with those of all jobs, or what a job file says."""
+    if not path.endswith((".yaml", ".yml")):
+        return letters_at(path), None
+    job = load_job(path)
+    return job.dead_letters, job.job
 
 
 def letters(path: str) -> list[dict[str, Any]]:
     """`transforms.dead_letters.listing` of a job, folder or URL; empty where a job has none yet."""
-    address = address_of(path)
+    address, job = address_of(path)
     folder = address.resolved().folder
-    if address.path != path and folder is not None and not Path(folder).exists():
+    if job is not None and folder is not None and not Path(folder).exists():
         return []
-    return list(listing(address))
+    return list(listing(address, job))
 
 
-def letter_lines(found: list[dict[str, Any]]) -> list[str]:
-    """A line a letter: place, time, step, error."""
+def letter_lines(found: Sequence[dict[str, Any]], limit: int = SHOWN_A_REASON) -> list[str]:
+    """A line a reason with its count, the most frequent first; below it places and times of at most `limit` letters."""
     if not found:
         return ["no dead letters"]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for letter in found:
+        groups.setdefault(reason(letter["step"], letter["error"]), []).append(letter)
     width = max(len(letter["place"]) for letter in found)
-    return [
-        f"{letter['place']:<{width}}  {letter['timestamp'] or '-':<24}  {letter['step']:<8}  {letter['error']}"
-        for letter in found
-    ]
+    lines = [f"{counted(len(found), 'dead letter')} for {counted(len(groups), 'reason')}"]
+    for alike in sorted(groups.values(), key=len, reverse=True):
+        lines.append(f"{len(alike):,} x {alike[0]['step']}: {alike[0]['error']}")
+        lines += [f"  {letter['place']:<{width}}  {letter['timestamp'] or '-'}" for letter in alike[:limit]]
+        if len(alike) > limit:
+            lines.append(f"  and {len(alike) - limit:,} more")
+    return lines
 
 
 def one_letter(path: str, where: str) -> Written:
     """The letter at a place. Raises JobError where there is none."""
-    return show(address_of(path), where)
+    address, job = address_of(path)
+    return show(address, where, job)
 
 
 def one_lines(written: Written) -> list[str]:

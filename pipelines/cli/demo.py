@@ -26,7 +26,6 @@ from .verify import report_lines, verify_job
 
 TOPIC: Final = "shop.public.orders"
 MARK: Final = "# Written by `millrace demo`"
-LETTERS_SHOWN: Final = 4
 JOB: Final = (
     MARK
     + f""", which may overwrite this folder.
@@ -113,10 +112,8 @@ class _Story:
 
     def letters(self) -> None:
         """The first dead letters."""
-        self.command("millrace", "dead-letters", "ls", str(self.job.file))
-        found = letters(str(self.job.file))
-        more = len(found) - LETTERS_SHOWN
-        _print(letter_lines(found[:LETTERS_SHOWN]) + ([f"... {more} more"] if more > 0 else []))
+        self.command("millrace", "dead-letters", "ls", str(self.job.file), "--limit", "1")
+        _print(letter_lines(letters(str(self.job.file)), limit=1))
 
     def verify(self) -> bool:
         """The proof."""

@@ -173,7 +173,7 @@ def _dead_letters(found: Namespace) -> int:
         _answer(found, one_json(written), one_lines(written))
     else:
         listed = letters(found.path)
-        _answer(found, listed, letter_lines(listed))
+        _answer(found, listed, letter_lines(listed, found.limit))
     return GOOD
 
 

@@ -119,3 +119,9 @@ def _next(reports: Sequence[Report], job: Job) -> Iterator[str]:
         yield f"next, once that is mended: millrace run {file} --once"
     elif any(not report.error and report.reason and report.ahead for report in reports):
         yield f"next: millrace run {file} --once"
+    for report in reports:
+        if report.outcome is Outcome.DIFFERENT:
+            topics = sorted({place.rpartition("[")[0] for place in report.offsets})
+            entry = f"{{from: [{', '.join(topics)}], to: {report.table}_2}}"
+            yield f"to mend {report.table}, fill it anew beside: write {entry} under tables in {file}, then"
+            yield f"next: millrace run {file} --once && millrace verify {file}"

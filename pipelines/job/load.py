@@ -19,6 +19,9 @@ __all__ = ["Job", "TableRoute", "load_job", "route"]
 CONSEQUENCES: Final = ("default_factory_not_called",)
 """Errors that another error has caused."""
 SHORTEST_SECRET: Final = 4
+LONGEST_SHOWN: Final = 60
+LONG: Final = re.compile(rf"'[^'\n]{{{2 * LONGEST_SHOWN},}}'")
+"""A value that nobody would read to its end."""
 SECTION: Final = re.compile(r"(source|format|target|window|dead_letters|max_dead_letters)(\.\w+)*")
 
 
@@ -54,6 +57,7 @@ def sentences(top: YamlNode, error: ValidationError) -> Iterator[str]:
     for node, text in placed:
         for secret in secrets:
             text = text.replace(secret, "***")
+        text = LONG.sub(lambda name: f"{name[0][:LONGEST_SHOWN]}...'", text)
         yield node.sentence(text)
 
 

@@ -234,7 +234,8 @@ class Job(Options):
         where = "match source.topic_pattern" if self.source.topic_pattern else "stand in source.topics"
         for at, topic in enumerate(table.topics):
             if not self.source.reads(topic):
-                yield f"{topic!r} does not {where}{guess(topic, self.source.topics)}", ("from", at)
+                free = [name for name in self.source.topics if not any(name in entry.topics for entry in self.tables)]
+                yield f"{topic!r} does not {where}{guess(topic, free)}", ("from", at)
         able = SINKS.find(self.target.type).modes
         for at, mode in enumerate(table.modes or ()):
             if mode not in able:

@@ -16,6 +16,8 @@ LARGEST: Final = 1 << 20
 """Bytes of a job file: beyond it somebody named a wrong file."""
 MOST_VALUES: Final = 100_000
 DEEPEST: Final = 50
+OPENED: Final = re.compile(rf"(?:[\[{{]\s*){{{DEEPEST + 1}}}")
+"""Lists and mappings one in the other: the scanner's time grows with the square of their number."""
 PATTERNS: Final = ("topic_pattern",)
 """Keys of regular expressions, where `${` is no reference."""
 TAGS: Final = {
@@ -147,20 +149,42 @@ class YamlNode:
         ]
 
 
+class _TooDeepError(yaml.MarkedYAMLError):
+    """A list or mapping below more than `DEEPEST` others."""
+
+
+class _ShallowLoader(yaml.SafeLoader):
+    """Gives up at once what is nested too deeply: the parser's time grows with the square of the depth."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise _TooDeepError(problem_mark=self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
 def read_yaml(file: Path) -> YamlNode:
     """The whole file as one node; raises JobError for what is no YAML, and for what is too large or too deep."""
     text = _text(file)
     # Inside { } a plain YAML text may hold no braces; references may stand there unquoted, and keep their columns.
     marked = re.sub(r"\$\{[^{}\n]*\}", lambda found: found[0].translate(BRACES), text)
+    if deep := OPENED.search(marked):
+        line = marked.count("\n", 0, deep.start()) + 1
+        raise JobError(f"{file}:{line}: is nested too deeply")
     try:
-        node = yaml.compose(marked, Loader=yaml.SafeLoader)
+        node = yaml.compose(marked, Loader=_ShallowLoader)
+    except _TooDeepError as error:
+        raise JobError(f"{file}{_position(error)}: is nested too deeply") from None
     except yaml.MarkedYAMLError as error:
         raise JobError(f"{file}{_position(error)}: is not YAML: {_problem(error)}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise JobError(f"{file}:{line}: is not YAML: the character #x{error.character:04x} is not allowed") from None
-    except RecursionError:
-        raise JobError(f"{file}: is nested too deeply") from None
     if node is None:
         raise JobError(f"{file}: is empty; a job file begins with job: NAME")
     top = YamlNode(file, "", node)

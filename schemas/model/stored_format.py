@@ -23,12 +23,14 @@ class StoredFormat:
         text = found.decode(errors="replace") if isinstance(found, bytes) else str(found)
         if text.isascii() and text.isdigit() and 1 <= int(text) <= self.newest:
             return int(text)
-        bears = "bears no version" if found is None else f"has version {text}"
         known = f"version {self.newest}" if self.newest == 1 else f"versions 1 to {self.newest}"
-        raise TerminalSinkError(
-            f"{place}: its format of {self.name} {bears}, and this Millrace reads {known}; use the Millrace that wrote "
-            "it, or a newer one"
-        )
+        if found is None:
+            said, fix = "bears no version", "an unreleased Millrace wrote it, or another program: fill it anew"
+        elif text.isascii() and text.isdigit() and int(text) > self.newest:
+            said, fix = f"has version {text}", "a newer Millrace wrote it: use that one, or a newer one still"
+        else:
+            said, fix = f"has version {text!r}", "no Millrace writes that: it is damaged, fill it anew"
+        raise TerminalSinkError(f"{place}: its format of {self.name} {said}, and this Millrace reads {known}; {fix}")
 
 
 LEDGER: Final = StoredFormat("the ledger", 1)

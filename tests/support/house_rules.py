@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "transforms.coders": ("schemas",),
     "transforms.retry": ("schemas",),
     "transforms.dead_letters": ("schemas", "transforms.retry", "transforms.stores"),
-    "transforms.stop_notes": ("schemas", "transforms.stores"),
+    "transforms.stop_notes": ("schemas", "transforms.dead_letters", "transforms.stores"),
     "transforms.stores": ("schemas", "transforms.retry", "transforms.stores"),
     "transforms.registries": ("schemas", "transforms.retry", "transforms.registries"),
     "transforms.sources": ("schemas", "transforms.coders", "transforms.retry", "transforms.sources"),

@@ -58,13 +58,15 @@ class Store(Protocol):
 class Address:
     """A place as the job file's `section` names it: `path`, `storage_options`; secrets as references or in the clear.
 
-    `parents`: a local folder's parents are made too, where they are missing. The repr shows no options.
+    `parents`: a local folder's parents are made too, where they are missing. `private`: its folders and files are its
+    owner's alone, and links in it are not followed. The repr shows no options.
     """
 
     path: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     section: str = "target"
     parents: bool = False
+    private: bool = False
 
     @property
     def scheme(self) -> str:

@@ -31,10 +31,14 @@ class LocalStore:
         """Write a temporary file, sync it, link it to its name. Staged rows are not synced: they need not survive."""
         target, temporary = self._path(name), self._path(staging_name("part"))
         with self._errors(name):
-            self._make_folders(os.path.dirname(temporary))
-            self._make_folders(os.path.dirname(target))
+            self._refuse_links(os.path.dirname(target))
+            self._make_folders(os.path.dirname(temporary), private=True)
+            private = self._address.private or name.startswith(STAGING)
+            self._make_folders(os.path.dirname(target), private)
             try:
-                with open(temporary, "xb") as out:
+                mode = 0o600 if private else 0o666
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+                with os.fdopen(os.open(temporary, flags, mode), "wb") as out:
                     out.write(data)
                     out.flush()
                     if not name.startswith(STAGING):
@@ -52,6 +56,8 @@ class LocalStore:
     def read(self, name: str) -> pa.Buffer | None:
         """The file, mapped into memory."""
         with self._errors(name):
+            if self._is_link(self._path(name)):
+                return None
             try:
                 with pa.memory_map(self._path(name)) as file:
                     return file.read_buffer()
@@ -64,7 +70,7 @@ class LocalStore:
         with self._errors(folder):
             for here, _, files in os.walk(self._path(folder), onerror=_unless_missing):
                 inner = os.path.relpath(here, self.place).replace(os.sep, "/")
-                found += [f"{inner}/{file}" for file in files]
+                found += [f"{inner}/{file}" for file in files if not self._is_link(os.path.join(here, file))]
         return sorted(name for name in found if name > after)
 
     def files(self) -> list[str]:
@@ -78,7 +84,8 @@ class LocalStore:
     def _listed(self, folders: bool) -> list[str]:
         with self._errors(""):
             try:
-                return sorted(entry.name for entry in os.scandir(self.place) if entry.is_dir() == folders)
+                entries = [entry for entry in os.scandir(self.place) if not self._is_link(entry.path)]
+                return sorted(entry.name for entry in entries if entry.is_dir() == folders)
             except FileNotFoundError:
                 return []
 
@@ -93,6 +100,7 @@ class LocalStore:
     def check(self) -> None:
         """Write a byte into a file without a name, in the nearest folder that exists."""
         self._check_parent(self.place)
+        self._refuse_links(self.place)
         nearest = self.place
         while not os.path.lexists(nearest):
             nearest = os.path.dirname(nearest)
@@ -111,16 +119,29 @@ class LocalStore:
             advice = f"make it, or correct {self._address.section}.path"
             raise TerminalSinkError(f"{self.place}: the folder above it does not exist; {advice}")
 
-    def _make_folders(self, folder: str) -> None:
+    def _is_link(self, path: str) -> bool:
+        """Whether this is a link that must not be followed."""
+        return self._address.private and os.path.islink(path)
+
+    def _refuse_links(self, folder: str) -> None:
+        while len(folder) >= len(self.place):
+            if self._is_link(folder):
+                advice = f"write the folder that it leads to in {self._address.section}.path"
+                raise TerminalSinkError(f"{folder} is a link, and none is followed here; {advice}")
+            folder = os.path.dirname(folder)
+
+    def _make_folders(self, folder: str, private: bool) -> None:
         if os.path.isdir(folder):
             return
         self._check_parent(folder)
-        above = [os.path.dirname(folder)]
-        while not os.path.isdir(above[-1]):
-            above.append(os.path.dirname(above[-1]))
-        os.makedirs(folder, exist_ok=True)
-        for parent in above:
-            _sync(parent)
+        missing = [folder]
+        while not os.path.isdir(os.path.dirname(missing[-1])):
+            missing.append(os.path.dirname(missing[-1]))
+        for made in reversed(missing):
+            # What lies above the place is nobody's secret.
+            with suppress(FileExistsError):
+                os.mkdir(made, 0o700 if private and len(made) >= len(self.place) else 0o777)
+            _sync(os.path.dirname(made))
 
     @contextmanager
     def _errors(self, name: str) -> Iterator[None]:
@@ -128,6 +149,8 @@ class LocalStore:
             yield
         except OSError as error:
             more = "; the file system has no hard links" if error.errno in NO_LINKS else ""
+            if error.errno in (errno.ENOTDIR, errno.EACCES, errno.EROFS):
+                more = f"; correct {self._address.section}.path, or the rights of the folder"
             kind = TransientSinkError if error.errno in NO_ROOM else TerminalSinkError
             raise kind(f"{self._path(name)}: {error.strerror or error}{more}") from error
 

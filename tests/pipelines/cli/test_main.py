@@ -47,6 +47,7 @@ WRONG = [
     ),
     (["run", "job.yaml", "x"], "millrace run: 'x' is one word too many; see millrace run --help"),
     (["run", "job.yaml", "--runner", "Flink"], "millrace run: 'Flink' is no --runner; did you mean 'FlinkRunner'?"),
+    (["status", "job.yaml", "--once"], "millrace status: unknown option --once; see millrace status --help"),
     (["run", "nowhere.yaml"], "nowhere.yaml: there is no such file"),
     (["verify", "job.yaml", "--jsn"], "millrace verify: unknown option --jsn; did you mean '--json'?"),
     (
@@ -120,6 +121,19 @@ def test_no_broker_is_one_sentence(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: no Kafka broker at 127.0.0.1:1")
     assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_each_command_has_an_example(capsys):
+    for command in COMMANDS:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert f"  millrace {command}" in capsys.readouterr().out.partition("example")[2], command
+
+
+def test_importing_millrace_says_nothing():
+    code = "import millrace, logging; millrace.ReadChanges; print(logging.getLogger().handlers)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 CANARY = "c4n4ry-s3cr3t"

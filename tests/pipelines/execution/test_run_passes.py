@@ -52,7 +52,7 @@ def test_bad_messages_are_dead_letters_and_good_rows_are_applied(embedded_broker
     summary = run_once(write_job(tmp_path, servers, [topic]))
     assert rows(tmp_path, table) == [(1, "a", 1), (2, "b", 2)]
     assert (summary.total("read"), summary.total("dead")) == (6, 4)
-    assert len(list((tmp_path / "dead_letters").glob("*.avro"))) == 1
+    assert len(list((tmp_path / "dead_letters").rglob("*.avro"))) == 1
 
 
 def test_too_many_dead_letters_stop_the_table_with_nothing_committed(embedded_broker, topic, tmp_path):
@@ -62,7 +62,7 @@ def test_too_many_dead_letters_stop_the_table_with_nothing_committed(embedded_br
     (table,) = summary.tables.values()
     assert "2 dead letters among 3 messages" in table.error
     assert table.applied == 0
-    assert list((tmp_path / "dead_letters").glob("*.avro"))
+    assert list((tmp_path / "dead_letters").rglob("*.avro"))
 
 
 def test_a_stream_whose_first_messages_are_all_dead_is_not_drained(embedded_broker, topic, tmp_path):
@@ -74,7 +74,7 @@ def test_a_stream_whose_first_messages_are_all_dead_is_not_drained(embedded_brok
     assert summary.failed
     assert "all of the first 20 messages are dead letters" in summary.tables[table].error
     assert "idd" in summary.tables[table].error
-    assert not list((tmp_path / "dead_letters").glob("*.avro"))
+    assert not list((tmp_path / "dead_letters").rglob("*.avro"))
     assert run_once(write_job(tmp_path, servers, [topic])).total("applied") == 20
 
 

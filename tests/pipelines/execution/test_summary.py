@@ -2,11 +2,12 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 from millrace.pipelines.execution.progress import Progress
 from millrace.pipelines.execution.summary import Summary
-from millrace.pipelines.job.formatting import duration
+from millrace.pipelines.job.formatting import duration, wrapped
 from millrace.schemas.model.ledger import Account, TopicPartition
 
 A, B = TopicPartition("t", 0), TopicPartition("t", 1)
@@ -143,3 +144,23 @@ def test_durations():
         "1 h 00 min",
         "2 h 10 min",
     ]
+
+
+def test_long_lines_are_cut_between_words_and_a_path_stays_whole():
+    path = "/data/warehouse/with/a/long/name/that/somebody/copies.duckdb"
+    line = f"  orders stopped: the file {path} is on a disk that is full; make room and run again"
+    pieces = wrapped(line, 50)
+    assert all(len(piece) <= 50 or path in piece for piece in pieces)
+    assert any(path in piece for piece in pieces)
+    assert " ".join(piece.strip() for piece in pieces) == line.strip()
+    assert wrapped("next: millrace run a-file-with-a-very-long-name.yaml", 20) == [
+        "next: millrace run a-file-with-a-very-long-name.yaml"
+    ]
+
+
+def test_lines_of_a_pipe_bear_time_and_level_where_that_is_asked_for():
+    pipe, terminal = io.StringIO(), Terminal()
+    for out in (pipe, terminal):
+        Progress(out, stamp=True).note("hello")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO hello\n", pipe.getvalue())
+    assert terminal.getvalue() == "hello\n"

@@ -377,5 +377,19 @@ def test_places_terms_and_names_that_cannot_be_are_told_at_once(tmp_path, part, 
     assert f": {sentence}" in str(refused.value)
 
 
+def test_a_topic_that_has_its_table_is_not_proposed(tmp_path):
+    tables = "tables: [{from: shop.public.orders}, {from: shop.public.order}]"
+    with pytest.raises(JobError) as refused:
+        load(tmp_path, f"{SMALL}{tables}\n")
+    assert "'shop.public.order' does not stand in source.topics" in str(refused.value)
+    assert "did you mean 'shop.public.orders'" not in str(refused.value)
+
+
+def test_an_endless_value_is_not_echoed_whole(tmp_path):
+    with pytest.raises(JobError) as refused:
+        load(tmp_path, SMALL.replace("job: ", f"job: {'x!' * 500}", 1))
+    assert len(str(refused.value)) < 300 + len(str(tmp_path))
+
+
 def test_every_mistake_names_a_place():
     assert all(re.match(r"\d+:\d+: ", sentence) for _, _, sentence in MISTAKES)

@@ -22,7 +22,7 @@ from millrace.transforms.sources import SOURCES
         (b"a: 1\n---\nb: 2\n", ":2:1: is not YAML: but found another document"),
         (b"a: &x [*x]\n", ":1:4: is nested too deeply"),
         (b"? [a]\n: 1\n", ":1:3: a key must be one word"),
-        (b"[" * 3000, ": is nested too deeply"),
+        (b"[" * 3000, ":1: is nested too deeply"),
     ],
 )
 def test_files_that_are_no_job(tmp_path, content, sentence):
@@ -74,3 +74,11 @@ def test_files_that_are_not_there(tmp_path):
         with pytest.raises(JobError) as caught:
             load_job(tmp_path / path)
         assert str(caught.value) == f"{tmp_path / path}: {sentence}"
+
+
+@pytest.mark.parametrize("opened", ["[", "[ ", "{a: ", "{"])
+def test_what_is_nested_too_deeply_is_refused_at_once(tmp_path, opened):
+    started = time.process_time()
+    with pytest.raises(JobError, match=r"job\.yaml:1(:\d+)?: (is nested too deeply|is not YAML)"):
+        load_job(write(tmp_path, "job: " + opened * 5_000))
+    assert time.process_time() - started < 1

@@ -47,7 +47,7 @@ class Broker:
         known = self._ask("topics", lambda: self._consumer.topics())
         for name in names:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
+                near = difflib.get_close_matches(name, set(known) - set(names), 1)
                 hint = f"did you mean {near[0]!r}?" if near else "create it, or check source.topics"
                 raise SourceError(f"there is no topic {name!r} at {self._settings.bootstrap_servers}; {hint}")
         wanted = set(names) | {name for name in known if pattern is not None and _matches(pattern, name)}
