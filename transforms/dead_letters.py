@@ -3,7 +3,6 @@
 import io
 import re
 import uuid
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -47,7 +46,6 @@ PLACE: Final = re.compile(r"(?P<topic>.+)(?:\[(?P<a>\d+)\]@|/(?P<b>\d+)/)(?P<off
 ENDING: Final = ".avro"
 FEWEST_READ: Final = 1_000
 EXAMPLES: Final = 3
-NUMBER: Final = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,23 +182,9 @@ def _examples(letters: Sequence[DeadLetter]) -> str:
     return f"; the first:{lines}" if lines else ""
 
 
-def most_frequent(letters: Sequence[DeadLetter]) -> str:
-    """The reason that most of the letters bear, numbers left out; an empty text where there are none."""
-    reasons = Counter(reason(letter.step, letter.error) for letter in letters)
-    if not reasons:
-        return ""
-    common, _ = reasons.most_common(1)[0]
-    return next(f"{letter.step}: {letter.error}" for letter in letters if reason(letter.step, letter.error) == common)
-
-
 def folder_of(job: str) -> str:
     """The folder of a job, below the place of dead letters: several jobs may share that."""
     return re.sub(r"[^\w.-]", "_", job)
-
-
-def reason(step: str, error: str) -> str:
-    """What is alike in errors that differ in their numbers alone."""
-    return f"{step}: {NUMBER.sub('#', error)}"
 
 
 def place(letter: DeadLetter) -> str:
@@ -284,9 +268,8 @@ def _files(address: Address, job: str | None) -> tuple[Store, list[str]]:
         if name in store.files():
             return store, [name]
     store = open_store(address)
-    folders = [name for name in store.folders() if not name.startswith((".", "_"))]
-    if job is not None:
-        folders = [name for name in folders if name == folder_of(job)]
+    mine = store.folders() if job is None else {folder_of(job)}.intersection(store.folders())
+    folders = [name for name in mine if not name.startswith((".", "_"))]
     # Files at the top are of Millraces that kept no folder a job.
     names = [*store.files(), *(name for folder in folders for name in store.names(folder))]
     return store, [name for name in names if name.endswith(ENDING) and not name.rpartition("/")[2].startswith(".")]

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...schemas.plurals import counted
-from ...transforms.dead_letters import Written, letters_at, listing, place, reason, show
+from ...transforms.dead_letter_reasons import reason
+from ...transforms.dead_letters import Written, letters_at, listing, place, show
 from ...transforms.stores import Address
 from ..job.load import load_job
 

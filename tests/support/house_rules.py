@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "transforms.coders": ("schemas",),
     "transforms.retry": ("schemas",),
     "transforms.dead_letters": ("schemas", "transforms.retry", "transforms.stores"),
+    "transforms.dead_letter_reasons": ("schemas",),
     "transforms.stop_notes": ("schemas", "transforms.dead_letters", "transforms.stores"),
     "transforms.stores": ("schemas", "transforms.retry", "transforms.stores"),
     "transforms.registries": ("schemas", "transforms.retry", "transforms.registries"),
@@ -41,7 +42,7 @@ MAY_IMPORT = {
     "transforms.sinks": ("schemas", "transforms.retry", "transforms.sinks", "transforms.stores"),
     "transforms.steps": (
         *("schemas", "transforms.coders", "transforms.dead_letters", "transforms.retry", "transforms.steps"),
-        "transforms.stop_notes",
+        *("transforms.dead_letter_reasons", "transforms.stop_notes"),
         *("transforms.sinks", "transforms.sources", "transforms.rules", "transforms.observe"),
     ),
     "transforms.proof": (

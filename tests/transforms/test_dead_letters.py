@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from millrace.schemas.errors import DeadLetterLimitError, JobError, SinkError
 from millrace.schemas.model.dead_letter import DeadLetter
+from millrace.transforms.dead_letter_reasons import most_frequent
 from millrace.transforms.dead_letters import (
     DEFAULT_LIMIT,
     DeadLetterFiles,
     Limit,
     letters_at,
     listing,
-    most_frequent,
     place,
     read,
     show,

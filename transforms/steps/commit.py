@@ -17,7 +17,8 @@ from ...schemas.model.ledger import Account, Commit, OffsetRange, TopicPartition
 from ...schemas.model.route import Route
 from ...schemas.model.source_mark import SourceMark
 from ...schemas.model.table import Table
-from ..dead_letters import DeadLetterFiles, Limit, most_frequent
+from ..dead_letter_reasons import most_frequent
+from ..dead_letters import DeadLetterFiles, Limit
 from ..retry import retried
 from ..sinks import Sink
 from ..sinks.shared.lookup import TargetRows
