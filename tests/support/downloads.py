@@ -12,10 +12,12 @@ from pathlib import Path
 CACHE = Path(__file__).parents[2] / ".cache"
 POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 <modelVersion>4.0.0</modelVersion><groupId>tests</groupId><artifactId>{artifact}</artifactId><version>1</version>
-<dependencies><dependency>
+<dependencies>{dependencies}</dependencies></project>"""
+DEPENDENCY = """<dependency>
 <groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version>
-</dependency></dependencies></project>"""
+</dependency>"""
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+ONE = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
 FLINK = "1.19.3"
 BEAM_JARS = "2.62.0"
 
@@ -44,15 +46,29 @@ def kept(name: str, make: Callable[[Path], Path]) -> Path:
     return wanted
 
 
-def maven_jars(name: str, dependency: str) -> Path:
-    """A folder with the jars of `group:artifact:version` and all that it needs at run time."""
-    group, artifact, version = dependency.split(":")
+def maven_jars(name: str, *dependencies: str) -> Path:
+    """A folder with the jars of each `group:artifact:version` and all that they need at run time."""
+    parts = [dict(zip(("group", "artifact", "version"), one.split(":"), strict=True)) for one in dependencies]
 
     def make(folder: Path) -> Path:
-        (folder / "pom.xml").write_text(POM.format(group=group, artifact=artifact, version=version))
+        xml = "".join(DEPENDENCY.format(**part) for part in parts)
+        (folder / "pom.xml").write_text(POM.format(artifact=parts[0]["artifact"], dependencies=xml))
         command = ["mvn", "-B", "-q", "-f", f"{folder}/pom.xml", COPY, "-DoutputDirectory=jars"]
-        _call([*command, "-DincludeScope=runtime"], f"Maven could not fetch {dependency}")
+        _call([*command, "-DincludeScope=runtime"], f"Maven could not fetch {', '.join(dependencies)}")
         return folder / "jars"
+
+    return kept(name, make)
+
+
+def maven_archive(name: str, artifact: str) -> Path:
+    """A folder with what the archive `group:artifact:version:tar.gz[:classifier]` holds."""
+
+    def make(folder: Path) -> Path:
+        command = ["mvn", "-B", "-q", ONE, f"-Dartifact={artifact}", f"-DoutputDirectory={folder}/archive"]
+        _call([*command, "-Dmdep.useBaseVersion=true"], f"Maven could not fetch {artifact}")
+        (archive,) = (folder / "archive").iterdir()
+        shutil.unpack_archive(archive, folder / "files", filter="data")
+        return folder / "files"
 
     return kept(name, make)
 

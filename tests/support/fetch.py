@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from support import iceberg_engines, kafka_broker, object_stores
+from support import debezium, iceberg_engines, kafka_broker, object_stores
 from support.downloads import beam_flink_jar, flink_lib
 from support.go_programs import BOOT, KUBECONFORM, PRISM, built
 
-MAVEN = (kafka_broker.jars, beam_flink_jar, object_stores.hadoop, iceberg_engines.open_api, iceberg_engines.jar)
+MAVEN = (
+    *(kafka_broker.jars, beam_flink_jar, object_stores.hadoop, iceberg_engines.open_api, iceberg_engines.jar),
+    *(debezium.connect_jars, debezium.registry_files),
+)
 GO = (*(lambda program=program: built(program) for program in (PRISM, BOOT, KUBECONFORM)), object_stores.fake_gcs)
 PYTHON = (flink_lib, object_stores.moto, iceberg_engines.readers, iceberg_engines.metastore)
 

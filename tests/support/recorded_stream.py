@@ -41,14 +41,20 @@ def contracts(folder):
 def final(table):
     """Key columns, and the source's last rows as canonical values by key."""
     found = json.loads((FOLDER / "final.json").read_text())["tables"][f"public.{table}"]
-    rows = {}
-    for texts in found["rows"]:
+    columns = [(column["name"], column["type"]) for column in found["columns"]]
+    return found["primary_key"], rows_of_texts(columns, found["rows"], found["primary_key"])
+
+
+def rows_of_texts(columns, rows, key):
+    """Rows that Postgres cast to text, as canonical values by key; `columns` are names and Postgres' types."""
+    made = {}
+    for texts in rows:
         row = {
-            column["name"]: None if text is None else _value(column["type"], text)
-            for column, text in zip(found["columns"], texts, strict=True)
+            name: None if text is None else _value(kind, text)
+            for (name, kind), text in zip(columns, texts, strict=True)
         }
-        rows[tuple(row[name] for name in found["primary_key"])] = row
-    return found["primary_key"], rows
+        made[tuple(row[name] for name in key)] = row
+    return made
 
 
 def _value(kind, text):
