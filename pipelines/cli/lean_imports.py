@@ -1,7 +1,7 @@
 """Imports that cost more than a small run does, and that a run on the runner of its own process never uses.
 
-`import apache_beam` imports all of Beam's own sources and sinks, and with them pandas and the clients of MongoDB, Amazon
-and Google: more than half of its time. Arrow imports pandas when it is first given a list.
+`import apache_beam` imports all of Beam's own sources and sinks, and with them pandas and the clients of MongoDB,
+Amazon and Google: more than half of its time. Arrow imports pandas when it is first given a list.
 """
 
 import sys
