@@ -23,6 +23,7 @@ from ..retry import retried
 from ..sinks import Sink
 from ..sinks.shared.lookup import TargetRows
 from ..sinks.target import Target
+from .arrow_errors import told_of
 from .decode import Failure, Receipt
 from .stage import Part
 
@@ -145,6 +146,11 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
     What can pass, of the target and of the dead letters' store, is tried again for a while. Raises TableError,
     SinkError; then nothing of the window is in the table.
     """
+    with told_of(name, "committing"):
+        return _committed(sink, settings, name, items)
+
+
+def _committed(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item]) -> Outcome:
     window = WindowItems(
         [item for item in items if isinstance(item, Receipt)], [item for item in items if isinstance(item, Part)]
     )

@@ -16,6 +16,7 @@ from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message_batch import MessageBatch
 from ...schemas.model.route import Route
 from ..sources.source import MessageSource, Source, TypedSource
+from .arrow_errors import told_of
 
 BlockDecoder = Callable[[Block], Decoded]
 """Changes, counts and dead letters of one topic's block; raises RegistryError, TableError. Not for several threads."""
@@ -34,6 +35,16 @@ class Format:
 
     def decoder(self, topic: str, route: Route) -> BlockDecoder:
         """A decoder of one topic's blocks. Raises JobError where the source needs a format and there is none."""
+        decode = self._decoder(topic, route)
+
+        def decoded(block: Block) -> Decoded:
+            place = f"decoding {block.topic}[{block.partition}] from offset {block.first} to {block.stop}"
+            with told_of(route.table, place):
+                return decode(block)
+
+        return decoded
+
+    def _decoder(self, topic: str, route: Route) -> BlockDecoder:
         source = self.source
         if isinstance(source, TypedSource):
             return lambda block: _with_tail(source.changes(block, route), block)

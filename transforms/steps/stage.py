@@ -16,6 +16,7 @@ from ...schemas.model.route import Route
 from ...schemas.model.table import Table
 from ..sinks import Sink, Staged
 from ..sinks.target import Target
+from .arrow_errors import told_of
 from .decode import Failure
 from .precompact import superseded_before, table_key
 
@@ -61,6 +62,11 @@ class Stage(beam.DoFn):
 
 def stage(sink: Sink, job: str, route: Route, batches: Sequence[pa.RecordBatch]) -> Part:
     """Compact the changes of one shard and stage its delta. Raises TableError, SinkError."""
+    with told_of(route.table, f"staging {sum(batch.num_rows for batch in batches):,} changes"):
+        return _staged(sink, job, route, batches)
+
+
+def _staged(sink: Sink, job: str, route: Route, batches: Sequence[pa.RecordBatch]) -> Part:
     done = compact(route.table, table_key(batches[0]), batches, committed(sink, job, route, batches))
     rows, superseded = _counted(done.delta), Counter(done.superseded)
     for batch in batches:
