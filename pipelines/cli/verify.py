@@ -7,11 +7,13 @@ from functools import partial
 
 import pyarrow as pa
 
+from ...schemas.envelopes import ENVELOPES
 from ...schemas.errors import JobError, MillraceError, TableError
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.route import OnTruncate, Route
 from ...schemas.plurals import counted
-from ...transforms.proof.changes import FORMATS, Rules
+from ...transforms.proof.changes import Rules
+from ...transforms.proof.message_reader import FORMATS
 from ...transforms.proof.report import Outcome, Report, Verdict
 from ...transforms.proof.verify import Proof, Tell, verify
 from ...transforms.sinks import TableSnapshot
@@ -57,21 +59,27 @@ def _proof(job: Job, table: TableSnapshot, route: Route) -> Proof:
     if not ledger.next and table.there:
         raise TableError(f"table {route.table}: the target has such a table, but nothing of the job {job.job} is in it")
     stops = ledger.next or dict.fromkeys(route.sources, 0)
+    late = job.window.by == "event"
+    return Proof(route.table, stops, _rules(job, route), ledger.start, route.key or (), mode=route.mode, late=late)
+
+
+def _rules(job: Job, route: Route) -> Rules:
+    """Raises JobError where neither the proof nor the envelope's package has a reader of the job's format."""
     written = (job.format.encoding, job.format.envelope)
-    if written not in FORMATS:
+    reader = None if written in FORMATS else ENVELOPES.find(job.format.envelope).proof_reader(job.format.encoding)
+    if written not in FORMATS and reader is None:
         raise JobError(
             f"{job.file}: format: the proof cannot read the encoding {written[0]} with the envelope {written[1]}"
         )
-    rules = Rules(
-        format=FORMATS[written],
-        schemas=job.format.contracts(),
+    return Rules(
+        format=FORMATS.get(written, "own"),
+        schemas=job.format.contracts() if reader is None else None,
         key=route.key,
         truncate=route.on_truncate is OnTruncate.APPLY,
         framing=job.format.framing.value,
         on_unrepresentable=job.on_unrepresentable,
+        reader=reader,
     )
-    late = job.window.by == "event"
-    return Proof(route.table, stops, rules, ledger.start, route.key or (), mode=route.mode, late=late)
 
 
 def report_lines(reports: Sequence[Report], job: Job) -> list[str]:

@@ -1,7 +1,7 @@
 """The contract of an envelope: what the decoded values of a topic say happened to which rows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -91,17 +91,26 @@ class EnvelopeSpec:
     """An envelope by its name in the job file: `format.envelope`.
 
     `envelope` is `module:Class`, imported when it is used; `options` the model of its keys under `format`; `extra`
-    names the extra that brings its library.
+    names the extra that brings its library. `proof` names by encoding a reader for `verify`, as `module:Class` of a
+    `MessageReader` (transforms/proof/row_change.py): without one, tables of this envelope cannot be proved.
     """
 
     name: str
     envelope: str
     options: type[Options] = Options
     extra: str | None = None
+    proof: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def open(self, options: Options | None = None) -> Envelope:
         """The envelope, with its defaults where there are no options. Raises MissingExtraError."""
         made: Envelope = imported(self.envelope, f"format.envelope: {self.name}", self.extra)(options or self.options())
+        return made
+
+    def proof_reader(self, encoding: str) -> Callable[[], Any] | None:
+        """What makes the reader that the envelope brings for `verify` with this encoding. Raises MissingExtraError."""
+        if encoding not in self.proof:
+            return None
+        made: Callable[[], Any] = imported(self.proof[encoding], f"format.envelope: {self.name}", self.extra)
         return made
 
 

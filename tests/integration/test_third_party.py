@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,22 @@ def test_a_job_runs_through_all_four(installed, tmp_path):
     again = millrace(installed, "run", str(file), "--once")
     assert json.loads(again.stdout)["read"] == 0
     proof = millrace(installed, "verify", str(file))
+    assert proof.returncode == 0, proof.stderr
+    (report,) = json.loads(proof.stdout)
+    assert (report["table"], report["messages"], report["undecodable"], report["match"]) == ("orders", 6, 2, 1)
+    held["rows"][next(iter(held["rows"]))]["name"] = "another"
+    (tmp_path / "out" / "orders.pickle").write_bytes(pickle.dumps(held))
+    assert millrace(installed, "verify", str(file)).returncode == 3
+
+
+def test_without_a_reader_of_the_package_the_proof_says_so(installed, tmp_path):
+    specs = installed / "lines_and_signs" / "specs.py"
+    specs.write_text(re.sub(r", proof=\{.*\}", "", specs.read_text()))
+    (tmp_path / "topics").mkdir()
+    (tmp_path / "topics" / "orders").write_text("sign=+;id=1;name=a\n")
+    file = tmp_path / "job.yaml"
+    file.write_text(JOB)
+    proof = millrace(installed, "verify", str(file))
     assert proof.returncode == 2
     assert "the proof cannot read the encoding pairs with the envelope signs" in proof.stderr
 
@@ -78,6 +95,7 @@ def test_each_part_is_one_file_beside_its_spec():
         "__init__",
         "encoding",
         "envelope",
+        "proof",
         "sink",
         "source",
         "specs",

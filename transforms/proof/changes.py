@@ -1,10 +1,11 @@
 """Messages to changes, as the proof reads them: the key of the row, the position of the change, and the row."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from ...schemas.encodings.schema_store import SchemaStore
+from ...schemas.errors import JobError
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from ...schemas.model.unrepresentable import SUFFIX, OnUnrepresentable
@@ -15,6 +16,7 @@ from .canonical import natural
 from .debezium import PLACEHOLDER, TEXTS, source_order, unavailable
 from .framing import Framing
 from .key_values import hashable, key_from_json
+from .row_change import MessageReader
 from .unrepresentable import Noted
 
 Key = tuple[Any, ...]
@@ -56,24 +58,21 @@ class Change(NamedTuple):
     event: Event
 
 
-FORMATS: Final[Mapping[tuple[str, str], Literal["debezium", "upsert"]]] = {
-    ("avro", "debezium"): "debezium",
-    ("avro", "upsert"): "upsert",
-}
-"""The encodings and envelopes that the proof reads, by code of its own."""
-
-
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How messages are read. `key` names columns of the row where the job says so, else the message key's fields."""
+    """How messages are read. `key` names columns of the row where the job says so, else the message key's fields.
 
-    format: Literal["debezium", "upsert"]
-    schemas: SchemaStore
+    `reader` makes the reader of a format that a package brings: `format` is `own` then, and `schemas` may be None.
+    """
+
+    format: Literal["debezium", "upsert", "own"]
+    schemas: SchemaStore | None
     key: tuple[str, ...] | None = None
     truncate: bool = False
     framing: Framing = "auto"
     unavailable_value: str = PLACEHOLDER
     on_unrepresentable: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE
+    reader: Callable[[], MessageReader] | None = None
 
 
 @dataclass(slots=True)
@@ -92,6 +91,8 @@ class ChangeReader:
     _deleted: dict[tuple[str, int], bytes | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.rules.schemas is None:
+            raise JobError("format: the proof needs the schemas of the messages")
         self._payloads = PayloadReader(self.rules.schemas, self.rules.framing, self.rules.on_unrepresentable)
         self.names = self.rules.key
 

@@ -13,7 +13,8 @@ from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from .avro_reader import UNREADABLE
 from .canonical import encode, natural
-from .changes import Change, ChangeReader, Event, Key, Rules, plain_row
+from .changes import Change, Event, Key, Rules, plain_row
+from .message_reader import reader_of
 
 Place = tuple[TopicPartition, Key]
 
@@ -69,7 +70,7 @@ class Replays:
                 wanted.setdefault(key, []).append((source, event))
         if not wanted:
             return set()
-        reader, found = ChangeReader(self.rules), set[Place]()
+        reader, found = reader_of(self.rules), set[Place]()
         for message in self.read():
             try:
                 changes = list(reader.read(message))

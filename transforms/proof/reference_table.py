@@ -24,8 +24,9 @@ from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from .avro_reader import UNREADABLE
 from .canonical import UNKNOWN
-from .changes import Change, ChangeReader, Event, Key, Position, Rules, plain_row
+from .changes import Change, Event, Key, Position, Rules, plain_row
 from .log_order import LogOrder, Replays
+from .message_reader import ProofReader, reader_of
 
 
 @dataclass(slots=True)
@@ -44,10 +45,10 @@ class ReferenceTable:
     gone: Mapping[TopicPartition, int] = field(default_factory=dict)
     _keys: dict[Key, list[Event]] = field(default_factory=dict)
     log_order: LogOrder = field(default_factory=LogOrder)
-    _changes: ChangeReader = field(init=False)
+    _changes: ProofReader = field(init=False)
 
     def __post_init__(self) -> None:
-        self._changes = ChangeReader(self.rules)
+        self._changes = reader_of(self.rules)
 
     @property
     def names(self) -> tuple[str, ...] | None:

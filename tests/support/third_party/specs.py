@@ -20,5 +20,7 @@ class JsonTablesOptions(Options):
 
 SOURCE = SourceSpec(name="lines", source=f"{__package__}.source:LineSource", options=LinesOptions)
 ENCODING = EncodingSpec(name="pairs", encoding=f"{__package__}.encoding:PairsEncoding")
-ENVELOPE = EnvelopeSpec(name="signs", envelope=f"{__package__}.envelope:SignsEnvelope")
+ENVELOPE = EnvelopeSpec(
+    name="signs", envelope=f"{__package__}.envelope:SignsEnvelope", proof={"pairs": f"{__package__}.proof:SignedPairs"}
+)
 SINK = SinkSpec(name="pickles", sink=f"{__package__}.sink:PickleSink", options=JsonTablesOptions)

@@ -1,0 +1,58 @@
+"""Who reads the messages for the proof: its own reader, or one that a package brings with its envelope."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
+
+from ...schemas.errors import JobError
+from ...schemas.model.message import Message
+from .avro_validator import Malformed
+from .changes import Change, ChangeReader, Event, Rules
+from .row_change import MessageReader, RowChange
+
+FORMATS: Final[Mapping[tuple[str, str], Literal["debezium", "upsert"]]] = {
+    ("avro", "debezium"): "debezium",
+    ("avro", "upsert"): "upsert",
+}
+"""The encodings and envelopes that the proof reads, by code of its own."""
+
+
+class ProofReader(Protocol):
+    """Messages to changes. `names` are the key's columns, once they are known."""
+
+    names: tuple[str, ...] | None
+
+    def read(self, message: Message) -> list[Change]:
+        """The changes of one message; raises one of UNREADABLE where it cannot be read."""
+
+
+def reader_of(rules: Rules) -> ProofReader:
+    """A reader of one table's messages, which has seen none yet. Raises JobError."""
+    if rules.reader is None:
+        return ChangeReader(rules)
+    if rules.key is None:
+        raise JobError("tables: the proof of such a format needs the key's columns: add key: [...] to the table")
+    return PackageReader(rules.key, rules.reader())
+
+
+@dataclass(slots=True)
+class PackageReader:
+    """What a package's reader says, as the proof takes it."""
+
+    key: tuple[str, ...]
+    reader: MessageReader
+    names: tuple[str, ...] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = self.key
+
+    def read(self, message: Message) -> list[Change]:
+        return [self._change(message, one) for one in self.reader.read(message)]
+
+    def _change(self, message: Message, said: RowChange) -> Change:
+        key = tuple([said.row.get(name) for name in self.key])
+        if None in key:
+            raise Malformed("a key column is NULL")
+        row = None if said.deleted else said.row
+        position = (0, *said.order, message.offset)
+        return Change(key, Event(position, row, timestamp=message.timestamp, source=message.source))
