@@ -318,3 +318,33 @@ def test_a_log_that_lost_its_tail_is_told_by_the_epochs_of_its_leaders(kafka_bro
         ReadUpTo(partition, wrong.text)
     ]
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"sasl_plain_password": "${env:WRONG}"}, "the login by PLAIN is refused"),
+        (
+            {"sasl_mechanism": "SCRAM-SHA-256"},
+            "sasl_mechanism: SCRAM-SHA-256; it offers PLAIN",
+        ),
+        ({"security_protocol": "PLAINTEXT", "sasl_mechanism": None}, "the listener asks for a login"),
+        ({"security_protocol": "SASL_SSL"}, "the listener does not speak TLS"),
+    ],
+    ids=["wrong password", "wrong mechanism", "no login", "TLS"],
+)
+def test_a_login_that_fails_says_why(kafka_broker, monkeypatch, changed, said):
+    monkeypatch.setenv("KAFKA_PASSWORD", PASSWORD)
+    monkeypatch.setenv("WRONG", "another-canary")
+    right = sasl(kafka_broker)
+    settings = KafkaSettings(right.bootstrap_servers, {**right.client, "bootstrap_timeout_ms": 1_000, **changed})
+    with pytest.raises(SourceError, match=said) as caught:
+        open_broker(settings)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_listener_without_a_login_says_so(kafka_broker, monkeypatch):
+    monkeypatch.setenv("KAFKA_PASSWORD", PASSWORD)
+    client = {**sasl(kafka_broker).client, "bootstrap_timeout_ms": 1_000}
+    with pytest.raises(SourceError, match="the listener takes no login"):
+        open_broker(KafkaSettings(kafka_broker.bootstrap_servers, client))

@@ -32,6 +32,7 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.structs import OffsetAndMetadata
 
 from ....schemas.errors import JobError, SourceError
+from .connection_faults import check_files, connection_fault
 from .settings import KafkaSettings
 
 LOGGER: Final = logging.getLogger("millrace")
@@ -167,6 +168,7 @@ def open_consumer(settings: KafkaSettings, **preferred: Any) -> KafkaConsumer:
     """
     _silence_secrets()
     options, secrets = settings.resolved()
+    check_files(options)
     clients: list[Any] = []
 
     def connect(**config: Any) -> Any:
@@ -180,9 +182,7 @@ def open_consumer(settings: KafkaSettings, **preferred: Any) -> KafkaConsumer:
         raise JobError(f"source.client: {_clean(error, secrets)}") from None
     except KafkaError as error:
         _discard(clients)
-        said = _clean(error, secrets)
-        where = f"no Kafka broker at {settings.bootstrap_servers} lets us in"
-        raise SourceError(f"{where}: {said}; {_hint(options)}") from None
+        raise SourceError(f"no Kafka broker lets us in: {_why(error, options, secrets)}") from None
     consumer._fetcher.__class__ = _BatchFetcher
     return consumer
 
@@ -193,10 +193,16 @@ def _discard(clients: list[Any]) -> None:
         client.close()
 
 
-def _hint(options: dict[str, Any]) -> str:
-    if str(options.get("security_protocol", "")).startswith("SASL"):
-        return "check source.bootstrap_servers, and user and password in source.client: a wrong one is met with silence"
-    return "check source.bootstrap_servers and source.client"
+def _why(error: Exception, options: dict[str, Any], secrets: list[str]) -> str:
+    """What is wrong, with the fix. Of a login that fails kafka-python says nothing: it is what is left."""
+    fault = connection_fault(options)
+    if fault is not None:
+        return fault
+    where, said = ",".join(options["bootstrap_servers"]), _clean(error, secrets)
+    if "SASL" in str(options.get("security_protocol", "")):
+        mechanism = options.get("sasl_mechanism") or "PLAIN"
+        return f"{where}: the login by {mechanism} is refused: check user and password in source.client ({said})"
+    return f"{where}: {said}; check source.bootstrap_servers and source.client"
 
 
 def _clean(error: Exception, secrets: list[str]) -> str:
