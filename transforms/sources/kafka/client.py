@@ -169,6 +169,9 @@ def open_consumer(settings: KafkaSettings, **preferred: Any) -> KafkaConsumer:
     _silence_secrets()
     options, secrets = settings.resolved()
     check_files(options)
+    if provider := options.get("sasl_oauth_token_provider"):
+        # Asked here, its errors have a reader: inside kafka-python they would only be a connection that fails.
+        provider.token()
     clients: list[Any] = []
 
     def connect(**config: Any) -> Any:

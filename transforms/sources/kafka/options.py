@@ -16,6 +16,8 @@ PASSWORDS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 MECHANISMS: Final = "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, GSSAPI or OAUTHBEARER"
 LOGIN: Final = ("sasl_plain_username", "sasl_plain_password")
 FILES: Final = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_crlfile")
+LOCATED: Final = (*FILES, "sasl_oauth_token_file")
+"""Settings that are paths, relative to the job file; a bundle takes those of `FILES` along."""
 
 
 def _split(value: Any) -> Any:
@@ -48,7 +50,7 @@ def _read_client(client: Mapping[str, Any], info: ValidationInfo) -> Mapping[str
         return client
     _check_protocol(client)
     return {
-        name: located(value, folder) if name in FILES and isinstance(value, str) else value
+        name: located(value, folder) if name in LOCATED and isinstance(value, str) else value
         for name, value in client.items()
     }
 

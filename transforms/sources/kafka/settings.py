@@ -12,6 +12,8 @@ from kafka import KafkaConsumer
 from ....schemas.errors import JobError
 from ....schemas.secrets import REFERENCE, resolve
 from ....schemas.suggestions import guess
+from .oauth import NAMES as OAUTH
+from .oauth import with_tokens
 
 _OWN: Final = frozenset(
     {"allow_auto_create_topics", "auto_offset_reset", "bootstrap_servers", "check_crcs", "enable_auto_commit"}
@@ -23,6 +25,7 @@ _OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
         for name, default in KafkaConsumer.DEFAULT_CONFIG.items()
         if name not in _OWN and (default is None or isinstance(default, str | int | float))
     }
+    | dict.fromkeys(OAUTH)
 )
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -31,7 +34,7 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 """Settings that kafka-python compares as they are: one in other letters would mean no TLS and no login."""
-_SECRETS: Final = frozenset({"sasl_plain_password", "ssl_password"})
+_SECRETS: Final = frozenset({"sasl_plain_password", "ssl_password", "sasl_oauth_client_secret"})
 _OBJECTS: Final = frozenset({"ssl_context", "sasl_oauth_token_provider"})
 
 
@@ -63,7 +66,7 @@ class KafkaSettings:
     def resolved(self) -> tuple[dict[str, Any], list[str]]:
         """kafka-python's options with the references looked up, and the texts that came from them.
 
-        Raises JobError where a reference leads nowhere.
+        Raises JobError where a reference leads nowhere, or settings of OAUTHBEARER do not fit together.
         """
         servers = _resolved("bootstrap_servers", self.bootstrap_servers, place="source")
         options: dict[str, Any] = {"bootstrap_servers": [server.strip() for server in servers.split(",")]}
@@ -73,7 +76,7 @@ class KafkaSettings:
             if isinstance(value, str) and REFERENCE.search(value):
                 options[name] = _resolved(name, value)
                 secrets.append(options[name])
-        return options, secrets
+        return with_tokens(options), secrets
 
 
 def _resolved(name: str, value: str, place: str = "source.client") -> str:
