@@ -1,4 +1,4 @@
-"""Fetching whole record batches; the only module that knows the inside of kafka-python (3.0).
+"""Fetching whole record batches. With `log_tail` the only module that knows the inside of kafka-python (3.0).
 
 kafka-python unpacks every record into a Python object. `_unpack_records` is overridden so that it yields runs of
 record batches as they came: 2 M records a CPU-second instead of 0.1 M. Which batches are left out is
@@ -7,26 +7,19 @@ decided as in the original: control batches, and batches of aborted transactions
 
 import logging
 import struct
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 from kafka import KafkaConsumer
-from kafka import TopicPartition as KafkaPartition
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import (
     CorruptRecordError,
-    IncompatibleBrokerVersion,
     KafkaConfigurationError,
     KafkaError,
-    NodeNotReadyError,
-    UnsupportedVersionError,
-    for_code,
 )
 from kafka.net.compat import KafkaNetClient
-from kafka.protocol.consumer import OffsetForLeaderEpochRequest
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.structs import OffsetAndMetadata
@@ -243,40 +236,6 @@ def epoch(consumer: KafkaConsumer, partition: Any) -> int:
 def seek(consumer: KafkaConsumer, partition: Any, offset: int, leader_epoch: int = -1) -> None:
     """Go on at `offset`. With the epoch of the batch before it, a log that was cut short raises LogTruncationError."""
     consumer._subscription.assignment[partition].seek(OffsetAndMetadata(offset, "", leader_epoch))
-
-
-def epoch_ends(consumer: KafkaConsumer, epochs: Mapping[Any, int], wait_ms: int) -> dict[Any, int] | None:
-    """By partition the offset at which that epoch of its leader ends in the log; -1 where the broker does not know it.
-
-    None where the broker has no such question. Raises KafkaError.
-    """
-    manager, cluster = consumer._fetcher._manager, consumer._cluster
-
-    async def ask() -> dict[Any, int]:
-        by_leader: dict[Any, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-        for partition, leader_epoch in epochs.items():
-            asked = OffsetForLeaderEpochRequest.OffsetForLeaderTopic.OffsetForLeaderPartition(
-                partition=partition.partition, current_leader_epoch=-1, leader_epoch=leader_epoch
-            )
-            by_leader[cluster.leader_for_partition(partition)][partition.topic].append(asked)
-        ends = {}
-        for leader, topics in by_leader.items():
-            if leader in (None, -1):
-                raise NodeNotReadyError(f"no leader of {', '.join(sorted(topics))}")
-            request = OffsetForLeaderEpochRequest(replica_id=-1, topics=list(topics.items()))
-            answer = await manager.send(request, node_id=leader, request_timeout_ms=wait_ms)
-            for topic in answer.topics:
-                for found in topic.partitions:
-                    if found.error_code:
-                        raise for_code(found.error_code)(f"{topic.topic}[{found.partition}]")
-                    ends[KafkaPartition(topic.topic, found.partition)] = found.end_offset
-        return ends
-
-    try:
-        answered: dict[Any, int] = manager.run(ask)
-    except (IncompatibleBrokerVersion, UnsupportedVersionError):
-        return None
-    return answered
 
 
 def topic_id(consumer: KafkaConsumer, topic: str) -> UUID | None:

@@ -8,12 +8,16 @@ epochs, the last batch is fetched again and its checksum compared.
 
 import json
 import struct
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Self
 
 from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
+from kafka.errors import IncompatibleBrokerVersion, NodeNotReadyError, UnsupportedVersionError, for_code
+from kafka.protocol.consumer import OffsetForLeaderEpochRequest
 
-from .client import Run, epoch_ends, seek
+from .client import Run, seek
 
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 _PREFIX: Final = struct.Struct(">qi")
@@ -45,6 +49,40 @@ class LogTail(NamedTuple):
     def of_text(cls, text: str) -> Self:
         """What `text` said."""
         return cls(*json.loads(text))
+
+
+def epoch_ends(consumer: KafkaConsumer, epochs: Mapping[Any, int], wait_ms: int) -> dict[Any, int] | None:
+    """By partition the offset at which that epoch of its leader ends in the log; -1 where the broker does not know it.
+
+    None where the broker has no such question. Raises KafkaError.
+    """
+    manager, cluster = consumer._fetcher._manager, consumer._cluster
+
+    async def ask() -> dict[Any, int]:
+        by_leader: dict[Any, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+        for partition, leader_epoch in epochs.items():
+            asked = OffsetForLeaderEpochRequest.OffsetForLeaderTopic.OffsetForLeaderPartition(
+                partition=partition.partition, current_leader_epoch=-1, leader_epoch=leader_epoch
+            )
+            by_leader[cluster.leader_for_partition(partition)][partition.topic].append(asked)
+        ends = {}
+        for leader, topics in by_leader.items():
+            if leader in (None, -1):
+                raise NodeNotReadyError(f"no leader of {', '.join(sorted(topics))}")
+            request = OffsetForLeaderEpochRequest(replica_id=-1, topics=list(topics.items()))
+            answer = await manager.send(request, node_id=leader, request_timeout_ms=wait_ms)
+            for topic in answer.topics:
+                for found in topic.partitions:
+                    if found.error_code:
+                        raise for_code(found.error_code)(f"{topic.topic}[{found.partition}]")
+                    ends[KafkaPartition(topic.topic, found.partition)] = found.end_offset
+        return ends
+
+    try:
+        answered: dict[Any, int] = manager.run(ask)
+    except (IncompatibleBrokerVersion, UnsupportedVersionError):
+        return None
+    return answered
 
 
 def last_batch(data: bytes) -> tuple[int, ...] | None:
