@@ -30,9 +30,14 @@ def load_job(path: str | Path) -> Job:
     file = Path(path)
     top = read_yaml(file)
     try:
-        return Job.model_validate(top.value(), context={"file": file, "folder": file.absolute().parent})
+        job = Job.model_validate(top.value(), context={"file": file, "folder": file.absolute().parent})
     except ValidationError as error:
         raise JobError("\n".join(sentences(top, error))) from None
+    try:
+        route(job, job.source.topics)
+    except JobError as error:
+        raise top.at(("source", "topics")).error(str(error).removeprefix(f"{file}: ")) from None
+    return job
 
 
 def placed(file: Path, error: JobError) -> str:
