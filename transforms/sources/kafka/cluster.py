@@ -10,12 +10,13 @@ from typing import Any, Final, Self, TypeVar
 
 from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
-from kafka.errors import KafkaError, NodeNotReadyError
+from kafka.errors import AuthorizationError, KafkaError, NodeNotReadyError
 
 from ....schemas.errors import JobError, SourceError
 from ....schemas.model.ledger import TopicPartition
 from ..source import ReadUpTo
 from .client import open_consumer, topic_id
+from .connection_faults import refused
 from .log_tail import LogTail, cut_short
 from .settings import KafkaSettings
 
@@ -127,6 +128,8 @@ class Broker:
         try:
             return question()
         except KafkaError as error:
+            if isinstance(error, AuthorizationError):
+                raise SourceError(f"{self._settings.bootstrap_servers}: {refused(error)}") from None
             self._lost = True
             name = type(error).__name__
             raise SourceError(f"no {what} from the broker at {self._settings.bootstrap_servers}: {name}") from None

@@ -33,6 +33,16 @@ _VERIFY: Final[Mapping[int, str]] = {
 """By OpenSSL's number of what is wrong with a certificate (X509_V_ERR_...)."""
 
 
+def refused(error: Exception) -> str:
+    """What an error of kafka-python says of rights: the topics, and which right to give."""
+    topics = error.args[0] if error.args else ()
+    named = sorted(map(str, topics)) if isinstance(topics, set | frozenset | list | tuple) else [str(topics)]
+    where = f"the topic {named[0]}" if len(named) == 1 and named[0] else f"the topics {', '.join(named)}"
+    if not any(named):
+        return f"this user lacks a right ({type(error).__name__}): give it READ and DESCRIBE on the job's topics"
+    return f"this user may not read {where}: give it the rights READ and DESCRIBE there (an ACL), or leave it out"
+
+
 def with_tls(options: Mapping[str, Any]) -> bool:
     """Whether the options ask for TLS."""
     return "SSL" in str(options.get("security_protocol", ""))

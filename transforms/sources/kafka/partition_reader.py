@@ -14,6 +14,7 @@ from ....schemas.model.ledger import TopicPartition
 from ...retry import STOPPING, Backoff, Retry, retried
 from ..source import PATIENCE_SECONDS, log_cut_short, lost_offsets
 from .client import LOGGER, Run, epoch, position, until
+from .connection_faults import refused
 from .consumer_pool import POOL, PooledConsumer
 from .log_tail import NO_EPOCH, LogTail, tail_of
 from .settings import KafkaSettings
@@ -133,7 +134,9 @@ class PartitionReader:
         except LogTruncationError as error:
             there = error.divergent_offsets.get(pooled.partition)
             raise log_cut_short(self._source, 0 if there is None else there.offset) from error
-        except (AuthorizationError, CorruptRecordError) as error:
+        except AuthorizationError as error:
+            raise SourceError(f"{self._source}: {refused(error)}") from error
+        except CorruptRecordError as error:
             raise SourceError(f"{self._source} cannot be read at offset {self.next}: {error}") from error
         except KafkaError as error:
             if not error.retriable:

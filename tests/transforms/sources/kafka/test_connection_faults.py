@@ -4,11 +4,12 @@ import re
 import time
 
 import pytest
+from kafka.errors import TopicAuthorizationFailedError
 from support.tls import DAY, PASSWORD, Authority, listener, speaking_tls
 
 from millrace.schemas.errors import JobError, SourceError
 from millrace.transforms.sources.kafka.client import open_consumer
-from millrace.transforms.sources.kafka.connection_faults import connection_fault
+from millrace.transforms.sources.kafka.connection_faults import connection_fault, refused
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 
 
@@ -101,3 +102,10 @@ def test_a_consumer_says_it(ca, other_ca):
         with pytest.raises(SourceError, match=f"no Kafka broker lets us in: {server}: .* not trusted here"):
             open_consumer(KafkaSettings(server, tls(other_ca, bootstrap_timeout_ms=300)))
         assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("topics", [{"shop.orders"}, "shop.orders", ["shop.orders"]])
+def test_a_right_that_is_missing_names_the_topic_and_the_right(topics):
+    said = refused(TopicAuthorizationFailedError(topics))
+    assert said.startswith("this user may not read the topic shop.orders: give it the rights READ and DESCRIBE")
+    assert "READ and DESCRIBE" in refused(TopicAuthorizationFailedError())

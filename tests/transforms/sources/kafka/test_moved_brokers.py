@@ -1,8 +1,8 @@
 """The brokers that were known go away, and another of `bootstrap_servers` answers: a roll, or a broker that moves."""
 
 import time
+from contextlib import suppress
 
-import pytest
 from kafka import KafkaProducer
 
 from millrace.schemas.errors import SourceError
@@ -37,10 +37,13 @@ def test_a_connection_and_a_reader_go_on_with_another_broker(monkeypatch):
             known = connection.topics(["moved"])
             while reader.next < 5:
                 reader.read(1.0)
-        with pytest.raises(SourceError):
-            connection.topics(["moved"])
-        assert connection.topics(["moved"]) == known
         deadline = time.monotonic() + 20
+        found = None
+        while found is None and time.monotonic() < deadline:
+            # The first question may fail, where kafka-python asks the broker that has gone.
+            with suppress(SourceError):
+                found = connection.topics(["moved"])
+        assert found == known
         while reader.next < 10 and time.monotonic() < deadline:
             reader.read(0.5)
         assert reader.next == 10

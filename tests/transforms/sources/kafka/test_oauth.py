@@ -62,7 +62,7 @@ def test_a_token_that_expires_is_fetched_again(server):
 
 
 def test_a_refusal_names_the_server_and_not_the_secret(server):
-    with pytest.raises(SourceError, match="127.0.0.1 answered 401: client id and secret are not taken") as caught:
+    with pytest.raises(SourceError, match=r"127\.0\.0\.1 answered 401: client id and secret are not taken") as caught:
         ClientCredentials(server.url, "bob", SECRET, "scope").token()
     assert SECRET not in str(caught.value)
     with pytest.raises(SourceError, match="gives no token"):
