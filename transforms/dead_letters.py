@@ -44,6 +44,7 @@ SCHEMA: Final = fastavro.parse_schema(
 LETTER_FIELDS: Final = tuple(DeadLetter.__slots__)
 PLACE: Final = re.compile(r"(?P<topic>.+)(?:\[(?P<a>\d+)\]@|/(?P<b>\d+)/)(?P<offset>\d+)")
 ENDING: Final = ".avro"
+IN_A_FOLDER: Final = re.compile(r"[^/]+/\d{8}T\d{6}Z-\d+-[0-9a-f]{8}\.avro")
 FEWEST_READ: Final = 1_000
 EXAMPLES: Final = 3
 
@@ -271,8 +272,9 @@ def _files(address: Address, job: str | None) -> tuple[Store, list[str]]:
     mine = store.folders() if job is None else {folder_of(job)}.intersection(store.folders())
     folders = [name for name in mine if not name.startswith((".", "_"))]
     # Files at the top are of Millraces that kept no folder a job.
-    names = [*store.files(), *(name for folder in folders for name in store.names(folder))]
-    return store, [name for name in names if name.endswith(ENDING) and not name.rpartition("/")[2].startswith(".")]
+    names = [name for name in store.files() if name.endswith(ENDING) and not name.startswith(".")]
+    found = (name for folder in folders for name in store.names(folder))
+    return store, [*names, *(name for name in found if IN_A_FOLDER.fullmatch(name))]
 
 
 def _records(store: Store, name: str) -> Iterator[dict[str, Any]]:

@@ -55,8 +55,8 @@ def at_refused(server, path="s3://bucket/dead"):
 def test_letters_are_written_listed_and_shown(address):
     file = DeadLetterFiles(address, "my/job", START).write([letter(), letter(43, key=None, value=None)])
     name = file.rpartition("/")[2]
-    assert file == f"{address.path}/{name}"
-    assert name.startswith("my_job-20260102T030405Z-000001-")
+    assert file == f"{address.path}/my_job/{name}"
+    assert name.startswith("20260102T030405Z-000001-")
     listed = list(listing(address))
     assert [(one["place"], one["file"], one["value_bytes"]) for one in listed] == [
         ("shop.orders[3]@42", name, 2),
@@ -77,7 +77,7 @@ def test_what_was_written_twice_is_read_once_and_the_newest_counts(address):
         (2, "newer"),
         (3, "cut off"),
     ]
-    assert len(open_letters(address).files()) == 2
+    assert len(open_letters(address).names("j")) == 2
 
 
 LETTERS = st.lists(
@@ -128,7 +128,7 @@ def test_a_check_writes_nothing_that_stays(address):
         assert "Uploads" not in store._client().list_multipart_uploads(Bucket=bucket)
     DeadLetterFiles(address, "j", START).write([letter(1)])
     store.check()
-    assert len(store.files()) == 1
+    assert len(store.names("j")) == 1
 
 
 @pytest.mark.parametrize("kind", ["s3", "gcs"])
@@ -157,7 +157,7 @@ def test_lost_answers_make_no_second_file(kind, lost, request, tmp_path):
         broken = letters_at(address.path, {**address.options, endpoint: wire.url})
         DeadLetterFiles(broken, "j", START).write([letter(1)])
         assert wire.lost == lost
-    assert len(open_letters(address).files()) == 1
+    assert len(open_letters(address).names("j")) == 1
     assert [one.letter for one in read(address)] == [letter(1)]
 
 

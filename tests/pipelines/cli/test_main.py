@@ -119,7 +119,7 @@ def test_no_broker_is_one_sentence(tmp_path):
     (contracts / "x.1.avsc").write_text('"string"')
     done = millrace_command("run", str(job_file(tmp_path, client_id="x", bootstrap_timeout_ms=2000)), "--once")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: no Kafka broker at 127.0.0.1:1")
+    assert done.stderr.startswith("error: no Kafka broker lets us in: 127.0.0.1:1: ")
     assert done.stderr.count("\n") == 1, done.stderr
 
 
