@@ -78,8 +78,7 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
         letters.open()
         summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
         state = Run(job, connection, sink, progress, target, letters, summary, stop, once)
-        with suppress(MillraceError):
-            state.noted = set(state.notes.read())
+        state.noted = set(state.notes.read())
         while True:
             window = time.monotonic()
             _stretch(state)

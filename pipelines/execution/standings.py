@@ -33,10 +33,7 @@ class Standing:
 
 
 def stopped_tables(job: Job, found: Sequence[Standing]) -> dict[str, StopNote]:
-    """The tables of these standings that stopped and have not gone on since, each with its note.
-
-    Raises JobError, SinkError where the notes cannot be read.
-    """
+    """The tables of these standings that stopped and have not gone on since, each with its note."""
     stopped = {}
     for table, note in StopNotes(job.dead_letters, job.job).read().items():
         mine = [standing for standing in found if standing.table == table]

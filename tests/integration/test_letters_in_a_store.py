@@ -60,7 +60,7 @@ def test_poison_messages_go_to_the_store_and_are_listed_and_shown(job, topic, s3
     assert [letter["place"] for letter in listed] == [f"{topic}[0]@1", f"{topic}[1]@0", f"{topic}[1]@1"]
     assert f"{topic}[0]@1" in answer(capsys, "dead-letters", "ls", file)
     shown = answer(capsys, "dead-letters", "show", file, f"{topic}[0]@1")
-    assert "poison" in shown and f"file: s3://{bucket}/dead/shop/test-" in shown
+    assert "poison" in shown and f"file: s3://{bucket}/dead/shop/test/" in shown
     assert not (tmp_path / "dead_letters").exists()
 
 
