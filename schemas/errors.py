@@ -14,6 +14,7 @@ MillraceError
 │   ├── TruncateError
 │   ├── LedgerGapError
 │   ├── NewSourceError
+│   ├── EpochBegunError
 │   ├── AccountingError
 │   └── DeadLetterLimitError
 └── SinkError                   the target
@@ -85,7 +86,21 @@ class TableError(MillraceError):
 
 
 class NewSourceError(TableError):
-    """Another server has taken over, or its log began anew: its positions cannot be compared with those before."""
+    """Another server has taken over, or its log began anew: its positions cannot be compared with those before.
+
+    `first` is the offset at which it begins, `proof` that of the change which shows it, and `time` its source's clock.
+    """
+
+    def __init__(self, text: str, first: int = -1, proof: int = -1, time: int = -1) -> None:
+        super().__init__(text)
+        self.first, self.proof, self.time = first, proof, time
+
+    def __reduce__(self) -> tuple[type["NewSourceError"], tuple[str, int, int, int]]:
+        return type(self), (str(self), self.first, self.proof, self.time)
+
+
+class EpochBegunError(TableError):
+    """The ledger has learned where changes of a new source begin, and nothing else was committed: try again."""
 
 
 class IncompatibleSchemaError(TableError):

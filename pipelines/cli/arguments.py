@@ -24,6 +24,7 @@ examples:
   millrace run job.yaml --runner PrismRunner    as a stream, one second behind
   millrace status job.yaml             how far is it, how far behind?
   millrace compact job.yaml            maintenance of the target's tables
+  millrace accept-source job.yaml --table orders    after a failover: go on with the new source
   millrace verify job.yaml             prove that the target equals the topics
   millrace render flink job.yaml -o k8s --storage s3://bucket/flink    for Kubernetes
   millrace dead-letters ls job.yaml    what could not be applied, and why
@@ -223,6 +224,11 @@ def _render(parser: argparse.ArgumentParser) -> None:
     dataflow.add_argument("--bucket", metavar="URL", help="gs://, for the template and staging (they take $BUCKET)")
 
 
+def _accept_source(parser: argparse.ArgumentParser) -> None:
+    _job_and_json(parser)
+    parser.add_argument("--table", metavar="T", action="append", default=[], help="this table, may be repeated (all)")
+
+
 def _schema(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(json=True)
 
@@ -263,6 +269,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "verify": ("fold the topics up to the ledger's offsets and compare with the target, row by row", _job_and_json),
     "check": ("preflight: finds what would fail or lose data, and changes nothing", _check),
     "status": ("how far each topic is committed and how far behind, without a running job", _job_and_json),
+    "accept-source": ("go on with a source that was failed over, restored or replaced", _accept_source),
     "produce": ("send a made-up stream of orders to a topic", _produce),
     "render": ("write the files that run a job on Kubernetes (Flink) or Dataflow", _render),
     "schema": ("print the JSON Schema of the job file, for editors", _schema),

@@ -107,6 +107,16 @@ def _verify(found: Namespace) -> int:
     return DIFFERENT if Outcome.DIFFERENT in outcomes else FAILED if Outcome.UNPROVED in outcomes else GOOD
 
 
+def _accept_source(found: Namespace) -> int:
+    from ..job.load import load_job
+    from .accept_source import accept_source, accepted_lines
+
+    job = load_job(found.job)
+    accepted = accept_source(job, found.table)
+    _answer(found, accepted, accepted_lines(accepted, job))
+    return GOOD
+
+
 def _check(found: Namespace) -> int:
     from ..job.load import load_job
     from ..runners.findings import FAIL, finding_lines
@@ -184,6 +194,7 @@ ACTIONS: Final[dict[str, Callable[[Namespace], int]]] = {
     "verify": _verify,
     "check": _check,
     "status": _status,
+    "accept-source": _accept_source,
     "produce": _produce,
     "render": _render,
     "schema": _schema,

@@ -1,7 +1,7 @@
 """`millrace verify`: the proof for each table of a job, and its report for people."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 
@@ -12,9 +12,9 @@ from ...schemas.errors import JobError, MillraceError, TableError
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.route import OnTruncate, Route
 from ...schemas.plurals import counted
-from ...transforms.proof.changes import Rules
 from ...transforms.proof.message_reader import FORMATS
 from ...transforms.proof.report import Outcome, Report, Verdict
+from ...transforms.proof.rules import Rules
 from ...transforms.proof.verify import Proof, Tell, verify
 from ...transforms.sinks import TableSnapshot
 from ...transforms.stop_notes import StopNotes
@@ -60,10 +60,12 @@ def _proof(job: Job, table: TableSnapshot, route: Route) -> Proof:
         raise TableError(f"table {route.table}: the target has such a table, but nothing of the job {job.job} is in it")
     stops = ledger.next or dict.fromkeys(route.sources, 0)
     late = job.window.by == "event"
-    return Proof(route.table, stops, _rules(job, route), ledger.start, route.key or (), mode=route.mode, late=late)
+    epochs = {source: mark.epochs.begins for source, mark in ledger.marks.items() if mark.epochs.begins}
+    rules = _rules(job, route, epochs)
+    return Proof(route.table, stops, rules, ledger.start, route.key or (), mode=route.mode, late=late)
 
 
-def _rules(job: Job, route: Route) -> Rules:
+def _rules(job: Job, route: Route, epochs: Mapping[TopicPartition, Sequence[tuple[int, int]]]) -> Rules:
     """Raises JobError where neither the proof nor the envelope's package has a reader of the job's format."""
     written = (job.format.encoding, job.format.envelope)
     reader = None if written in FORMATS else ENVELOPES.find(job.format.envelope).proof_reader(job.format.encoding)
@@ -79,6 +81,7 @@ def _rules(job: Job, route: Route) -> Rules:
         framing=job.format.framing.value,
         on_unrepresentable=job.on_unrepresentable,
         reader=reader,
+        epochs=epochs,
     )
 
 

@@ -22,7 +22,7 @@ from ..job.model import Job
 from .graph import JobGraph, Windows, apply
 from .job_format import format_of
 from .job_parts import source_of, target_of
-from .start_offsets import ReadPlan, anchor, by_table, find_read_plan, find_routes
+from .start_offsets import ReadPlan, anchor, by_table, find_read_plan, find_routes, with_epochs
 
 Changes = tuple[str, pa.RecordBatch]
 """A table's name, and changes of it: the row's columns, then Millrace's (`schemas.model.change`)."""
@@ -44,7 +44,7 @@ def _ask(job: Job) -> _Now:
         for error in plan.lost.values():
             raise error
         anchor(job, sink, routes, plan)
-        return _Now(routes, plan)
+        return _Now(with_epochs(routes, plan), plan)
 
 
 class ReadChanges(beam.PTransform[PBegin, PCollection[Changes]]):

@@ -9,7 +9,15 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ...schemas.errors import LostOffsetsError, MillraceError, RegistryError, SinkError, SourceError, TransientSinkError
+from ...schemas.errors import (
+    EpochBegunError,
+    LostOffsetsError,
+    MillraceError,
+    RegistryError,
+    SinkError,
+    SourceError,
+    TransientSinkError,
+)
 from ...schemas.model.ledger import OffsetRange
 from ...schemas.model.route import Route
 from ...transforms.dead_letters import DeadLetterFiles
@@ -22,7 +30,7 @@ from ..job.model import Job
 from .job_parts import source_of, target_of
 from .pass_ranges import OffsetProgress, PassSizer
 from .progress import Progress
-from .start_offsets import anchor, by_table, find_read_plan, find_routes, without
+from .start_offsets import anchor, by_table, find_read_plan, find_routes, with_epochs, without
 from .stopping import stopping
 from .summary import Summary
 
@@ -35,7 +43,8 @@ PASSING: Final = (SourceError, RegistryError, TransientSinkError)
 @dataclass(slots=True)
 class Run:
     """One run of a job; `failed` are the tables that stopped, and why: the others go on. `noted` bear the note of
-    an earlier run, `told` that of this one.
+    an earlier run, `told` that of this one. `begun`: the ledger of some table has learned of a new epoch, so that the
+    table is read again from its ledger.
     """
 
     job: Job
@@ -53,6 +62,7 @@ class Run:
     noted: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
     all_stopped: bool = False
+    begun: bool = False
 
     @property
     def notes(self) -> StopNotes:
@@ -109,13 +119,20 @@ def is_lost(error: Exception) -> bool:
 
 
 def _to_the_end(state: Run) -> None:
-    """Passes up to the end offsets of this moment."""
+    """Passes up to the end offsets of this moment; from the ledger again where a table has begun an epoch."""
+    while _passes(state):
+        pass
+
+
+def _passes(state: Run) -> bool:
+    """Passes from the ledger on; whether some table has to be read from its ledger again."""
     routes = find_routes(state.job, state.connection)
     plan = find_read_plan(state.job, state.connection, state.sink, without(routes, state.failed))
     for name, error in plan.lost.items():
         _fail(state, name, error)
     if state.job.source.start != "earliest":
         anchor(state.job, state.sink, without(routes, state.failed), plan)
+    routes, state.begun = with_epochs(routes, plan), False
     stretch = OffsetProgress(plan.next, plan.end)
     state.progress.update(stretch.next, stretch.end)
     while stretch.left and not state.stop.is_set():
@@ -132,6 +149,7 @@ def _to_the_end(state: Run) -> None:
         )
     _tell_stopped(state, {name: route for name, route in by_table(routes).items() if name in state.failed})
     state.all_stopped = not without(routes, state.failed)
+    return state.begun and not state.stop.is_set()
 
 
 def _tell_stopped(state: Run, stopped: Mapping[str, Route]) -> None:
@@ -205,6 +223,10 @@ def _go_on(state: Run, table: str) -> None:
 
 def _fail(state: Run, table: str, error: MillraceError) -> None:
     """The table stops; where the error may pass and the run goes on, only until the next window."""
+    if isinstance(error, EpochBegunError):
+        state.begun = True
+        state.progress.note(f"table {table}: a new source begins; going on with it from the offset that the ledger has")
+        return
     if isinstance(error, PASSING) and not isinstance(error, LostOffsetsError) and not state.once:
         state.progress.note(f"table {table}: {error}; trying again with the next window")
         return

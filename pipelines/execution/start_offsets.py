@@ -54,6 +54,7 @@ def _route(job: Job, entry: TableRoute, topics: Mapping[str, Sequence[int]]) -> 
         event_time=job.window.by == "event",
         mode=entry.modes[0],
         on_unrepresentable=job.on_unrepresentable,
+        on_new_source=entry.on_new_source,
     )
     copies = tuple(replace(first, table=table, mode=mode, copy=True) for table, mode in entry.copies.items())
     return replace(first, copies=copies)
@@ -74,7 +75,8 @@ def without(routes: Mapping[str, Route], stopped: Container[str]) -> dict[str, R
 class ReadPlan:
     """The next offset of each partition to read, and the end that is there now; `lost` are tables that cannot go on.
 
-    `tails` are what the source remembers of the logs before those offsets.
+    `tails` are what the source remembers of the logs before those offsets. `epochs` are the tables whose ledger knows
+    of epochs.
     """
 
     next: dict[TopicPartition, int]
@@ -82,6 +84,19 @@ class ReadPlan:
     lost: dict[str, MillraceError]
     topic_ids: dict[str, int]
     tails: dict[TopicPartition, str] = field(default_factory=dict)
+    epochs: set[str] = field(default_factory=set)
+
+
+def with_epochs(routes: Mapping[str, Route], plan: ReadPlan) -> dict[str, Route]:
+    """The routes, those marked whose tables' ledgers know of epochs."""
+
+    def marked(part: Route) -> Route:
+        return replace(part, epochs=part.table in plan.epochs)
+
+    return {
+        topic: replace(marked(route), copies=tuple(marked(copy) for copy in route.copies))
+        for topic, route in routes.items()
+    }
 
 
 def find_read_plan(job: Job, connection: SourceConnection, sink: Sink, routes: Mapping[str, Route]) -> ReadPlan:
@@ -111,6 +126,8 @@ def find_read_plan(job: Job, connection: SourceConnection, sink: Sink, routes: M
             plan.lost[name] = LostOffsetsError(f"table {name}: {said}")
             continue
         known = ledger.next
+        if any(mark.epochs.begins for mark in ledger.marks.values()):
+            plan.epochs.add(name)
         fresh = [source for source in entry.sources if source not in known]
         starts = {**known, **_starts(job, connection, fresh, held, new=not known)}
         gone = [source for source in entry.sources if not held[source][0] <= starts[source] <= held[source][1]]

@@ -22,6 +22,7 @@ from pydantic import (
 
 from ...schemas.errors import JobError
 from ...schemas.model.change import PREFIX
+from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.modes import Mode
 from ...schemas.model.route import OnTruncate
 from ...schemas.model.unrepresentable import OnUnrepresentable
@@ -102,6 +103,10 @@ class TableEntry(Options):
     on_truncate: OnTruncate = Field(
         default=OnTruncate.FAIL, description="What a TRUNCATE in the stream does to the table."
     )
+    on_new_source: OnNewSource | None = Field(
+        default=None,
+        description="What a new source does to the table, instead of the job's on_new_source.",
+    )
     modes: Modes | None = Field(
         default=None, alias="mode", description="What the table keeps, instead of the target's mode."
     )
@@ -172,6 +177,10 @@ class Job(Options):
     format: Annotated[Format, PlainValidator(read_format)]
     tables: tuple[TableEntry, ...] = Field(
         default=(), description="Without it each topic becomes a table, by its last part."
+    )
+    on_new_source: OnNewSource = Field(
+        default=OnNewSource.STOP,
+        description="Where the source was failed over, restored or replaced: stop the table, or follow the new source.",
     )
     window: Window = Field(default=Window(), description="How often tables are committed.")
     target: Annotated[Target, PlainValidator(read_target)]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ...schemas.errors import JobError
 from ...schemas.model.change import PREFIX
+from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.modes import SUFFIXES, Mode
 from ...schemas.model.route import OnTruncate
 from .model import Job
@@ -22,6 +23,7 @@ class TableRoute:
     on_truncate: OnTruncate
     topics: tuple[str, ...]
     modes: tuple[Mode, ...] = (Mode.MIRROR,)
+    on_new_source: OnNewSource = OnNewSource.STOP
 
     @property
     def copies(self) -> dict[str, Mode]:
@@ -48,6 +50,7 @@ def route(job: Job, topics: Iterable[str]) -> dict[str, TableRoute]:
                 on_truncate=OnTruncate.FAIL,
                 topics=(topic,),
                 modes=job.target.modes,
+                on_new_source=job.on_new_source,
             )
         else:
             mine = tuple(sorted(set(entry.topics) & set(found)))
@@ -57,6 +60,7 @@ def route(job: Job, topics: Iterable[str]) -> dict[str, TableRoute]:
                 on_truncate=entry.on_truncate,
                 topics=mine,
                 modes=entry.modes or job.target.modes,
+                on_new_source=entry.on_new_source or job.on_new_source,
             )
         for table in (routes[topic].table, *routes[topic].copies):
             other = owners.setdefault(table.casefold(), topic)

@@ -14,7 +14,8 @@ class Decoded:
     """What one block came to. `read` is the sum of the changes that count, `filtered`, `truncates` and dead letters.
 
     `emptied` are the TRUNCATEs as changes without a row, for tables whose mode keeps them. `mark` says how far
-    the source had come at its end.
+    the source had come at its end. `falls`: positions are lower than before somewhere, so that they cannot be compared
+    with those before until the epoch is known.
     """
 
     topic: str
@@ -30,6 +31,7 @@ class Decoded:
     truncate: bytes | None = None
     emptied: list[pa.RecordBatch] = field(default_factory=list)
     mark: SourceMark = field(default_factory=SourceMark)
+    falls: bool = False
 
     @classmethod
     def of(cls, messages: MessageBatch, key: tuple[str, ...]) -> "Decoded":

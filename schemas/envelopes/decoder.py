@@ -12,6 +12,7 @@ from ..encodings.message_reader import Failures, Group, MessageReader
 from ..errors import SchemaError, TruncateError
 from ..model.change import AFTER, AFTER_TYPE, DELETE
 from ..model.change_batch import ChangeColumns, change_batch, take_positions
+from ..model.epoch import Climb
 from ..model.message_batch import MessageBatch
 from ..model.position import pack
 from ..model.representable import Represented, represented, represented_before, represented_key
@@ -34,6 +35,7 @@ class TopicDecoder:
         self._reader = MessageReader(encoding, topic, lambda path: envelope.keep(path, route))
         # By partition the next offset, and the highest position of each connector.
         self._reached: dict[int, tuple[int, dict[str, Order]]] = {}
+        self._last: dict[tuple[int, str], Climb] = {}
 
     def decode(self, messages: MessageBatch) -> Decoded:
         """Changes, counts and dead letters; raises RegistryError, IncompatibleSchemaError, TruncateError."""
@@ -63,6 +65,10 @@ class TopicDecoder:
         before = highest_before(context.places, reached)
         self._reached[messages.partition] = messages.stop, reached
         done.mark = SourceMark(climbs=context.places.climbs(messages.offset))
+        for climb in done.mark.climbs:
+            last = self._last.get((messages.partition, climb.connector))
+            done.falls |= last is not None and climb.falls_behind(last)
+            self._last[messages.partition, climb.connector] = climb
         for number, rows, mask in context.unordered:
             words = pa.py_buffer(np.column_stack([before[rows], context.places.numbers(rows)]).astype(">u8"))
             bits = pa.array(mask).buffers()[1]

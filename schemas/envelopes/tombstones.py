@@ -14,14 +14,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..loops import array, compile_ahead, read_only
+from ..model.epoch import Climb
 from ..model.message_batch import MessageBatch
 from ..model.position import Numbers
-from ..model.source_mark import MOST_CONNECTORS, Climb, connector_number
+from ..model.source_mark import MOST_CONNECTORS, connector_number
 
 Order = tuple[int, int]
 Longs = NDArray[np.int64]
 
 MOST_CLIMBS: Final = 256
+STEP_BACK: Final = 1_000
+"""Milliseconds: where a source's clock goes back by more, what follows may be an old change that comes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ class TombstoneContext:
     def climbs(self, offset: Longs) -> tuple[Climb, ...]:
         """By connector the stretches of these records in which its positions only grow.
 
+        A stretch also ends where another server wrote what follows, or the clock goes back: a change of an earlier
+        source that comes again is a stretch of its own, though its position may be above those before it.
         Connectors beyond what a mark keeps apart are left out, but for one: it is refused at the commit.
         """
         placed = np.flatnonzero(self.placed & ((self.commit != 0) | (self.inner != 0)))
@@ -100,6 +105,7 @@ class TombstoneContext:
         commit, inner = self.commit[placed], self.inner[placed]
         time, server = self.time[placed], self.server[placed]
         falls = (commit[1:] < commit[:-1]) | ((commit[1:] == commit[:-1]) & (inner[1:] < inner[:-1]))
+        falls |= (server[1:] != server[:-1]) | (time[1:] < time[:-1] - STEP_BACK)
         falls = np.flatnonzero(falls) + 1
         starts = np.r_[0, falls][:MOST_CLIMBS]
         stops = np.r_[starts[1:], len(placed)]
@@ -116,6 +122,7 @@ class TombstoneContext:
                 int(time[start:stop].max()),
                 int(server[start]),
                 _servers(server[start:stop]),
+                int(offset[placed[stop - 1]]),
             )
 
 

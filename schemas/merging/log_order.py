@@ -28,11 +28,28 @@ Words = NDArray[np.uint64]
 class Committed:
     """What was committed before a window: the highest streamed positions, and the last TRUNCATE's.
 
-    `highest` has by source number the position of each connector, by `connector_number`.
+    `highest` has by source number the position of each connector, by `connector_number`. `epochs` has by source number
+    the beginnings of epochs, (offset, epoch) in the order of offsets, where there are any.
     """
 
     highest: Mapping[int, Mapping[int, bytes]] = field(default_factory=dict)
     truncate: bytes | None = None
+    epochs: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+
+
+def in_epochs(positions: Words, sources: NDArray[np.int32], committed: Committed) -> Words:
+    """The positions, shape (n, 4), with the epoch of their offset in their partition as the first word.
+
+    The delete half of a key change (source -1) does not tell its partition: it gets the largest epoch of its offset.
+    """
+    positions, alone = positions.copy(), sources < 0
+    for source, begins in committed.epochs.items():
+        offsets = np.array([offset for offset, _ in begins], np.uint64)
+        numbers = np.array([0, *(epoch for _, epoch in begins)], np.uint64)
+        for mine in (sources == source, alone):
+            epochs = numbers[np.searchsorted(offsets, positions[mine, 3], side="right")]
+            positions[mine, 0] = np.maximum(positions[mine, 0], epochs)
+    return positions
 
 
 def in_log_order(
@@ -45,14 +62,17 @@ def in_log_order(
     """
     base, known = np.zeros((len(positions), POSITION_WORDS), np.uint64), np.asarray(after.is_valid())
     raw = np.frombuffer(after.buffers()[1], ">u8", 3 * len(after), after.offset * 24).reshape(-1, 3)
-    base[known, 1:3] = raw[known, :2]
+    base[:, 0] = positions[:, 0]
+    # What a worker read last may be of an earlier epoch: there its own key and what was committed tell enough.
+    told = known & (positions[:, 0] == 0)
+    base[told, 1:3] = raw[told, :2]
     for source, connectors in committed.highest.items():
         mine = (sources == source) & known
         for number, position in connectors.items():
             _raise_to(base, mine & ((raw[:, 2] == number) | (raw[:, 2] == 0)), position)
         if len(connectors) > 1:
             # A tombstone whose connector is unknown stands behind the changes of its own key alone.
-            base[mine & (raw[:, 2] == 0), :3] = 0
+            base[mine & (raw[:, 2] == 0), 1:3] = 0
     if committed.truncate is not None:
         _raise_to(base, ~_at_most(positions, committed.truncate), committed.truncate)
     order = np.lexsort((positions[:, 3], sources, keys))

@@ -27,7 +27,7 @@ from ..model.key import number_keys
 from ..model.modes import VERSION, Mode, mode_of
 from ..model.position import pack_words, to_hexadecimal, unpack
 from ..model.table import Table, conform, grow
-from .log_order import Committed, in_log_order, repeated
+from .log_order import Committed, in_epochs, in_log_order, repeated
 from .unavailable_values import fill_partial
 
 
@@ -52,7 +52,8 @@ def compact(
     """Keep the change with the largest position of each key (of equal positions the one met last).
 
     The batches may come in any order and have different schemas of one table; the delta has their union.
-    Snapshot rows get the position that their place in the log gives them (`log_order`).
+    Snapshot rows get the position that their place in the log gives them, and all the epoch of their offset
+    (`log_order`).
     Partial rows and soft deletes are filled from older rows of their key. Where every change is kept, the key has what
     tells them apart. Raises IncompatibleSchemaError.
     """
@@ -65,22 +66,21 @@ def compact(
     positions = unpack(_joined([batch.column(POSITION) for batch in batches], None))
     sources = np.concatenate([np.asarray(batch.column(SOURCE)) for batch in batches])
     codes, count = number_keys(keys)
-    if any(AFTER in batch.schema.names for batch in batches):
-        if VERSION in key:
-            codes, _ = number_keys([column for name, column in zip(key, keys, strict=True) if name != VERSION])
-        positions = in_log_order(positions, _afters(batches), codes, sources, committed or Committed())
+    unplaced, new_epochs = any(AFTER in batch.schema.names for batch in batches), committed and committed.epochs
+    if unplaced or new_epochs:
+        of_row = _of_rows(key, keys) if VERSION in key else codes
+        if committed is not None:
+            positions = in_epochs(positions, sources, committed)
+        if unplaced:
+            positions = in_log_order(positions, _afters(batches), of_row, sources, committed or Committed())
         batches = with_positions(batches, positions)
         if VERSION in key:
             keys[key.index(VERSION)] = to_hexadecimal(positions)
             codes, count = number_keys(keys)
     newest = newest_rows(codes, count, positions)
-    superseded = _counts(sources, 1)
-    for source, rows in _counts(sources[newest], 1).items():
-        superseded[source] -= rows
-    superseded = {source: rows for source, rows in superseded.items() if rows}
+    superseded = _left_out(sources, newest)
     if any(leans(batch) for batch in batches):
-        if VERSION in key:
-            codes, _ = number_keys([column for name, column in zip(key, keys, strict=True) if name != VERSION])
+        codes = _of_rows(key, keys) if VERSION in key else codes
         rows = _whole(table, batches)
         if committed is not None and VERSION not in key:
             fresh = _not_repeated(codes, newest, repeated(positions, sources, committed))
@@ -89,6 +89,19 @@ def compact(
         filled = fill_partial(table, rows, codes, positions, newest)
         return Compacted(table, filled.delta, superseded, filled.new_key_rows, filled.old_key_rows)
     return Compacted(table, _taken(table, batches, newest), superseded)
+
+
+def _left_out(sources: NDArray[np.int32], newest: NDArray[np.int64]) -> dict[int, int]:
+    """How many changes are not the newest of their key, by source number."""
+    superseded = _counts(sources, 1)
+    for source, rows in _counts(sources[newest], 1).items():
+        superseded[source] -= rows
+    return {source: rows for source, rows in superseded.items() if rows}
+
+
+def _of_rows(key: tuple[str, ...], keys: list[pa.Array]) -> NDArray[np.int32]:
+    """Numbers of the rows that versions are of."""
+    return number_keys([column for name, column in zip(key, keys, strict=True) if name != VERSION])[0]
 
 
 def _not_repeated(codes: NDArray[np.int32], newest: NDArray[np.int64], old: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -68,7 +68,8 @@ class Commit:
     with `i`.
     `truncate` is the newest TRUNCATE's position (32 bytes): rows and changes below it are gone. `topic_ids` tell a
     topic from one of the same name that was created later. `marks` say how far the source of each partition has come
-    with this commit.
+    with this commit; `follow`: a new source of a partition is followed. `rewinds`: where it began before the ledger's
+    next offset, the ledger goes back to there. `accept`: the next new source of each partition is right.
     """
 
     job: str
@@ -78,6 +79,9 @@ class Commit:
     topic_ids: Mapping[str, int] = field(default_factory=dict)
     numbers: tuple[int, ...] = ()
     marks: Mapping[TopicPartition, SourceMark] = field(default_factory=dict)
+    follow: bool = False
+    rewinds: bool = True
+    accept: bool = False
 
     def full_accounts(self, applied: Mapping[int, int], superseded: Mapping[int, int]) -> tuple[Account, ...]:
         """The accounts with what the target's guard accepted and refused, by source number.

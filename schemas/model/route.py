@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .epoch import OnNewSource
 from .ledger import TopicPartition
 from .modes import Mode
 from .unrepresentable import OnUnrepresentable
@@ -23,6 +24,7 @@ class Route:
     `sources` are the partitions known when the job was built; others of the same topics may come later. With
     `event_time` the changes carry their own time (`_millrace_time`): the record's timestamp. `copies` are further
     tables that the same changes fill, each in a mode of its own, and each a `copy`: its messages count once.
+    `epochs`: the ledger knows of epochs, so it is asked for the epoch of each change.
     """
 
     table: str
@@ -34,6 +36,8 @@ class Route:
     copies: tuple["Route", ...] = ()
     copy: bool = False
     on_unrepresentable: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE
+    on_new_source: OnNewSource = OnNewSource.STOP
+    epochs: bool = False
 
     @property
     def tables(self) -> tuple["Route", ...]:

@@ -3,17 +3,19 @@
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..errors import NewSourceError, TableError
-
-Order = tuple[int, int]
+from .epoch import NO_EPOCHS, Beginning, Climb, Epochs, Order, PastSource, newest_at
 
 MOST_CONNECTORS: Final = 64
 """How many connectors of one partition a mark keeps apart."""
+MANY_CONNECTORS: Final = (
+    "Several connectors (source.name) write into this partition, so it cannot be followed: fill the table anew"
+)
 
 
 def connector_number(name: str) -> int:
@@ -21,36 +23,20 @@ def connector_number(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") or 1
 
 
-class Climb(NamedTuple):
-    """A stretch of one connector's streamed changes whose positions only grow; a replay begins another one.
-
-    `offset` is that of its first change. `first` and `top` are (source commit order, order inside it) of its first and
-    its highest change, `time` and `latest` the source's clock at the first change and at most, `server` the one that
-    wrote the first; -1 for unknown. `servers` are all that wrote it.
-    """
-
-    connector: str
-    offset: int
-    first: Order
-    top: Order
-    time: int
-    latest: int
-    server: int
-    servers: tuple[int, ...]
-
-
 class ConnectorMark(NamedTuple):
     """What the streamed changes of one connector in one partition have said of its source.
 
     `highest` is (source commit order, order inside it) at most, `time` the largest time of the source's clock in
-    milliseconds, `servers` the ids of the servers that wrote them. `below` is the offset since when positions have been
-    below the highest, if they are.
+    milliseconds, `servers` the ids of the servers that wrote them. Where positions have been below the highest for a
+    while, `below` is the offset at which a new source would have begun, and `lowest` its first position: the last climb
+    that began lower than those before it.
     """
 
     highest: Order
     time: int
     servers: tuple[int, ...] = ()
     below: int | None = None
+    lowest: Order | None = None
 
     def followed(self, climb: Climb, place: str) -> "ConnectorMark":
         """The mark after a climb behind it. Raises NewSourceError where it is of another source.
@@ -58,9 +44,10 @@ class ConnectorMark(NamedTuple):
         A change below the highest position is a repetition if it could have been sent before: its server is known, and
         its time is not above the largest.
         """
-        below = self.below
+        below, lowest = self.below, self.lowest
         if climb.first < self.highest:
-            below = climb.offset if below is None else below
+            if below is None or (lowest is not None and climb.first < lowest):
+                below, lowest = climb.offset, climb.first
             latest = climb.latest if climb.top < self.highest else climb.time
             if latest > self.time >= 0 or (climb.server >= 0 and self.servers and climb.server not in self.servers):
                 raise self._new_source(climb, (place, below, latest))
@@ -68,7 +55,7 @@ class ConnectorMark(NamedTuple):
             max(self.highest, climb.top),
             max(self.time, climb.latest),
             tuple(sorted({*self.servers, *climb.servers})),
-            below if climb.top < self.highest else None,
+            *((below, lowest) if climb.top < self.highest else (None, None)),
         )
 
     def _new_source(self, climb: Climb, found: tuple[str, int, int]) -> NewSourceError:
@@ -79,8 +66,12 @@ class ConnectorMark(NamedTuple):
         return NewSourceError(
             f"{place} offset {below}: changes of a new source begin here. They are {connector}. Their positions are "
             f"below those before ({before}) and cannot be compared with them ({now}): the source was failed over, "
-            "restored, or its log began anew. Nothing was committed. To go on, fill the table anew: remove it from the "
-            "target and run again"
+            "restored, or its log began anew. Nothing was committed. If the new source holds all that the old one "
+            f"held, go on with it: millrace accept-source JOB --table {_table(place)}, or on_new_source: follow in the "
+            "job file. Else fill the table anew: remove it from the target and run again",
+            first=below,
+            proof=climb.offset,
+            time=latest,
         )
 
 
@@ -89,49 +80,121 @@ class SourceMark:
     """What the streamed changes of one partition have said of their sources up to an offset.
 
     `tail` is what the source remembers of the log there (`Block.tail`), empty where it remembers nothing.
-    `connectors` has the marks by the connector's name: each has
-    positions and servers of its own. `climbs` are those of a range that is on its way to the ledger; a ledger has none.
+    `connectors` has the marks by the connector's name: each has positions and servers of its own, those of the epoch
+    `epoch`. `epochs` says which offsets belong to which epoch. `climbs` are those of a range that is on its way to the
+    ledger; a ledger has none.
     """
 
     connectors: Mapping[str, ConnectorMark] = field(default_factory=dict)
     climbs: tuple[Climb, ...] = ()
     tail: str = ""
+    epochs: Epochs = NO_EPOCHS
+    epoch: int = 0
 
     def joined(self, later: "SourceMark") -> "SourceMark":
         """This mark, and what the range behind it says; nothing is judged."""
-        return SourceMark(self.connectors, self.climbs + later.climbs, later.tail or self.tail)
+        return replace(self, climbs=self.climbs + later.climbs, tail=later.tail or self.tail)
 
-    def followed(self, later: "SourceMark", place: str) -> "SourceMark":
-        """The mark after a range behind it.
+    def followed(self, later: "SourceMark", place: str, others: Sequence[Epochs] = ()) -> "SourceMark":
+        """The mark after a range behind it; `others` are the epochs of the table's other partitions.
 
         A connector is judged by its own changes alone; one that was not seen before begins a mark. Raises
         NewSourceError where a connector has another source, TableError for more than `MOST_CONNECTORS`.
         """
-        connectors = dict(self.connectors)
-        for climb in later.climbs:
-            known = connectors.get(climb.connector)
-            if known is None:
-                connectors[climb.connector] = ConnectorMark(climb.top, climb.latest, climb.servers)
-            else:
-                connectors[climb.connector] = known.followed(climb, place)
+        mark = self
+        for climb in later._in_order():
+            mark = mark._behind(climb, place, others)
+        return replace(mark, climbs=())
+
+    def begun(
+        self, later: "SourceMark", place: str, follow: bool, others: Sequence[Epochs] = ()
+    ) -> "SourceMark | None":
+        """This mark with the epochs that the range behind it brings; None where it brings none.
+
+        A new source begins one where the job follows, or once where a person has accepted it; `others` are the epochs
+        of the table's other partitions. Raises NewSourceError where none may begin.
+        """
+        if not (follow or self.epochs.accepted or self.epochs.begins or any(other.times for other in others)):
+            return None
+        known = self.epochs
+        while True:
+            mark = replace(self, epochs=replace(known, past=self.epochs.past))
+            try:
+                for climb in later._in_order():
+                    mark = mark._behind(climb, place, others)
+                break
+            except NewSourceError as error:
+                if not (follow or known.accepted):
+                    if known is self.epochs:
+                        raise
+                    break
+                if len(self.connectors.keys() | {one.connector for one in later.climbs}) > 1:
+                    raise NewSourceError(f"{error}. {MANY_CONNECTORS}") from None
+                # What was found before it stays: changes of earlier sources that came again.
+                known = mark.epochs.begun(Beginning(error.first, error.proof, error.time), others)
+        if mark.epochs.begins == self.epochs.begins:
+            return None
+        return replace(self, epochs=replace(mark.epochs, past=self.epochs.past))
+
+    def _in_order(self) -> list[Climb]:
+        return sorted(self.climbs, key=lambda climb: climb.offset)
+
+    def accepting(self) -> "SourceMark":
+        """The mark that takes the next new source."""
+        return replace(self, epochs=replace(self.epochs, accepted=True))
+
+    def _behind(self, climb: Climb, place: str, others: Sequence[Epochs]) -> "SourceMark":
+        """The mark after one climb."""
+        mark, epochs = self, self.epochs
+        if climb.offset <= epochs.judged:
+            epoch = epochs.at(climb.offset)
+        else:
+            earlier = (past.epoch for past in reversed(epochs.past) if past.sent(climb))
+            epoch = next(earlier, max(epochs.newest, newest_at(climb.time, others)))
+        if epoch > epochs.newest:
+            mark = replace(mark, epochs=epochs.joined(climb, epoch))
+        if epoch > self.epoch:
+            mark = mark._turned(epoch)
+        elif epoch < self.epoch:
+            # Another cut may have decided on the beginning of this climb alone.
+            rest = climb._replace(offset=max(climb.offset, epochs.judged + 1))
+            if rest.offset <= climb.last and any(past.epoch == epoch and past.sent(climb) for past in epochs.past):
+                return replace(mark, epochs=epochs.repeated(rest, epoch))
+            return mark
+        connectors = dict(mark.connectors)
+        known = connectors.get(climb.connector)
+        if known is None:
+            connectors[climb.connector] = ConnectorMark(climb.top, climb.latest, climb.servers)
+        else:
+            connectors[climb.connector] = known.followed(climb, place)
         if len(connectors) > MOST_CONNECTORS:
             raise TableError(
                 f"{place}: changes of more than {MOST_CONNECTORS} connectors (source.name) stand in this partition, "
                 "more than a ledger keeps apart. Nothing was committed. Let fewer connectors write into one topic"
             )
-        return SourceMark(connectors, tail=later.tail or self.tail)
+        return replace(mark, connectors=connectors)
+
+    def _turned(self, epoch: int) -> "SourceMark":
+        """The mark at the first change of an epoch: what was known is of an earlier source."""
+        past = tuple(PastSource(self.epoch, one.highest, one.time, one.servers) for one in self.connectors.values())
+        epochs = replace(self.epochs, past=(*self.epochs.past, *past)[-MOST_CONNECTORS:])
+        return replace(self, connectors={}, epoch=epoch, epochs=epochs)
 
     @property
     def highest(self) -> dict[int, bytes]:
         """The highest position (32 bytes) of each connector, by its number."""
         marks = self.connectors.items()
-        return {connector_number(name): struct.pack(">QQQQ", 0, *mark.highest, 0) for name, mark in marks}
+        return {connector_number(name): struct.pack(">QQQQ", self.epoch, *mark.highest, 0) for name, mark in marks}
 
     def text(self) -> str:
         """The mark as a ledger keeps it: JSON."""
         kept = {name: mark._asdict() for name, mark in self.connectors.items()}
-        tail = {"tail": self.tail} if self.tail else {}
-        return json.dumps({"connectors": kept, **tail}, separators=(",", ":"))
+        found: dict[str, Any] = {"connectors": kept}
+        if self.tail:
+            found["tail"] = self.tail
+        if self.epochs != NO_EPOCHS or self.epoch:
+            found |= {"epoch": self.epoch, "epochs": self.epochs.to_json()}
+        return json.dumps(found, separators=(",", ":"))
 
     @classmethod
     def of_text(cls, text: str | None) -> "SourceMark":
@@ -139,13 +202,25 @@ class SourceMark:
         if not text:
             return cls()
         found = json.loads(text)
-        return cls(
-            {
-                name: ConnectorMark(tuple(mark["highest"]), mark["time"], tuple(mark["servers"]), mark["below"])
-                for name, mark in found["connectors"].items()
-            },
-            tail=found.get("tail", ""),
-        )
+        connectors = {name: _mark_of(mark) for name, mark in found["connectors"].items()}
+        epochs = Epochs.of_json(found["epochs"]) if "epochs" in found else NO_EPOCHS
+        return cls(connectors, tail=found.get("tail", ""), epochs=epochs, epoch=found.get("epoch", 0))
+
+
+def _mark_of(found: Mapping[str, Any]) -> ConnectorMark:
+    lowest = found.get("lowest")
+    return ConnectorMark(
+        tuple(found["highest"]),
+        found["time"],
+        tuple(found["servers"]),
+        found["below"],
+        None if lowest is None else (lowest[0], lowest[1]),
+    )
+
+
+def _table(place: str) -> str:
+    """The table's name in `table NAME: topic[partition]`."""
+    return place.removeprefix("table ").partition(": ")[0]
 
 
 def _servers(servers: tuple[int, ...]) -> str:

@@ -23,9 +23,9 @@ from millrace.schemas.model.ledger import TopicPartition
 from millrace.schemas.model.message import Message
 from millrace.schemas.model.route import Route
 from millrace.schemas.model.unrepresentable import OnUnrepresentable
-from millrace.transforms.proof.changes import Rules
 from millrace.transforms.proof.compare import compare
 from millrace.transforms.proof.reference_table import ReferenceTable
+from millrace.transforms.proof.rules import Rules
 
 DEBEZIUM = "io.debezium.time."
 UNITS = {"ms": 1_000, "us": 1_000_000}

@@ -4,8 +4,8 @@ import pyarrow as pa
 
 from millrace.schemas.model.change import POSITION
 from millrace.schemas.model.ledger import OffsetRange, TopicPartition
-from millrace.transforms.proof.changes import Rules
 from millrace.transforms.proof.reference_table import ReferenceTable
+from millrace.transforms.proof.rules import Rules
 from millrace.transforms.proof.verify import Proof, verify
 
 COLUMNS = pa.schema([("id", pa.int64()), ("text", pa.string())])

@@ -2,20 +2,25 @@
 
 import tempfile
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
 
+import pyarrow as pa
+
 from millrace.schemas.encodings.schema_store import SchemaStore
+from millrace.schemas.errors import EpochBegunError
 from millrace.schemas.model.block import Block
-from millrace.schemas.model.ledger import TopicPartition
+from millrace.schemas.model.epoch import OnNewSource
+from millrace.schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from millrace.schemas.model.message import Message
 from millrace.schemas.model.route import OnTruncate, Route
+from millrace.schemas.model.table import Table
 from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
-from millrace.transforms.proof.changes import Rules
 from millrace.transforms.proof.compare import compare
 from millrace.transforms.proof.reference_modes import reference_for
 from millrace.transforms.proof.report import Report
+from millrace.transforms.proof.rules import Rules
 from millrace.transforms.sinks import Sink
 from millrace.transforms.sinks.target import Target
 from millrace.transforms.steps.commit import CommitSettings, Item, Outcome, commit
@@ -39,19 +44,49 @@ class LogReader:
     topic: str
     partitions: int
     random: Random
+    follow: bool = False
     route: Route = field(init=False)
 
     def __post_init__(self) -> None:
         sources = tuple(TopicPartition(self.topic, number) for number in range(self.partitions))
-        self.route = Route(table=TABLE, sources=sources, on_truncate=OnTruncate.APPLY)
+        policy = OnNewSource.FOLLOW if self.follow else OnNewSource.STOP
+        self.route = Route(table=TABLE, sources=sources, on_truncate=OnTruncate.APPLY, on_new_source=policy)
         self._restart()
 
     def _restart(self) -> None:
         """A new process, which knows of the log what the ledger tells alone."""
         self.decoder = avro_decoder("debezium", self.contracts, self.topic, self.route)
 
+    def run(self, log: list[Message], stop: int) -> None:
+        """Commits up to the message number `stop` of the log, from where the ledger stands; with a crash now and then.
+
+        Where the ledger learns of an epoch, it goes on from the ledger, as a job does.
+        """
+        while True:
+            ledger = self.ledger
+            left = [one for one in log[:stop] if one.offset >= ledger.next.get(one.source, 0)]
+            if not left:
+                return
+            try:
+                self.commit(left[: self.random.randint(1, len(left))])
+            except EpochBegunError:
+                continue
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.sink.ledger(JOB, TABLE, self.route.sources)
+
+    def accept(self) -> None:
+        """What `millrace accept-source` does."""
+        known, none = self.ledger.next, Table(TABLE, (), pa.schema([]))
+        fresh = tuple(Account(*astuple(source), 0, 0) for source in self.route.sources if source not in known)
+        self.sink.commit(none, [], Commit(JOB, fresh))
+        accounts = tuple(Account(*astuple(source), -1, -1) for source in self.route.sources)
+        self.sink.commit(none, [], Commit(JOB, accounts, accept=True))
+
     def commit(self, messages: list[Message]) -> Outcome | None:
         """One commit of these messages, each partition's in its order, cut into blocks at random."""
+        self.route = replace(self.route, epochs=any(mark.epochs.begins for mark in self.ledger.marks.values()))
         if self.random.random() < 0.5:
             self._restart()
         items: list[Item] = []
@@ -62,7 +97,7 @@ class LogReader:
             items.append(receipt(done))
             for changes in done.changes:
                 for _, piece in by_window(changes, None):
-                    gathered.add(TABLE, done.key, 0.0, piece)
+                    gathered.add(TABLE, done.key, 0.0, piece, done.falls)
         for _, _, changes in gathered.all():
             for number, piece in by_shard(changes, SHARDS):
                 shards[number].append(piece)
@@ -98,7 +133,9 @@ class LogReader:
 
     def proof(self, messages: list[Message]) -> Report:
         """The proof of the target by the messages that have been committed."""
-        fold = reference_for(self.route.mode, Rules("debezium", self.contracts, truncate=True)).add_all(messages)
+        epochs = {source: mark.epochs.begins for source, mark in self.ledger.marks.items()}
+        rules = Rules("debezium", self.contracts, truncate=True, epochs=epochs)
+        fold = reference_for(self.route.mode, rules).add_all(messages)
         return compare(
             TABLE, fold, lambda columns: self.sink.scan(TABLE, columns) if TABLE in self.sink.tables() else iter(())
         )

@@ -170,10 +170,28 @@ class Database:
             apply(self.rows, change)
         self.log.append(done)
 
-    def fail_over(self):
-        """Another server goes on with the same rows; its log begins with lower numbers. Open transactions are lost."""
-        self.open, self.lsn, self.file, self.server = [], 4, self.file - 3, self.server + 101
+    def fail_over(self, read=None, other_server=True):
+        """Another server goes on with the same rows; its log begins with lower numbers. Open transactions are lost.
+
+        Transactions of the log behind the first `read` are in the new server's log too, with its numbers; replicated
+        changes keep the server that wrote them, and their time. Without another server, the log of this one began anew.
+        """
+        self.open, self.lsn, self.file = [], 4, self.file - 1
+        for done in self.log[len(self.log) if read is None else read :]:
+            for number, change in enumerate(done.changes):
+                change.lsn = self.lsn + 1 + number
+            self.lsn += 10 + len(done.changes)
+            done.commit = self.lsn
+        self.server += 101 if other_server else 0
         self.time += 60_000
+
+    def touch_all(self):
+        """A transaction of its own for each key, after all others have ended."""
+        self.open = []
+        for key in range(self.first_key, self.first_key + KEYS):
+            self.lsn, self.time = self.lsn + 8, self.time + 1000
+            op, before = ("u", self.rows[key]) if key in self.rows else ("c", None)
+            self._end(Transaction(self._number(), [Change(op, key, before, self._row(key, None), self.lsn)]))
 
 
 def apply(rows, change):

@@ -1,10 +1,9 @@
 """Messages to changes, as the proof reads them: the key of the row, the position of the change, and the row."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from ...schemas.encodings.schema_store import SchemaStore
 from ...schemas.errors import JobError
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
@@ -13,10 +12,9 @@ from .avro_reader import PayloadReader, Reader
 from .avro_validator import Malformed
 from .avro_values import Convert
 from .canonical import natural
-from .debezium import PLACEHOLDER, TEXTS, source_order, unavailable
-from .framing import Framing
+from .debezium import TEXTS, source_order, unavailable
 from .key_values import hashable, key_from_json
-from .row_change import MessageReader
+from .rules import Rules
 from .unrepresentable import Noted
 
 Key = tuple[Any, ...]
@@ -58,36 +56,19 @@ class Change(NamedTuple):
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How messages are read. `key` names columns of the row where the job says so, else the message key's fields.
-
-    `reader` makes the reader of a format that a package brings: `format` is `own` then, and `schemas` may be None.
-    """
-
-    format: Literal["debezium", "upsert", "own"]
-    schemas: SchemaStore | None
-    key: tuple[str, ...] | None = None
-    truncate: bool = False
-    framing: Framing = "auto"
-    unavailable_value: str = PLACEHOLDER
-    on_unrepresentable: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE
-    reader: Callable[[], MessageReader] | None = None
-
-
 @dataclass(slots=True)
 class ChangeReader:
     """Reads one table's messages, each partition in its order. `names` are the key's columns, once they are known.
 
-    By (topic, partition): `_newest` is the largest order that each connector has streamed so far, `_deleted` the
-    message key of a `d` that was the last message, whose tombstone may follow.
+    By (topic, partition): `_newest` is the largest (epoch, order) that each connector has streamed so far, `_deleted`
+    the message key of a `d` that was the last message, whose tombstone may follow.
     """
 
     rules: Rules
     names: tuple[str, ...] | None = None
     _payloads: PayloadReader = field(init=False)
     _sources: dict[tuple[str, int], TopicPartition] = field(default_factory=dict)
-    _newest: dict[tuple[str, int], dict[str, tuple[int, int]]] = field(default_factory=dict)
+    _newest: dict[tuple[str, int], dict[str, tuple[int, int, int]]] = field(default_factory=dict)
     _deleted: dict[tuple[str, int], bytes | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -130,8 +111,10 @@ class ChangeReader:
         found = self._newest.get((message.topic, message.partition), {})
         if connector is None and len(found) == 1:
             (connector,) = found
-        commit, inner = NO_POSITION if connector is None else found.get(connector, NO_POSITION)
-        return (0, commit, inner + ((commit, inner) != NO_POSITION), message.offset)
+        epoch = self.rules.epoch(message)
+        start = (epoch, *NO_POSITION)
+        _, commit, inner = start if connector is None else max(start, found.get(connector, start))
+        return (epoch, commit, inner + ((commit, inner) != NO_POSITION), message.offset)
 
     def _upsert(self, message: Message, value: bytes) -> Change:
         row, reader = self._payloads.read(value, message.topic, "value")
@@ -152,12 +135,12 @@ class ChangeReader:
         place = (message.topic, message.partition)
         if op == "r":
             position = self._position_in_log(message, _connector(envelope))
-            yield from self._put_row(message, envelope, reader, position, _snapshot_at(message, envelope))
+            yield from self._put_row(message, envelope, reader, position, self._snapshot_at(message, envelope))
             return
-        order = source_order(envelope.get("source") or {})
-        position = (0, *order, message.offset)
+        order = (self.rules.epoch(message), *source_order(envelope.get("source") or {}))
+        position = (*order, message.offset)
         newest, connector = self._newest.setdefault(place, {}), _connector(envelope)
-        newest[connector] = max(order, newest.get(connector, NO_POSITION))
+        newest[connector] = max(order, newest.get(connector, order))
         if op == "t":
             yield Change(None, Event(position, None, timestamp=message.timestamp))
         elif op == "d":
@@ -165,6 +148,14 @@ class ChangeReader:
             self._deleted[place] = message.key
         else:
             yield from self._put_row(message, envelope, reader, position)
+
+    def _snapshot_at(self, message: Message, envelope: Mapping[str, Any]) -> Position:
+        """The position that a snapshot row's own `source` names; it is compared with TRUNCATEs alone."""
+        try:
+            order = source_order(envelope.get("source") or {})
+        except Malformed:
+            order = NO_POSITION
+        return (self.rules.epoch(message), *order, message.offset)
 
     def _delete(self, message: Message, envelope: Mapping[str, Any], reader: Reader, position: Position) -> Change:
         before = envelope.get("before")
@@ -267,14 +258,6 @@ def _connector(envelope: Mapping[str, Any]) -> str:
     source = envelope.get("source")
     name = source.get("name") if isinstance(source, dict) else None
     return name if isinstance(name, str) else ""
-
-
-def _snapshot_at(message: Message, envelope: Mapping[str, Any]) -> Position:
-    """The position that a snapshot row's own `source` names; it is compared with TRUNCATEs alone."""
-    try:
-        return (0, *source_order(envelope.get("source") or {}), message.offset)
-    except Malformed:
-        return (0, *NO_POSITION, message.offset)
 
 
 def plain_row(event: Event) -> dict[str, Any] | None:

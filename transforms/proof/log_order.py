@@ -13,8 +13,9 @@ from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from .avro_reader import UNREADABLE
 from .canonical import encode, natural
-from .changes import Change, Event, Key, Rules, plain_row
+from .changes import Change, Event, Key, plain_row
 from .message_reader import reader_of
+from .rules import Rules
 
 Place = tuple[TopicPartition, Key]
 

@@ -7,8 +7,9 @@ from typing import Final, Literal, Protocol
 from ...schemas.errors import JobError
 from ...schemas.model.message import Message
 from .avro_validator import Malformed
-from .changes import Change, ChangeReader, Event, Rules
+from .changes import Change, ChangeReader, Event
 from .row_change import MessageReader, RowChange
+from .rules import Rules
 
 FORMATS: Final[Mapping[tuple[str, str], Literal["debezium", "upsert"]]] = {
     ("avro", "debezium"): "debezium",

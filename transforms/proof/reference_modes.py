@@ -17,8 +17,9 @@ from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from ...schemas.model.modes import Mode
 from .canonical import SECOND, UNKNOWN, Moment
-from .changes import Change, Event, Key, Position, Rules, plain_row
+from .changes import Change, Event, Key, Position, plain_row
 from .reference_table import ReferenceTable
+from .rules import Rules
 
 MILLI: Final = SECOND // 1000
 LATEST: Final = 253_402_300_799_999

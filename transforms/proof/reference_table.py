@@ -4,7 +4,7 @@ It is written for the proof alone and to be read: one message at a time into a d
 without the job's decoder.
 
     position   (epoch, commit order, order inside it, Kafka offset) by `source`; plain topics (0, 0, 0, offset);
-               r is one step above the largest of its partition before it
+               r is one step above the largest of its partition and epoch before it; the ledger tells the epochs
     guard      an equal or smaller position never replaces
     d, null    a delete leaves its position; a tombstone directly after the d of its key says nothing new, any other
                has a position as r has
@@ -24,9 +24,10 @@ from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from .avro_reader import UNREADABLE
 from .canonical import UNKNOWN
-from .changes import Change, Event, Key, Position, Rules, plain_row
+from .changes import Change, Event, Key, Position, plain_row
 from .log_order import LogOrder, Replays
 from .message_reader import ProofReader, reader_of
+from .rules import Rules
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ class ReferenceTable:
         A snapshot of Postgres names an LSN alone, and no commit: it is compared with the LSN of the TRUNCATE.
         """
         at = event.snapshot_at
-        if at is not None and at[1] == at[2]:
+        if at is not None and at[0] == self.truncated[0] and at[1] == at[2]:
             return at[2] >= self.truncated[2]
         return (at or event.position) >= self.truncated
 

@@ -12,12 +12,12 @@ from ...schemas.model.ledger import OffsetRange, TopicPartition
 from ...schemas.model.message import MessageLog
 from ...schemas.model.modes import Mode
 from .canonical import shown as readable
-from .changes import Rules
 from .compare import Scan, compare
 from .log_order import Replays
 from .reference_modes import marks_only, reference_for
 from .reference_table import ReferenceTable
 from .report import Example, Report, Verdict
+from .rules import Rules
 
 Tell = Callable[[str], None]
 

@@ -13,7 +13,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 from ...schemas.errors import LedgerGapError, MillraceError
 from ...schemas.merging.modes.at_commit import CompleteRows, IncompleteRows, TableRows, complete
 from ...schemas.model.dead_letter import DeadLetter
+from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.ledger import Account, Commit, OffsetRange, TopicPartition, covered
+from ...schemas.model.modes import Mode
 from ...schemas.model.route import Route
 from ...schemas.model.source_mark import SourceMark
 from ...schemas.model.table import Table
@@ -165,7 +167,7 @@ def _committed(sink: Sink, settings: CommitSettings, name: str, items: Sequence[
     staged += [sink.stage(part.table, part.rows) for part in done.parts]
     key = window.parts[0].table.key if window.parts else ()
     table = staged[0].table if staged else Table(name, key, pa.schema([]))
-    order = _order(settings, name, window, done)
+    order = _order(sink, settings, name, window, done)
     made = retried(f"table {name}", lambda: sink.commit(table, staged, order))
     return Outcome(
         table=name,
@@ -177,7 +179,7 @@ def _committed(sink: Sink, settings: CommitSettings, name: str, items: Sequence[
     )
 
 
-def _order(settings: CommitSettings, name: str, window: WindowItems, done: CompleteRows) -> Commit:
+def _order(sink: Sink, settings: CommitSettings, name: str, window: WindowItems, done: CompleteRows) -> Commit:
     """What the sink records with the rows."""
     route = settings.routes[name]
     truncates: Counter[int] = Counter()
@@ -188,11 +190,26 @@ def _order(settings: CommitSettings, name: str, window: WindowItems, done: Compl
     return Commit(
         settings.job,
         told,
-        max((receipt.truncate for receipt in window.receipts if receipt.truncate), default=None),
+        _truncate(sink, settings, name, window.receipts),
         dict(truncates),
         {topic: settings.topic_ids[topic] for topic in topics},
         tuple(route.number(account.topic, account.partition) for account in told),
         _marks(window.receipts),
+        follow=route.on_new_source is OnNewSource.FOLLOW,
+        rewinds=route.mode is not Mode.APPEND,
+    )
+
+
+def _truncate(sink: Sink, settings: CommitSettings, name: str, receipts: Sequence[Receipt]) -> bytes | None:
+    """The position of the newest TRUNCATE, in the epoch of its offset."""
+    route = settings.routes[name]
+    found = [(receipt.span.source, receipt.truncate) for receipt in receipts if receipt.truncate is not None]
+    if not found or not route.epochs:
+        return max((position for _, position in found), default=None)
+    marks = sink.ledger(settings.job, name, sorted({source for source, _ in found})).marks
+    return max(
+        marks.get(source, SourceMark()).epochs.at(int.from_bytes(position[24:])).to_bytes(8) + position[8:]
+        for source, position in found
     )
 
 

@@ -84,7 +84,8 @@ class Decode(beam.DoFn):
             yield beam.pvalue.TaggedOutput(RECEIPTS, (part.table, receipt(mine)))
             for changes in mine.changes:
                 for stamp, piece in by_window(changes, self._every):
-                    self._gathering.add(part.table, mine.key, float(time) if stamp is None else stamp, piece)
+                    at = float(time) if stamp is None else stamp
+                    self._gathering.add(part.table, mine.key, at, piece, mine.falls)
         for table, stamp, changes in self._gathering.full():
             for number, piece in by_shard(changes, self._shards):
                 yield TimestampedValue(((table, number), piece), stamp)

@@ -28,6 +28,7 @@ class _Held:
     key: tuple[str, ...] = ()
     batches: list[pa.RecordBatch] = field(default_factory=list)
     rows: int = 0
+    falls: bool = False
 
 
 @dataclass(slots=True)
@@ -36,17 +37,18 @@ class Precompaction:
 
     Where compacting leaves more than `WORTHWHILE` of the rows, the table's next `PATIENCE` batches go as they are.
     Batches with partial rows, key changes or soft deletes always do: a value that they lack may stand in a row that
-    would be superseded. So do batches with snapshot rows, whose order needs the whole window, and those of tables that
-    keep every change.
+    would be superseded. So do batches with snapshot rows, whose order needs the whole window, those whose positions
+    fall, for their epochs are not known here, and those of tables that keep every change.
     """
 
     _held: dict[tuple[str, Stamp], _Held] = field(default_factory=dict)
     _wait: Counter[str] = field(default_factory=Counter)
 
-    def add(self, table: str, key: tuple[str, ...], stamp: Stamp, changes: pa.RecordBatch) -> None:
-        """Hold a batch of changes."""
+    def add(self, table: str, key: tuple[str, ...], stamp: Stamp, changes: pa.RecordBatch, falls: bool = False) -> None:
+        """Hold a batch of changes; `falls` as in `Decoded`."""
         held = self._held.setdefault((table, stamp), _Held())
         held.key = key
+        held.falls |= falls
         held.batches.append(changes)
         held.rows += changes.num_rows
 
@@ -74,8 +76,10 @@ class Precompaction:
         if self._wait[table] > 0:
             self._wait[table] -= len(held.batches)
             return None
-        if {OFFSET, VERSION} & set(held.key) or any(
-            leans(batch) or AFTER in batch.schema.names for batch in held.batches
+        if (
+            held.falls
+            or {OFFSET, VERSION} & set(held.key)
+            or any(leans(batch) or AFTER in batch.schema.names for batch in held.batches)
         ):
             return None
         try:

@@ -12,6 +12,7 @@ from ...schemas.merging.log_order import Committed
 from ...schemas.merging.modes.at_commit import split
 from ...schemas.merging.newest_by_key import compact
 from ...schemas.model.change import AFTER, SOURCE, UNAVAILABLE
+from ...schemas.model.ledger import Ledger
 from ...schemas.model.route import Route
 from ...schemas.model.table import Table
 from ..sinks import Sink, Staged
@@ -87,16 +88,26 @@ def _staged(sink: Sink, job: str, route: Route, batches: Sequence[pa.RecordBatch
 
 def committed(sink: Sink, job: str, route: Route, batches: Sequence[pa.RecordBatch]) -> Committed | None:
     """What the target has from the partitions of these changes; asked only where some change depends on it."""
-    if not any({AFTER, UNAVAILABLE} & set(batch.schema.names) for batch in batches):
+    if not (route.epochs or any({AFTER, UNAVAILABLE} & set(batch.schema.names) for batch in batches)):
         return None
-    numbers = {number for batch in batches for number in batch.column(SOURCE).unique().to_pylist() if number >= 0}
-    ledger = sink.ledger(job, route.table, [route.source(number) for number in sorted(numbers)])
+    numbers = {number for batch in batches for number in batch.column(SOURCE).unique().to_pylist()}
+    sources = {route.source(number) for number in numbers if number >= 0}
+    ledger = sink.ledger(job, route.table, sorted(sources | set(route.sources if -1 in numbers else ())))
     highest = {
         route.number(source.topic, source.partition): mark.highest
         for source, mark in ledger.marks.items()
         if mark.connectors
     }
-    return Committed(highest, ledger.truncate)
+    return Committed(highest, ledger.truncate, epochs_of(route, ledger))
+
+
+def epochs_of(route: Route, ledger: Ledger) -> dict[int, tuple[tuple[int, int], ...]]:
+    """By source number the beginnings of epochs, where a partition has any."""
+    return {
+        route.number(source.topic, source.partition): mark.epochs.begins
+        for source, mark in ledger.marks.items()
+        if mark.epochs.begins
+    }
 
 
 def _counted(delta: pa.RecordBatch) -> Counter[int]:

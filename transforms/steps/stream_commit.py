@@ -13,7 +13,7 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
 
-from ...schemas.errors import LedgerGapError, MillraceError, TableError
+from ...schemas.errors import EpochBegunError, LedgerGapError, MillraceError, TableError
 from ...schemas.model.ledger import TopicPartition
 from ..retry import PATIENT, Retry, retried
 from ..sinks import Sink
@@ -37,6 +37,7 @@ class TableProgress:
     asked: float = 0.0
     read: int = 0
     dead: int = 0
+    epochs: bool = False
     stopped: Failure | None = None
 
 
@@ -145,8 +146,9 @@ def _ready(
     sources = {span.source for part in bundles for span in part.bundle.spans}
     if not sources <= set(progress.next) or time.monotonic() - progress.asked > ASK_SECONDS:
         progress.asked = time.monotonic()
-        known = sink.ledger(settings.job, table, sorted(sources | set(settings.routes[table].sources))).next
-        progress.next.update(known)
+        ledger = sink.ledger(settings.job, table, sorted(sources | set(settings.routes[table].sources)))
+        progress.next.update(ledger.next)
+        progress.epochs |= any(mark.epochs.begins for mark in ledger.marks.values())
     return continuing(bundles, progress.next)
 
 
@@ -173,14 +175,16 @@ def _committed(
 ) -> list[Outcome | Failure]:
     """One commit of these bundles, or the failure of the table; nothing where `progress` and the ledger differ.
 
-    That is somebody else's commit, or a table put back: `progress` forgets what it knows. Raises SinkError.
+    That is somebody else's commit, a table put back, or a new epoch. `progress` forgets what it knows. Raises
+    SinkError.
     """
     failure = progress.stopped or next((part.bundle.failure for part in ready if part.bundle.failure), None)
     if failure is None:
         try:
-            counted = replace(settings, read=progress.read, dead=progress.dead)
+            route = replace(settings.routes[table], epochs=progress.epochs)
+            counted = replace(settings, read=progress.read, dead=progress.dead, routes={table: route})
             outcome = _commit_with_retries(sink, counted, table, ready)
-        except LedgerGapError:
+        except (LedgerGapError, EpochBegunError):
             progress.asked, progress.next = 0.0, {}
             return []
         except TableError as error:

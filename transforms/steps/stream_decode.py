@@ -99,7 +99,7 @@ class StreamDecode(beam.DoFn):
             mine = shaped(part.mode, done)
             self._filling[part.table, stamp].receipts.append(receipt(mine))
             for changes in mine.changes:
-                self._gathering.add(part.table, mine.key, stamp, _untimed(changes))
+                self._gathering.add(part.table, mine.key, stamp, _untimed(changes), mine.falls)
 
     def _take(self, gathered: Iterable[tuple[str, float, Any]]) -> list[tuple[str, float]]:
         places = []

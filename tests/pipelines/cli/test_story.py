@@ -51,6 +51,10 @@ def test_produce_run_verify(file, capsys):
     assert second["read"] == again["messages"]
     (report,) = answer(capsys, "verify", file, "--json")
     assert report["ok"] and report["messages"] == made["messages"] + again["messages"]
+    (table,) = [one["table"] for one in second["tables"]]
+    assert answer(capsys, "accept-source", file, "--table", table, "--json") == {table: 4}
+    assert main(["accept-source", str(file), "--table", table[:-1]]) == 2
+    assert f"the job fills no such table; did you mean {table!r}?" in capsys.readouterr().err
     listed = answer(capsys, "dead-letters", "ls", file, "--json")
     assert len(listed) == made["poison"] + again["poison"]
     shown = answer(capsys, "dead-letters", "show", file, listed[0]["place"], "--json")

@@ -40,8 +40,8 @@ def both():
 
 def test_two_connectors_in_turns_are_a_climb_each():
     east, west = mark(10, *MIXED).climbs
-    assert east == Climb("east", 10, (500, 0), (502, 0), 1_000, 1_002, 1, (1,))
-    assert west == Climb("west", 11, (7, 0), (9, 0), 5_000, 5_002, 2, (2,))
+    assert east == Climb("east", 10, (500, 0), (502, 0), 1_000, 1_002, 1, (1,), 14)
+    assert west == Climb("west", 11, (7, 0), (9, 0), 5_000, 5_002, 2, (2,), 15)
 
 
 @pytest.mark.parametrize("size", range(1, 7))
@@ -66,7 +66,7 @@ def test_a_range_is_judged_alike_in_one_commit_and_in_many(both):
 
 def test_a_replay_of_one_connector_stops_nothing(both):
     found = both.followed(mark(6, ("east", 503, 1_003, 1), WEST[0], WEST[1]), PLACE)
-    assert found.connectors["west"] == ConnectorMark((9, 0), 5_002, (2,), below=7)
+    assert found.connectors["west"] == ConnectorMark((9, 0), 5_002, (2,), below=7, lowest=(7, 0))
     assert found.connectors["east"] == ConnectorMark((503, 0), 1_003, (1,))
     found = found.followed(mark(9, WEST[2], ("west", 10, 5_003, 2)), PLACE)
     assert found.connectors["west"] == ConnectorMark((10, 0), 5_003, (2,))

@@ -15,10 +15,10 @@ from support.debezium_stream import Stream, contracts_in
 from millrace.schemas.errors import TableError
 from millrace.schemas.model.change import POSITION, POSITION_TYPE
 from millrace.transforms.proof.canonical import Moment, Number, shown
-from millrace.transforms.proof.changes import Rules
 from millrace.transforms.proof.compare import compare
 from millrace.transforms.proof.reference_table import ReferenceTable
 from millrace.transforms.proof.report import Verdict
+from millrace.transforms.proof.rules import Rules
 
 COLUMNS = pa.schema(
     [

@@ -7,8 +7,8 @@ from support.debezium_stream import GONE, Stream, contracts_in, old_key
 
 from millrace.schemas.model.modes import Mode
 from millrace.transforms.proof.canonical import Moment
-from millrace.transforms.proof.changes import Rules
 from millrace.transforms.proof.reference_modes import reference_for
+from millrace.transforms.proof.rules import Rules
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from support.debezium_stream import GONE, Stream, contracts_in, datum, old_key, 
 from millrace.schemas.encodings.schema_store import FolderSchemaStore, fingerprint
 from millrace.transforms.proof.avro_validator import Malformed
 from millrace.transforms.proof.canonical import encode, natural, number
-from millrace.transforms.proof.changes import Rules
 from millrace.transforms.proof.debezium import source_order
 from millrace.transforms.proof.reference_table import ReferenceTable
+from millrace.transforms.proof.rules import Rules
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from millrace.schemas.errors import JobError, LostOffsetsError, SourceError
 from millrace.schemas.model.change import CHANGE_FIELDS, OP, POSITION, SOURCE, UPSERT
 from millrace.schemas.model.ledger import Account, Commit, TopicPartition
 from millrace.schemas.model.table import Table
-from millrace.transforms.proof.changes import Rules
+from millrace.transforms.proof.rules import Rules
 from millrace.transforms.proof.verify import Proof
 from millrace.transforms.proof.verify import verify as verify_rows
 from millrace.transforms.sinks import open_sink

@@ -129,10 +129,12 @@ class IcebergCommit:
         changed = ledger.changed_properties(self._properties, change, self.truncated)
         if not (changed or snapshot.files or snapshot.deletes or snapshot.removed or snapshot.shape):
             return
-        snapshot.properties |= changed | ledger.commit_properties(change.job, self._identity)
-        snapshot.summary = ledger.summary(change, self._identity)
+        # A commit of the ledger alone is not this commit: that is made again.
+        identity = self._identity if change.accounts else f"{self._identity}-ledger"
+        snapshot.properties |= changed | ledger.commit_properties(change.job, identity)
+        snapshot.summary = ledger.summary(change, identity)
         snapshot.expired = self.on.maintenance.expired(target.table)
-        target.commit(snapshot, self._identity)
+        target.commit(snapshot, identity)
         if self.truncated is not None:
             target.forget_index()
         elif self.replaced is not None:

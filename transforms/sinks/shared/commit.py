@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from ....schemas.errors import TransientSinkError
+from ....schemas.errors import EpochBegunError, TransientSinkError
 from ....schemas.model.ledger import Account, Commit, TopicPartition
 from ....schemas.model.table import Table, check_name, enlarged
 from .. import Staged
@@ -141,18 +141,25 @@ def commit_changes(
 
     `begin` opens a transaction: leaving it commits, an error undoes it. It is opened again, on top of what is there
     then, as often as `attempts` says, where another writer came first (Conflict). Raises TableError, SinkError, and
-    TransientSinkError, which names `place`, where other writers are always faster.
+    TransientSinkError, which names `place`, where other writers are always faster. Raises EpochBegunError where only
+    the ledger was written: the changes are of epochs that it did not know when they were staged.
     """
     for _ in range(attempts):
         try:
             with begin() as target:
-                return _attempt(target, changes)
+                accounts = _attempt(target, changes)
         except Conflict:
             continue
+        if accounts is not None:
+            return accounts
+        raise EpochBegunError(
+            f"table {changes.name}: the ledger has learned where changes of a new source begin; run the job again"
+        )
     raise TransientSinkError(f"{place}: other writers were faster {attempts} times")
 
 
-def _attempt(target: CommitTarget[RowsT, JudgedT], changes: TableChanges) -> tuple[Account, ...]:
+def _attempt(target: CommitTarget[RowsT, JudgedT], changes: TableChanges) -> tuple[Account, ...] | None:
+    """The full accounts; None where the commit is to be made again, in the epochs that the ledger has now."""
     done = target.already_committed()
     if done is not None:
         return done
@@ -161,6 +168,10 @@ def _attempt(target: CommitTarget[RowsT, JudgedT], changes: TableChanges) -> tup
     table = _grown(target, held, changes)
     floor = max(filter(None, (held.truncate, commit.truncate)), default=None)
     before = target.job_ledger(commit.job, changes.sources)
+    begun = before.begun(changes.name, commit)
+    if begun is not None:
+        target.write_ledger(LedgerChange(commit.job, changes.name, before, begun, ()))
+        return None
     staged = [part for part in changes.staged if part.rows]
     rows = target.read(table, staged) if staged and table is not None else None
     judged = None if rows is None else target.judge(rows, floor)

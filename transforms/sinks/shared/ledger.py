@@ -63,6 +63,7 @@ class JobLedger:
             mark = SourceMark() if old is None else old.mark
             if source in commit.marks and (known is None or account.stop > known):
                 mark = mark.followed(commit.marks[source], f"table {table}: {source}")
+            mark = mark.accepting() if commit.accept else mark
             if account.stop < 0:
                 entries[source] = PartitionEntry(known, _sum(old, account), None if old is None else old.start, mark)
                 continue
@@ -75,6 +76,38 @@ class JobLedger:
                 start = account.first if old is None or old.start is None else old.start
                 entries[source] = PartitionEntry(account.stop, _sum(old, account), start, mark)
         return JobLedger(entries, {**self.topic_ids, **commit.topic_ids})
+
+    def begun(self, table: str, commit: Commit) -> "JobLedger | None":
+        """The ledger with the epochs that the changes of this commit bring, and nothing else; None without one.
+
+        Changes take their epochs from the ledger when they are staged, so it must know them before: the commit is made
+        again after this one. Where a new source began before the next offset, its first changes passed as repetitions:
+        the ledger goes back to it. Raises NewSourceError.
+        """
+        entries = dict(self.entries)
+        for account in commit.accounts:
+            source, old = account.source, entries.get(account.source)
+            known = None if old is None else old.next
+            if source not in commit.marks or account.stop < 0 or (known is not None and account.stop <= known):
+                continue
+            first = account.first if known is None else known
+            old = old if old is not None and known is not None else _beginning(account)
+            others = [entry.mark.epochs for place, entry in entries.items() if place != source]
+            mark = old.mark.begun(commit.marks[source], f"table {table}: {source}", commit.follow, others)
+            if mark is None:
+                continue
+            fresh = min(offset for offset, _ in set(mark.epochs.begins) - set(old.mark.epochs.begins))
+            next = min(first, fresh) if commit.rewinds else first
+            # What the source remembers of the log is of the old place.
+            entries[source] = replace(old, mark=mark if next == first else replace(mark, tail=""), next=next)
+        return None if entries == self.entries else JobLedger(entries, self.topic_ids)
+
+
+def _beginning(account: Account) -> PartitionEntry:
+    """The entry of a partition of which nothing was committed yet."""
+    return PartitionEntry(
+        account.first, Account(account.topic, account.partition, account.first, account.first), account.first
+    )
 
 
 @dataclass(frozen=True, slots=True)

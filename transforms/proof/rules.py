@@ -1,0 +1,40 @@
+"""How the proof reads the messages of one table."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ...schemas.encodings.schema_store import SchemaStore
+from ...schemas.model.ledger import TopicPartition
+from ...schemas.model.message import Message
+from ...schemas.model.unrepresentable import OnUnrepresentable
+from .debezium import PLACEHOLDER
+from .framing import Framing
+from .row_change import MessageReader
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How messages are read. `key` names columns of the row where the job says so, else the message key's fields.
+
+    `epochs` are by partition the beginnings of epochs, (offset, epoch) in the order of offsets, as the ledger has them.
+    `reader` makes the reader of a format that a package brings: `format` is `own` then, and `schemas` may be None.
+    """
+
+    format: Literal["debezium", "upsert", "own"]
+    schemas: SchemaStore | None
+    key: tuple[str, ...] | None = None
+    truncate: bool = False
+    framing: Framing = "auto"
+    unavailable_value: str = PLACEHOLDER
+    on_unrepresentable: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE
+    reader: Callable[[], MessageReader] | None = None
+    epochs: Mapping[TopicPartition, Sequence[tuple[int, int]]] = field(default_factory=dict)
+
+    def epoch(self, message: Message) -> int:
+        """The epoch of a message: that of the last beginning at or before its offset."""
+        found = 0
+        for begin, epoch in self.epochs.get(message.source, ()) if self.epochs else ():
+            if begin <= message.offset:
+                found = epoch
+        return found
