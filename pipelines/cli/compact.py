@@ -19,7 +19,7 @@ def maintain(job: Job) -> Done:
         return {table: dict(sink.maintain(table)) for table in sink.tables()}
 
 
-def upkeep_lines(done: Done) -> list[str]:
+def maintenance_lines(done: Done) -> list[str]:
     """A line a table."""
     if not done:
         return ["nothing to do: the target has no tables, or keeps them in order itself"]

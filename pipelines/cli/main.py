@@ -86,10 +86,10 @@ def _run(found: Namespace) -> int:
 
 def _compact(found: Namespace) -> int:
     from ..job.load import load_job
-    from .compact import maintain, upkeep_lines
+    from .compact import maintain, maintenance_lines
 
     done = maintain(load_job(found.job))
-    _answer(found, done, upkeep_lines(done))
+    _answer(found, done, maintenance_lines(done))
     return GOOD
 
 

@@ -20,14 +20,14 @@ KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ReadOptions:
     """`values` by option name, without defaults; `unknown` are complaints about the rest, a sentence each."""
 
     values: Mapping[str, Any]
     unknown: tuple[str, ...]
 
 
-def read_options(runner: str, arguments: Sequence[str], own: Mapping[str, str]) -> Given:
+def read_options(runner: str, arguments: Sequence[str], own: Mapping[str, str]) -> ReadOptions:
     """Read the arguments by Beam's own options and those of a runner, `own`: kinds (see KINDS) by name.
 
     Raises JobError for a value of a wrong kind.
@@ -48,7 +48,7 @@ def read_options(runner: str, arguments: Sequence[str], own: Mapping[str, str]) 
 
     parser.error = error  # type: ignore[method-assign]
     found, rest = parser.parse_known_args(list(arguments))
-    return Given(vars(found), tuple(_complaint(word, sorted(known)) for word in rest if word.startswith("-")))
+    return ReadOptions(vars(found), tuple(_complaint(word, sorted(known)) for word in rest if word.startswith("-")))
 
 
 def _complaint(word: str, known: Sequence[str]) -> str:

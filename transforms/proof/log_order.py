@@ -17,14 +17,14 @@ from .changes import Change, Event, Key, plain_row
 from .message_reader import reader_of
 from .rules import Rules
 
-Place = tuple[TopicPartition, Key]
+KeyInPartition = tuple[TopicPartition, Key]
 
 
 @dataclass(slots=True)
 class LogOrder:
     """Gathers suspects: by key and partition, the last event in the log where it is not the newest by position."""
 
-    suspects: dict[Place, Event] = field(default_factory=dict)
+    suspects: dict[KeyInPartition, Event] = field(default_factory=dict)
 
     def note(self, message: Message, change: Change, newest: bool) -> None:
         """Take the next event of the log; `newest`: whether it is the newest of its key by position too."""
@@ -41,7 +41,7 @@ class LogOrder:
 
         A key in two partitions is judged in the one that its newest event is in: the log orders no two partitions.
         """
-        open_cases: dict[Place, tuple[Event, Event]] = {}
+        open_cases: dict[KeyInPartition, tuple[Event, Event]] = {}
         for (source, key), last in self.suspects.items():
             shown = newest(key)
             if shown is not None and shown.source == source and not _same(shown, last):
@@ -59,7 +59,7 @@ class Replays:
     rules: Rules
     read: Callable[[], Iterable[Message]]
 
-    def repeated(self, events: dict[Place, Event]) -> set[Place]:
+    def repeated(self, events: dict[KeyInPartition, Event]) -> set[KeyInPartition]:
         """The places of those events that their partition holds at a smaller offset too, or another one holds.
 
         Where partitions were added, a repeated change goes to another one than it went before. A row of a snapshot
@@ -71,7 +71,7 @@ class Replays:
                 wanted.setdefault(key, []).append((source, event))
         if not wanted:
             return set()
-        reader, found = reader_of(self.rules), set[Place]()
+        reader, found = reader_of(self.rules), set[KeyInPartition]()
         for message in self.read():
             try:
                 changes = list(reader.read(message))

@@ -39,7 +39,7 @@ class StreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PartitionProgress:
     """Where the reading of a partition stands: the next offset, and the event time reached (None: no record yet).
 
     `tail` is what the source remembers of the log before that offset (`Block.tail`).
@@ -57,7 +57,7 @@ class StreamMark(CheckpointMark):
     Finalizing does nothing: the target's ledger holds what is safe.
     """
 
-    places: Mapping[TopicPartition, Place]
+    places: Mapping[TopicPartition, PartitionProgress]
     arrived: int = 0
 
 
@@ -72,7 +72,7 @@ class MarkCoder(coders.Coder):
 
     def decode(self, encoded: bytes) -> StreamMark:
         arrived, places = json.loads(encoded)
-        return StreamMark({TopicPartition(row[0], row[1]): Place(*row[2:]) for row in places}, arrived)
+        return StreamMark({TopicPartition(row[0], row[1]): PartitionProgress(*row[2:]) for row in places}, arrived)
 
     def is_deterministic(self) -> bool:
         return True
@@ -118,7 +118,7 @@ class StreamRead(UnboundedSource):
         mark = checkpoint_mark
         if not isinstance(mark, StreamMark):
             places = begin.first.items()
-            mark = StreamMark({one: Place(first, tail=begin.tails.get(one, "")) for one, first in places})
+            mark = StreamMark({one: PartitionProgress(first, tail=begin.tails.get(one, "")) for one, first in places})
         growth = None
         if known is not None and self._beginnings is not None:
             growth = Growth(self._settings, self._beginnings, known, begin.topic_ids)
@@ -178,7 +178,7 @@ class StreamReader(UnboundedReader):
         self._stamp = MIN_TIMESTAMP
         self._ended = False
 
-    def _open(self, source: TopicPartition, place: Place) -> BlockReader:
+    def _open(self, source: TopicPartition, place: PartitionProgress) -> BlockReader:
         return self._settings.source.reader(source, place.next, None, math.inf, place.tail)
 
     def start(self) -> bool:
@@ -215,7 +215,7 @@ class StreamReader(UnboundedReader):
         if self._growth is None:
             return
         for source, first in self._growth.find(self._places).items():
-            self._places[source] = Place(first)
+            self._places[source] = PartitionProgress(first)
             self._readers[source] = self._open(source, self._places[source])
             self._turn.append(source)
 
@@ -230,7 +230,7 @@ class StreamReader(UnboundedReader):
                 seen = min(time_there, self._arrived // 1000)
                 reached = seen if reached is None else max(seen, reached)
             block = replace(block, reached=reached if reached is not None else self._arrived // 1000)
-        self._places[source] = Place(block.stop, reached, block.tail or place.tail)
+        self._places[source] = PartitionProgress(block.stop, reached, block.tail or place.tail)
         self._block, self._given = block, True
 
     def _rest(self, source: TopicPartition) -> None:

@@ -24,7 +24,7 @@ Stamp = float
 
 
 @dataclass(slots=True)
-class _Held:
+class _Gathered:
     key: tuple[str, ...] = ()
     batches: list[pa.RecordBatch] = field(default_factory=list)
     rows: int = 0
@@ -41,12 +41,12 @@ class Precompaction:
     fall, for their epochs are not known here, and those of tables that keep every change.
     """
 
-    _held: dict[tuple[str, Stamp], _Held] = field(default_factory=dict)
+    _held: dict[tuple[str, Stamp], _Gathered] = field(default_factory=dict)
     _wait: Counter[str] = field(default_factory=Counter)
 
     def add(self, table: str, key: tuple[str, ...], stamp: Stamp, changes: pa.RecordBatch, falls: bool = False) -> None:
         """Hold a batch of changes; `falls` as in `Decoded`."""
-        held = self._held.setdefault((table, stamp), _Held())
+        held = self._held.setdefault((table, stamp), _Gathered())
         held.key = key
         held.falls |= falls
         held.batches.append(changes)
@@ -71,7 +71,7 @@ class Precompaction:
         for batch in held.batches:
             yield table, stamp, marked(batch, held.key, {})
 
-    def _compacted(self, table: str, held: _Held) -> Compacted | None:
+    def _compacted(self, table: str, held: _Gathered) -> Compacted | None:
         """The newest changes; None where they travel as they are."""
         if self._wait[table] > 0:
             self._wait[table] -= len(held.batches)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from apache_beam.options.pipeline_options import FlinkRunnerOptions
 
-from ..beam_options import Given
+from ..beam_options import ReadOptions
 from ..findings import FAIL, OK, WARN, Finding
 from .jar import FlinkJar, minor
 from .rest import Slots
@@ -31,7 +31,7 @@ class Cluster:
 class Look:
     """All that the checks look at."""
 
-    given: Given
+    given: ReadOptions
     cluster: Cluster | None
     jar: FlinkJar | None
     set: Mapping[str, Any] = field(default_factory=dict)
@@ -53,12 +53,12 @@ class Look:
         return is_inside(self.given)
 
 
-def is_packed(given: Given) -> bool:
+def is_packed(given: ReadOptions) -> bool:
     """Whether the job is written into a jar, and run by some cluster later."""
     return bool(given.values.get("output_executable_path"))
 
 
-def is_inside(given: Given) -> bool:
+def is_inside(given: ReadOptions) -> bool:
     """Whether Flink runs inside the job server."""
     return not is_packed(given) and given.values.get("flink_master", "[auto]") in INSIDE
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from apache_beam.options.pipeline_options import FlinkRunnerOptions
 
 from ....schemas.errors import JobError, RunnerError
-from ..beam_options import Given, read_options
+from ..beam_options import ReadOptions, read_options
 from ..findings import FAIL, OK, WARN, Finding
 from .checks import CHECKS, LOOPBACK, Cluster, Look, is_inside, is_packed
 from .jar import FlinkJar, minor, read_jar
@@ -98,12 +98,12 @@ def _look(arguments: Sequence[str]) -> tuple[Look, list[Finding]]:
     return look, found
 
 
-def _jar(given: Given) -> FlinkJar | None:
+def _jar(given: ReadOptions) -> FlinkJar | None:
     path = given.values.get("flink_job_server_jar")
     return read_jar(Path(path)) if path and "://" not in path else None
 
 
-def _cluster(given: Given) -> tuple[Cluster | None, list[Finding]]:
+def _cluster(given: ReadOptions) -> tuple[Cluster | None, list[Finding]]:
     if is_packed(given):
         return None, [Finding(OK, "output_executable_path", str(given.values["output_executable_path"]))]
     if is_inside(given):
@@ -120,7 +120,7 @@ def _cluster(given: Given) -> tuple[Cluster | None, list[Finding]]:
     return cluster, [Finding(OK, "flink_master", f"Flink {cluster.version} answers, {free}")]
 
 
-def _set(given: Given, cluster: Cluster | None, jar: FlinkJar | None) -> dict[str, Any]:
+def _set(given: ReadOptions, cluster: Cluster | None, jar: FlinkJar | None) -> dict[str, Any]:
     """What Millrace adds to the options."""
     wanted = dict(DEFAULTS)
     if cluster is not None and minor(cluster.version) in FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS:

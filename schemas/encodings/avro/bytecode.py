@@ -70,7 +70,7 @@ MAX_ROWS: Final = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ExpectedField:
     """What a row of the program reads, for error messages: the field's path, and what was expected there."""
 
     path: tuple[str, ...]
@@ -88,7 +88,7 @@ class Program:
     """
 
     rows: list[list[int]] = field(default_factory=list)
-    places: list[Place] = field(default_factory=list)
+    places: list[ExpectedField] = field(default_factory=list)
     slot_levels: list[int] = field(default_factory=list)
     valid_levels: list[int] = field(default_factory=list)
     cells: list[int] = field(default_factory=lambda: [1])
@@ -98,7 +98,7 @@ class Program:
         """How many levels there are."""
         return len(self.cells)
 
-    def add(self, op: int, place: Place, slot: int = NONE, valid: int = NONE, a: int = 0, b: int = 0) -> int:
+    def add(self, op: int, place: ExpectedField, slot: int = NONE, valid: int = NONE, a: int = 0, b: int = 0) -> int:
         """Append a row; its number."""
         if len(self.rows) >= MAX_ROWS:
             raise SchemaError(f"the schema takes more than {MAX_ROWS} steps to decode")

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from ...errors import SchemaError
 from . import bytecode as ops
-from .bytecode import JUMP, LEVEL, NONE, ROOT, A, B, Place, Program
+from .bytecode import JUMP, LEVEL, NONE, ROOT, A, B, ExpectedField, Program
 from .decimals import MAX_BYTES, MAX_SCALE
 from .logical_types import Form, is_variable_decimal, scalar
 from .schema_types import MAX_DEPTH, MAX_NODES, Type, endless_records, nearest_records
@@ -37,8 +37,8 @@ class Destination:
     ask: bool = True
     depth: int = 0
 
-    def place(self, what: str = "") -> Place:
-        return Place(self.path, what)
+    def place(self, what: str = "") -> ExpectedField:
+        return ExpectedField(self.path, what)
 
 
 class Compiler:
@@ -58,7 +58,7 @@ class Compiler:
         column = self._emit(root, Destination())
         assert column is not None
         self.column: Column = column
-        self.program.add(ops.END, Place((), ""))
+        self.program.add(ops.END, ExpectedField((), ""))
         self._subroutines()
         if _arrow_depth(self.column.arrow) > MAX_ARROW_DEPTH:
             raise SchemaError(f"the schema is nested more than {MAX_ARROW_DEPTH} deep")
@@ -234,7 +234,7 @@ class Compiler:
             if id(kind) not in entries:
                 entries[id(kind)] = self.program.here()
                 self._fields(kind, Destination(path=(kind.name,), write=False))
-                self.program.add(ops.RETURN, Place((kind.name,), ""))
+                self.program.add(ops.RETURN, ExpectedField((kind.name,), ""))
             self.program.rows[row][JUMP] = entries[id(kind)]
 
     @contextmanager

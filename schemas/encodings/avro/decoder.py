@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...model.value_texts import text_field
 from ..encoding import PRIMITIVE_KEY
 from . import interpreter
-from .bytecode import Linked, Place, link
+from .bytecode import ExpectedField, Linked, link
 from .columns import build
 from .compiler import Compiler, Keep
 from .payload_errors import CODE_BITS, sentence
@@ -25,7 +25,7 @@ class Decoded:
     array: pa.Array
     errors: NDArray[np.int32]
     _details: NDArray[np.int64] = field(repr=False)
-    _places: tuple[Place, ...] = field(repr=False)
+    _places: tuple[ExpectedField, ...] = field(repr=False)
 
     def message(self, row: int) -> str:
         """What is wrong with the payload of a row whose error is not 0, in one sentence."""
@@ -40,7 +40,7 @@ class AvroDecoder:
     all nullable, and carry `connect.name` as metadata.
     """
 
-    def __init__(self, column: Column, linked: Linked, places: tuple[Place, ...]) -> None:
+    def __init__(self, column: Column, linked: Linked, places: tuple[ExpectedField, ...]) -> None:
         self.arrow_type: pa.DataType = column.arrow
         is_record = pa.types.is_struct(column.arrow)
         self.schema: pa.Schema | pa.DataType = pa.schema(list(column.arrow)) if is_record else column.arrow

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from .bytecode import Place
+from .bytecode import ExpectedField
 
 TRUNCATED: Final = 1
 VARINT: Final = 2
@@ -42,7 +42,7 @@ _MESSAGES: Final = {
 }
 
 
-def sentence(code: int, place: Place, detail: int) -> str:
+def sentence(code: int, place: ExpectedField, detail: int) -> str:
     """One sentence: what is wrong at the place; `detail` is the value that cannot be."""
     if code == LEFT_OVER and detail == 1:
         return "1 byte left over"

@@ -25,7 +25,7 @@ from millrace.transforms.sources.kafka.settings import KafkaSettings
 from millrace.transforms.sources.kafka.source import KafkaSource
 from millrace.transforms.sources.lag import readings
 from millrace.transforms.sources.source import StartOffsets
-from millrace.transforms.sources.stream import DRAIN, Place, StreamMark, StreamRead, StreamSettings
+from millrace.transforms.sources.stream import DRAIN, PartitionProgress, StreamMark, StreamRead, StreamSettings
 
 
 @dataclass
@@ -130,7 +130,7 @@ def test_a_reader_that_lies_idle_behind_its_mark_holds_no_consumer(embedded_brok
 
 places = st.dictionaries(
     st.builds(TopicPartition, st.text(max_size=9), st.integers(0, 2**31 - 1)),
-    st.builds(Place, st.integers(0, 2**63 - 1), st.none() | st.integers(-(2**62), 2**62)),
+    st.builds(PartitionProgress, st.integers(0, 2**63 - 1), st.none() | st.integers(-(2**62), 2**62)),
 )
 
 

@@ -16,7 +16,7 @@ from ..shared.commit import Conflict, Counts, HeldTable, TableChanges
 from ..shared.ledger import JobLedger, LedgerChange
 from ..shared.names import folder_name
 from ..shared.staging import Staging
-from .ledger import Held, Reach, State, newest, write
+from .ledger import FilesAhead, Reach, State, newest, write
 from .names import LEDGER, NO_DATE_NAME, Span, Stream
 from .offset_runs import Run, counts, runs_of
 from .writer import LogFiles
@@ -108,7 +108,7 @@ class FilesCommit:
 
     def write_ledger(self, change: LedgerChange) -> None:
         """The next version, unless another commit has made it: then Conflict."""
-        held = Held(self._reached(list(change.after.entries)), self.table, self.truncated)
+        held = FilesAhead(self._reached(list(change.after.entries)), self.table, self.truncated)
         if not write(self.on.store, self.changes.name, self.state.after(change, held)):
             raise Conflict(self.place)
 

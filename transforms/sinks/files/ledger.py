@@ -44,7 +44,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class FilesAhead:
     """What files hold by now, the ledger not yet: how far the streams go, the table's columns, a newer TRUNCATE."""
 
     reaches: Mapping[Stream, Reach]
@@ -87,7 +87,7 @@ class State:
         streams = [Stream(job, source.topic, source.partition) for source in sources]
         return {stream: self.streams[stream].reach if stream in self.streams else Reach() for stream in streams}
 
-    def after(self, change: LedgerChange, held: Held) -> "State":
+    def after(self, change: LedgerChange, held: FilesAhead) -> "State":
         """The next version: the entries of this change, and the spans that still lie beyond them."""
         lines = {}
         for stream, reach in held.reaches.items():
