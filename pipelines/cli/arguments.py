@@ -278,6 +278,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
 EPILOGS: Final = {
     "demo": "example:\n  millrace demo --folder try-it --changes 20000\n",
     "run": "examples:\n  millrace run job.yaml --once\n  millrace run job.yaml --runner PrismRunner\n",
+    "accept-source": "example:\n  millrace accept-source job.yaml --table orders\n",
     "compact": "example:\n  millrace compact job.yaml\n",
     "verify": "example:\n  millrace verify job.yaml --json > report.json\n",
     "check": "example:\n  millrace check job.yaml --runner FlinkRunner --flink_master localhost:8081\n",

@@ -91,7 +91,11 @@ def status_lines(status: Status) -> list[str]:
     kinds = sorted({(standing.source.topic, standing.table) for standing in found})
     rows = [_row([one for one in found if (one.source.topic, one.table) == kind]) for kind in kinds]
     lag = sum(standing.lag for standing in found)
-    said = f"{counted(lag, 'offset')} not committed yet" if lag else "everything is committed"
+    said = (
+        f"{counted(lag, 'offset')} {'is' if lag == 1 else 'are'} not committed yet"
+        if lag
+        else "everything is committed"
+    )
     table = aligned([("topic", "table", "partitions", "committed", "end", "lag", "behind"), *rows])
     return [*table, "", said, *stop_lines(status.stopped, status.file)]
 

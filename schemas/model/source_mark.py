@@ -104,7 +104,7 @@ class SourceMark:
         mark = self
         for climb in later._in_order():
             mark = mark._behind(climb, place, others)
-        return replace(mark, climbs=())
+        return replace(mark, climbs=(), tail=later.tail or self.tail)
 
     def begun(
         self, later: "SourceMark", place: str, follow: bool, others: Sequence[Epochs] = ()

@@ -165,7 +165,10 @@ def test_the_ledger_knows_a_repeated_range_from_a_new_source(target):
     repeated = Climb("shop", 1, (5, 1), (6, 0), 1_600_000_000_000, 1_650_000_000_000, 101, (101,))
     more = Climb("Läden", 1, (2, 1), (2, 1), 1_500_000_000_000, 1_500_000_000_000, 7, (7,))
     target.apply(upsert(2, id=2, v="b"), marks={source: SourceMark(climbs=(repeated, more))})
-    connectors = {"shop": shop._replace(below=1, lowest=(5, 1)), "Läden": kept.connectors["Läden"]._replace(highest=(2, 1))}
+    connectors = {
+        "shop": shop._replace(below=1, lowest=(5, 1)),
+        "Läden": kept.connectors["Läden"]._replace(highest=(2, 1)),
+    }
     assert target.ledger.marks == {source: SourceMark(connectors)}
     rows, ledger = target.rows(), target.ledger
     words = r"orders: orders\[0\] offset 1: changes of a new source begin here\. They are of the connector shop\."

@@ -132,3 +132,9 @@ def test_a_mark_is_read_as_it_was_written(both):
     kept = both.followed(SourceMark(climbs=mark(6, WEST[0], ("ö\0", 4, 2, 1)).climbs), PLACE)
     assert SourceMark.of_text(kept.text()) == kept
     assert SourceMark.of_text(SourceMark().text()) == SourceMark() == SourceMark.of_text(None)
+
+
+def test_a_mark_remembers_the_log_where_the_last_range_ended():
+    mark = SourceMark(tail="before").followed(SourceMark(tail="behind"), "table t: t[0]")
+    assert mark.tail == "behind"
+    assert mark.followed(SourceMark(), "table t: t[0]").tail == "behind"
