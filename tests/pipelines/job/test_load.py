@@ -16,7 +16,7 @@ MISTAKES = [
     (
         "job: shop ",
         "zebra: 1\njob: shop ",
-        "1:1: zebra: unknown key; known are job, source, format, tables, window, target, dead_letters, "
+        "1:1: zebra: unknown key; known are job, source, format, tables, on_new_source, window, target, dead_letters, "
         "max_dead_letters, on_unrepresentable",
     ),
     ("job: shop  ", "#", "2:1: the key 'job' is missing"),

@@ -37,7 +37,7 @@ def test_a_file_that_another_process_has_open(target):
     command = [sys.executable, "-c", script, str(target.folder / "warehouse.duckdb")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"open\n"
-        with pytest.raises(TerminalSinkError, match=r"warehouse.duckdb: another process has the file open"):
+        with pytest.raises(TransientSinkError, match=r"warehouse.duckdb: another process has the file open"):
             target.apply(upsert(2, id=1, v="b"))
         other.stdin.close()
     assert target.apply(upsert(2, id=1, v="b")) == (1, 0)
