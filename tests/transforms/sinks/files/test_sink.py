@@ -97,7 +97,7 @@ def test_a_store_that_ignores_preconditions_is_refused(local):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"path": "ftp://x/y"}, r"target.path: ftp://x/y: ftp:// is not known; known are file, gs, hdfs, s3"),
+        ({"path": "ftp://x/y"}, r"target.path: ftp:// is not known; known are file, gs, hdfs, s3"),
         ({"path": "s3://"}, "names no bucket"),
         ({"path": "hdfs:///x"}, "names no name node"),
         ({"path": "x", "format": "csv"}, "target.format: 'csv' is not known"),
