@@ -19,7 +19,9 @@ import pytest
 from packaging.requirements import Requirement
 from support.change_logs import places
 from support.fresh_environments import uv
+from support.object_stores import S3
 from support.package_smoke import __file__ as SMOKE
+from support.postgres_server import ROLE_PASSWORD
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ("schemas", "transforms", "pipelines")
@@ -157,8 +159,12 @@ def explained(missing: str, extra: str) -> bool:
 def job_file(folder: Path, servers: str, topic: str, target: tuple[str, dict]) -> Path:
     folder.mkdir()
     kind, options = target
+    text = json.dumps({"type": kind, **options})
+    for number, secret in enumerate((ROLE_PASSWORD, S3("").secret)):
+        (folder / f"secret.{number}").write_text(secret)
+        text = text.replace(secret, f"${{file:{folder}/secret.{number}}}")
     file = folder / "job.yaml"
-    file.write_text(JOB.format(servers=servers, topic=topic, target=json.dumps({"type": kind, **options})))
+    file.write_text(JOB.format(servers=servers, topic=topic, target=text))
     return file
 
 

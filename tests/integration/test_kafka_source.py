@@ -260,7 +260,7 @@ def test_a_broker_that_stays_away(kafka_broker, create):
     assert reader.read(5) is not None
     kafka_broker.stop()
     try:
-        with pytest.raises(SourceError, match="nothing listens there; .*whether the broker runs"):
+        with pytest.raises(SourceError, match=r"nothing listens there; .*whether the broker runs"):
             for _ in range(60):
                 reader.read(1)
     finally:
