@@ -19,6 +19,7 @@ from millrace.pipelines.cli.verify import verify_job
 from millrace.pipelines.execution import pass_ranges
 from millrace.pipelines.execution.job_parts import target_of
 from millrace.pipelines.job.load import load_job
+from millrace.transforms.proof.report import Outcome
 
 GONE = "__debezium_unavailable_value"
 COLUMNS = {
@@ -310,8 +311,10 @@ def test_any_history_ends_in_the_rows_of_its_source(embedded_broker, monkeypatch
             expected = {key: given_values(row) for key, row in oracle.rows.items()}
             assert held(file) == expected
         if oracle.ends:
+            # Where every message is dead, nothing can be proved.
+            outcome = Outcome.EQUAL if oracle.kinds.keys() - {"dead"} else Outcome.UNPROVED
             for report in verify_job(load_job(file)):
-                assert report.ok, json.dumps(report.to_json(), indent=1)
+                assert report.outcome is outcome, json.dumps(report.to_json(), indent=1)
         assert oracle.rows == history.rows
 
     @settings(

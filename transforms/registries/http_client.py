@@ -132,11 +132,12 @@ class RegistryClient:
     def _body(self, response: requests.Response, give_up: float) -> bytes:
         body = bytearray()
         for chunk in response.iter_content(1 << 16):
+            # An answer that is there in one piece is good, though it came in the last moment.
+            if body and time.monotonic() > give_up:
+                raise Busy("the answer is too slow")
             body += chunk
             if len(body) > ANSWER_LIMIT:
                 raise RegistryError(f"schema registry {self.shown}: an answer is larger than {ANSWER_LIMIT >> 20} MiB")
-            if time.monotonic() > give_up:
-                raise Busy("the answer is too slow")
         return bytes(body)
 
     def _answer(self, status: int, headers: Mapping[str, str], body: bytes, what: str) -> Any:
