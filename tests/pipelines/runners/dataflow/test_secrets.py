@@ -85,7 +85,7 @@ def test_a_server_that_is_busy_is_asked_again(google):
     [
         ("other", [], "projects/p/secrets/other/versions/latest: HTTP 404; there is no such secret"),
         ("password", [403], "the metadata server: HTTP 403; the workers' service account needs"),
-        ("password", [500, 500, 500], "the metadata server: no answer: HTTP Error 500"),
+        ("password", [500] * 10, "the metadata server: no answer: HTTP Error 500"),
     ],
 )
 def test_refusals_are_a_sentence_without_the_answer(google, name, refusals, sentence):
