@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -53,19 +54,20 @@ def registry_files() -> Path:
     return maven_archive(f"apicurio-{APICURIO}", f"io.apicurio:apicurio-registry-app:{APICURIO}:tar.gz:all")
 
 
-class JavaProcess:
+class JavaProcess(ABC):
     """A context manager; `kill` is kill -9, `start` brings the process back."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="debezium-"))
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """What stands behind `java` and its options."""
 
+    @abstractmethod
     def answers(self) -> bool:
         """Whether it does its work now."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         self.start()
