@@ -8,8 +8,10 @@ Debezium envelope, never from a timestamp:
                                             without `sequence`, the LSN stands for the commit
     MySQL       file number, pos and row    the number after the last dot of `file`; `pos << 24 | row`
     Oracle      commit SCN, SCN             decimal text
-    SQL Server  commit LSN, change LSN      `vlf:block:slot` in hexadecimal, packed as 24, 24 and 16 bits
-    others      0, 0                        the Kafka offset alone
+    SQL Server  commit LSN, change LSN      file and block of the commit; its slot, and the change's block and slot
+    Db2         commit LSN                  128 bits
+    Informix    commit LSN, change LSN      decimal text
+    others      0, 0                        the Kafka offset alone; so YugabyteDB, whose LSN belongs to one tablet
 """
 
 from typing import Final

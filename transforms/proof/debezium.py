@@ -11,6 +11,8 @@ from .avro_validator import Malformed
 
 PLACEHOLDER: Final = "__debezium_unavailable_value"
 TEXTS: Final = (str, bytes, list, dict)
+WORD: Final = 1 << 64
+"""LSNs are unsigned: Debezium sends one above 2^63 as a negative number."""
 
 
 @cache
@@ -42,7 +44,7 @@ def source_order(source: Mapping[str, Any]) -> tuple[int, int]:
 
 def _source_order(source: Mapping[str, Any]) -> tuple[int, int]:
     if "commit_lsn" in source and "change_lsn" in source:
-        return _sql_server_lsn(source["commit_lsn"]), _sql_server_lsn(source["change_lsn"])
+        return _commit_lsn(source["commit_lsn"], source["change_lsn"])
     if "commit_scn" in source and "scn" in source:
         return int(source["commit_scn"] or 0), int(source["scn"] or 0)
     if "file" in source and "pos" in source:
@@ -51,14 +53,25 @@ def _source_order(source: Mapping[str, Any]) -> tuple[int, int]:
             raise Malformed(f"binlog file {source['file']!r}")
         return int(digits[1]), (source["pos"] or 0) << 24 | (source.get("row") or 0)
     lsn = source.get("lsn") or 0
+    if isinstance(lsn, str):
+        # YugabyteDB's, which belongs to one tablet of many.
+        return 0, 0
     if source.get("sequence") is None:
-        return lsn, lsn
+        return lsn % WORD, lsn % WORD
     commit, inner = json.loads(source["sequence"])
-    return int(commit or inner or 0), int(inner or 0)
+    return int(commit or inner or 0) % WORD, int(inner or 0) % WORD
 
 
-def _sql_server_lsn(text: str | None) -> int:
-    if text is None:
-        return 0
-    file, block, slot = (int(part, 16) for part in text.split(":"))
-    return file << 40 | block << 16 | slot
+def _commit_lsn(commit: str | None, change: str | None) -> tuple[int, int]:
+    """SQL Server's and Db2's LSN have three parts in hexadecimal, Informix' is a decimal number, -1 for none."""
+    if commit is None or commit.startswith("-"):
+        return 0, 0
+    if ":" not in commit:
+        return int(commit), max(int(change or 0), 0)
+    file, block, rest = commit.split(":")
+    whole = [int(part, 16) for part in (change or commit).split(":")]
+    if len(rest) > 4:
+        return int(file + block + rest, 16), 0
+    lsn = int(file, 16) << 48 | int(block, 16) << 16 | int(rest, 16)
+    # A change's own LSN counts within the file in which its transaction was committed.
+    return lsn, whole[1] << 16 | whole[2] if change and whole[0] == int(file, 16) else 0

@@ -7,39 +7,39 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...loops import array, compile_ahead
+from ...loops import compile_ahead
 from ...model.position import Numbers
+from .commit_lsn import commit_lsn_order
+from .texts import TEXTS, text_parts
 
 SOURCE_FIELDS: Final = frozenset(
     {"name", "ts_ms", "server_id", "sequence", "lsn", "file", "pos", "row"}
     | {"commit_scn", "scn", "commit_lsn", "change_lsn"}
 )
 
-TEXTS: Final = (array(np.uint8), array(np.int32), array(np.bool_))
-"""The types of what the loops below take: bytes, where each text begins, and whether it is there."""
-
 
 def source_order(source: pa.StructArray) -> tuple[Numbers, NDArray[np.bool_]]:
     """(commit order, order inside it) of each change from Debezium's `source`, and which rows' could not be read."""
     names = {field.name for field in source.type}
     if "commit_lsn" in names and "change_lsn" in names:
-        return _texts(source.field("commit_lsn"), source.field("change_lsn"), _sql_server_lsn)
+        return commit_lsn_order(source.field("commit_lsn"), source.field("change_lsn"))
     if "commit_scn" in names and "scn" in names:
-        return _texts(source.field("commit_scn"), source.field("scn"), _decimal)
+        commit, bad = _decimal(*text_parts(source.field("commit_scn")))
+        inner, inner_bad = _decimal(*text_parts(source.field("scn")))
+        return (commit, inner), bad | inner_bad
     if "file" in names and "pos" in names:
         return _binlog(source)
-    if "lsn" in names or "sequence" in names:
+    if "lsn" in names and pa.types.is_integer(source.type.field("lsn").type):
         return _postgres(source)
     zeros = np.zeros(len(source), np.uint64)
     return (zeros, zeros), np.zeros(len(source), np.bool_)
 
 
 def _postgres(source: pa.StructArray) -> tuple[Numbers, NDArray[np.bool_]]:
-    names = {field.name for field in source.type}
-    lsn = _unsigned(source.field("lsn")) if "lsn" in names else np.zeros(len(source), np.uint64)
-    if "sequence" not in names:
+    lsn = _unsigned(source.field("lsn"))
+    if source.type.get_field_index("sequence") < 0:
         return (lsn, lsn), np.zeros(len(source), np.bool_)
-    data, offsets, valid = _text(source.field("sequence"))
+    data, offsets, valid = text_parts(source.field("sequence"))
     commit, inner, bad = _sequence(data, offsets, valid)
     missing = ~valid
     commit[missing], inner[missing] = lsn[missing], lsn[missing]
@@ -48,7 +48,7 @@ def _postgres(source: pa.StructArray) -> tuple[Numbers, NDArray[np.bool_]]:
 
 def _binlog(source: pa.StructArray) -> tuple[Numbers, NDArray[np.bool_]]:
     names = {field.name for field in source.type}
-    data, offsets, valid = _text(source.field("file"))
+    data, offsets, valid = text_parts(source.field("file"))
     number, bad = _trailing_number(data, offsets, valid)
     pos = _unsigned(source.field("pos"))
     row = _unsigned(source.field("row")) if "row" in names else np.zeros(len(source), np.uint64)
@@ -56,26 +56,8 @@ def _binlog(source: pa.StructArray) -> tuple[Numbers, NDArray[np.bool_]]:
     return (number, (pos << np.uint64(24)) | row), bad
 
 
-def _texts(
-    commit: pa.Array, inner: pa.Array, parse: numba.core.dispatcher.Dispatcher
-) -> tuple[Numbers, NDArray[np.bool_]]:
-    outer, outer_bad = parse(*_text(commit))
-    order, order_bad = parse(*_text(inner))
-    return (outer, order), outer_bad | order_bad
-
-
 def _unsigned(array: pa.Array) -> NDArray[np.uint64]:
     return np.asarray(array.fill_null(0)).astype(np.uint64)
-
-
-def _text(array: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.bool_]]:
-    """The bytes, the n + 1 offsets and the validity of a string array; other types read as their text."""
-    if array.type != pa.string():
-        array = array.cast(pa.string())
-    buffers = array.buffers()
-    offsets = np.frombuffer(buffers[1], np.int32, len(array) + 1, array.offset * 4)
-    data = np.frombuffer(buffers[2], np.uint8) if buffers[2] is not None and buffers[2].size else np.zeros(1, np.uint8)
-    return data, offsets, np.asarray(array.is_valid())
 
 
 @compile_ahead(TEXTS)
@@ -86,21 +68,24 @@ def _sequence(data, offsets, valid):  # type: ignore[no-untyped-def]
     for i in range(n):
         if not valid[i]:
             continue
-        part, number, digits, known = 0, np.uint64(0), 0, False
+        # Debezium holds an LSN in a signed number: above 2^63 it is sent as a negative one.
+        part, number, digits, known, negative = 0, np.uint64(0), 0, False, False
         for p in range(offsets[i], offsets[i + 1]):
             byte = data[p]
             if 48 <= byte <= 57:
                 number = number * np.uint64(10) + np.uint64(byte - 48)
                 digits += 1
+            elif byte == 45:
+                negative = True
             elif byte == 44:
-                commit[i], known = number, digits > 0
-                part, number, digits = part + 1, np.uint64(0), 0
+                commit[i], known = np.uint64(0) - number if negative else number, digits > 0
+                part, number, digits, negative = part + 1, np.uint64(0), 0, False
             if digits > 19:
                 bad[i] = True
-        inner[i] = number
+        inner[i] = np.uint64(0) - number if negative else number
         # A connector that has not seen a commit yet sends null for it: the LSN stands for it.
         if not known:
-            commit[i] = number
+            commit[i] = inner[i]
         if part != 1:
             bad[i] = True
     return commit, inner, bad
@@ -138,37 +123,4 @@ def _trailing_number(data, offsets, valid):  # type: ignore[no-untyped-def]
         for p in range(start, offsets[i + 1]):
             numbers[i] = numbers[i] * np.uint64(10) + np.uint64(data[p] - 48)
         bad[i] = start == offsets[i + 1] or offsets[i + 1] - start > 19
-    return numbers, bad
-
-
-@compile_ahead(TEXTS)
-@numba.njit(cache=True, nogil=True)
-def _sql_server_lsn(data, offsets, valid):  # type: ignore[no-untyped-def]
-    n = len(offsets) - 1
-    numbers, bad = np.zeros(n, np.uint64), np.zeros(n, np.bool_)
-    for i in range(n):
-        if not valid[i]:
-            continue
-        part, value, parts = 0, np.uint64(0), np.zeros(3, np.uint64)
-        for p in range(offsets[i], offsets[i + 1]):
-            byte = data[p]
-            if byte == 58:
-                if part < 2:
-                    parts[part] = value
-                part, value = part + 1, np.uint64(0)
-                continue
-            if 48 <= byte <= 57:
-                digit = byte - 48
-            elif 97 <= byte <= 102:
-                digit = byte - 87
-            elif 65 <= byte <= 70:
-                digit = byte - 55
-            else:
-                bad[i] = True
-                break
-            value = value * np.uint64(16) + np.uint64(digit)
-        parts[2] = value
-        if part != 2 or parts[0] >= 1 << 24 or parts[1] >= 1 << 24 or parts[2] >= 1 << 16:
-            bad[i] = True
-        numbers[i] = (parts[0] << np.uint64(40)) | (parts[1] << np.uint64(16)) | parts[2]
     return numbers, bad

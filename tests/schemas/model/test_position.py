@@ -51,6 +51,61 @@ def test_sql_server_orders_by_commit_then_change():
     assert places[0] < places[1]
 
 
+SQL_SERVER_LSN = st.tuples(
+    st.integers(0, 2**32 - 1) | st.integers(1, 3), st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1)
+)
+
+
+@given(st.lists(st.tuples(SQL_SERVER_LSN, SQL_SERVER_LSN), min_size=2, max_size=6))
+def test_any_lsn_of_sql_server_stands_where_its_commit_does(pairs):
+    def text(lsn):
+        return f"{lsn[0]:08x}:{lsn[1]:08x}:{lsn[2]:04x}"
+
+    places, bad = order(commit_lsn=[text(pair[0]) for pair in pairs], change_lsn=[text(pair[1]) for pair in pairs])
+    assert not any(bad)
+    # The change's own place counts within the file of its commit.
+    real = [(commit, change[1:] if change[0] == commit[0] else (0, 0)) for commit, change in pairs]
+    for one, place in zip(real, places, strict=True):
+        for other, place_of_other in zip(real, places, strict=True):
+            assert (one < other) == (place < place_of_other)
+
+
+@given(st.lists(st.integers(0, 2**128 - 1) | st.integers(0, 9), min_size=2, max_size=6))
+def test_any_lsn_of_db2_stands_where_its_commit_does(numbers):
+    texts = [f"{number:032x}" for number in numbers]
+    written = [f"{text[:8]}:{text[8:16]}:{text[16:]}" for text in texts]
+    places, bad = order(commit_lsn=written, change_lsn=[written[0]] * len(written))
+    assert not any(bad)
+    assert sorted(range(len(numbers)), key=places.__getitem__) == sorted(range(len(numbers)), key=numbers.__getitem__)
+
+
+def test_informix_has_decimal_numbers_and_minus_one_for_none():
+    places, bad = order(commit_lsn=["30064771072", "9223372036854775807", "-1", None], change_lsn=["7", "-1", "5", "5"])
+    assert places == [(30064771072, 7), (2**63 - 1, 0), (0, 0), (0, 0)]
+    assert not any(bad)
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":", "1:2", "1:2:3:4", "000000001:0:0", "0:0:00000000000000000", "NULL", "1g:0:0"]
+)
+def test_a_commit_lsn_of_another_shape_is_not_guessed(text):
+    assert order(commit_lsn=[text], change_lsn=[None])[1] == [True]
+
+
+def test_a_change_lsn_of_another_shape_than_its_commit_is_not_guessed():
+    assert order(commit_lsn=["5"], change_lsn=["0000002a:00000ac0:0002"])[1] == [True]
+
+
+def test_an_lsn_of_postgres_above_the_signed_numbers():
+    places, _ = order(sequence=['["-9223372036854775807","-3"]', '["5","6"]', None], lsn=[-3, 6, -3])
+    assert places == [(2**63 + 1, 2**64 - 3), (5, 6), (2**64 - 3, 2**64 - 3)]
+
+
+def test_yugabytes_lsn_of_a_tablet_leaves_the_offset_to_decide():
+    lsn = "1:7::0:0"
+    assert order(lsn=[lsn], sequence=[f'["{lsn}","{lsn}"]']) == ([(0, 0)], [False])
+
+
 def test_oracle_orders_by_commit_scn():
     places, bad = order(commit_scn=["9", "10", "x"], scn=["8", "7", "1"])
     assert places[:2] == [(9, 8), (10, 7)]
