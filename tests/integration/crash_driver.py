@@ -37,11 +37,6 @@ STEP = re.compile(
     r"\b(execute|run|run_each|changed|copy_in|rename|fsync|unlink|mkdir|commit|merge|connect|close|full_accounts|put|taken|prune|truncate|_appear|_sync|_make_folders)\("
     r"|\b(write|open|delete|create|append|stage|save)\w*\("
 )
-IMPORTED_BY_RUNS = (
-    "apache_beam.runners.portability.fn_api_runner",
-    "apache_beam.runners.direct.direct_runner",
-    "millrace.transforms.sources.kafka.source",
-)
 STRIDES = {"postgres": 2, "iceberg": 3}
 WRITING = ("/transforms/sinks/", "/transforms/stores/", "/transforms/dead_letters.py", "/transforms/steps/commit.py")
 KEPT = ("job.yaml", "contracts", "out.duckdb", "out.duckdb.wal", "out.duckdb.staging", "lake", "dead_letters")
@@ -53,9 +48,14 @@ class Lines:
     def __init__(self, fatal: int | None) -> None:
         self.seen: dict[tuple[str, int], int] = {}
         self._fatal, self._lock = fatal, threading.Lock()
+        self._writing: dict[str, bool] = {}
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:
-        return self.line if any(part in frame.f_code.co_filename for part in WRITING) else None
+        file = frame.f_code.co_filename
+        writing = self._writing.get(file)
+        if writing is None:
+            writing = self._writing[file] = any(part in file for part in WRITING)
+        return self.line if writing else None
 
     def line(self, frame: FrameType, event: str, argument: Any) -> Any:
         with self._lock:
@@ -137,15 +137,28 @@ def clone(source: Path, to: Path) -> Path:
 def preload(target: str) -> None:
     """Import and load what each child would by itself: a run takes a third of the time then."""
     remembered_beam.remember()
-    for module in (*registering_modules(), *IMPORTED_BY_RUNS, f"millrace.transforms.sinks.{target}.sink"):
+    for module in (*registering_modules(), f"millrace.transforms.sinks.{target}.sink"):
         import_module(module)
     for loop in LOOPS.values():
         loop.compile()
 
 
+def import_what_runs_import(source: Path) -> None:
+    """Import what a run imports while it runs; a run in this process would leave threads behind."""
+
+    def imported() -> list[str]:
+        run(clone(source, source / "imported"), after=600)
+        return list(sys.modules)
+
+    for module in forked(imported)[1]:
+        if module.partition(".")[0] in ("apache_beam", "millrace"):
+            import_module(module)
+
+
 def main() -> None:
     source, target, topic, how = Path(sys.argv[1]), *sys.argv[2:]
     preload(target)
+    import_what_runs_import(source)
     _, lines = forked(lambda: run(clone(source, source / "traced")))
     started = time.monotonic()
     forked(lambda: run(clone(source, source / "whole"), after=600))

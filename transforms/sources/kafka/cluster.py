@@ -26,6 +26,7 @@ ID_SHIFT: Final = 128 - 60
 """Leaves the upper 60 bits of a topic's id, which is a UUID."""
 _LOOK_MS: Final = 100
 """How long `_read_past` waits for records."""
+_BACK_OFF_MS: Final = 20
 
 
 class Broker:
@@ -122,7 +123,7 @@ class Broker:
 
     def _ask(self, what: str, question: Callable[[], _T]) -> _T:
         if self._lost:
-            before, self._consumer = self._consumer, open_consumer(self._settings, fetch_max_wait_ms=_LOOK_MS // 2)
+            before, self._consumer = self._consumer, _consumer(self._settings)
             self._lost = False
             before.close(autocommit=False)
         try:
@@ -137,7 +138,12 @@ class Broker:
 
 def open_broker(settings: KafkaSettings) -> Broker:
     """Connect; raises SourceError where no broker answers, JobError for settings that cannot work."""
-    return Broker(settings, open_consumer(settings, fetch_max_wait_ms=_LOOK_MS // 2))
+    return Broker(settings, _consumer(settings))
+
+
+def _consumer(settings: KafkaSettings) -> KafkaConsumer:
+    # Kafka-python asks about topics again no sooner than its back-off, also where the last answer was good.
+    return open_consumer(settings, fetch_max_wait_ms=_LOOK_MS // 2, retry_backoff_ms=_BACK_OFF_MS)
 
 
 def _matches(pattern: str, name: str) -> bool:
