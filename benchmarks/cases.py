@@ -21,6 +21,7 @@ from millrace.pipelines.execution.run_passes import run
 from millrace.pipelines.job.load import load_job
 from millrace.schemas.encodings.avro.encoding import AvroEncoding
 from millrace.schemas.encodings.avro.options import AvroOptions
+from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.message_reader import Failures, MessageReader
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.envelopes import ENVELOPES
@@ -113,7 +114,7 @@ def blocks(arguments: dict[str, Any], topic: str) -> Iterator[Block]:
 
 def orders_format(arguments: dict[str, Any]) -> Format:
     source = KafkaSource(KafkaSettings(arguments["servers"]))
-    encoding = AvroEncoding(AvroOptions(), FolderSchemaStore(arguments["contracts"]))
+    encoding = AvroEncoding(AvroOptions(), FolderSchemaStore(arguments["contracts"], AVRO))
     return Format(source=source, encoding=encoding, envelope=ENVELOPES["debezium"].open())
 
 

@@ -78,7 +78,7 @@ def _rules(job: Job, route: Route, epochs: Mapping[TopicPartition, Sequence[tupl
         schemas=job.format.contracts() if reader is None else None,
         key=route.key,
         truncate=route.on_truncate is OnTruncate.APPLY,
-        framing=job.format.framing.value,
+        framing=job.format.framing,
         on_unrepresentable=job.on_unrepresentable,
         reader=reader,
         epochs=epochs,

@@ -1,21 +1,22 @@
 """The job file's `format`: how messages are written, and where their schemas are."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from ...schemas.encodings import ENCODINGS, SHORT_ENCODING
+from ...schemas.encodings.encoding import EncodingSpec
 from ...schemas.encodings.schema_store import FolderSchemaStore, SchemaStore
-from ...schemas.encodings.wire_format import Framing
 from ...schemas.envelopes import ENVELOPES
 from ...schemas.option_values import built
 from ...schemas.options import Options, mistake, read_location, refuse_unknown
 from ...transforms.registries import ConfluentRegistry, RegistryOptions, as_url
 from .part_type import known_type
 
+Framing = Literal["auto", "confluent", "single_object", "bare"]
 SHORT: Final = "type"
 """`type: X` is short for the encoding that is most used, with the envelope X."""
 
@@ -35,7 +36,7 @@ class Schemas(Options):
         default=None, description="Address of a schema registry, or a mapping with user name, password and files."
     )
     schemas: Annotated[Path, AfterValidator(_in_folder)] | None = Field(
-        default=None, description="A folder of .avsc files, instead of a registry."
+        default=None, description="A folder of schemas (.avsc files), instead of a registry."
     )
 
     @model_validator(mode="after")
@@ -58,13 +59,15 @@ class Format:
 
     @property
     def framing(self) -> Framing:
-        """How a message names its schema, in encodings where the job says so."""
-        framing: Framing = getattr(self.encoding_options, "framing", Framing.AUTO)
-        return framing
+        """How a message names its schema, in encodings where the job says so; else `auto`."""
+        named: Framing = getattr(self.encoding_options, "framing", "auto")
+        return named
 
     def contracts(self) -> SchemaStore:
         """The registry, not asked yet, or the folder, read now. Raises JobError."""
-        return self.registry or FolderSchemaStore(self.schemas or "")
+        if self.registry is not None:
+            return replace(self.registry, encoding=self.encoding)
+        return FolderSchemaStore(self.schemas or "", ENCODINGS.find(self.encoding).schema_language())
 
 
 def read_format(written: Any, info: ValidationInfo) -> Any:
@@ -88,7 +91,7 @@ def read_format(written: Any, info: ValidationInfo) -> Any:
             registry=place.registry,
             schemas=place.schemas,
         ),
-        needs_schemas=encoder.schemas,
+        encoder,
     )
 
 
@@ -105,10 +108,13 @@ def _names(written: Mapping[str, Any]) -> tuple[str, str]:
     return known_type(written, ENCODINGS, "encoding"), known_type(written, ENVELOPES, "envelope")
 
 
-def _checked(found: Format, needs_schemas: bool) -> Format:
-    if needs_schemas and found.registry is None and found.schemas is None:
-        raise mistake("says no schemas: add registry: URL or schemas: FOLDER (of .avsc files)")
-    if found.registry is not None and found.framing in (Framing.BARE, Framing.SINGLE_OBJECT):
-        text = f"{found.framing} needs format.schemas, a folder: a registry finds schemas by id only"
-        raise mistake(text, "framing")
+def _checked(found: Format, encoder: EncodingSpec) -> Format:
+    if encoder.schemas and found.registry is None and found.schemas is None:
+        suffix = encoder.schema_language().suffix
+        raise mistake(f"says no schemas: add registry: URL or schemas: FOLDER (of {suffix} files)")
+    for option, values in encoder.by_folder.items() if found.registry is not None else ():
+        value = str(getattr(found.encoding_options, option))
+        if value in values:
+            text = f"{value} needs format.schemas, a folder: a registry finds schemas by id only"
+            raise mistake(text, option)
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ...schemas.encodings import ENCODINGS
 from ...schemas.errors import JobError
 from ...schemas.secrets import REFERENCE
 from ...transforms.sinks import SINKS
@@ -125,7 +126,7 @@ def _schemas(job: Job) -> dict[str, str]:
         return {}
     job.format.contracts()
     folder = job.format.schemas
-    files = sorted(folder.rglob("*.avsc"))
+    files = sorted(folder.rglob(f"*{ENCODINGS.find(job.format.encoding).schema_language().suffix}"))
     found = {file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8-sig") for file in files}
     size = sum(len(text.encode()) for text in found.values())
     if size > MOST_BYTES:

@@ -14,6 +14,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from ...schemas.encodings import ENCODINGS
 from ...schemas.encodings.schema_store import FolderSchemaStore
 from ...schemas.errors import JobError, SourceError
 from ...schemas.model.ledger import TopicPartition
@@ -198,7 +199,7 @@ def write_contracts(folder: Path, topic: str, form: Form) -> Encoder:
     folder.mkdir(parents=True, exist_ok=True)
     sides = {"key": "orders-key", "value": "orders-envelope" if form == "debezium" else "orders-row"}
     ids = {side: _contract(folder, f"{name}-{side}", CONTRACTS / f"{file}.avsc") for side, file in sides.items()}
-    FolderSchemaStore(folder)
+    FolderSchemaStore(folder, ENCODINGS["avro"].schema_language())
     return Encoder(ids["key"], ids["value"])
 
 

@@ -9,7 +9,16 @@ from .encoding import EncodingSpec
 ENCODINGS: Final = Plugins(
     "millrace.encodings",
     "format.encoding",
-    (EncodingSpec(name="avro", encoding=f"{__name__}.avro.encoding:AvroEncoding", options=AvroOptions, schemas=True),),
+    (
+        EncodingSpec(
+            name="avro",
+            encoding=f"{__name__}.avro.encoding:AvroEncoding",
+            options=AvroOptions,
+            language=f"{__name__}.avro.schema_text:AVRO",
+            schemas=True,
+            by_folder={"framing": ("bare", "single_object")},
+        ),
+    ),
 )
 
 SHORT_ENCODING: Final = "avro"

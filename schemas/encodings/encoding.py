@@ -1,16 +1,17 @@
 """The contract of an encoding: the bytes of keys and values to Arrow columns."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..errors import JobError
 from ..model.message_batch import MessageBatch
 from ..options import Options
 from ..plugins import imported
-from .schema_store import SchemaStore, Side
+from .schema_store import SchemaLanguage, SchemaStore, Side
 
 NULL: Final = 0
 BY_ID: Final = 1
@@ -104,16 +105,27 @@ class EncodingSpec:
     """An encoding by its name in the job file: `format.encoding`.
 
     `encoding` is `module:Class`, imported when it is used; `options` the model of its keys under `format`; `extra` the
-    optional libraries that it needs. With `schemas` a job must name a registry or a folder of schemas.
+    optional libraries that it needs. `language` is the `module:object` that keeps the contract of `SchemaLanguage`, in
+    an encoding whose schemas come from a registry or a folder; with `schemas` a job must name one of them. `by_folder`
+    has by option the values that need a folder, since a registry finds schemas by id only.
     """
 
     name: str
     encoding: str
     options: type[Options] = Options
+    language: str | None = None
     schemas: bool = False
+    by_folder: Mapping[str, Collection[str]] = field(default_factory=dict)
     extra: str | None = None
 
     def open(self, options: Options, schemas: SchemaStore | None) -> Encoding:
         """The encoding. Raises MissingExtraError."""
         made: Encoding = imported(self.encoding, f"format.encoding: {self.name}", self.extra)(options, schemas)
+        return made
+
+    def schema_language(self) -> SchemaLanguage:
+        """How its schemas are written. Raises JobError where it takes none."""
+        if self.language is None:
+            raise JobError(f"format.encoding: {self.name} takes no schemas: leave registry and schemas out")
+        made: SchemaLanguage = imported(self.language, f"format.encoding: {self.name}", self.extra)
         return made

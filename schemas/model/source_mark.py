@@ -50,7 +50,7 @@ class ConnectorMark(NamedTuple):
                 below, lowest = climb.offset, climb.first
             latest = climb.latest if climb.top < self.highest else climb.time
             if latest > self.time >= 0 or (climb.server >= 0 and self.servers and climb.server not in self.servers):
-                raise self._new_source(climb, (place, below, latest))
+                raise self._new_source(climb, place, below, latest)
         return ConnectorMark(
             max(self.highest, climb.top),
             max(self.time, climb.latest),
@@ -58,8 +58,8 @@ class ConnectorMark(NamedTuple):
             *((below, lowest) if climb.top < self.highest else (None, None)),
         )
 
-    def _new_source(self, climb: Climb, found: tuple[str, int, int]) -> NewSourceError:
-        place, below, latest = found
+    def _new_source(self, climb: Climb, place: str, below: int, latest: int) -> NewSourceError:
+        """The error of `place`, a partition; the new source's first change is at `below`, the newest is of `latest`."""
         connector = f"of the connector {climb.connector}" if climb.connector else "of a connector without a name"
         before = f"position {self.highest}, server {_servers(self.servers)}, {_moment(self.time)}"
         now = f"position {climb.first}, server {_servers((climb.server,))}, {_moment(latest)}"

@@ -21,6 +21,7 @@ from support.record_batches import batch, sealed, with_body
 from millrace.pipelines.cli.verify import verify_job
 from millrace.pipelines.execution.graph import JobGraph, Windows, build
 from millrace.pipelines.job.load import load_job
+from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.model.block import Block
 from millrace.schemas.model.ledger import TopicPartition
@@ -230,7 +231,7 @@ def run_blocks(folder, blocks):
     letters = DeadLetterFiles(letters_at(folder / "dead_letters"), "j", datetime.now(UTC))
     target = Target("duckdb", {"path": str(folder / "out.duckdb")})
     commits = CommitSettings(job="j", routes={"t": routes["t"]}, target=target, dead_letters=letters)
-    format = avro_format("upsert", FolderSchemaStore(folder / "contracts"))
+    format = avro_format("upsert", FolderSchemaStore(folder / "contracts", AVRO))
     sync = JobGraph(routes=routes, format=format, commits=commits, windows=Windows())
     HELD[str(folder)] = blocks
     with beam.Pipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from support.log_reader import LogReader
 from support.simulated_database import PARTITIONS, SCHEMAS, TOPIC, Connector, Database, messages
 
+from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.errors import NewSourceError
 from millrace.transforms.sinks import open_sink
@@ -28,7 +29,7 @@ def contracts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("schemas")
     for number, schema in SCHEMAS.items():
         (folder / f"{number}.avsc").write_text(json.dumps(schema))
-    return FolderSchemaStore(folder)
+    return FolderSchemaStore(folder, AVRO)
 
 
 def opened(target, folder):

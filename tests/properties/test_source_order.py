@@ -14,6 +14,7 @@ from support.debezium_stream import GONE, Stream, contracts_in, row
 from support.log_reader import LogReader
 from support.simulated_database import KEYS, PARTITIONS, SCHEMAS, TOPIC, Connector, Database, messages
 
+from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.errors import NewSourceError
 from millrace.transforms.sinks import open_sink
@@ -30,7 +31,7 @@ def contracts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("schemas")
     for number, schema in SCHEMAS.items():
         (folder / f"{number}.avsc").write_text(json.dumps(schema))
-    return FolderSchemaStore(folder)
+    return FolderSchemaStore(folder, AVRO)
 
 
 def history(random, kind, large, length, events):

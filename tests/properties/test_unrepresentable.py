@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from support.decoders import avro_decoder
 from support.record_batches import batch
 
+from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.model.block import Block
 from millrace.schemas.model.change import POSITION, own_columns
@@ -146,7 +147,7 @@ class Place:
     def __init__(self, folder):
         (folder / "key.1.avsc").write_text(json.dumps(KEY))
         (folder / "value.2.avsc").write_text(json.dumps(VALUE))
-        self.store = FolderSchemaStore(folder)
+        self.store = FolderSchemaStore(folder, AVRO)
         self.parsed = fastavro.parse_schema(plain(json.loads(json.dumps(VALUE))))
 
     def messages(self, rows):

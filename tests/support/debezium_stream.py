@@ -6,6 +6,7 @@ import struct
 
 import fastavro
 
+from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.model.message import Message
 
@@ -91,4 +92,4 @@ def contracts_in(folder):
     """The schemas of these streams as a folder of .avsc files."""
     for schema_id, schema in SCHEMAS.items():
         (folder / f"{schema_id}.avsc").write_text(json.dumps(schema))
-    return FolderSchemaStore(folder)
+    return FolderSchemaStore(folder, AVRO)

@@ -1,9 +1,9 @@
 """Decoders of one topic, of Avro as the job file says it, for blocks of Kafka's record batches."""
 
 from millrace.schemas.encodings.avro.encoding import AvroEncoding
+from millrace.schemas.encodings.avro.framing import Framing
 from millrace.schemas.encodings.avro.options import AvroOptions
 from millrace.schemas.encodings.schema_store import SchemaStore
-from millrace.schemas.encodings.wire_format import Framing
 from millrace.schemas.envelopes import ENVELOPES
 from millrace.schemas.model.route import Route
 from millrace.transforms.sources.kafka.settings import KafkaSettings

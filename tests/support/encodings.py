@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import fastavro
 
 from millrace.schemas.encodings import ENCODINGS
+from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.encoding import Encoding
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 
@@ -44,7 +45,7 @@ class AvroPlace:
         for number, schema in ((1, SCHEMA), (2, NODE), (3, {"type": "array", "items": "null"}), (4, "bytes")):
             (folder / f"schema.{number}.avsc").write_text(json.dumps(schema))
         spec = ENCODINGS["avro"]
-        self.encoding = spec.open(spec.options(), FolderSchemaStore(folder))
+        self.encoding = spec.open(spec.options(), FolderSchemaStore(folder, AVRO))
         self._schema = fastavro.parse_schema(json.loads(json.dumps(SCHEMA)))
 
     def encode(self, row: dict[str, Any]) -> bytes:

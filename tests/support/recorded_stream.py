@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fastavro
 
+from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.model.message import Message
 from millrace.transforms.proof.canonical import number, parse_time
@@ -34,7 +35,7 @@ def contracts(folder):
     for schema_id, schema in json.loads((FOLDER / "schemas.json").read_text()).items():
         text = schema if isinstance(schema, str) else json.dumps(schema)
         (folder / f"recorded.{schema_id}.avsc").write_text(text)
-    return FolderSchemaStore(folder)
+    return FolderSchemaStore(folder, AVRO)
 
 
 @cache

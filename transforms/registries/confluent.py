@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 from urllib.parse import quote
 
-from ...schemas.encodings.schema_store import Side, complete, definitions, parse
+from ...schemas.encodings import ENCODINGS, SHORT_ENCODING
+from ...schemas.encodings.schema_store import SchemaLanguage, Side
 from ...schemas.errors import JobError, MillraceError, RegistryError, SchemaError, UnknownSchemaError
 from ...schemas.secrets import shown
 from ..retry import STOPPING
@@ -27,8 +28,9 @@ class ConfluentRegistry:
     `url` may be several with commas between, and may carry `user:password@`; every text may hold `${env:NAME}` and
     `${file:PATH}`. At most one of a user name, a bearer `token` and `oauth`. `ca`, `certificate` and `certificate_key`
     are PEM files. Seconds: `timeout` of one request, `give_up_after` for all tries of one schema,
-    `remember_refusals` for which an unknown id is not asked for again. Objects with equal settings share
-    one cache in a process. 5xx, 408, 429, timeouts and lost connections are tried again, with a WARNING each.
+    `remember_refusals` for which an unknown id is not asked for again. Schemas are read in the language of
+    `encoding`, an encoding by its name. Objects with equal settings share one cache in a process. 5xx, 408, 429,
+    timeouts and lost connections are tried again, with a WARNING each.
     An unknown id is asked for again for `REPLICA_SECONDS`, once in each `remember_refusals`.
     """
 
@@ -43,6 +45,7 @@ class ConfluentRegistry:
     remember_refusals: float = 30.0
     token: str | None = field(default=None, repr=False)
     oauth: OAuth | None = None
+    encoding: str = SHORT_ENCODING
 
     def connection(self) -> Connection:
         """Where the registry is, and who asks it."""
@@ -60,8 +63,9 @@ class ConfluentRegistry:
         )
 
     def by_id(self, schema_id: int) -> Any:
-        """The schema with this id; UnknownSchemaError, SchemaError (not Avro) or RegistryError."""
-        return _cache(self).get(("id", schema_id), lambda client: _by_id(client, schema_id))
+        """The schema with this id; UnknownSchemaError, SchemaError (of another type) or RegistryError."""
+        language = ENCODINGS.find(self.encoding).schema_language()
+        return _cache(self).get(("id", schema_id), lambda client: _by_id(client, schema_id, language))
 
     def by_fingerprint(self, fingerprint: bytes) -> Any:
         """A registry cannot look a fingerprint up: always UnknownSchemaError."""
@@ -132,16 +136,18 @@ class _Cache:
 
 @dataclass(frozen=True)
 class _Registered:
-    """An answer of the registry: the schema's JSON, and what it refers to as (name, subject, version)."""
+    """An answer of the registry: the schema, parsed, and what it refers to as (name, subject, version)."""
 
     schema: Any
     references: tuple[tuple[str, str, int], ...]
 
     @classmethod
-    def read(cls, answer: Mapping[str, Any], what: str) -> Self:
+    def read(cls, answer: Mapping[str, Any], what: str, language: SchemaLanguage) -> Self:
         kind = answer.get("schemaType", "AVRO")
-        if kind != "AVRO":
-            raise SchemaError(f"{what}: its type is {kind!s:.40}, and Millrace reads AVRO")
+        if kind != language.registry_type:
+            raise SchemaError(
+                f"{what}: its type is {kind!s:.40}, and the job's encoding reads {language.registry_type}"
+            )
         try:
             references = tuple(
                 (str(part["name"]), str(part["subject"]), int(part["version"]))
@@ -155,28 +161,28 @@ class _Registered:
                 f"{what}: the registry's answer lacks 'schema' or a part of 'references': is the url right?"
             )
         try:
-            return cls(parse(text), references)
+            return cls(language.parse(text), references)
         except SchemaError as error:
             raise SchemaError(f"{what}: {error}") from None
 
 
-def _by_id(client: RegistryClient, schema_id: int) -> Any:
+def _by_id(client: RegistryClient, schema_id: int, language: SchemaLanguage) -> Any:
     what = f"schema id {schema_id}"
-    found = _Registered.read(client.get(f"/schemas/ids/{schema_id}", what), what)
+    found = _Registered.read(client.get(f"/schemas/ids/{schema_id}", what), what, language)
     types: dict[str, Any] = {}
     waiting, seen = list(found.references), set[tuple[str, int]]()
     while waiting:
-        _, subject, version = waiting.pop()
+        name, subject, version = waiting.pop()
         if (subject, version) in seen:
             continue
         seen.add((subject, version))
         part = f"{what}, which refers to version {version} of subject {subject!r}"
         path = f"/subjects/{quote(subject, safe='')}/versions/{version}?deleted=true"
-        referred = _Registered.read(client.get(path, part), part)
-        types.update(definitions(referred.schema))
+        referred = _Registered.read(client.get(path, part), part, language)
+        types.update(language.types(name, referred.schema))
         waiting.extend(referred.references)
     try:
-        return complete(found.schema, types)
+        return language.complete(found.schema, types)
     except SchemaError as error:
         raise SchemaError(f"{what}: {error}") from None
 

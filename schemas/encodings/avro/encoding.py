@@ -6,8 +6,8 @@ from ...errors import JobError
 from ...model.message_batch import MessageBatch
 from ..encoding import BARE, BY_ID, Framed, Keep, WriterSchema
 from ..schema_store import SchemaStore, Side
-from ..wire_format import explain, frame
 from .decoder import AvroDecoder, compile_decoder
+from .framing import explain, frame
 from .options import AvroOptions
 
 

@@ -1,7 +1,7 @@
 """What a job file says of its Avro."""
 
 from ...options import Options
-from ..wire_format import Framing
+from .framing import Framing
 
 
 class AvroOptions(Options):

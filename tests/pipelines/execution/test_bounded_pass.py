@@ -8,6 +8,7 @@ from support.jobs import contracts, event, key, send
 
 from millrace.pipelines.execution.bounded_pass import run_pass
 from millrace.pipelines.execution.graph import JobGraph, Windows
+from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.errors import JobError, LostOffsetsError
 from millrace.schemas.model.ledger import OffsetRange, TopicPartition
@@ -36,7 +37,7 @@ def one_pass(servers, folder, topic, path, stop=1):
         dead_letters=DeadLetterFiles(letters_at(folder / "dead_letters"), "j", datetime.now(UTC)),
     )
     format = avro_format(
-        "debezium", FolderSchemaStore(contracts(folder / "contracts")), source=KafkaSource(KafkaSettings(servers))
+        "debezium", FolderSchemaStore(contracts(folder / "contracts"), AVRO), source=KafkaSource(KafkaSettings(servers))
     )
     sync = JobGraph(routes=routes, format=format, commits=commits, windows=Windows())
     return run_pass([OffsetRange(topic, 0, 0, stop)], sync)

@@ -7,7 +7,6 @@ import pytest
 from support.job_files import FULL, SMALL, load, write
 
 from millrace.pipelines.job.load import load_job
-from millrace.schemas.encodings.wire_format import Framing
 from millrace.schemas.model.route import OnTruncate
 from millrace.transforms.dead_letters import DEFAULT_LIMIT, Limit, letters_at
 from millrace.transforms.sinks.duckdb.options import DuckDBOptions
@@ -47,7 +46,7 @@ def test_defaults_and_relative_paths(tmp_path, monkeypatch):
     job = load_job(Path(tmp_path.name) / "job.yaml")
     assert job.source.options.kafka.bootstrap_servers == "a:1,b:2"
     assert job.format.schemas == tmp_path / "contracts"
-    assert job.format.framing is Framing.AUTO
+    assert job.format.framing == "auto"
     assert (job.source.start, job.tables, job.dead_letters) == ("earliest", (), letters_at(tmp_path / "dead_letters"))
     assert (job.window.every, job.max_dead_letters) == (timedelta(seconds=10), DEFAULT_LIMIT)
 

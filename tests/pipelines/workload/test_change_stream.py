@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from millrace.pipelines.workload.change_stream import Stream, Workload
 from millrace.pipelines.workload.orders import CONTRACTS, Encoder
+from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 
 KEY, VALUE = 1, 2
@@ -148,4 +149,4 @@ def test_going_on_is_the_same_as_going_through():
 def test_the_contracts_can_be_read_as_a_folder(tmp_path):
     for number, name in enumerate(("orders-key", "orders-envelope", "orders-row")):
         (tmp_path / f"{name}.{number}.avsc").write_text((CONTRACTS / f"{name}.avsc").read_text())
-    assert FolderSchemaStore(tmp_path).by_id(1)["name"] == "Envelope"
+    assert FolderSchemaStore(tmp_path, AVRO).by_id(1)["name"] == "Envelope"

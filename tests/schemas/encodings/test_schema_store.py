@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.schemas.encodings.schema_store import FolderSchemaStore, complete, fingerprint, without_defaults
+from millrace.schemas.encodings.avro.schema_text import AVRO, complete, fingerprint, without_defaults
+from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.errors import JobError, SchemaError, UnknownSchemaError
 from millrace.schemas.secrets import resolve, resolve_url, shown
 
@@ -66,7 +67,7 @@ def test_ids_fingerprints_and_topics(tmp_path):
     deep.mkdir()
     folder(tmp_path, **{"7": KEY, "shop.orders-value.12": ORDER, "plain": "string"})
     folder(deep, **{"shop.orders-key": '"long"'})
-    contracts = pickle.loads(pickle.dumps(FolderSchemaStore(tmp_path)))
+    contracts = pickle.loads(pickle.dumps(FolderSchemaStore(tmp_path, AVRO)))
     assert contracts.by_id(7) == KEY
     assert contracts.by_id(12) == ORDER
     assert contracts.by_fingerprint(fingerprint("string")) == "string"
@@ -83,9 +84,9 @@ def test_ids_fingerprints_and_topics(tmp_path):
 def test_of_several_versions_the_plain_file_is_the_one_for_bare_data(tmp_path):
     folder(tmp_path, **{"t-value.1": "int", "t-value.2": "long"})
     with pytest.raises(JobError, match=r"t-value\.1\.avsc or t-value\.2\.avsc\? Name it t-value\.avsc"):
-        FolderSchemaStore(tmp_path).by_topic("t", "value")
+        FolderSchemaStore(tmp_path, AVRO).by_topic("t", "value")
     folder(tmp_path, **{"t-value": "string"})
-    assert FolderSchemaStore(tmp_path).by_topic("t", "value") == "string"
+    assert FolderSchemaStore(tmp_path, AVRO).by_topic("t", "value") == "string"
 
 
 def test_a_file_may_use_the_types_of_another(tmp_path):
@@ -100,7 +101,7 @@ def test_a_file_may_use_the_types_of_another(tmp_path):
             {"name": "kinds", "type": {"type": "map", "values": "m.Kind"}},
         ],
     }
-    contracts = FolderSchemaStore(folder(tmp_path, money=money, kind=kind, **{"bill.1": bill}))
+    contracts = FolderSchemaStore(folder(tmp_path, money=money, kind=kind, **{"bill.1": bill}), AVRO)
     row = {"sum": {"kind": "A"}, "rest": [{"kind": "B"}], "kinds": {"x": "B"}}
     buffer = io.BytesIO()
     fastavro.schemaless_writer(buffer, contracts.by_id(1), row)
@@ -113,14 +114,14 @@ def test_versions_of_one_schema_keep_their_own_types(tmp_path):
         fields = [{"name": "before", "type": ["null", value]}, {"name": "after", "type": ["null", "Value"]}]
         return {"type": "record", "name": "Envelope", "namespace": "s", "fields": fields}
 
-    contracts = FolderSchemaStore(folder(tmp_path, **{"o.1": envelope("int"), "o.2": envelope("long")}))
+    contracts = FolderSchemaStore(folder(tmp_path, **{"o.1": envelope("int"), "o.2": envelope("long")}), AVRO)
     assert contracts.by_id(1) == envelope("int")
     assert contracts.by_id(2) == envelope("long")
     folder(tmp_path, user=["null", "s.Value"])
     with pytest.raises(
         JobError, match=r"user\.avsc: the type 's\.Value' is defined nowhere: o\.1\.avsc and o\.2\.avsc"
     ):
-        FolderSchemaStore(tmp_path)
+        FolderSchemaStore(tmp_path, AVRO)
 
 
 def test_a_type_of_no_namespace_keeps_none_inside_another():
@@ -145,12 +146,12 @@ def test_a_type_of_no_namespace_keeps_none_inside_another():
 )
 def test_what_is_wrong_in_a_folder_is_said_with_the_file(tmp_path, files, message):
     with pytest.raises(JobError, match=message):
-        FolderSchemaStore(folder(tmp_path, **files))
+        FolderSchemaStore(folder(tmp_path, **files), AVRO)
 
 
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(JobError, match="no such folder"):
-        FolderSchemaStore(tmp_path / "no")
+        FolderSchemaStore(tmp_path / "no", AVRO)
 
 
 @given(st.recursive(st.none() | st.integers() | st.text() | st.just("int"), lambda inner: st.lists(inner, max_size=3)

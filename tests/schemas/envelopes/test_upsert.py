@@ -9,8 +9,9 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 from support.decoders import avro_decoder
 from support.record_batches import batch
 
+from millrace.schemas.encodings.avro.framing import Framing
+from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
-from millrace.schemas.encodings.wire_format import Framing
 from millrace.schemas.model.block import Block
 from millrace.schemas.model.change import DELETE, OP, POSITION, UPSERT
 from millrace.schemas.model.ledger import TopicPartition
@@ -47,7 +48,7 @@ def contracts(tmp_path):
         (tmp_path / f"s.{number}.avsc").write_text(json.dumps(schema))
     (tmp_path / "t-key.avsc").write_text(json.dumps(KEY))
     (tmp_path / "t-value.avsc").write_text(json.dumps(ROW))
-    return FolderSchemaStore(tmp_path)
+    return FolderSchemaStore(tmp_path, AVRO)
 
 
 def decode(contracts, messages, framing=Framing.AUTO, key=None):

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from support import recorded_stream
 from support.debezium_stream import GONE, Stream, contracts_in, datum, old_key, row, wire
 
-from millrace.schemas.encodings.schema_store import FolderSchemaStore, fingerprint
+from millrace.schemas.encodings.avro.schema_text import AVRO, fingerprint
+from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.transforms.proof.avro_validator import Malformed
 from millrace.transforms.proof.canonical import encode, natural, number
 from millrace.transforms.proof.debezium import source_order
@@ -215,7 +216,7 @@ def test_framings_and_keys_that_are_no_records(tmp_path):
     value = {"type": "record", "name": "V", "fields": [{"name": "n", "type": "int"}]}
     (tmp_path / "t-key.avsc").write_text('"string"')
     (tmp_path / "t-value.avsc").write_text(json.dumps(value))
-    contracts = FolderSchemaStore(tmp_path)
+    contracts = FolderSchemaStore(tmp_path, AVRO)
     bare = Stream().raw(datum("string", "k"), datum(value, {"n": 1}))
     fold = folded(contracts, bare, format="upsert", framing="bare")
     assert [(key, found) for key, _, found in fold.rows()] == [(("k",), {"key": "k", "n": 1})]
@@ -337,7 +338,7 @@ def test_logical_types_by_their_meaning(tmp_path):
     plain = {"type": "record", "name": "L", "fields": [{"name": "d", "type": "bytes"}, *schema["fields"][1:]]}
     payload = datum(plain, {name: part[1] for name, part in fields.items()} | {"a": [1]})
     stream = Stream().raw(datum("int", 1), payload)
-    rules = Rules("upsert", FolderSchemaStore(tmp_path), framing="bare")
+    rules = Rules("upsert", FolderSchemaStore(tmp_path, AVRO), framing="bare")
     found = ReferenceTable(rules).add_all(stream.messages).row((1,))
     assert natural(found["d"]) == number(-200, 2)
     assert (found["n"].kind, found["n"].amount, found["n"].unit) == ("time", 5, 1)

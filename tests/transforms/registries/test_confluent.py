@@ -98,7 +98,7 @@ def test_a_schema_that_is_none_is_a_dead_letter(server, text):
 
 
 def test_another_schema_type_is_a_dead_letter(server):
-    with pytest.raises(SchemaError, match="its type is PROTOBUF, and Millrace reads AVRO"):
+    with pytest.raises(SchemaError, match="its type is PROTOBUF, and the job's encoding reads AVRO"):
         ConfluentRegistry(server.add(1, 'syntax = "proto3";', schemaType="PROTOBUF").url).by_id(1)
 
 

@@ -9,7 +9,7 @@ from ....schemas.errors import IncompatibleSchemaError, TerminalSinkError
 from ....schemas.model.table import Table, conform
 from .keys.keyed_table import KeyedTable
 from .rows import from_stored, read_all, to_stored, write
-from .table_format.columns import Shape, empty_shape, grown
+from .table_format.columns import LastIds, Shape, empty_shape, grown
 from .table_format.partitions import new_spec
 from .table_format.snapshots import Change
 
@@ -45,8 +45,7 @@ def fit(target: KeyedTable, table: Table, terms: Terms, change: Change) -> Shape
     if old.ids and old.table.columns.equals(table.columns):
         return old
     metadata = target.table.metadata
-    last = metadata.last_column_id, max(schema.schema_id for schema in metadata.schemas)
-    shape, rewrite = grown(old, table, last, target.catalog.appends_columns)
+    shape, rewrite = grown(old, table, LastIds.of(metadata), target.catalog.appends_columns)
     if rewrite and target.layout.files:
         _check_partitions(target, shape)
         _rewrite(target, shape)

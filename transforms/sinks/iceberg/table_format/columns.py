@@ -112,14 +112,26 @@ def empty_shape(name: str, extra: pa.Schema | None = None) -> Shape:
     return Shape(Table(name, (), pa.schema([])), (), Schema(*fields, schema_id=0))
 
 
-def grown(shape: Shape, table: Table, last: tuple[int, int], at_end: bool = False) -> tuple[Shape, bool]:
+@dataclass(frozen=True, slots=True)
+class LastIds:
+    """The largest field id and the largest schema id that a table ever gave."""
+
+    field: int
+    schema: int
+
+    @classmethod
+    def of(cls, metadata: Any) -> "LastIds":
+        return cls(metadata.last_column_id, max(schema.schema_id for schema in metadata.schemas))
+
+
+def grown(shape: Shape, table: Table, last: LastIds, at_end: bool = False) -> tuple[Shape, bool]:
     """The shape with the columns of `table`, and whether the files have to be rewritten for it.
 
     A new column, and a type that Iceberg promotes, need no rewriting. Any other new type is a new field id. `last` are
-    the largest field id and schema id ever given. A schema that is as it was keeps its id. New columns stand before
+    the ids that were given last. A schema that is as it was keeps its id. New columns stand before
     Millrace's own, or `at_end`.
     """
-    fresh, ids, rewrite = count(last[0] + 1), list[int](), False
+    fresh, ids, rewrite = count(last.field + 1), list[int](), False
     fields = {field.field_id: field for field in shape.schema.fields}
     known = dict(zip(shape.table.columns.names, shape.ids, strict=True))
     for field in table.columns:
@@ -138,7 +150,7 @@ def grown(shape: Shape, table: Table, last: tuple[int, int], at_end: bool = Fals
     order = list(fields) if at_end else [*ids, *(number for number in fields if number not in ids)]
     made = [fields[number] for number in order]
     same = made == list(shape.schema.fields)
-    schema = shape.schema if same else Schema(*made, schema_id=last[1] + 1)
+    schema = shape.schema if same else Schema(*made, schema_id=last.schema + 1)
     return Shape(table, tuple(ids), schema), rewrite
 
 

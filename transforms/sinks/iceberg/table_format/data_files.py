@@ -40,6 +40,22 @@ CODECS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class FileSize:
+    """How many rows a file has, and its length in bytes."""
+
+    rows: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The partition that a file is in, and the spec that it follows."""
+
+    spec_id: int
+    partition: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Files:
     """Where a table's files are. `io` and `locations` are pyiceberg's; `codec` is of its property."""
 
@@ -60,7 +76,7 @@ class Files:
         metrics = Metrics(frozenset(_id(field) for field in rows.schema if field.name == POSITION))
         for field, column in zip(rows.schema, rows.columns, strict=True):
             metrics.add(_id(field), column)
-        return _entry(DataFileContent.DATA, path, (len(rows), size), (spec_id, partition), metrics)
+        return _entry(DataFileContent.DATA, path, FileSize(len(rows), size), Place(spec_id, partition), metrics)
 
     def write_deletes(self, data: Any, rows: Numbers) -> Any:
         """One file of position deletes, of these rows of `data`, which are sorted."""
@@ -74,8 +90,8 @@ class Files:
         metrics.nulls = {PATH_ID: 0, POS_ID: 0}
         ends = int(rows[0]).to_bytes(8, "little"), int(rows[-1]).to_bytes(8, "little")
         metrics.lower, metrics.upper = {PATH_ID: name, POS_ID: ends[0]}, {PATH_ID: name, POS_ID: ends[1]}
-        place = (data.spec_id, data.partition)
-        return _entry(DataFileContent.POSITION_DELETES, path, (len(rows), size), place, metrics)
+        place = Place(data.spec_id, data.partition)
+        return _entry(DataFileContent.POSITION_DELETES, path, FileSize(len(rows), size), place, metrics)
 
     def _put(self, path: str, rows: pa.Table, dictionaries: list[str]) -> int:
         output = self.io.new_output(path)
@@ -151,14 +167,14 @@ def _leaf_count(kind: pa.DataType) -> int:
     return sum(_leaf_count(kind.field(number).type) for number in range(kind.num_fields))
 
 
-def _entry(content: Any, path: str, size: tuple[int, int], place: tuple[int, Any], metrics: Metrics) -> Any:
+def _entry(content: Any, path: str, size: FileSize, place: Place, metrics: Metrics) -> Any:
     file = DataFile.from_args(
         content=content,
         file_path=path,
         file_format=FileFormat.PARQUET,
-        partition=place[1],
-        record_count=size[0],
-        file_size_in_bytes=size[1],
+        partition=place.partition,
+        record_count=size.rows,
+        file_size_in_bytes=size.length,
         column_sizes=None,
         value_counts=metrics.values,
         null_value_counts=metrics.nulls,
@@ -170,5 +186,5 @@ def _entry(content: Any, path: str, size: tuple[int, int], place: tuple[int, Any
         equality_ids=None,
         sort_order_id=None,
     )
-    file.spec_id = place[0]
+    file.spec_id = place.spec_id
     return file

@@ -110,6 +110,15 @@ class Numbering:
         return self._numbers.setdefault(path, len(self._numbers))
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is known before a layout is put together: the one before, the numbers of data files, how files are read."""
+
+    before: Layout
+    numbering: Numbering
+    files: Files
+
+
 def read_layout(table: Any, before: Layout, numbering: Numbering) -> Layout:
     """The newest snapshot's layout. Manifests that `before` has are not read again, nor its deletes.
 
@@ -123,7 +132,7 @@ def read_layout(table: Any, before: Layout, numbering: Numbering) -> Layout:
         path: before.entries[path] if path in before.entries else live_entries(manifest, table.io)
         for path, manifest in manifests.items()
     }
-    return assembled(snapshot.snapshot_id, manifests, entries, (before, numbering, Files.of(table)))
+    return assembled(snapshot.snapshot_id, manifests, entries, Held(before, numbering, Files.of(table)))
 
 
 def live_entries(manifest: Any, io: Any) -> list[Any]:
@@ -136,10 +145,10 @@ def assembled(
     snapshot_id: int,
     manifests: dict[str, Any],
     entries: dict[str, list[Any]],
-    held: tuple[Layout, Numbering, Files],
+    held: Held,
 ) -> Layout:
     """The layout of these manifests' entries."""
-    before, numbering, files = held
+    before, numbering, files = held.before, held.numbering, held.files
     layout = Layout(snapshot_id, manifests=manifests, entries=entries)
     for path, found in entries.items():
         if manifests[path].content == ManifestContent.DATA:

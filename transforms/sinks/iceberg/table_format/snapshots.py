@@ -34,7 +34,7 @@ from ..pyiceberg import (
 )
 from .columns import Shape
 from .data_files import Files
-from .manifests import Layout, Numbering, assembled
+from .manifests import Held, Layout, Numbering, assembled
 
 COMMIT: Final = "millrace.commit"
 MAIN: Final = "main"
@@ -63,6 +63,15 @@ class Change:
     expired: Sequence[int] = ()
     rewrite: bool = False
     merge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEntries:
+    """What one manifest lists: new files, those that stay, and those that are gone with this snapshot."""
+
+    added: Sequence[Any]
+    stay: Sequence[Any]
+    gone: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +116,7 @@ class Producer:
             summary=self._summary(change, entries),
             schema_id=schema.schema_id,
         )
-        held = (self._layout, self._numbering, Files.of(self._table))
+        held = Held(self._layout, self._numbering, Files.of(self._table))
         live = {path: manifest for path, manifest in manifests.items() if entries[path]}
         layout = assembled(self._id, live, {path: entries[path] for path in live}, held)
         return Produced(self._updates(change, snapshot), self._requirements(), layout)
@@ -168,7 +177,7 @@ class Producer:
             stay = [entry for entry in old if entry.data_file.file_path not in change.removed]
             for path in mine:
                 del kept[path], entries[path]
-            manifest = self._write(group, (schema, specs[group[1]]), (added.get(group, []), stay, gone))
+            manifest = self._write(group, schema, specs[group[1]], ManifestEntries(added.get(group, []), stay, gone))
             made[manifest.manifest_path] = manifest
             entries[manifest.manifest_path] = [*added.get(group, []), *stay]
         for fresh in added.values():
@@ -192,16 +201,14 @@ class Producer:
             status=ManifestEntryStatus.ADDED, snapshot_id=self._id, sequence_number=None, data_file=file
         )
 
-    def _write(self, group: Group, shape: tuple[Any, Any], found: tuple[list[Any], list[Any], list[Any]]) -> Any:
-        added, stay, gone = found
-        schema, spec = shape
+    def _write(self, group: Group, schema: Any, spec: Any, found: ManifestEntries) -> Any:
         output = self._table.io.new_output(self._location(f"{uuid.uuid4().hex}-m0.avro"))
         with WRITERS[group[0]](spec, schema, output, self._id, self._codec) as writer:
-            for entry in added:
+            for entry in found.added:
                 writer.add(entry)
-            for entry in stay:
+            for entry in found.stay:
                 writer.existing(entry)
-            for entry in gone:
+            for entry in found.gone:
                 writer.delete(entry)
         return writer.to_manifest_file()
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from millrace.schemas.encodings.avro.framing import Framing, explain, frame
 from millrace.schemas.encodings.encoding import BAD, BARE, BY_FINGERPRINT, BY_ID, NULL
-from millrace.schemas.encodings.wire_format import Framing, explain, frame
 
 
 def framed(messages, framing=Framing.AUTO):
