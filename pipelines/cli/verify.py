@@ -10,7 +10,7 @@ import pyarrow as pa
 from ...schemas.envelopes import ENVELOPES
 from ...schemas.errors import JobError, MillraceError, TableError
 from ...schemas.model.ledger import TopicPartition
-from ...schemas.model.route import OnTruncate, Route
+from ...schemas.model.route import OnTruncate, OrderBy, Route
 from ...schemas.plurals import counted
 from ...transforms.proof.message_reader import FORMATS
 from ...transforms.proof.report import Outcome, Report, Verdict
@@ -82,6 +82,7 @@ def _rules(job: Job, route: Route, epochs: Mapping[TopicPartition, Sequence[tupl
         on_unrepresentable=job.on_unrepresentable,
         reader=reader,
         epochs=epochs,
+        by_time=route.order_by is OrderBy.TIMESTAMP,
     )
 
 

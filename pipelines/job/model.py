@@ -24,7 +24,7 @@ from ...schemas.errors import JobError
 from ...schemas.model.change import PREFIX
 from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.modes import Mode
-from ...schemas.model.route import OnTruncate
+from ...schemas.model.route import OnTruncate, OrderBy
 from ...schemas.model.unrepresentable import OnUnrepresentable
 from ...schemas.option_values import Interval, Words, built, read_name
 from ...schemas.options import Duration, Location, Options, mistake, mistakes_at
@@ -102,6 +102,10 @@ class TableEntry(Options):
     )
     on_truncate: OnTruncate = Field(
         default=OnTruncate.FAIL, description="What a TRUNCATE in the stream does to the table."
+    )
+    order_by: OrderBy = Field(
+        default=OrderBy.POSITION,
+        description="What orders the changes of a key: the source's position, or the time of the message.",
     )
     on_new_source: OnNewSource | None = Field(
         default=None,

@@ -7,7 +7,7 @@ from ...schemas.errors import JobError
 from ...schemas.model.change import PREFIX
 from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.modes import SUFFIXES, Mode
-from ...schemas.model.route import OnTruncate
+from ...schemas.model.route import OnTruncate, OrderBy
 from .model import Job
 
 
@@ -24,6 +24,7 @@ class TableRoute:
     topics: tuple[str, ...]
     modes: tuple[Mode, ...] = (Mode.MIRROR,)
     on_new_source: OnNewSource = OnNewSource.STOP
+    order_by: OrderBy = OrderBy.POSITION
 
     @property
     def copies(self) -> dict[str, Mode]:
@@ -61,6 +62,7 @@ def route(job: Job, topics: Iterable[str]) -> dict[str, TableRoute]:
                 topics=mine,
                 modes=entry.modes or job.target.modes,
                 on_new_source=entry.on_new_source or job.on_new_source,
+                order_by=entry.order_by,
             )
         for table in (routes[topic].table, *routes[topic].copies):
             other = owners.setdefault(table.casefold(), topic)

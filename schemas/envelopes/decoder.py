@@ -1,7 +1,7 @@
 """From messages to changes: what is the same for every encoding and envelope."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from ..model.position import pack
 from ..model.representable import Represented, represented, represented_before, represented_key
 from ..model.route import OnTruncate, Route
 from ..model.source_mark import SourceMark
+from .decode_context import DecodeContext
 from .decoded import Decoded
 from .envelope import NOTHING, TRUNCATE, Envelope, Events, fields_of
 from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, message_key, refuse_own_names
@@ -56,7 +57,7 @@ class TopicDecoder:
         self._place(context)
         return done
 
-    def _place(self, context: "DecodeContext") -> None:
+    def _place(self, context: DecodeContext) -> None:
         """Say what stands before the changes that their place in the log orders; what came before this block counts."""
         messages, done = context.messages, context.done
         stop, known = self._reached.get(messages.partition, (0, {}))
@@ -76,27 +77,6 @@ class TopicDecoder:
             done.changes[number] = done.changes[number].append_column(AFTER, after)
 
 
-@dataclass(frozen=True, slots=True)
-class DecodeContext:
-    """One block while it is decoded."""
-
-    route: Route
-    envelope: Envelope
-    messages: MessageBatch
-    failures: Failures
-    done: Decoded
-    places: TombstoneContext
-    unordered: list[tuple[int, NDArray[np.int64], NDArray[np.bool_]]] = field(default_factory=list)
-    """The changes that their place in the log orders: number among `done.changes`, their messages, which of them."""
-
-    @property
-    def source(self) -> int:
-        return self.route.number(self.messages.topic, self.messages.partition)
-
-    def time(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        return self.messages.timestamp[rows] if self.route.timed else None
-
-
 def _values(context: DecodeContext, group: Group, value: pa.StructArray) -> None:
     """What values of one schema say; rows below are numbers within the group, `group.rows` those of the messages."""
     try:
@@ -108,6 +88,9 @@ def _values(context: DecodeContext, group: Group, value: pa.StructArray) -> None
     for mask, reason in events.wrong:
         context.failures.add_all(group.rows[mask & ~wrong], "envelope", reason, group.schema_id)
         wrong |= mask
+    if context.by_time:
+        placed = np.zeros(len(value), np.bool_)
+        events = replace(events, order=context.moment(group.rows), placed=placed, snapshot=None)
     zeros = np.zeros(len(value), np.uint64)
     commit, inner = events.order or (zeros, zeros)
     context.places.note(group.rows, (commit, inner), ~wrong if events.placed is None else events.placed)
@@ -278,7 +261,8 @@ def _null_values(context: DecodeContext, group: Group) -> None:
         return
     context.done.key = key
     zeros = np.zeros(len(rows), np.uint64)
-    position = pack(zeros, zeros, context.messages.offset[rows])
+    commit, inner = context.moment(rows) if context.by_time else (zeros, zeros)
+    position = pack(commit, inner, context.messages.offset[rows])
     found = KeyedRows(columns, np.ones(len(rows), np.bool_), rows, position)
     if context.envelope.null_deletes:
         found = found.with_whole_keys(key, context.failures, group.schema_id)
@@ -286,6 +270,6 @@ def _null_values(context: DecodeContext, group: Group) -> None:
         return
     op = np.full(len(found.rows), DELETE, np.int8)
     marks = ChangeColumns(op=op, position=found.position, source=context.source, time=context.time(found.rows))
-    if not context.envelope.null_deletes:
+    if not (context.envelope.null_deletes or context.by_time):
         context.unordered.append((len(context.done.changes), found.rows, np.ones(len(found.rows), np.bool_)))
     context.done.changes.append(change_batch(found.columns, marks))

@@ -9,6 +9,15 @@ from .modes import Mode
 from .unrepresentable import OnUnrepresentable
 
 
+class OrderBy(StrEnum):
+    """What orders the changes of a key."""
+
+    POSITION = "position"
+    """The source's own position, and where a topic has none the offset."""
+    TIMESTAMP = "timestamp"
+    """The time of the message in its topic, then the offset."""
+
+
 class OnTruncate(StrEnum):
     """What a TRUNCATE in the stream does to its table."""
 
@@ -38,6 +47,7 @@ class Route:
     on_unrepresentable: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE
     on_new_source: OnNewSource = OnNewSource.STOP
     epochs: bool = False
+    order_by: OrderBy = OrderBy.POSITION
 
     @property
     def tables(self) -> tuple["Route", ...]:

@@ -80,6 +80,8 @@ class SourceMark:
     """What the streamed changes of one partition have said of their sources up to an offset.
 
     `tail` is what the source remembers of the log there (`Block.tail`), empty where it remembers nothing.
+    `partitions` is the number of the topic's partitions when the table was first filled from this one, where offsets
+    alone may order its changes; 0 where it does not matter.
     `connectors` has the marks by the connector's name: each has positions and servers of its own, those of the epoch
     `epoch`. `epochs` says which offsets belong to which epoch. `climbs` are those of a range that is on its way to the
     ledger; a ledger has none.
@@ -90,10 +92,12 @@ class SourceMark:
     tail: str = ""
     epochs: Epochs = NO_EPOCHS
     epoch: int = 0
+    partitions: int = 0
 
     def joined(self, later: "SourceMark") -> "SourceMark":
         """This mark, and what the range behind it says; nothing is judged."""
-        return replace(self, climbs=self.climbs + later.climbs, tail=later.tail or self.tail)
+        partitions = self.partitions or later.partitions
+        return replace(self, climbs=self.climbs + later.climbs, tail=later.tail or self.tail, partitions=partitions)
 
     def followed(self, later: "SourceMark", place: str, others: Sequence[Epochs] = ()) -> "SourceMark":
         """The mark after a range behind it; `others` are the epochs of the table's other partitions.
@@ -104,7 +108,8 @@ class SourceMark:
         mark = self
         for climb in later._in_order():
             mark = mark._behind(climb, place, others)
-        return replace(mark, climbs=(), tail=later.tail or self.tail)
+        partitions = self.partitions or later.partitions
+        return replace(mark, climbs=(), tail=later.tail or self.tail, partitions=partitions)
 
     def begun(
         self, later: "SourceMark", place: str, follow: bool, others: Sequence[Epochs] = ()
@@ -192,6 +197,8 @@ class SourceMark:
         found: dict[str, Any] = {"connectors": kept}
         if self.tail:
             found["tail"] = self.tail
+        if self.partitions:
+            found["partitions"] = self.partitions
         if self.epochs != NO_EPOCHS or self.epoch:
             found |= {"epoch": self.epoch, "epochs": self.epochs.to_json()}
         return json.dumps(found, separators=(",", ":"))
@@ -204,7 +211,8 @@ class SourceMark:
         found = json.loads(text)
         connectors = {name: _mark_of(mark) for name, mark in found["connectors"].items()}
         epochs = Epochs.of_json(found["epochs"]) if "epochs" in found else NO_EPOCHS
-        return cls(connectors, tail=found.get("tail", ""), epochs=epochs, epoch=found.get("epoch", 0))
+        epoch, partitions = found.get("epoch", 0), found.get("partitions", 0)
+        return cls(connectors, tail=found.get("tail", ""), epochs=epochs, epoch=epoch, partitions=partitions)
 
 
 def _mark_of(found: Mapping[str, Any]) -> ConnectorMark:

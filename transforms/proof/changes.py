@@ -108,6 +108,8 @@ class ChangeReader:
 
         The connector of a tombstone is unknown (None): where its partition has several, it stands behind nothing.
         """
+        if self.rules.by_time:
+            return self._position_by_time(message)
         found = self._newest.get((message.topic, message.partition), {})
         if connector is None and len(found) == 1:
             (connector,) = found
@@ -116,11 +118,15 @@ class ChangeReader:
         _, commit, inner = start if connector is None else max(start, found.get(connector, start))
         return (epoch, commit, inner + ((commit, inner) != NO_POSITION), message.offset)
 
+    def _position_by_time(self, message: Message) -> Position:
+        return (self.rules.epoch(message), max(message.timestamp, 0), 0, message.offset)
+
     def _upsert(self, message: Message, value: bytes) -> Change:
         row, reader = self._payloads.read(value, message.topic, "value")
         key, extra = self._row_key(message, row, reader, reader.key_convert)
         self._check_values(row, reader.convert)
-        event = Event((0, 0, 0, message.offset), row, reader.convert, extra, timestamp=message.timestamp)
+        position = self._position_by_time(message) if self.rules.by_time else (0, 0, 0, message.offset)
+        event = Event(position, row, reader.convert, extra, timestamp=message.timestamp)
         return Change(key, event)
 
     def _envelope(self, message: Message, value: bytes) -> Iterator[Change]:
@@ -133,6 +139,9 @@ class ChangeReader:
         if op not in ("r", "c", "u", "d", "t"):
             raise Malformed(f"op {op!r}")
         place = (message.topic, message.partition)
+        if self.rules.by_time:
+            yield from self._placed(op, message, envelope, reader, self._position_by_time(message))
+            return
         if op == "r":
             position = self._position_in_log(message, _connector(envelope))
             yield from self._put_row(message, envelope, reader, position, self._snapshot_at(message, envelope))
@@ -141,11 +150,17 @@ class ChangeReader:
         position = (*order, message.offset)
         newest, connector = self._newest.setdefault(place, {}), _connector(envelope)
         newest[connector] = max(order, newest.get(connector, order))
+        yield from self._placed(op, message, envelope, reader, position)
+
+    def _placed(
+        self, op: str, message: Message, envelope: dict[str, Any], reader: Reader, position: Position
+    ) -> Iterator[Change]:
+        """The changes of a message whose position is known."""
         if op == "t":
             yield Change(None, Event(position, None, timestamp=message.timestamp))
         elif op == "d":
             yield self._delete(message, envelope, reader, position)
-            self._deleted[place] = message.key
+            self._deleted[message.topic, message.partition] = message.key
         else:
             yield from self._put_row(message, envelope, reader, position)
 

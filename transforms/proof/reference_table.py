@@ -72,7 +72,8 @@ class ReferenceTable:
         for change in changes:
             newest = self._newest(change.key)
             self._apply(message, change)
-            self.log_order.note(message, change, newest is None or change.event.position > newest.position)
+            if not self.rules.by_time:
+                self.log_order.note(message, change, newest is None or change.event.position > newest.position)
 
     def disputed(self, again: Replays) -> Iterator[tuple[Key, Event, Event]]:
         """(key, the event that the table shows, the last one in the log) of each key on which the two disagree."""

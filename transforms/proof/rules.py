@@ -17,6 +17,7 @@ from .row_change import MessageReader
 class Rules:
     """How messages are read. `key` names columns of the row where the job says so, else the message key's fields.
 
+    `by_time`: the time of a message orders it, then its offset, and nothing of its source does.
     `epochs` are by partition the beginnings of epochs, (offset, epoch) in the order of offsets, as the ledger has them.
     `reader` makes the reader of a format that a package brings: `format` is `own` then, and `schemas` may be None.
     """
@@ -29,6 +30,7 @@ class Rules:
     unavailable_value: str = PLACEHOLDER
     on_unrepresentable: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE
     reader: Callable[[], MessageReader] | None = None
+    by_time: bool = False
     epochs: Mapping[TopicPartition, Sequence[tuple[int, int]]] = field(default_factory=dict)
 
     def epoch(self, message: Message) -> int:

@@ -16,7 +16,7 @@ from ...schemas.model.dead_letter import DeadLetter
 from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.ledger import Account, Commit, OffsetRange, TopicPartition, covered
 from ...schemas.model.modes import Mode
-from ...schemas.model.route import Route
+from ...schemas.model.route import OrderBy, Route
 from ...schemas.model.source_mark import SourceMark
 from ...schemas.model.table import Table
 from ..dead_letter_reasons import most_frequent
@@ -194,7 +194,7 @@ def _order(sink: Sink, settings: CommitSettings, name: str, window: WindowItems,
         dict(truncates),
         {topic: settings.topic_ids[topic] for topic in topics},
         tuple(route.number(account.topic, account.partition) for account in told),
-        _marks(window.receipts),
+        _marks(route, window.receipts),
         follow=route.on_new_source is OnNewSource.FOLLOW,
         rewinds=route.mode is not Mode.APPEND,
     )
@@ -247,12 +247,15 @@ def accounts(settings: CommitSettings, name: str, window: WindowItems, done: Com
     return tuple(made)
 
 
-def _marks(receipts: Sequence[Receipt]) -> dict[TopicPartition, SourceMark]:
-    """How far the source of each partition has come."""
+def _marks(route: Route, receipts: Sequence[Receipt]) -> dict[TopicPartition, SourceMark]:
+    """How far the source of each partition has come; a log of changes that is only added to has no order to lose."""
+    ordered = route.order_by is OrderBy.POSITION and route.mode is not Mode.APPEND
+    counts = Counter(source.topic for source in route.sources) if ordered else Counter[str]()
     marks: dict[TopicPartition, SourceMark] = {}
     for receipt in sorted(receipts, key=lambda one: one.span):
         source = receipt.span.source
-        marks[source] = marks.get(source, SourceMark()).joined(receipt.mark)
+        known = marks.get(source, SourceMark(partitions=counts[source.topic]))
+        marks[source] = known.joined(receipt.mark)
     return marks
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from ....schemas.errors import LedgerGapError
+from ....schemas.errors import LedgerGapError, TableError
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.source_mark import SourceMark
 from ....schemas.model.stored_format import LEDGER
@@ -15,6 +15,14 @@ COLUMNS: Final = ("topic", "partition", "next", "start", *COUNTS, "topic_id", "m
 
 `format` is the version of the row's own format.
 """
+
+
+MORE_PARTITIONS: Final = (
+    "table {table}: the topic {topic} has {now} partitions now, and had {before} when the table was first filled from "
+    "it. Its changes have no position but their offsets, which say nothing across partitions, and a key may have moved "
+    "to another one. Nothing was committed. Let the time of the messages decide (order_by: timestamp for this table in "
+    "the job file), or fill the table anew: remove it from the target and run again"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +62,10 @@ class JobLedger:
 
         A range without offsets (first == stop == -1) leaves the next offset as it is. A range that is covered already
         is a replay: it adds nothing. Raises LedgerGapError where offsets lie between the ledger and the commit,
-        NewSourceError where the changes of a range are of another source than those before.
+        NewSourceError where the changes of a range are of another source than those before, TableError where a topic
+        that offsets alone order has more partitions now.
         """
+        self._check_partitions(table, commit)
         entries = dict(self.entries)
         for account in accounts:
             source, old = account.source, self.entries.get(account.source)
@@ -76,6 +86,20 @@ class JobLedger:
                 start = account.first if old is None or old.start is None else old.start
                 entries[source] = PartitionEntry(account.stop, _sum(old, account), start, mark)
         return JobLedger(entries, {**self.topic_ids, **commit.topic_ids})
+
+    def _check_partitions(self, table: str, commit: Commit) -> None:
+        """Raise where a topic without positions has more partitions than when the table was first filled from it.
+
+        Its keys may have moved to others then, and an offset says nothing about the offsets of another partition.
+        """
+        for topic in sorted({source.topic for source, mark in commit.marks.items() if mark.partitions}):
+            known = [entry.mark for source, entry in self.entries.items() if source.topic == topic]
+            before = min((mark.partitions for mark in known if mark.partitions), default=0)
+            new = {source: mark for source, mark in commit.marks.items() if source.topic == topic}
+            now = max(max(source.partition + 1, mark.partitions) for source, mark in new.items())
+            placed = any(mark.connectors for mark in known) or any(mark.climbs for mark in new.values())
+            if now > before > 0 and not placed:
+                raise TableError(MORE_PARTITIONS.format(table=table, topic=topic, before=before, now=now))
 
     def begun(self, table: str, commit: Commit) -> "JobLedger | None":
         """The ledger with the epochs that the changes of this commit bring, and nothing else; None without one.

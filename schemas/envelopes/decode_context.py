@@ -1,0 +1,44 @@
+"""One block of messages while it is decoded: its route, and what became of the messages so far."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..encodings.message_reader import Failures
+from ..model.message_batch import MessageBatch
+from ..model.position import Numbers
+from ..model.route import OrderBy, Route
+from .decoded import Decoded
+from .envelope import Envelope
+from .tombstones import TombstoneContext
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeContext:
+    """One block while it is decoded."""
+
+    route: Route
+    envelope: Envelope
+    messages: MessageBatch
+    failures: Failures
+    done: Decoded
+    places: TombstoneContext
+    unordered: list[tuple[int, NDArray[np.int64], NDArray[np.bool_]]] = field(default_factory=list)
+    """The changes that their place in the log orders: number among `done.changes`, their messages, which of them."""
+
+    @property
+    def source(self) -> int:
+        return self.route.number(self.messages.topic, self.messages.partition)
+
+    @property
+    def by_time(self) -> bool:
+        """Whether the messages' own time orders the changes, and nothing else."""
+        return self.route.order_by is OrderBy.TIMESTAMP
+
+    def moment(self, rows: NDArray[np.int64]) -> Numbers:
+        """The messages' time in milliseconds as a source order; an unknown one, -1, is the oldest."""
+        return np.maximum(self.messages.timestamp[rows], 0).astype(np.uint64), np.zeros(len(rows), np.uint64)
+
+    def time(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        return self.messages.timestamp[rows] if self.route.timed else None
