@@ -86,6 +86,10 @@ class EpochBegunError(TableError):
     """The ledger has learned where changes of a new source begin, and nothing else was committed: try again."""
 
 
+class ReplayedError(TableError):
+    """The ledger has this replay of dead letters already, or one that came after it."""
+
+
 class IncompatibleSchemaError(TableError):
     """The stream's schema changed in a way that would lose data in the target."""
 

@@ -17,10 +17,16 @@ from ..schemas.errors import DeadLetterLimitError, JobError, SinkError
 from ..schemas.model import stored_format
 from ..schemas.model.dead_letter import DeadLetter
 from ..schemas.plurals import counted
+from .dead_letter_marks import LetterMarks, State, folder_of, read_marks
 from .retry import retried
 from .stores import Address, Store, open_store, sweep
 
 NULLABLE_BYTES: Final = ["null", "bytes"]
+HEADER: Final = {
+    "type": "record",
+    "name": "Header",
+    "fields": [{"name": "name", "type": "string"}, {"name": "value", "type": NULLABLE_BYTES}],
+}
 SCHEMA: Final = fastavro.parse_schema(
     {
         "type": "record",
@@ -38,6 +44,7 @@ SCHEMA: Final = fastavro.parse_schema(
             {"name": "schema_id", "type": ["null", "long"]},
             {"name": "step", "type": "string"},
             {"name": "error", "type": "string"},
+            {"name": "headers", "type": {"type": "array", "items": HEADER}, "default": []},
         ],
     }
 )
@@ -110,6 +117,7 @@ class DeadLetterFiles:
         for letter in letters:
             record = {name: getattr(letter, name) for name in LETTER_FIELDS}
             record["error"] = letter.error.encode("utf-8", "backslashreplace").decode()
+            record["headers"] = [{"name": name, "value": value} for name, value in letter.headers]
             yield {**record, "job": self.job, "written_at": now}
 
 
@@ -183,11 +191,6 @@ def _examples(letters: Sequence[DeadLetter]) -> str:
     return f"; the first:{lines}" if lines else ""
 
 
-def folder_of(job: str) -> str:
-    """The folder of a job, below the place of dead letters: several jobs may share that."""
-    return re.sub(r"[^\w.-]", "_", job)
-
-
 def place(letter: DeadLetter) -> str:
     """`topic[partition]@offset`, as `show` takes it."""
     return f"{letter.topic}[{letter.partition}]@{letter.offset}"
@@ -223,14 +226,22 @@ def read(address: Address, job: str | None = None) -> Iterator[Written]:
     for number, name in enumerate(names):
         for index, record in enumerate(_records(store, name)):
             if (number, index) in chosen:
-                letter = DeadLetter(**{part: record[part] for part in LETTER_FIELDS})
+                headers = tuple((header["name"], header["value"]) for header in record["headers"])
+                letter = DeadLetter(**{part: record[part] for part in LETTER_FIELDS} | {"headers": headers})
                 yield Written(letter, record["job"], record["written_at"], f"{store.place}/{name}")
 
 
 def listing(address: Address, job: str | None = None) -> Iterator[dict[str, Any]]:
-    """One object a dead letter, ready for JSON, without the payloads: what `millrace dead-letters ls` prints."""
+    """One object a dead letter, ready for JSON, without the payloads: what `millrace dead-letters ls` prints.
+
+    `state` says whether it is open, or what became of it (`dead_letter_marks`), `why` the reason that a person gave.
+    """
+    marks: dict[str, LetterMarks] = {}
     for written in read(address, job):
         letter = written.letter
+        if written.job not in marks:
+            marks[written.job] = read_marks(address, written.job)
+        mark = marks[written.job].of(letter, written.written_at)
         yield {
             "place": place(letter),
             "timestamp": _moment(letter.timestamp),
@@ -242,15 +253,22 @@ def listing(address: Address, job: str | None = None) -> Iterator[dict[str, Any]
             "job": written.job,
             "written_at": written.written_at.isoformat(timespec="milliseconds"),
             "file": written.file.rpartition("/")[2],
+            "state": str(State.OPEN if mark is None else mark.state),
+            "why": None if mark is None else mark.reason or None,
         }
+
+
+def place_of(where: str) -> tuple[str, int, int]:
+    """(topic, partition, offset) of `topic[3]@42` or `topic/3/42`. Raises JobError."""
+    match = PLACE.fullmatch(where)
+    if match is None:
+        raise JobError(f"{where!r} is no place of a message: write topic[partition]@offset or topic/partition/offset")
+    return match["topic"], int(match["a"] or match["b"]), int(match["offset"])
 
 
 def show(address: Address, where: str, job: str | None = None) -> Written:
     """The dead letter at `topic[3]@42` or `topic/3/42`, payloads included; JobError where there is none."""
-    match = PLACE.fullmatch(where)
-    if match is None:
-        raise JobError(f"{where!r} is no place of a message: write topic[partition]@offset or topic/partition/offset")
-    wanted = (match["topic"], int(match["a"] or match["b"]), int(match["offset"]))
+    wanted = place_of(where)
     for written in read(address, job):
         if (written.letter.topic, written.letter.partition, written.letter.offset) == wanted:
             return written

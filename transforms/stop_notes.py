@@ -12,7 +12,7 @@ import pyarrow as pa
 from ..schemas.errors import MillraceError
 from ..schemas.model import stored_format
 from ..schemas.model.ledger import TopicPartition
-from .dead_letters import folder_of
+from .dead_letter_marks import folder_of
 from .stores import Address, Store, open_store
 
 FOLDER: Final = "stopped"

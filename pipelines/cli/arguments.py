@@ -28,6 +28,7 @@ examples:
   millrace verify job.yaml             prove that the target equals the topics
   millrace render flink job.yaml -o k8s --storage s3://bucket/flink    for Kubernetes
   millrace dead-letters ls job.yaml    what could not be applied, and why
+  millrace dead-letters replay job.yaml    bring it in again, once the cause is mended
   millrace schema > job-file.schema.json    for an editor that completes and checks job files
 
 exit status: 0 good, 1 failed, 2 the job file or the command is wrong, 3 verification found differences
@@ -41,6 +42,8 @@ LETTERS: Final = """\
 examples:
   millrace dead-letters ls job.yaml
   millrace dead-letters show job.yaml 'shop.public.orders[0]@9159'
+  millrace dead-letters replay job.yaml --reason 'unknown schema'
+  millrace dead-letters discard job.yaml --reason 'a test of ours' --place 'shop.public.orders[0]@9159'
 """
 PRODUCE: Final = """\
 examples:
@@ -189,6 +192,18 @@ def _dead_letters(parser: argparse.ArgumentParser) -> None:
         action.add_argument("path", metavar="JOB|FOLDER", help="a job file; a folder, file or URL of dead letters")
         _json(action)
     show.add_argument("place", metavar="PLACE", help="topic[partition]@offset, as ls prints it")
+    text = "Bring open dead letters in again: decode them as they are read now, merge and commit them."
+    replay = actions.add_parser("replay", help="bring them in again", description=text)
+    replay.add_argument("--reason", metavar="TEXT", help="those whose step and error hold this text (all)")
+    text = "Say that dead letters are not wanted: verify leaves their messages out."
+    discard = actions.add_parser("discard", help="say that they are not wanted", description=text)
+    discard.add_argument("--reason", metavar="TEXT", required=True, help="why; it is kept, and ls shows it")
+    discard.add_argument("--all", action="store_true", help="all that are open")
+    for action in (replay, discard):
+        action.add_argument("path", metavar="JOB", help="the job file")
+        text = "this one, as ls prints it; may be repeated"
+        action.add_argument("--place", metavar="PLACE", action="append", default=[], help=text)
+        _json(action)
 
 
 def _render(parser: argparse.ArgumentParser) -> None:
@@ -273,7 +288,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "produce": ("send a made-up stream of orders to a topic", _produce),
     "render": ("write the files that run a job on Kubernetes (Flink) or Dataflow", _render),
     "schema": ("print the JSON Schema of the job file, for editors", _schema),
-    "dead-letters": ("list or show the messages that could not be applied", _dead_letters),
+    "dead-letters": ("list, show, replay or discard the messages that could not be applied", _dead_letters),
 }
 EPILOGS: Final = {
     "demo": "example:\n  millrace demo --folder try-it --changes 20000\n",

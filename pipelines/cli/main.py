@@ -176,15 +176,30 @@ def _schema(found: Namespace) -> int:
 
 
 def _dead_letters(found: Namespace) -> int:
-    from .dead_letters import letter_lines, letters, one_json, one_letter, one_lines
+    from ...schemas.plurals import counted
+    from .dead_letters import discard, job_of, letter_lines, letters, one_json, one_letter, one_lines
 
-    if found.action == "show":
+    if found.action == "replay":
+        return _replay(found)
+    if found.action == "discard":
+        discarded = discard(job_of(found.path), found.reason, found.place, found.all)
+        _answer(found, {"discarded": discarded}, [f"{counted(discarded, 'dead letter')} discarded: {found.reason}"])
+    elif found.action == "show":
         written = one_letter(found.path, found.place)
         _answer(found, one_json(written), one_lines(written))
     else:
         listed = letters(found.path)
         _answer(found, listed, letter_lines(listed, found.limit))
     return GOOD
+
+
+def _replay(found: Namespace) -> int:
+    from ..execution.replay_letters import replay_letters
+    from .dead_letters import chosen_letters, job_of, replay_json, replay_lines
+
+    done = replay_letters(job_of(found.path), chosen_letters(found.reason, found.place))
+    _answer(found, replay_json(done), replay_lines(done))
+    return FAILED if done.dead else GOOD
 
 
 ACTIONS: Final[dict[str, Callable[[Namespace], int]]] = {

@@ -2,16 +2,19 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
 
 from ...schemas.envelopes import ENVELOPES
-from ...schemas.errors import JobError, MillraceError, TableError
+from ...schemas.errors import JobError, MillraceError, SinkError, TableError
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.route import OnTruncate, OrderBy, Route
 from ...schemas.plurals import counted
+from ...transforms.dead_letter_marks import LetterMarks, read_marks
+from ...transforms.dead_letters import read
 from ...transforms.proof.message_reader import FORMATS
 from ...transforms.proof.report import Outcome, Report, Verdict
 from ...transforms.proof.rules import Rules
@@ -34,13 +37,16 @@ def verify_job(job: Job, tell: Tell = lambda text: None) -> Iterator[Report]:
     with closing(source.connect()) as connection:
         routes = by_table(find_routes(job, connection))
     notes = StopNotes(job.dead_letters, job.job).read()
+    marks = _marks(job)
+    left_out = marks.discarded if marks.any_discarded() else None
     with closing(target_of(job).open()) as sink:
         for name, route in routes.items():
             stops: dict[TopicPartition, int] | None = None
             try:
                 with sink.snapshot(name) as table:
                     stops = dict(table.ledger(job.job, route.sources).next)
-                    report = verify(source.replay(), partial(_rows, table), _proof(job, table, route), tell)
+                    proof = replace(_proof(job, table, route), left_out=left_out)
+                    report = verify(source.replay(), partial(_rows, table), proof, tell)
             except JobError:
                 raise
             except (MillraceError, pa.ArrowException) as error:
@@ -48,6 +54,14 @@ def verify_job(job: Job, tell: Tell = lambda text: None) -> Iterator[Report]:
             if name in notes and (stops is None or notes[name].stands(stops)) and (report.ahead or report.error):
                 report.stopped = f"stopped, since {notes[name].since_text}: {notes[name].reason}"
             yield report
+
+
+def _marks(job: Job) -> LetterMarks:
+    """What became of dead letters; nothing where their place does not answer."""
+    try:
+        return read_marks(job.dead_letters, job.job)
+    except SinkError:
+        return LetterMarks([])
 
 
 def _rows(table: TableSnapshot, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
@@ -107,6 +121,13 @@ def report_lines(reports: Sequence[Report], job: Job) -> list[str]:
     return [*lines, *_verdict(reports), *_next(reports, job)]
 
 
+def _open_letters(job: Job) -> bool:
+    with suppress(MillraceError):
+        marks = _marks(job)
+        return any(marks.of(one.letter, one.written_at) is None for one in read(job.dead_letters, job.job))
+    return False
+
+
 def _cells(report: Report) -> list[str]:
     numbers = [report.read, report.expected, report.actual, *(report.counts[verdict] for verdict in Verdict)]
     return [report.table, *("-" if report.error else f"{number:,}" for number in numbers)]
@@ -131,6 +152,9 @@ def _next(reports: Sequence[Report], job: Job) -> Iterator[str]:
         yield f"next, once that is mended: millrace run {file} --once"
     elif any(not report.error and report.reason and report.ahead for report in reports):
         yield f"next: millrace run {file} --once"
+    if any(report.outcome is Outcome.DIFFERENT for report in reports) and _open_letters(job):
+        yield "there are open dead letters: mend their cause, and bring them in again"
+        yield f"next: millrace dead-letters replay {file} && millrace verify {file}"
     for report in reports:
         if report.outcome is Outcome.DIFFERENT:
             topics = sorted({place.rpartition("[")[0] for place in report.offsets})

@@ -52,6 +52,7 @@ class Failures:
                 schema_id,
                 step,
                 error,
+                tuple(records.headers_of(row)),
             )
         )
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class DeadLetter:
     """`key` and `value` are the message's original bytes; of a record batch that cannot be split, `value` is the batch.
 
-    `timestamp` in milliseconds since the epoch, -1 where unknown. `schema_id` is the registry's id, or None.
+    `headers` are the message's, in their order. `timestamp` in milliseconds since the epoch, -1 where unknown.
+    `schema_id` is the registry's id, or None.
     `step` is where it failed: `split`, `frame`, `schema`, `decode`, `envelope`, `apply`.
     """
 
@@ -20,3 +21,4 @@ class DeadLetter:
     schema_id: int | None
     step: str
     error: str
+    headers: tuple[tuple[str, bytes | None], ...] = ()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import AccountingError
-from .source_mark import SourceMark
+from .source_mark import Replay, SourceMark
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -70,6 +70,7 @@ class Commit:
     topic from one of the same name that was created later. `marks` say how far the source of each partition has come
     with this commit; `follow`: a new source of a partition is followed. `rewinds`: where it began before the ledger's
     next offset, the ledger goes back to there. `accept`: the next new source of each partition is right.
+    `replay`: the rows are of dead letters that earlier commits counted; the accounts take them out of `dead`.
     """
 
     job: str
@@ -82,6 +83,7 @@ class Commit:
     follow: bool = False
     rewinds: bool = True
     accept: bool = False
+    replay: Replay | None = None
 
     def full_accounts(self, applied: Mapping[int, int], superseded: Mapping[int, int]) -> tuple[Account, ...]:
         """The accounts with what the target's guard accepted and refused, by source number.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from ..errors import NewSourceError, TableError
+from ..errors import NewSourceError, ReplayedError, TableError
 from .epoch import NO_EPOCHS, Beginning, Climb, Epochs, Order, PastSource, newest_at
 
 MOST_CONNECTORS: Final = 64
@@ -21,6 +21,13 @@ MANY_CONNECTORS: Final = (
 def connector_number(name: str) -> int:
     """The number, not 0 and below 2^64, by which changes of a window tell connectors apart."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") or 1
+
+
+class Replay(NamedTuple):
+    """One replay of dead letters: its name, and by partition (as text) the name of the replay before it."""
+
+    id: str
+    before: Mapping[str, str]
 
 
 class ConnectorMark(NamedTuple):
@@ -84,7 +91,7 @@ class SourceMark:
     alone may order its changes; 0 where it does not matter.
     `connectors` has the marks by the connector's name: each has positions and servers of its own, those of the epoch
     `epoch`. `epochs` says which offsets belong to which epoch. `climbs` are those of a range that is on its way to the
-    ledger; a ledger has none.
+    ledger; a ledger has none. `replay` names the last replay of dead letters that was committed.
     """
 
     connectors: Mapping[str, ConnectorMark] = field(default_factory=dict)
@@ -93,6 +100,7 @@ class SourceMark:
     epochs: Epochs = NO_EPOCHS
     epoch: int = 0
     partitions: int = 0
+    replay: str = ""
 
     def joined(self, later: "SourceMark") -> "SourceMark":
         """This mark, and what the range behind it says; nothing is judged."""
@@ -143,6 +151,13 @@ class SourceMark:
 
     def _in_order(self) -> list[Climb]:
         return sorted(self.climbs, key=lambda climb: climb.offset)
+
+    def replayed(self, replay: Replay, source: object) -> "SourceMark":
+        """The mark with this replay. Raises ReplayedError where it, or another one since, is in the ledger already."""
+        if self.replay != replay.before.get(str(source), ""):
+            again = "this replay was committed before"
+            raise ReplayedError(f"{source}: {again if self.replay == replay.id else 'another replay came first'}")
+        return replace(self, replay=replay.id)
 
     def accepting(self) -> "SourceMark":
         """The mark that takes the next new source."""
@@ -201,6 +216,8 @@ class SourceMark:
             found["partitions"] = self.partitions
         if self.epochs != NO_EPOCHS or self.epoch:
             found |= {"epoch": self.epoch, "epochs": self.epochs.to_json()}
+        if self.replay:
+            found["replay"] = self.replay
         return json.dumps(found, separators=(",", ":"))
 
     @classmethod
@@ -211,8 +228,9 @@ class SourceMark:
         found = json.loads(text)
         connectors = {name: _mark_of(mark) for name, mark in found["connectors"].items()}
         epochs = Epochs.of_json(found["epochs"]) if "epochs" in found else NO_EPOCHS
-        epoch, partitions = found.get("epoch", 0), found.get("partitions", 0)
-        return cls(connectors, tail=found.get("tail", ""), epochs=epochs, epoch=epoch, partitions=partitions)
+        numbers = {name: found.get(name, 0) for name in ("epoch", "partitions")}
+        texts = {name: found.get(name, "") for name in ("tail", "replay")}
+        return cls(connectors, epochs=epochs, **numbers, **texts)
 
 
 def _mark_of(found: Mapping[str, Any]) -> ConnectorMark:

@@ -1,4 +1,4 @@
-"""Versions of what outlives a run: ledgers, positions, staged rows, dead letters and notes of stopped tables.
+"""Versions of what outlives a run: ledgers, positions, staged rows, dead letters, and notes of both.
 
 Each stored thing bears the version of its format. An older version is read, and replaced by the newest one when the
 thing is written again; a version of a newer Millrace, or none at all, is refused. To change a format, raise its number
@@ -36,7 +36,9 @@ class StoredFormat:
 LEDGER: Final = StoredFormat("the ledger", 1)
 POSITIONS: Final = StoredFormat("positions", 1)
 STAGED_ROWS: Final = StoredFormat("staged rows", 1)
-DEAD_LETTERS: Final = StoredFormat("dead letters", 1)
+DEAD_LETTERS: Final = StoredFormat("dead letters", 2)
+"""Version 2 keeps the message's headers."""
+LETTER_MARKS: Final = StoredFormat("marks of dead letters", 1)
 STOP_NOTES: Final = StoredFormat("notes of stopped tables", 1)
 
 KEY: Final = "millrace.version"

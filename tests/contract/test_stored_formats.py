@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pytest
 from support import postgres_server
 from support.change_logs import LogTarget
-from support.stored_samples import LETTER, MARK, NEXT, RESTORE, ROWS, VERSION, fill, sample_of
+from support.stored_samples import LETTER, MARK, NEXT, RESTORE, ROWS, VERSION, VERSIONS, fill, sample_of
 from support.targets import PLACES, Target, bigquery_tables, delete, position, upsert
 
 from millrace.schemas.errors import MillraceError, TerminalSinkError
@@ -33,7 +34,8 @@ def stored(request, tmp_path):
 
 
 def test_there_is_a_sample_of_each_version():
-    assert {LEDGER.newest, POSITIONS.newest, STAGED_ROWS.newest, DEAD_LETTERS.newest} == {VERSION}
+    assert {LEDGER.newest, POSITIONS.newest, STAGED_ROWS.newest} == {VERSION}
+    assert DEAD_LETTERS.newest == VERSIONS["dead_letters"]
     assert all(any(sample_of(kind).iterdir()) for kind in [*RESTORE, "iceberg", "dead_letters"])
 
 
@@ -68,6 +70,8 @@ def test_a_sample_of_icebergs_properties_is_read():
 def test_a_sample_of_dead_letters_is_read():
     (written,) = read(letters_at(sample_of("dead_letters")))
     assert (written.letter, written.job) == (LETTER, "shop")
+    (older,) = read(letters_at(sample_of("dead_letters", 1)))
+    assert (older.letter, older.job) == (replace(LETTER, headers=()), "shop")
 
 
 def spoil_sql(run: Callable[[str], object], ledger: str, tables: str) -> dict[str, Callable[[], object]]:

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 import pyarrow as pa
 
 from ...schemas.errors import LostOffsetsError
 from ...schemas.model.ledger import OffsetRange, TopicPartition
-from ...schemas.model.message import MessageLog
+from ...schemas.model.message import Message, MessageLog
 from ...schemas.model.modes import Mode
 from .canonical import shown as readable
 from .compare import Scan, compare
@@ -30,7 +29,8 @@ class Proof:
     """What to prove: that `table` holds what the messages from `starts` to `stops` say.
 
     Both are the ledger's; a partition without a start is read from its beginning. `late`: windows may have been
-    committed in another order than the source's, as those by event time are.
+    committed in another order than the source's, as those by event time are. `left_out` tells of a message, by its
+    partition and offset, whether a person has discarded it.
     """
 
     table: str
@@ -41,6 +41,7 @@ class Proof:
     examples: int = 5
     mode: Mode = Mode.MIRROR
     late: bool = False
+    left_out: Callable[[TopicPartition, int], bool] | None = None
 
 
 def verify(log: MessageLog, scan: Scan, proof: Proof, tell: Tell = lambda text: None) -> Report:
@@ -54,7 +55,13 @@ def verify(log: MessageLog, scan: Scan, proof: Proof, tell: Tell = lambda text: 
     reference = reference_for(proof.mode, proof.rules, proof.late)
     reference.gone = {part.source: part.first for part in ranges if part.first > proof.starts.get(part.source, 0)}
     total = sum(part.stop - part.first for part in ranges)
-    for number, message in enumerate(log.read(ranges)):
+
+    def messages() -> Iterator[Message]:
+        left_out = proof.left_out
+        found = log.read(ranges)
+        return found if left_out is None else (one for one in found if not left_out(one.source, one.offset))
+
+    for number, message in enumerate(messages()):
         if number % TOLD_EVERY == 0:
             tell(f"{proof.table}: {number:,} of {total:,} messages read")
         reference.add(message)
@@ -67,7 +74,7 @@ def verify(log: MessageLog, scan: Scan, proof: Proof, tell: Tell = lambda text: 
 
     report = compare(proof.table, reference, rows, proof.key, proof.examples)
     tell(f"{proof.table}: comparing with the order of the log")
-    add_disputed(report, reference, Replays(proof.rules, partial(log.read, ranges)), proof.examples)
+    add_disputed(report, reference, Replays(proof.rules, messages), proof.examples)
     report.offsets = {str(part.source): (part.first, part.stop) for part in ranges}
     report.ahead = sum(max(0, part.stop - max(part.first, proof.stops[source])) for source, part in held.items())
     report.cut = bool(reference.gone)

@@ -22,7 +22,7 @@ from ...schemas.model.table import Table
 from ..dead_letter_reasons import most_frequent
 from ..dead_letters import DeadLetterFiles, Limit
 from ..retry import retried
-from ..sinks import Sink
+from ..sinks import Sink, Staged
 from ..sinks.shared.lookup import TargetRows
 from ..sinks.target import Target
 from .arrow_errors import told_of
@@ -162,13 +162,10 @@ def _committed(sink: Sink, settings: CommitSettings, name: str, items: Sequence[
         settings.limit.check_first(read, letters)
     settings.dead_letters.write(letters)
     settings.limit.check(settings.dead + len(letters), settings.read + read, letters)
-    done = complete(TargetRows(sink, name), window.incomplete)
-    staged = [part.staged for part in window.parts if part.staged.rows]
-    staged += [sink.stage(part.table, part.rows) for part in done.parts]
-    key = window.parts[0].table.key if window.parts else ()
-    table = staged[0].table if staged else Table(name, key, pa.schema([]))
+    ready = ready_rows(sink, name, window)
+    done = ready.done
     order = _order(sink, settings, name, window, done)
-    made = retried(f"table {name}", lambda: sink.commit(table, staged, order))
+    made = retried(f"table {name}", lambda: sink.commit(ready.table, ready.staged, order))
     return Outcome(
         table=name,
         accounts=made,
@@ -177,6 +174,24 @@ def _committed(sink: Sink, settings: CommitSettings, name: str, items: Sequence[
         copy=settings.routes[name].copy,
         reason=most_frequent(letters),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyRows:
+    """The rows of a window, whole and staged."""
+
+    table: Table
+    staged: Sequence[Staged]
+    done: CompleteRows
+
+
+def ready_rows(sink: Sink, name: str, window: WindowItems) -> ReadyRows:
+    """Complete what needs the target's rows, and stage it. Raises TableError, SinkError."""
+    done = complete(TargetRows(sink, name), window.incomplete)
+    staged = [part.staged for part in window.parts if part.staged.rows]
+    staged += [sink.stage(part.table, part.rows) for part in done.parts]
+    key = window.parts[0].table.key if window.parts else ()
+    return ReadyRows(staged[0].table if staged else Table(name, key, pa.schema([])), staged, done)
 
 
 def _order(sink: Sink, settings: CommitSettings, name: str, window: WindowItems, done: CompleteRows) -> Commit:
@@ -190,7 +205,7 @@ def _order(sink: Sink, settings: CommitSettings, name: str, window: WindowItems,
     return Commit(
         settings.job,
         told,
-        _truncate(sink, settings, name, window.receipts),
+        newest_truncate(sink, settings.job, settings.routes[name], window.receipts),
         dict(truncates),
         {topic: settings.topic_ids[topic] for topic in topics},
         tuple(route.number(account.topic, account.partition) for account in told),
@@ -200,13 +215,12 @@ def _order(sink: Sink, settings: CommitSettings, name: str, window: WindowItems,
     )
 
 
-def _truncate(sink: Sink, settings: CommitSettings, name: str, receipts: Sequence[Receipt]) -> bytes | None:
+def newest_truncate(sink: Sink, job: str, route: Route, receipts: Sequence[Receipt]) -> bytes | None:
     """The position of the newest TRUNCATE, in the epoch of its offset."""
-    route = settings.routes[name]
     found = [(receipt.span.source, receipt.truncate) for receipt in receipts if receipt.truncate is not None]
     if not found or not route.epochs:
         return max((position for _, position in found), default=None)
-    marks = sink.ledger(settings.job, name, sorted({source for source, _ in found})).marks
+    marks = sink.ledger(job, route.table, sorted({source for source, _ in found})).marks
     return max(
         marks.get(source, SourceMark()).epochs.at(int.from_bytes(position[24:])).to_bytes(8) + position[8:]
         for source, position in found

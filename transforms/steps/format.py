@@ -48,14 +48,18 @@ class Format:
         source = self.source
         if isinstance(source, TypedSource):
             return lambda block: _with_tail(source.changes(block, route), block)
+        decoder = self.messages_of(topic, route)
+        return lambda block: decode_block(decoder, block)
+
+    def messages_of(self, topic: str, route: Route) -> "MessagesDecoder":
+        """A decoder of one topic's messages, wherever they come from. Raises JobError for a source without any."""
+        source = self.source
         if self.encoding is None or self.envelope is None or not isinstance(source, MessageSource):
             raise JobError("format: the source gives messages, so say how they are written: encoding and envelope")
         encoding, envelope = self.encoding, self.envelope
         messages = TopicDecoder(encoding, envelope, topic, route)
-        if envelope.null_deletes:
-            return lambda block: decode_block(source, messages, block)
         before = PrecedingDelete(source, lambda: TopicDecoder(encoding, envelope, topic, route))
-        return lambda block: decode_block(source, messages, block, before)
+        return MessagesDecoder(source, messages, None if envelope.null_deletes else before)
 
 
 @dataclass(slots=True)
@@ -102,12 +106,23 @@ class PrecedingDelete:
         return None
 
 
-def decode_block(
-    source: MessageSource, decoder: TopicDecoder, block: Block, before: PrecedingDelete | None = None
-) -> Decoded:
+@dataclass(frozen=True, slots=True)
+class MessagesDecoder:
+    """Decodes the messages of one topic of a source; `before` where a tombstone may belong to the delete before it."""
+
+    source: MessageSource
+    decoder: TopicDecoder
+    before: PrecedingDelete | None = None
+
+    def decode(self, messages: MessageBatch) -> Decoded:
+        """Changes, counts and dead letters; raises as the decoder does."""
+        return self.decoder.decode(messages if self.before is None else self.before.marked(messages))
+
+
+def decode_block(decoder: MessagesDecoder, block: Block) -> Decoded:
     """Changes, counts and dead letters of a block, corrupt parts among them; raises as the decoder does."""
-    messages, letters = source.split(block)
-    done = decoder.decode(messages if before is None else before.marked(messages))
+    messages, letters = decoder.source.split(block)
+    done = decoder.decode(messages)
     done.letters = [*letters, *done.letters]
     done.read += len(letters)
     return _with_tail(done, block)

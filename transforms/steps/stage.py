@@ -64,11 +64,12 @@ class Stage(beam.DoFn):
 def stage(sink: Sink, job: str, route: Route, batches: Sequence[pa.RecordBatch]) -> Part:
     """Compact the changes of one shard and stage its delta. Raises TableError, SinkError."""
     with told_of(route.table, f"staging {sum(batch.num_rows for batch in batches):,} changes"):
-        return _staged(sink, job, route, batches)
+        return staged_behind(sink, route, batches, committed(sink, job, route, batches))
 
 
-def _staged(sink: Sink, job: str, route: Route, batches: Sequence[pa.RecordBatch]) -> Part:
-    done = compact(route.table, table_key(batches[0]), batches, committed(sink, job, route, batches))
+def staged_behind(sink: Sink, route: Route, batches: Sequence[pa.RecordBatch], before: Committed | None) -> Part:
+    """The same, behind what `before` says of the partitions."""
+    done = compact(route.table, table_key(batches[0]), batches, before)
     rows, superseded = _counted(done.delta), Counter(done.superseded)
     for batch in batches:
         superseded.update(superseded_before(batch))

@@ -12,5 +12,9 @@ SPEC: Final = SinkSpec(
     sink=f"{__name__}.sink:FilesSink",
     options=FilesOptions,
     modes=(Mode.APPEND,),
-    exceptions={Promise.EVENT_TIME: "a log is written in the order of offsets: the job is refused"},
+    exceptions={
+        Promise.EVENT_TIME: "a log is written in the order of offsets: the job is refused",
+        Promise.REPLAYS: "a log is written in the order of offsets: `dead-letters replay` refuses it; write the log "
+        "anew at another path",
+    },
 )

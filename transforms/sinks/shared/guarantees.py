@@ -17,4 +17,5 @@ class Promise(StrEnum):
     ANY_KEY = "a key may be of any scalar type and of any number of columns"
     REWRITES = "a column grows also where its values are stored in another way then"
     YEARS = "dates and timestamps of any year"
+    REPLAYS = "dead letters can be brought in again"
     EVENT_TIME = "windows may be cut by event time"

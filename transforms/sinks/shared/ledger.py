@@ -74,6 +74,7 @@ class JobLedger:
             if source in commit.marks and (known is None or account.stop > known):
                 mark = mark.followed(commit.marks[source], f"table {table}: {source}")
             mark = mark.accepting() if commit.accept else mark
+            mark = mark if commit.replay is None else mark.replayed(commit.replay, source)
             if account.stop < 0:
                 entries[source] = PartitionEntry(known, _sum(old, account), None if old is None else old.start, mark)
                 continue
