@@ -4,6 +4,8 @@
 commit that calls something that opens, writes, commits or removes, as it is reached for the first time. `... times`
 kills after sixteenths of a run. A Postgres target's database, which the file `postgres` in the folder names, is copied
 for each kill; as that takes its time, only every second step is killed at, and of Iceberg's many every third.
+`... replay` kills before every fourth step of `dead-letters replay`; the replay after it is cut elsewhere, and must
+leave no letter counted as dead.
 
 Prints one JSON line a kill: {"killed": where, "rows": the table after the second run}.
 """
@@ -24,12 +26,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import duckdb
 import psycopg
 from pyiceberg.catalog import load_catalog
 from support import postgres_server, remembered_beam
 from support.jobs import rows, run_once
 
 from millrace.pipelines.cli.compile_kernels import registering_modules
+from millrace.pipelines.execution.replay_letters import open_letters_of, replay_letters
+from millrace.pipelines.job.load import load_job
 from millrace.schemas.loops import LOOPS
 from millrace.transforms.sinks.iceberg.catalog.names import catalog_name
 
@@ -37,8 +42,11 @@ STEP = re.compile(
     r"\b(execute|run|run_each|changed|copy_in|rename|fsync|unlink|mkdir|commit|merge|connect|close|full_accounts|put|taken|prune|truncate|_appear|_sync|_make_folders)\("
     r"|\b(write|open|delete|create|append|stage|save)\w*\("
 )
-STRIDES = {"postgres": 2, "iceberg": 3}
-WRITING = ("/transforms/sinks/", "/transforms/stores/", "/transforms/dead_letters.py", "/transforms/steps/commit.py")
+STRIDES = {"postgres": 2, "iceberg": 3, "replay": 4}
+WRITING = (
+    *("/transforms/sinks/", "/transforms/stores/", "/transforms/dead_letters.py", "/transforms/steps/commit.py"),
+    *("/transforms/dead_letter_marks.py", "/execution/replay_letters.py"),
+)
 KEPT = ("job.yaml", "contracts", "out.duckdb", "out.duckdb.wal", "out.duckdb.staging", "lake", "dead_letters")
 
 
@@ -90,18 +98,35 @@ def forked(work: Any) -> tuple[bool, Any]:
     return killed, None if killed else json.loads(said)
 
 
-def run(folder: Path, fatal: int | None = None, after: float | None = None) -> list[str]:
+def run(folder: Path, fatal: int | None = None, after: float | None = None, replay: bool = False) -> list[str]:
     lines = Lines(fatal)
     if after is not None:
         threading.Timer(after, os.kill, (os.getpid(), signal.SIGKILL)).start()
     else:
         threading.settrace(lines)
         sys.settrace(lines)
+    if replay:
+        replay_letters(load_job(folder / "job.yaml"))
+        sys.settrace(None)
+        return [f"{Path(file).name}:{line}" for file, line in lines.seen]
     summary = run_once(folder / "job.yaml")
     sys.settrace(None)
     if summary.failed:
         raise SystemExit("\n".join(summary.lines()))
     return [f"{Path(file).name}:{line}" for file, line in lines.seen]
+
+
+def replay_in_two(folder: Path) -> None:
+    """The replay after a kill, cut elsewhere; SystemExit where a letter still counts as dead."""
+    job = load_job(folder / "job.yaml")
+    replay_letters(job, lambda letter: letter.partition == 1)
+    replay_letters(job)
+    with duckdb.connect(str(folder / "out.duckdb"), read_only=True) as db:
+        dead, wrong = db.execute(
+            "SELECT sum(dead), sum(read - applied - superseded - filtered) FROM _millrace_ledger"
+        ).fetchall()[0]
+    if dead or wrong or list(open_letters_of(job)):
+        raise SystemExit(f"{dead} letters count as dead, the sums differ by {wrong}")
 
 
 def table(folder: Path, target: str, topic: str) -> list[Any]:
@@ -159,19 +184,21 @@ def main() -> None:
     source, target, topic, how = Path(sys.argv[1]), *sys.argv[2:]
     preload(target)
     import_what_runs_import(source)
-    _, lines = forked(lambda: run(clone(source, source / "traced")))
+    replay = how == "replay"
+    _, lines = forked(lambda: run(clone(source, source / "traced"), replay=replay))
     started = time.monotonic()
-    forked(lambda: run(clone(source, source / "whole"), after=600))
+    forked(lambda: run(clone(source, source / "whole"), after=600, replay=replay))
     whole = time.monotonic() - started
     kills: list[dict[str, Any]] = [{"after": whole * part / 16} for part in range(1, 16)]
-    if how == "steps":
-        numbers = range(1, len(lines) + 1, STRIDES.get(target, 1))
+    if how != "times":
+        numbers = range(1, len(lines) + 1, STRIDES.get(how, STRIDES.get(target, 1)))
         kills = [{"fatal": number} for number in numbers]
     for number, kill in enumerate(kills):
         folder = clone(source, source / f"kill{number}")
-        killed, _ = forked(lambda kill=kill, folder=folder: run(folder, **kill))
-        _, found = forked(lambda folder=folder: (run(folder, after=600), table(folder, target, topic))[1])
-        where = lines[kill["fatal"] - 1] if how == "steps" else f"{kill['after']:.2f} s"
+        killed, _ = forked(lambda kill=kill, folder=folder: run(folder, **kill, replay=replay))
+        again = replay_in_two if replay else lambda folder: run(folder, after=600)
+        _, found = forked(lambda folder=folder, again=again: (again(folder), table(folder, target, topic))[1])
+        where = lines[kill["fatal"] - 1] if how != "times" else f"{kill['after']:.2f} s"
         print(json.dumps({"killed": where if killed else None, "rows": found}), flush=True)
         shutil.rmtree(folder)
 

@@ -1,5 +1,6 @@
 """kill -9 at each step of `run --once`; a second run then gives the oracle's table, whatever the step was."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support import postgres_server
-from support.jobs import event, key, send, write_job
+from support.jobs import SCHEMAS, event, key, run_once, send, write_job
 
 ICEBERG = "{type: sql, uri: 'sqlite:///lake/catalog.db', warehouse: ./lake}"
 TARGETS = {
@@ -66,3 +67,24 @@ def test_kill_then_run_again_gives_the_oracles_table(target, how, embedded_broke
     assert sum(kill["killed"] is not None for kill in found) > FEWEST.get((target, how), 10 if how == "steps" else 5)
     for kill in found:
         assert kill["rows"] == expected, f"after a kill at {kill['killed']}"
+
+
+@pytest.mark.timeout(600)
+def test_a_replay_of_dead_letters_that_is_killed_anywhere_loses_and_doubles_none(embedded_broker, topic_name, tmp_path):
+    topic = topic_name("crash")
+    embedded_broker.create_topic(topic, 2)
+    send(embedded_broker.bootstrap_servers, topic, dead_letters())
+    file = write_job(tmp_path, embedded_broker.bootstrap_servers, [topic], more="max_dead_letters: 100%\n")
+    assert run_once(file).total("dead") == 24
+    (tmp_path / "contracts" / "schema.3.avsc").write_text(json.dumps(SCHEMAS[2]))
+    found = kills(tmp_path, "duckdb", topic, "replay")
+    assert sum(kill["killed"] is not None for kill in found) > 5
+    for kill in found:
+        assert sorted(kill["rows"]) == [[i, f"a{i}", i] for i in range(12)], f"after a kill at {kill['killed']}"
+
+
+def dead_letters():
+    """Two versions of twelve rows, of a schema that nobody knows yet."""
+    for version, i in itertools.product((1, 2), range(12)):
+        value = event("u", i, f"a{i}" if version == 2 else "older", i, at=100 * version + i)
+        yield i % 2, key(i), value[:1] + (3).to_bytes(4, "big") + value[5:]

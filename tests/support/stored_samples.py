@@ -37,9 +37,8 @@ ROWS = [(1, "new"), (3, "c")]
 NEXT = 6
 CLIMBED = SourceMark(climbs=(Climb("shop", 4, (5, 1), (7, 2), 1_600_000_000_000, 1_700_000_000_000, 101, (101,)),))
 MARK = SourceMark({"shop": ConnectorMark((7, 2), 1_700_000_000_000, (101,))})
-LETTER = DeadLetter(
-    "orders", 0, 7, 1_000, b"key", b"value", 3, "decode", "a byte too many", (("trace", b"1"), ("empty", None))
-)
+HEADERS = (("trace", b"1"), ("empty", None))
+LETTER = DeadLetter("orders", 0, 7, 1_000, b"key", b"value", 3, "decode", "a byte too many", HEADERS)
 
 
 def fill(target: Target) -> None:
