@@ -1,4 +1,4 @@
-"""Dead letters in Avro container files: written before each commit, listed and shown by the command line, limited."""
+"""Dead letters in Avro container files: written before each commit, listed and shown by the command line."""
 
 import io
 import re
@@ -6,17 +6,15 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final, Self
 
 import fastavro
 import pyarrow as pa
 
-from ..schemas.errors import DeadLetterLimitError, JobError, SinkError
+from ..schemas.errors import JobError, SinkError
 from ..schemas.model import stored_format
 from ..schemas.model.dead_letter import DeadLetter
-from ..schemas.plurals import counted
 from .dead_letter_marks import LetterMarks, State, folder_of, read_marks
 from .retry import retried
 from .stores import Address, Store, open_store, sweep
@@ -52,8 +50,6 @@ LETTER_FIELDS: Final = tuple(DeadLetter.__slots__)
 PLACE: Final = re.compile(r"(?P<topic>.+)(?:\[(?P<a>\d+)\]@|/(?P<b>\d+)/)(?P<offset>\d+)")
 ENDING: Final = ".avro"
 IN_A_FOLDER: Final = re.compile(r"[^/]+/\d{8}T\d{6}Z-\d+-[0-9a-f]{8}\.avro")
-FEWEST_READ: Final = 1_000
-EXAMPLES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,76 +117,6 @@ class DeadLetterFiles:
             yield {**record, "job": self.job, "written_at": now}
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """`max_dead_letters`: a whole number, or a percentage of the messages read; None is no limit.
-
-    A percentage is of at least 1,000 messages, so that the first bad message of a small run does not stop it;
-    `0%` and `0` stop at the first. A limit that the job file does not give (`given` False) also stops a table whose
-    first messages are all dead: a wrong registry, folder of schemas or key would drain the stream.
-    """
-
-    count: int | None = None
-    percent: Decimal | None = None
-    given: bool = True
-
-    @classmethod
-    def parse(cls, value: object) -> Self:
-        """From the job file: `100`, `"100"`, `0.1%`, or None. Raises JobError."""
-        text = str(value).strip()
-        if value is None:
-            return cls()
-        if re.fullmatch(r"\d+", text):
-            return cls(count=int(text))
-        try:
-            percent = Decimal(text.removesuffix("%").strip())
-        except InvalidOperation:
-            percent = Decimal(-1)
-        if not text.endswith("%") or not percent.is_finite() or not 0 <= percent <= 100:
-            raise JobError(f"max_dead_letters: {text!r} is neither a whole number nor a percentage such as 0.1%")
-        return cls(percent=percent)
-
-    def __str__(self) -> str:
-        """As the job file gives it."""
-        setting = f"{self.percent}%" if self.percent is not None else str(self.count)
-        return setting if self.given else f"{setting} (the default)"
-
-    def allowed(self, read: int) -> int | None:
-        """How many dead letters are good among so many messages; None is any number."""
-        if self.percent is not None:
-            return int(self.percent * max(read, FEWEST_READ) / 100)
-        return self.count
-
-    def check(self, dead: int, read: int, letters: Sequence[DeadLetter] = ()) -> None:
-        """Raise DeadLetterLimitError with the counts and the first of `letters`, where there are too many."""
-        allowed = self.allowed(read)
-        if allowed is None or dead <= allowed:
-            return
-        raise DeadLetterLimitError(
-            f"{counted(dead, 'dead letter')} among {counted(read, 'message')}, and max_dead_letters: {self} allows "
-            f"{allowed:,}{_examples(letters)}"
-        )
-
-    def check_first(self, read: int, letters: Sequence[DeadLetter]) -> None:
-        """Raise DeadLetterLimitError where all `read` messages, a table's first, are dead and no limit is given."""
-        if self.given or not letters or len(letters) < read:
-            return
-        raise DeadLetterLimitError(
-            f"all of the first {read:,} messages are dead letters, so nothing was committed: the job file may name the "
-            "wrong registry, schemas, encoding or key. Mend it and run again; if they are to be left out, say how many "
-            f"are good: max_dead_letters: 100%{_examples(letters)}"
-        )
-
-
-DEFAULT_LIMIT: Final = Limit(percent=Decimal(10), given=False)
-"""Of a job that names none: a mistake in the job file makes nearly all messages dead, bad producers a few."""
-
-
-def _examples(letters: Sequence[DeadLetter]) -> str:
-    lines = "".join(f"\n  {place(letter)}: {letter.step}: {letter.error}" for letter in letters[:EXAMPLES])
-    return f"; the first:{lines}" if lines else ""
-
-
 def place(letter: DeadLetter) -> str:
     """`topic[partition]@offset`, as `show` takes it."""
     return f"{letter.topic}[{letter.partition}]@{letter.offset}"
@@ -240,7 +166,8 @@ def listing(address: Address, job: str | None = None) -> Iterator[dict[str, Any]
     for written in read(address, job):
         letter = written.letter
         if written.job not in marks:
-            marks[written.job] = read_marks(address, written.job)
+            one_file = address.path.endswith(ENDING)
+            marks[written.job] = LetterMarks([]) if one_file else read_marks(address, written.job)
         mark = marks[written.job].of(letter, written.written_at)
         yield {
             "place": place(letter),

@@ -10,46 +10,11 @@ from typing import Any, Final, NoReturn
 from ... import __version__
 from ...schemas.errors import JobError
 from ...schemas.suggestions import guess, nearest
+from .examples import EPILOGS, EXAMPLES
 
 RUNNERS: Final = ("DirectRunner", "PrismRunner", "FlinkRunner", "DataflowRunner")
 STREAMING: Final = ("run", "check")
 """The commands that take a runner, and behind it options of Beam."""
-
-EXAMPLES: Final = """\
-examples:
-  millrace demo                        the whole story in a minute, with a broker of its own
-  millrace check job.yaml              would it work? what would it lose?
-  millrace run job.yaml --once         up to the end offsets of this moment, then stop
-  millrace run job.yaml                until Ctrl-C
-  millrace run job.yaml --runner PrismRunner    as a stream, one second behind
-  millrace status job.yaml             how far is it, how far behind?
-  millrace compact job.yaml            maintenance of the target's tables
-  millrace accept-source job.yaml --table orders    after a failover: go on with the new source
-  millrace verify job.yaml             prove that the target equals the topics
-  millrace render flink job.yaml -o k8s --storage s3://bucket/flink    for Kubernetes
-  millrace dead-letters ls job.yaml    what could not be applied, and why
-  millrace dead-letters replay job.yaml    bring it in again, once the cause is mended
-  millrace schema > job-file.schema.json    for an editor that completes and checks job files
-
-exit status: 0 good, 1 failed, 2 the job file or the command is wrong, 3 verification found differences
-"""
-RENDER: Final = """\
-examples:
-  millrace render flink job.yaml -o k8s --storage s3://bucket/flink    then: kubectl apply --server-side -f k8s
-  millrace render dataflow job.yaml -o template                        then: template/build.sh, template/run.sh
-"""
-LETTERS: Final = """\
-examples:
-  millrace dead-letters ls job.yaml
-  millrace dead-letters show job.yaml 'shop.public.orders[0]@9159'
-  millrace dead-letters replay job.yaml --reason 'unknown schema'
-  millrace dead-letters discard job.yaml --reason 'a test of ours' --place 'shop.public.orders[0]@9159'
-"""
-PRODUCE: Final = """\
-examples:
-  millrace produce job.yaml --changes 1000000 --keys 50000
-  millrace produce --bootstrap-servers localhost:9092 --topic shop.public.orders --schemas ./contracts
-"""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -290,17 +255,3 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "schema": ("print the JSON Schema of the job file, for editors", _schema),
     "dead-letters": ("list, show, replay or discard the messages that could not be applied", _dead_letters),
 }
-EPILOGS: Final = {
-    "demo": "example:\n  millrace demo --folder try-it --changes 20000\n",
-    "run": "examples:\n  millrace run job.yaml --once\n  millrace run job.yaml --runner PrismRunner\n",
-    "accept-source": "example:\n  millrace accept-source job.yaml --table orders\n",
-    "compact": "example:\n  millrace compact job.yaml\n",
-    "verify": "example:\n  millrace verify job.yaml --json > report.json\n",
-    "check": "example:\n  millrace check job.yaml --runner FlinkRunner --flink_master localhost:8081\n",
-    "status": "example:\n  millrace status job.yaml\n",
-    "produce": PRODUCE,
-    "render": RENDER,
-    "schema": "example:\n  millrace schema > job-file.schema.json\n",
-    "dead-letters": LETTERS,
-}
-"""Examples for `--help` of each command."""

@@ -15,16 +15,8 @@ from hypothesis import strategies as st
 from millrace.schemas.errors import DeadLetterLimitError, JobError, SinkError
 from millrace.schemas.model.dead_letter import DeadLetter
 from millrace.transforms.dead_letter_reasons import most_frequent
-from millrace.transforms.dead_letters import (
-    DEFAULT_LIMIT,
-    DeadLetterFiles,
-    Limit,
-    letters_at,
-    listing,
-    place,
-    read,
-    show,
-)
+from millrace.transforms.dead_letters import DeadLetterFiles, letters_at, listing, place, read, show
+from millrace.transforms.dead_letter_limit import DEFAULT_LIMIT, Limit
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LETTERS = st.lists(
@@ -151,7 +143,10 @@ def test_listing_is_ready_for_json_and_show_finds_by_both_spellings(tmp_path):
         "value_bytes": 2,
         "job": "shop",
         "file": Path(file).name,
+        "state": "open",
+        "why": None,
     }
+    assert [one["state"] for one in listing(letters_at(file))] == ["open", "open"]
     assert second["key_bytes"] is None
     assert show(letters_at(tmp_path), place(letter())).letter == letter()
     assert show(letters_at(file), "shop.orders/3/42").letter == letter()
