@@ -29,8 +29,8 @@ from ...schemas.model.unrepresentable import OnUnrepresentable
 from ...schemas.option_values import Interval, Words, built, read_name
 from ...schemas.options import Duration, Location, Options, mistake, mistakes_at
 from ...schemas.suggestions import guess
-from ...transforms.dead_letters import letters_at
 from ...transforms.dead_letter_limit import DEFAULT_LIMIT, Limit
+from ...transforms.dead_letters import letters_at
 from ...transforms.sinks import SINKS
 from ...transforms.sinks.shared.guarantees import Promise
 from ...transforms.stores import SCHEMES, Address, unknown_scheme

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from millrace.schemas.errors import DeadLetterLimitError, JobError, SinkError
 from millrace.schemas.model.dead_letter import DeadLetter
+from millrace.transforms.dead_letter_limit import DEFAULT_LIMIT, Limit
 from millrace.transforms.dead_letter_reasons import most_frequent
 from millrace.transforms.dead_letters import DeadLetterFiles, letters_at, listing, place, read, show
-from millrace.transforms.dead_letter_limit import DEFAULT_LIMIT, Limit
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LETTERS = st.lists(

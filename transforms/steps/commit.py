@@ -19,9 +19,9 @@ from ...schemas.model.modes import Mode
 from ...schemas.model.route import OrderBy, Route
 from ...schemas.model.source_mark import SourceMark
 from ...schemas.model.table import Table
+from ..dead_letter_limit import Limit
 from ..dead_letter_reasons import most_frequent
 from ..dead_letters import DeadLetterFiles
-from ..dead_letter_limit import Limit
 from ..retry import retried
 from ..sinks import Sink, Staged
 from ..sinks.shared.lookup import TargetRows

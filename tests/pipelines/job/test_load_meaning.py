@@ -8,8 +8,8 @@ from support.job_files import FULL, SMALL, load, write
 
 from millrace.pipelines.job.load import load_job
 from millrace.schemas.model.route import OnTruncate
-from millrace.transforms.dead_letters import letters_at
 from millrace.transforms.dead_letter_limit import DEFAULT_LIMIT, Limit
+from millrace.transforms.dead_letters import letters_at
 from millrace.transforms.sinks.duckdb.options import DuckDBOptions
 
 
