@@ -79,7 +79,8 @@ REGISTRIES = {
 CONTRACTS = (
     *("schemas.encodings.encoding", "schemas.encodings.message_reader"),
     *("schemas.encodings.schema_store", "schemas.encodings.wire_format"),
-    *("schemas.envelopes.decoded", "schemas.envelopes.decoder", "schemas.envelopes.envelope"),
+    *("schemas.envelopes.decode_context", "schemas.envelopes.decoded", "schemas.envelopes.decoder"),
+    "schemas.envelopes.envelope",
     *("schemas.envelopes.key_columns", "schemas.envelopes.tombstones"),
     *("transforms.registries.authorization", "transforms.registries.http_client"),
     *("transforms.sources.bounded", "transforms.sources.discovery", "transforms.sources.lag"),
