@@ -14,7 +14,9 @@ MillraceError
 │   ├── TruncateError
 │   ├── LedgerGapError
 │   ├── NewSourceError
-│   ├── EpochBegunError
+│   ├── CommitAgainError
+│   │   ├── EpochBegunError
+│   │   └── ColumnsDecidedError
 │   ├── AccountingError
 │   └── DeadLetterLimitError
 └── SinkError                   the target
@@ -82,8 +84,16 @@ class NewSourceError(TableError):
         return type(self), (str(self), self.first, self.proof, self.time)
 
 
-class EpochBegunError(TableError):
-    """The ledger has learned where changes of a new source begin, and nothing else was committed: try again."""
+class CommitAgainError(TableError):
+    """The target has learned what the changes need, and none was committed: read them again from the ledger."""
+
+
+class EpochBegunError(CommitAgainError):
+    """The ledger has learned where changes of a new source begin."""
+
+
+class ColumnsDecidedError(CommitAgainError):
+    """The table has got the columns that take values of new types."""
 
 
 class ReplayedError(TableError):

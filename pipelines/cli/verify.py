@@ -1,7 +1,7 @@
 """`millrace verify`: the proof for each table of a job, and its report for people."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ...schemas.envelopes import ENVELOPES
 from ...schemas.errors import JobError, MillraceError, SinkError, TableError
+from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.route import OnTruncate, OrderBy, Route
 from ...schemas.plurals import counted
@@ -64,8 +65,9 @@ def _marks(job: Job) -> LetterMarks:
         return LetterMarks([])
 
 
-def _rows(table: TableSnapshot, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    return table.scan(columns) if table.there else iter(())
+def _rows(table: TableSnapshot, columns: Sequence[str] | None) -> Generator[pa.RecordBatch]:
+    if table.there:
+        yield from table.scan(columns)
 
 
 def _proof(job: Job, table: TableSnapshot, route: Route) -> Proof:
@@ -75,11 +77,20 @@ def _proof(job: Job, table: TableSnapshot, route: Route) -> Proof:
     stops = ledger.next or dict.fromkeys(route.sources, 0)
     late = job.window.by == "event"
     epochs = {source: mark.epochs.begins for source, mark in ledger.marks.items() if mark.epochs.begins}
-    rules = _rules(job, route, epochs)
+    rules = _rules(job, route, epochs, _columns(table))
     return Proof(route.table, stops, rules, ledger.start, route.key or (), mode=route.mode, late=late)
 
 
-def _rules(job: Job, route: Route, epochs: Mapping[TopicPartition, Sequence[tuple[int, int]]]) -> Rules:
+def _columns(table: TableSnapshot) -> pa.Schema | None:
+    """The table's columns; None where it is not there, or has no row."""
+    with closing(_rows(table, None)) as rows:
+        first = next(rows, None)
+    return None if first is None else first.schema
+
+
+def _rules(
+    job: Job, route: Route, epochs: Mapping[TopicPartition, Sequence[tuple[int, int]]], columns: pa.Schema | None
+) -> Rules:
     """Raises JobError where neither the proof nor the envelope's package has a reader of the job's format."""
     written = (job.format.encoding, job.format.envelope)
     reader = None if written in FORMATS else ENVELOPES.find(job.format.envelope).proof_reader(job.format.encoding)
@@ -97,6 +108,8 @@ def _rules(job: Job, route: Route, epochs: Mapping[TopicPartition, Sequence[tupl
         reader=reader,
         epochs=epochs,
         by_time=route.order_by is OrderBy.TIMESTAMP,
+        columns=columns,
+        refuses_others=route.on_incompatible is OnIncompatible.DEAD_LETTER,
     )
 
 

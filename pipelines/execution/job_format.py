@@ -4,7 +4,7 @@ from ...schemas.encodings import ENCODINGS
 from ...schemas.envelopes import ENVELOPES
 from ...transforms.steps.format import Format
 from ..job.model import Job
-from .job_parts import source_of
+from .job_parts import source_of, target_of
 
 
 def format_of(job: Job) -> Format:
@@ -15,4 +15,5 @@ def format_of(job: Job) -> Format:
         source=source_of(job),
         encoding=ENCODINGS.find(written.encoding).open(written.encoding_options, schemas),
         envelope=ENVELOPES.find(written.envelope).open(written.envelope_options),
+        target=target_of(job),
     )

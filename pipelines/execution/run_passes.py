@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ...schemas.errors import (
-    EpochBegunError,
+    ColumnsDecidedError,
+    CommitAgainError,
     LostOffsetsError,
     MillraceError,
     RegistryError,
@@ -223,9 +224,14 @@ def _go_on(state: Run, table: str) -> None:
 
 def _fail(state: Run, table: str, error: MillraceError) -> None:
     """The table stops; where the error may pass and the run goes on, only until the next window."""
-    if isinstance(error, EpochBegunError):
+    if isinstance(error, CommitAgainError):
         state.begun = True
-        state.progress.note(f"table {table}: a new source begins; going on with it from the offset that the ledger has")
+        what = (
+            "has columns for values of new types now"
+            if isinstance(error, ColumnsDecidedError)
+            else ("is filled by a new source")
+        )
+        state.progress.note(f"table {table}: it {what}; going on from the offset that the ledger has")
         return
     if isinstance(error, PASSING) and not isinstance(error, LostOffsetsError) and not state.once:
         state.progress.note(f"table {table}: {error}; trying again with the next window")

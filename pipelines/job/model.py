@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from ...schemas.errors import JobError
+from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.change import PREFIX
 from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.modes import Mode
@@ -112,6 +113,10 @@ class TableEntry(Options):
         default=None,
         description="What a new source does to the table, instead of the job's on_new_source.",
     )
+    on_incompatible: OnIncompatible | None = Field(
+        default=None,
+        description="What becomes of values that the table's column cannot hold, instead of the job's on_incompatible.",
+    )
     modes: Modes | None = Field(
         default=None, alias="mode", description="What the table keeps, instead of the target's mode."
     )
@@ -186,6 +191,11 @@ class Job(Options):
     on_new_source: OnNewSource = Field(
         default=OnNewSource.STOP,
         description="Where the source was failed over, restored or replaced: stop the table, or follow the new source.",
+    )
+    on_incompatible: OnIncompatible = Field(
+        default=OnIncompatible.STOP,
+        description="Where a column's type changes and the table's column cannot hold it: stop the table, give it a "
+        "column beside, or make such messages dead letters.",
     )
     window: Window = Field(default=Window(), description="How often tables are committed.")
     target: Annotated[Target, PlainValidator(read_target)]

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...schemas.errors import JobError
+from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.change import PREFIX
 from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.modes import SUFFIXES, Mode
@@ -25,6 +26,7 @@ class TableRoute:
     modes: tuple[Mode, ...] = (Mode.MIRROR,)
     on_new_source: OnNewSource = OnNewSource.STOP
     order_by: OrderBy = OrderBy.POSITION
+    on_incompatible: OnIncompatible = OnIncompatible.STOP
 
     @property
     def copies(self) -> dict[str, Mode]:
@@ -52,6 +54,7 @@ def route(job: Job, topics: Iterable[str]) -> dict[str, TableRoute]:
                 topics=(topic,),
                 modes=job.target.modes,
                 on_new_source=job.on_new_source,
+                on_incompatible=job.on_incompatible,
             )
         else:
             mine = tuple(sorted(set(entry.topics) & set(found)))
@@ -63,6 +66,7 @@ def route(job: Job, topics: Iterable[str]) -> dict[str, TableRoute]:
                 modes=entry.modes or job.target.modes,
                 on_new_source=entry.on_new_source or job.on_new_source,
                 order_by=entry.order_by,
+                on_incompatible=entry.on_incompatible or job.on_incompatible,
             )
         for table in (routes[topic].table, *routes[topic].copies):
             other = owners.setdefault(table.casefold(), topic)

@@ -11,6 +11,7 @@ from ..model.position import Numbers
 from ..model.route import OrderBy, Route
 from .decoded import Decoded
 from .envelope import Envelope
+from .incompatible_columns import TableTypes
 from .tombstones import TombstoneContext
 
 
@@ -26,6 +27,8 @@ class DecodeContext:
     places: TombstoneContext
     unordered: list[tuple[int, NDArray[np.int64], NDArray[np.bool_]]] = field(default_factory=list)
     """The changes that their place in the log orders: number among `done.changes`, their messages, which of them."""
+    types: TableTypes | None = None
+    """The types of the table's columns, where values of others are dead letters."""
 
     @property
     def source(self) -> int:

@@ -21,6 +21,7 @@ from ..model.source_mark import SourceMark
 from .decode_context import DecodeContext
 from .decoded import Decoded
 from .envelope import NOTHING, TRUNCATE, Envelope, Events, fields_of
+from .incompatible_columns import HeldColumns, TableTypes, fitting
 from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, message_key, refuse_own_names
 from .tombstones import Order, TombstoneContext, highest_before, lone_tombstones
 
@@ -28,11 +29,15 @@ from .tombstones import Order, TombstoneContext, highest_before, lone_tombstones
 class TopicDecoder:
     """Decodes the messages of one topic; the key is the message key's fields, or the route's columns.
 
-    Not safe to share between threads.
+    With `held`, values that the table's columns cannot hold make their messages dead letters. Not safe to share between
+    threads.
     """
 
-    def __init__(self, encoding: Encoding, envelope: Envelope, topic: str, route: Route) -> None:
+    def __init__(
+        self, encoding: Encoding, envelope: Envelope, topic: str, route: Route, held: HeldColumns | None = None
+    ) -> None:
         self._envelope, self._route = envelope, route
+        self._types = None if held is None else TableTypes(held)
         self._reader = MessageReader(encoding, topic, lambda path: envelope.keep(path, route))
         # By partition the next offset, and the highest position of each connector.
         self._reached: dict[int, tuple[int, dict[str, Order]]] = {}
@@ -44,6 +49,9 @@ class TopicDecoder:
         context = DecodeContext(
             self._route, self._envelope, messages, Failures(messages), done, TombstoneContext.of(len(messages))
         )
+        if self._types is not None:
+            self._types.ask()
+            context = replace(context, types=self._types)
         null_values: list[Group] = []
         for group in self._reader.read(messages, context.failures, keys_of_values=self._route.key is None):
             if group.value is None:
@@ -150,7 +158,7 @@ def _row_changes(
         if not refused.all():
             _row_changes(context, group, events, position, rows[~refused])
         return
-    columns = fields_of(row.struct)
+    columns, key = fields_of(row.struct), {} if key_fields is None else fields_of(key_fields.struct)
     refuse_own_names(context.route.table, columns)
     found = KeyedRows(
         columns,
@@ -158,8 +166,13 @@ def _row_changes(
         group.rows if whole else group.rows[rows],
         position if whole else take_positions(position, rows),
     )
+    misfits = _misfits(context, [*(context.route.key or key or ())], found, group.schema_id)
+    if misfits.any():
+        if not misfits.all():
+            _row_changes(context, group, events, position, rows[~misfits])
+        return
     before = None if events.before is None or context.route.key is None else of(events.before)
-    keyed = _keyed(context, found, {} if key_fields is None else fields_of(key_fields.struct), before, group.schema_id)
+    keyed = _keyed(context, found, key, before, group.schema_id)
     if keyed is not None:
         _add(context, keyed, None if events.snapshot is None else group.rows[events.snapshot])
 
@@ -220,10 +233,23 @@ def _departures(context: DecodeContext, left: KeyedRows) -> None:
     context.done.changes.append(change_batch(left.columns, marks))
 
 
+def _misfits(context: DecodeContext, key: Sequence[str], found: KeyedRows, schema_id: int | None) -> NDArray[np.bool_]:
+    """The rows with a value that the table's column cannot hold; they go to the dead letters."""
+    if context.types is None:
+        return np.zeros(len(found.rows), np.bool_)
+    columns, _ = context.envelope.blank_unavailable(found.columns)
+    checked = fitting(context.types, key, columns, len(found.rows))
+    refused: NDArray[np.bool_] = checked.refused & ~found.deletes
+    context.failures.add_all(found.rows[refused], "apply", checked.reason, schema_id)
+    return refused
+
+
 def _add(context: DecodeContext, keyed: KeyedRows, snapshot: NDArray[np.int64] | None) -> None:
     if not len(keyed.rows):
         return
     columns, unavailable = context.envelope.blank_unavailable(keyed.columns)
+    if context.types is not None:
+        columns = fitting(context.types, context.done.key, columns, len(keyed.rows)).columns
     marks = ChangeColumns(
         op=keyed.deletes.astype(np.int8),
         position=keyed.position,

@@ -26,6 +26,7 @@ from ..model.change import (
 from ..model.key import number_keys
 from ..model.modes import VERSION, Mode, mode_of
 from ..model.position import pack_words, to_hexadecimal, unpack
+from ..model.spelling import respelled_rows
 from ..model.table import Table, conform, grow
 from .log_order import Committed, in_epochs, in_log_order, repeated
 from .unavailable_values import fill_partial
@@ -61,6 +62,7 @@ def compact(
     for batch in batches[1:]:
         if not batch.schema.equals(batches[0].schema):
             columns = grow(name, columns, row_schema(batch.schema))
+    batches = [respelled_rows(batch, columns.names) for batch in batches]
     table = Table(name, key, columns)
     keys = [_joined([batch.column(field) for batch in batches], columns.field(field).type) for field in key]
     positions = unpack(_joined([batch.column(POSITION) for batch in batches], None))

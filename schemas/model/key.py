@@ -12,6 +12,13 @@ from numpy.typing import NDArray
 from ..loops import array, compile_ahead, read_only
 
 SEED: Final = np.uint64(0x9E3779B97F4A7C15)
+NULL: Final = np.uint64((1 << 64) - 1)
+"""The hash of NULL, as of the integer -1."""
+DAY: Final = 86_400_000_000
+"""Microseconds."""
+WHOLE: Final = "^-?[0-9]{1,18}$"
+EXACT: Final = float(1 << 53)
+"""Below it every whole float is the integer that it was."""
 
 
 def number_keys(columns: Sequence[pa.Array]) -> tuple[NDArray[np.int32], int]:
@@ -57,8 +64,8 @@ def _number_integers(values):  # type: ignore[no-untyped-def]
 def shard(columns: Sequence[pa.Array], shards: int) -> NDArray[np.int32]:
     """The shard of each row, 0 to shards - 1.
 
-    The same for a key however wide its integers are and whatever scale its decimals have, so that a key stays in
-    one shard while its schema grows.
+    The same for a key however wide its integers are, whatever scale its decimals have, and whether a whole number is
+    an integer, a decimal or a float and a day a date or a timestamp: a key stays in one shard while its schema grows.
     """
     if shards == 1:
         return np.zeros(len(columns[0]), np.int32)
@@ -74,7 +81,10 @@ def _hash(column: pa.Array) -> NDArray[np.uint64]:
         return np.asarray(column.cast(pa.int64()).fill_null(-1)).view(np.uint64)
     if pa.types.is_timestamp(kind):
         return _hash(column.cast(pa.timestamp("us", kind.tz), safe=False).cast(pa.int64()))
-    if pa.types.is_date32(kind) or pa.types.is_time32(kind):
+    if pa.types.is_date32(kind):
+        days = np.asarray(column.cast(pa.int32()).cast(pa.int64()).fill_null(-1))
+        return (days * np.where(np.asarray(column.is_valid()), DAY, 1)).view(np.uint64)
+    if pa.types.is_time32(kind):
         return _hash(column.cast(pa.int32()))
     if pa.types.is_time64(kind) or pa.types.is_duration(kind):
         return _hash(column.cast(pa.int64()))
@@ -82,7 +92,11 @@ def _hash(column: pa.Array) -> NDArray[np.uint64]:
         text = column.cast(pa.string())
         if kind.scale > 0:
             text = pc.utf8_rtrim(pc.utf8_rtrim(text, characters="0"), characters=".")
-        return _hash(text)
+        return _hash_whole(text, np.asarray(pc.match_substring_regex(text, WHOLE).fill_null(False)))
+    if pa.types.is_floating(kind):
+        numbers = column.cast(pa.float64())
+        whole = pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less(pc.abs(numbers), EXACT))
+        return _hash_whole(numbers, np.asarray(whole.fill_null(False)))
     if pa.types.is_fixed_size_binary(kind):
         column = column.cast(pa.binary())
     elif not (pa.types.is_string(kind) or pa.types.is_binary(kind)):
@@ -90,6 +104,14 @@ def _hash(column: pa.Array) -> NDArray[np.uint64]:
     _, offsets, data = column.buffers()
     raw = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
     return _hash_bytes(raw, np.frombuffer(offsets, np.int32, len(column) + 1, column.offset * 4))
+
+
+def _hash_whole(column: pa.Array, whole: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """The hash of text or floats; where they are `whole` numbers of at most 18 digits, that of the integer."""
+    hashes = np.where(np.asarray(column.is_valid()), _hash(column.cast(pa.string()).fill_null("")), NULL)
+    rows = np.flatnonzero(whole)
+    hashes[rows] = np.asarray(column.take(pa.array(rows)).cast(pa.int64())).view(np.uint64)
+    return hashes
 
 
 @compile_ahead(

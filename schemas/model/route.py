@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .beside import OnIncompatible
 from .epoch import OnNewSource
 from .ledger import TopicPartition
 from .modes import Mode
@@ -46,6 +47,7 @@ class Route:
     copy: bool = False
     on_unrepresentable: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE
     on_new_source: OnNewSource = OnNewSource.STOP
+    on_incompatible: OnIncompatible = OnIncompatible.STOP
     epochs: bool = False
     order_by: OrderBy = OrderBy.POSITION
 

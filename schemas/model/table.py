@@ -10,9 +10,12 @@ import pyarrow as pa
 from ..errors import IncompatibleSchemaError, TableError
 from .change import POSITION, POSITION_TYPE, PREFIX
 from .modes import MODE_COLUMNS, mode_of
+from .spelling import respelled, respelled_names, respelled_rows
 
 UNITS: Final = ("s", "ms", "us", "ns")
 MAX_DIGITS: Final = 76
+DIGITS: Final = {8: 3, 16: 5, 32: 10, 64: 19}
+"""The decimal digits of a signed integer by its bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,12 @@ def grow(table: str, old: pa.Schema, new: pa.Schema) -> pa.Schema:
 
     The types do not depend on which schema is the old one. Numbers widen where no value is lost (`int64` to
     `float64` would lose some), units of time get finer, structs and lists grow inside, null becomes anything.
-    A column that is nullable or missing on one side is nullable. Raises IncompatibleSchemaError, also where the two
-    are of different modes.
+    A column that is nullable or missing on one side is nullable; one whose name differs in case only keeps the old
+    name. Raises IncompatibleSchemaError, also where the two are of different modes.
     """
     if old.equals(new):
         return old
+    new = respelled(new, old.names)
     _check_mode(table, old.names, new.names)
     grown = [_grown(table, field, new) for field in old]
     added = [field.with_nullable(True) for field in new if field.name not in old.names]
@@ -59,14 +63,17 @@ def enlarged(place: str, old: Table | None, table: Table, parts: Sequence[Table]
 
     Raises IncompatibleSchemaError, also for names that `check_columns` refuses, and where the key is not that of `old`.
     """
-    columns = [one.columns for one in (*([old] if old else []), table, *parts)]
-    wanted = Table(table.name, table.key, unify(table.name, columns))
-    check_columns(wanted)
-    if old is not None and old.key != table.key:
+    columns = unify(table.name, [one.columns for one in (*([old] if old else []), table, *parts)])
+    # A key is a set of named columns: their order, and the case of their names, is that of the target.
+    key = old.key if old is not None else respelled_names(table.key, columns.names)
+    wanted = Table(table.name, key, columns)
+    keys = [{name.casefold() for name in one.key} for one in (table, old or table)]
+    if old is not None and keys[0] != keys[1]:
         raise IncompatibleSchemaError(
             f"table {table.name}: its key in {place} is ({', '.join(old.key)}) and that of the stream is "
             f"({', '.join(table.key)}); write to a new table, or set `key` in the job file"
         )
+    check_columns(wanted)
     return wanted
 
 
@@ -78,7 +85,8 @@ def _grown(table: str, field: pa.Field, new: pa.Schema) -> pa.Field:
     if kind is None:
         raise IncompatibleSchemaError(
             f"table {table}: column {field.name!r} was {field.type} and is now {other.type}, which would lose values; "
-            "write it to a column of another name or to a new table, or convert the column in the target"
+            "say in the job file what happens: on_incompatible: new_column (the new values go to a column beside) or "
+            "on_incompatible: dead_letter"
         )
     return pa.field(field.name, kind, nullable=field.nullable or other.nullable)
 
@@ -89,7 +97,7 @@ def widened(old: pa.DataType, new: pa.DataType) -> pa.DataType | None:
         return old
     if pa.types.is_null(old) or pa.types.is_null(new):
         return new if pa.types.is_null(old) else old
-    for rule in (_number, _decimal, _bytes, _time, _nested):
+    for rule in (_number, _decimal, _whole_decimal, _bytes, _time, _day_and_time, _nested):
         kind = rule(old, new)
         if kind is not None:
             return kind
@@ -117,6 +125,15 @@ def _decimal(old: pa.DataType, new: pa.DataType) -> pa.DataType | None:
     return pa.decimal256(digits, scale) if wide else pa.decimal128(digits, scale)
 
 
+def _whole_decimal(old: pa.DataType, new: pa.DataType) -> pa.DataType | None:
+    """A signed integer is a decimal of as many digits as it may have."""
+    for decimal, whole in ((old, new), (new, old)):
+        if pa.types.is_decimal(decimal) and pa.types.is_signed_integer(whole):
+            digits = pa.decimal128(DIGITS[whole.bit_width], 0)
+            return _decimal(decimal, digits)
+    return None
+
+
 def _bytes(old: pa.DataType, new: pa.DataType) -> pa.DataType | None:
     kinds = (old, new)
     if all(pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in kinds):
@@ -135,6 +152,14 @@ def _time(old: pa.DataType, new: pa.DataType) -> pa.DataType | None:
     if pa.types.is_time(old) and pa.types.is_time(new):
         unit = _finer(old, new)
         return pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
+    return None
+
+
+def _day_and_time(old: pa.DataType, new: pa.DataType) -> pa.DataType | None:
+    """A date is a timestamp at midnight; one with a time zone is none, for whose midnight would it be?"""
+    for day, moment in ((old, new), (new, old)):
+        if pa.types.is_date32(day) and pa.types.is_timestamp(moment) and moment.tz is None:
+            return moment
     return None
 
 
@@ -183,12 +208,13 @@ def selected(place: str, table: Table, names: Sequence[str] | None) -> pa.Schema
 def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """The batch with exactly the columns of `schema`, in its order: values cast, missing columns null, others left out.
 
+    A column whose name differs in case only is the same one.
     `schema` is one that `grow` made of the batch's own. Raises IncompatibleSchemaError where a value does not
     fit (a year beyond what a finer unit of time can count).
     """
     if batch.schema.equals(schema):
         return batch
-    columns = []
+    batch, columns = respelled_rows(batch, schema.names), []
     for field in schema:
         if field.name not in batch.schema.names:
             columns.append(pa.nulls(batch.num_rows, field.type))

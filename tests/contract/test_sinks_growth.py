@@ -32,6 +32,10 @@ GROWTHS = [
     (pa.float32(), pa.float64(), [1.5, None], [0.1]),
     (pa.decimal128(5, 2), pa.decimal128(12, 4), ["1.25", None], ["12345678.1234"]),
     (pa.decimal128(38, 0), pa.decimal256(60, 10), ["9" * 38, None], ["9" * 50 + "." + "1" * 10]),
+    (pa.int32(), pa.decimal128(20, 0), [2**31 - 1, None], ["9" * 20]),
+    (pa.int64(), pa.decimal128(38, 4), [-(2**63), None], ["12345678.1234"]),
+    (pa.date32(), pa.timestamp("us"), [19000, None], [123456789]),
+    (pa.date32(), pa.timestamp("ns"), [19000, None], [123456789]),
     (pa.timestamp("ms", "UTC"), pa.timestamp("ns", "UTC"), [1, None], [123456789]),
     (pa.timestamp("s"), pa.timestamp("us"), [1, None], [123456789]),
     (pa.time32("ms"), pa.time64("ns"), [1, None], [123456789]),
@@ -68,6 +72,8 @@ def test_a_column_grows_where_no_value_is_lost(target, old, new, before, after):
     assert found.schema.field("v").type == new
     held = dict(zip(found["id"].to_pylist(), found["v"].to_pylist(), strict=True))
     widened = [{**value, "y": None} if isinstance(value, dict) else value for value in first]
+    if pa.types.is_date(old):
+        widened = values(old, before).cast(new).to_pylist()
     assert held == {**dict(enumerate(widened)), **dict(enumerate(second, 10)), **dict(enumerate(widened, 20))}
     assert target.apply(upsert(0, id=0, v=None), schema=columns(v=new)) == (0, 1)
 

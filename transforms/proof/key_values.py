@@ -10,7 +10,7 @@ from typing import Any
 
 from .avro_logical_types import decimal_of
 from .avro_reader import Reader
-from .canonical import natural
+from .canonical import Moment, Number, moment, natural
 
 
 def hashable(value: Any) -> Any:
@@ -20,6 +20,21 @@ def hashable(value: Any) -> Any:
     return tuple(map(hashable, value)) if type(value) is list else value
 
 
+def key_part(value: Any) -> Any:
+    """A key's value in one form whatever its type: a key whose type has widened is the same key.
+
+    Whole numbers are integers, a date is its midnight.
+    """
+    value = natural(value)
+    if isinstance(value, Number) and -80 < value.scale <= 0:
+        return int(value.unscaled * 10**-value.scale)
+    if type(value) is float and value.is_integer() and abs(value) < 1 << 53 and str(value) != "-0.0":
+        return int(value)
+    if isinstance(value, Moment) and value.kind == "date":
+        return moment("instant", value.amount * value.unit)
+    return hashable(value)
+
+
 def key_from_json(text: bytes, reader: Reader, names: tuple[str, ...]) -> tuple[Any, ...] | None:
     """The key in a Debezium header; None where it does not fit the key's schema."""
     try:
@@ -27,7 +42,8 @@ def key_from_json(text: bytes, reader: Reader, names: tuple[str, ...]) -> tuple[
         given = given.get("payload", given)
         row = {name: _from_json(part, reader.part_schema(name)) for name, part in given.items()}
         value = reader.key_convert(row) if reader.key_convert is not None else row
-        return tuple([hashable(natural(value[name])) for name in names])
+        by_fold = {name.casefold(): part for name, part in value.items()}
+        return tuple([key_part(by_fold[name.casefold()]) for name in names])
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
         return None
 

@@ -124,7 +124,7 @@ class ReferenceLog(_EveryEvent):
             return None
         named, event = self.entries[key]
         row = {**named, **(plain_row(event) or {}), **dict.fromkeys(event.missing)}
-        told = {modes.TIMESTAMP: _moment(event.timestamp), modes.NOT_SENT: list(event.missing) or None}
+        told = {modes.TIMESTAMP: _moment(event.timestamp), modes.NOT_SENT: list(event.not_sent) or None}
         return {**row, **dict(zip(modes.LOG_KEY, key, strict=True)), **told}
 
     def position(self, key: Key) -> Position | None:

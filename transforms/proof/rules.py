@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import pyarrow as pa
+
 from ...schemas.encodings.schema_store import SchemaStore
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
@@ -19,6 +21,8 @@ class Rules:
 
     `by_time`: the time of a message orders it, then its offset, and nothing of its source does.
     `epochs` are by partition the beginnings of epochs, (offset, epoch) in the order of offsets, as the ledger has them.
+    `columns` are those of the target, which tell where a value of another type stands; with `refuses_others` a message
+    with one that no column can hold is a dead letter of the job's.
     `reader` makes the reader of a format that a package brings: `format` is `own` then, and `schemas` may be None.
     """
 
@@ -31,6 +35,8 @@ class Rules:
     on_unrepresentable: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE
     reader: Callable[[], MessageReader] | None = None
     by_time: bool = False
+    columns: pa.Schema | None = None
+    refuses_others: bool = False
     epochs: Mapping[TopicPartition, Sequence[tuple[int, int]]] = field(default_factory=dict)
 
     def epoch(self, message: Message) -> int:

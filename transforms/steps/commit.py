@@ -10,7 +10,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.utils.windowed_value import WindowedValue
 
-from ...schemas.errors import LedgerGapError, MillraceError
+from ...schemas.errors import IncompatibleSchemaError, LedgerGapError, MillraceError
 from ...schemas.merging.modes.at_commit import CompleteRows, IncompleteRows, TableRows, complete
 from ...schemas.model.dead_letter import DeadLetter
 from ...schemas.model.epoch import OnNewSource
@@ -27,6 +27,7 @@ from ..sinks import Sink, Staged
 from ..sinks.shared.lookup import TargetRows
 from ..sinks.target import Target
 from .arrow_errors import told_of
+from .columns import decide_columns
 from .decode import Failure, Receipt
 from .stage import Part
 
@@ -150,7 +151,12 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
     SinkError; then nothing of the window is in the table.
     """
     with told_of(name, "committing"):
-        return _committed(sink, settings, name, items)
+        try:
+            return _committed(sink, settings, name, items)
+        except IncompatibleSchemaError:
+            tables = [item.table for item in items if isinstance(item, Part)]
+            decide_columns(sink, settings.job, settings.routes[name], tables)
+            raise
 
 
 def _committed(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item]) -> Outcome:

@@ -136,7 +136,9 @@ def by_shard(changes: pa.RecordBatch, shards: int) -> Iterator[tuple[int, pa.Rec
     if shards == 1:
         yield 0, changes
         return
-    numbers = shard([changes.column(name) for name in table_key(changes) if name != VERSION], shards)
+    # A key is a set of named columns: their order in the message does not decide where the row goes.
+    names = sorted((name for name in table_key(changes) if name != VERSION), key=str.casefold)
+    numbers = shard([changes.column(name) for name in names], shards)
     key, before = table_key(changes), superseded_before(changes)
     for number in np.unique(numbers):
         piece = changes.take(pa.array(np.flatnonzero(numbers == number)))

@@ -1,22 +1,32 @@
 """How a job's blocks become changes. Imports nothing of Beam: commands that build no pipeline start without it."""
 
+import math
+import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
 from ...schemas.encodings.encoding import Encoding
 from ...schemas.envelopes.decoded import Decoded
 from ...schemas.envelopes.decoder import TopicDecoder
 from ...schemas.envelopes.envelope import Envelope
 from ...schemas.errors import JobError, LostOffsetsError
+from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.block import Block
 from ...schemas.model.change import DELETE, OP
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message_batch import MessageBatch
 from ...schemas.model.route import Route
+from ..sinks.shared.lookup import columns_of
+from ..sinks.target import Target
 from ..sources.source import MessageSource, Source, TypedSource
 from .arrow_errors import told_of
+
+ASK_SECONDS: Final = 5.0
 
 BlockDecoder = Callable[[Block], Decoded]
 """Changes, counts and dead letters of one topic's block; raises RegistryError, TableError. Not for several threads."""
@@ -26,12 +36,14 @@ BlockDecoder = Callable[[Block], Decoded]
 class Format:
     """How a job's blocks become changes; travels to the workers, which make a decoder for each topic.
 
-    A source whose log is typed has neither an encoding nor an envelope.
+    A source whose log is typed has neither an encoding nor an envelope. `target` is asked for the columns of tables
+    with `on_incompatible: dead_letter`.
     """
 
     source: Source
     encoding: Encoding | None = None
     envelope: Envelope | None = None
+    target: Target | None = None
 
     def decoder(self, topic: str, route: Route) -> BlockDecoder:
         """A decoder of one topic's blocks. Raises JobError where the source needs a format and there is none."""
@@ -57,9 +69,30 @@ class Format:
         if self.encoding is None or self.envelope is None or not isinstance(source, MessageSource):
             raise JobError("format: the source gives messages, so say how they are written: encoding and envelope")
         encoding, envelope = self.encoding, self.envelope
-        messages = TopicDecoder(encoding, envelope, topic, route)
+        held = None
+        if route.on_incompatible is OnIncompatible.DEAD_LETTER and self.target is not None:
+            held = TargetColumns(self.target, route.table)
+        messages = TopicDecoder(encoding, envelope, topic, route, held)
         before = PrecedingDelete(source, lambda: TopicDecoder(encoding, envelope, topic, route))
         return MessagesDecoder(source, messages, None if envelope.null_deletes else before)
+
+
+@dataclass(slots=True)
+class TargetColumns:
+    """Called, it tells a table's columns in the target, which is asked at most once in `ASK_SECONDS`."""
+
+    target: Target
+    table: str
+    _asked: float = -math.inf
+
+    def __call__(self) -> pa.Schema | None:
+        """None where there is no table, and where it was asked a moment ago. Raises SinkError."""
+        if time.monotonic() - self._asked < ASK_SECONDS:
+            return None
+        with closing(self.target.open()) as sink:
+            columns = columns_of(sink, self.table)
+        self._asked = time.monotonic()
+        return columns
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -80,6 +80,7 @@ class Precompaction:
             held.falls
             or {OFFSET, VERSION} & set(held.key)
             or any(leans(batch) or AFTER in batch.schema.names for batch in held.batches)
+            or _retyped(held.batches)
         ):
             return None
         try:
@@ -90,6 +91,18 @@ class Precompaction:
         if done.delta.num_rows > WORTHWHILE * held.rows:
             self._wait[table] = PATIENCE
         return done
+
+
+def _retyped(batches: Sequence[pa.RecordBatch]) -> bool:
+    """Whether a column has several types: which of them the table's column can hold is found out behind the shuffle."""
+    first = batches[0].schema
+    kinds = {field.name: field.type for field in first}
+    return any(
+        not kinds.setdefault(field.name, field.type).equals(field.type)
+        for batch in batches
+        if not batch.schema.equals(first)
+        for field in batch.schema
+    )
 
 
 def marked(changes: pa.RecordBatch, key: tuple[str, ...], superseded: Mapping[int, int]) -> pa.RecordBatch:

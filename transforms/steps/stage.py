@@ -18,6 +18,7 @@ from ...schemas.model.table import Table
 from ..sinks import Sink, Staged
 from ..sinks.target import Target
 from .arrow_errors import told_of
+from .columns import placed
 from .decode import Failure
 from .precompact import superseded_before, table_key
 
@@ -69,6 +70,7 @@ def stage(sink: Sink, job: str, route: Route, batches: Sequence[pa.RecordBatch])
 
 def staged_behind(sink: Sink, route: Route, batches: Sequence[pa.RecordBatch], before: Committed | None) -> Part:
     """The same, behind what `before` says of the partitions."""
+    batches = placed(sink, route, batches)
     done = compact(route.table, table_key(batches[0]), batches, before)
     rows, superseded = _counted(done.delta), Counter(done.superseded)
     for batch in batches:

@@ -13,7 +13,7 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
 
-from ...schemas.errors import EpochBegunError, LedgerGapError, MillraceError, TableError
+from ...schemas.errors import CommitAgainError, LedgerGapError, MillraceError, TableError
 from ...schemas.model.ledger import TopicPartition
 from ..retry import PATIENT, Retry, retried
 from ..sinks import Sink
@@ -184,7 +184,7 @@ def _committed(
             route = replace(settings.routes[table], epochs=progress.epochs)
             counted = replace(settings, read=progress.read, dead=progress.dead, routes={table: route})
             outcome = _commit_with_retries(sink, counted, table, ready)
-        except (LedgerGapError, EpochBegunError):
+        except (LedgerGapError, CommitAgainError):
             progress.asked, progress.next = 0.0, {}
             return []
         except TableError as error:

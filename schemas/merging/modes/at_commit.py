@@ -18,6 +18,7 @@ from ...model.change import (
     names_by_row,
 )
 from ...model.modes import Mode, mode_of
+from ...model.spelling import respelled, respelled_names, respelled_rows
 from ...model.table import Table, conform, grow
 from ..key_changes import filled_new_keys
 from .current_rows import CurrentRows
@@ -78,12 +79,23 @@ def complete(current: CurrentRows, rows: IncompleteRows) -> CompleteRows:
     neighbours.
     """
     filled, unfilled = [], 0
+    if rows.new_key_rows:
+        rows = _as_held(rows, (current.columns() or pa.schema([])).names)
     for part in rows.new_key_rows:
         row = Table(part.table.name, stream_key(part.table), part.table.columns)
         whole, missed = filled_new_keys(row, part.rows, rows.old_key_rows, partial(current.find_named, row.key))
         filled.append(TableRows(part.table, whole))
         unfilled += missed
     return replace(_in_mode(current, [*filled, *rows.need_target]), unfilled=unfilled)
+
+
+def _as_held(rows: IncompleteRows, names: Sequence[str]) -> IncompleteRows:
+    """The rows of changed keys with the target's spelling of their columns."""
+    new = []
+    for part in rows.new_key_rows:
+        key, columns = respelled_names(part.table.key, names), respelled(part.table.columns, names)
+        new.append(TableRows(Table(part.table.name, key, columns), respelled_rows(part.rows, names)))
+    return replace(rows, new_key_rows=new, old_key_rows=[respelled_rows(one, names) for one in rows.old_key_rows])
 
 
 def _in_mode(current: CurrentRows, parts: Sequence[TableRows]) -> CompleteRows:
@@ -97,9 +109,10 @@ def _in_mode(current: CurrentRows, parts: Sequence[TableRows]) -> CompleteRows:
     columns = current.columns() or pa.schema([])
     for part in parts:
         columns = grow(name, columns, part.table.columns) if len(columns) else part.table.columns
-    table = Table(name, key, columns)
+    table = Table(name, respelled_names(key, columns.names), columns)
     schema = pa.schema([*columns, *CHANGE_FIELDS, pa.field(UNAVAILABLE, UNAVAILABLE_TYPE)])
-    rows = pa.concat_batches([conform(_without_dropped(columns, part.rows, mode), schema) for part in parts])
+    found = [respelled_rows(part.rows, columns.names) for part in parts]
+    rows = pa.concat_batches([conform(_without_dropped(columns, one, mode), schema) for one in found])
     if mode is Mode.SOFT_DELETE:
         return CompleteRows([TableRows(table, soft_deleted(rows))])
     done = versions(current, table, rows)

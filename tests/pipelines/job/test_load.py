@@ -16,8 +16,8 @@ MISTAKES = [
     (
         "job: shop ",
         "zebra: 1\njob: shop ",
-        "1:1: zebra: unknown key; known are job, source, format, tables, on_new_source, window, target, dead_letters, "
-        "max_dead_letters, on_unrepresentable",
+        "1:1: zebra: unknown key; known are job, source, format, tables, on_new_source, on_incompatible, window, "
+        "target, dead_letters, max_dead_letters, on_unrepresentable",
     ),
     ("job: shop  ", "#", "2:1: the key 'job' is missing"),
     ("job: shop ", "job: 7 ", "1:6: job: expected text, found a number; put it in quotes"),

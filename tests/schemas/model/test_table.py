@@ -88,7 +88,12 @@ def test_a_type_is_its_own_widening(kind):
         (pa.string(), pa.binary(), None),
         (pa.timestamp("us"), pa.timestamp("us", "UTC"), None),
         (pa.decimal256(76, 0), pa.decimal128(38, 10), None),
-        (pa.int32(), pa.decimal128(38, 0), None),
+        (pa.int32(), pa.decimal128(38, 0), pa.decimal128(38, 0)),
+        (pa.int64(), pa.decimal128(10, 2), pa.decimal128(21, 2)),
+        (pa.uint32(), pa.decimal128(38, 0), None),
+        (pa.float32(), pa.decimal128(38, 0), None),
+        (pa.date32(), pa.timestamp("us"), pa.timestamp("us")),
+        (pa.date32(), pa.timestamp("us", "UTC"), None),
         (pa.bool_(), pa.int8(), None),
         (pa.list_(pa.int32()), pa.int32(), None),
         (pa.struct([("a", pa.int32())]), pa.struct([("a", pa.string())]), None),
@@ -111,7 +116,8 @@ def test_a_change_that_loses_values_says_what_and_what_to_do():
     with pytest.raises(IncompatibleSchemaError) as caught:
         grow("shop.orders", pa.schema([("total", pa.int64())]), pa.schema([("total", pa.float64())]))
     assert "table shop.orders: column 'total' was int64 and is now double" in str(caught.value)
-    assert "new table" in str(caught.value)
+    assert "on_incompatible: new_column" in str(caught.value)
+    assert "on_incompatible: dead_letter" in str(caught.value)
 
 
 def test_a_batch_takes_the_grown_schema():

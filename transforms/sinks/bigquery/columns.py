@@ -17,7 +17,7 @@ from google.cloud.bigquery import SchemaField
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 
 from ....schemas.errors import IncompatibleSchemaError
-from ....schemas.model.table import Table, conform
+from ....schemas.model.table import Table, conform, widened
 from ..shared.types import stored
 from .types import in_bigquery
 
@@ -225,6 +225,12 @@ def check_growth(table: str, old: pa.Schema, new: pa.Schema) -> None:
                 f"table {table}: column {field.name!r} was {field.type} and is now {kind}, which BigQuery stores in "
                 "another way; write to a column of another name or to a new table"
             )
+
+
+def widened_in_place(old: pa.DataType, new: pa.DataType) -> pa.DataType | None:
+    """The type that holds both, where BigQuery stores it as it stores `old`; else None."""
+    kind = widened(old, new)
+    return kind if kind is not None and (pa.types.is_null(old) or _same(old, kind)) else None
 
 
 def _same(old: pa.DataType, new: pa.DataType) -> bool:

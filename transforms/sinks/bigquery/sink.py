@@ -20,7 +20,7 @@ from ..shared.staging import Staging
 from ..shared.staging_folders import folder_in
 from .catalog import Catalog
 from .client import Dataset
-from .columns import bigquery_name
+from .columns import bigquery_name, widened_in_place
 from .commit import BigQueryCommit
 from .merge import select
 from .options import BigQueryOptions
@@ -80,6 +80,10 @@ class BigQuerySink:
             return self.ledger(job, table, partitions)
 
         yield TableSnapshot(self._catalog.known(table).table is not None, ledger, partial(self.scan, table))
+
+    def widened(self, old: pa.DataType, new: pa.DataType) -> pa.DataType | None:
+        """Less than elsewhere: BigQuery rewrites no values."""
+        return widened_in_place(old, new)
 
     def columns(self, table: str) -> pa.Schema | None:
         """The table's columns in the stream's types; None where there is no table."""

@@ -81,6 +81,11 @@ class FilesSink:
         state = newest(self._store, table)
         yield TableSnapshot(state.table is not None, partial(_ledger, state), partial(self._rows, state, table))
 
+    def columns(self, table: str) -> pa.Schema | None:
+        """The log's columns, from the newest ledger."""
+        known = newest(self._store, table).table
+        return None if known is None else known.columns
+
     def _rows(self, state: State, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         if state.table is None:
             raise TableError(f"{self._store.place} has no table {table!r} of Millrace")

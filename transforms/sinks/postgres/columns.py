@@ -37,6 +37,8 @@ SYSTEM_COLUMNS: Final = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tabl
 BEYOND: Final = f"{PREFIX}beyond_"
 ESCAPE: Final = "\ufdd0"
 FACTORS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+DAY: Final = 86_400
+"""Seconds."""
 MOST_DIGITS: Final = 1000
 
 
@@ -144,6 +146,13 @@ def unit_of(kind: pa.DataType) -> str:
     return "ms" if pa.types.is_date64(kind) else str(kind.unit)
 
 
+def units_in(old: pa.DataType, new: pa.DataType) -> int:
+    """How many units of `new` are one of `old`, a date's being the day."""
+    if pa.types.is_date32(old):
+        return DAY * FACTORS[unit_of(new)]
+    return FACTORS[unit_of(new)] // FACTORS[unit_of(old)]
+
+
 def converted(old: pa.DataType, new: pa.DataType, value: str, beyond: str | None = None) -> str | None:
     """SQL that makes a value of the stream's type `new` of one of `old`; None where Arrow has to.
 
@@ -156,9 +165,11 @@ def converted(old: pa.DataType, new: pa.DataType, value: str, beyond: str | None
         return value if same_json(old, new) else None
     if pa.types.is_duration(new):
         return f"{value} * {FACTORS[new.unit] // FACTORS[old.unit]}"
-    if (pa.types.is_timestamp(new) or pa.types.is_time(new)) and new.unit == "ns" != unit_of(old):
+    if (pa.types.is_timestamp(new) or pa.types.is_time(new)) and (
+        new.unit == "ns" and (pa.types.is_date32(old) or unit_of(old) != "ns")
+    ):
         seen = f"extract(epoch FROM {value}) * {FACTORS['ns']}"
-        exact = f"{beyond}::numeric * {FACTORS['ns'] // FACTORS[unit_of(old)]}"
+        exact = f"{beyond}::numeric * {units_in(old, new)}"
         return f"({seen if beyond is None else f'coalesce({exact}, {seen})'})::bigint"
     return value if sql_type(old) == sql_type(new) else f"{value}::{sql_type(new)}"
 

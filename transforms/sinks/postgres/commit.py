@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+import pyarrow as pa
+
 from ....schemas.errors import IncompatibleSchemaError, TransientSinkError
 from ....schemas.model.ledger import Account, TopicPartition
+from ....schemas.model.spelling import spellings
 from ....schemas.model.table import Table
 from .. import Staged
 from ..shared.commit import Counts, HeldTable, TableChanges
@@ -132,11 +135,7 @@ class PostgresCommit:
             raise self._gone()
         table = self._there.table
         return [
-            staging.put_again(self.session, table, part)
-            if any(
-                converted(field.type, table.columns.field(field.name).type, "v") is None for field in part.table.columns
-            )
-            else part
+            staging.put_again(self.session, table, part) if _needs_arrow(part.table.columns, table.columns) else part
             for part in parts
         ]
 
@@ -169,3 +168,10 @@ def _beyond(kept: Kept, parts: Sequence[Part]) -> frozenset[int]:
     names = [part.table.columns.names[int(column[1:])] for part in parts for column in part.columns if column[0] == "b"]
     fields = kept.table.columns
     return frozenset(fields.get_field_index(name) for name in names if is_limited(fields.field(name).type))
+
+
+def _needs_arrow(staged: pa.Schema, columns: pa.Schema) -> bool:
+    """Whether SQL cannot bring staged rows into these columns: a type is converted by Arrow, or a name respelled."""
+    if spellings(staged.names, columns.names):
+        return True
+    return any(converted(field.type, columns.field(field.name).type, "v") is None for field in staged)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from ....schemas.errors import IncompatibleSchemaError
 from ....schemas.model.table import Table, cast
 from .client import DataError, Session
-from .columns import BEYOND, FACTORS, converted, is_limited, literal, physical, plain, quote, sql_type, unit_of
+from .columns import BEYOND, converted, is_limited, literal, physical, plain, quote, sql_type, units_in
 from .copy_format import decode, encode
 
 BLOCKS: Final = 4_096
@@ -87,10 +87,10 @@ def _actions(growth: Growth) -> tuple[list[tuple[str, str]], frozenset[int]]:
 
 def _widen_beyond(session: Session, relation: str, number: int, types: ColumnTypes) -> None:
     old, new = plain(types.old), plain(types.new)
-    if pa.types.is_date32(new) or unit_of(old) == unit_of(new):
+    if old.equals(new) or pa.types.is_date32(new) or units_in(old, new) == 1:
         return
     companion = quote(f"{BEYOND}{number}")
-    factor = FACTORS[unit_of(new)] // FACTORS[unit_of(old)]
+    factor = units_in(old, new)
     session.run(
         f"UPDATE {session.name(relation)} SET {companion} = {companion} * {factor} WHERE {companion} IS NOT NULL"
     )

@@ -17,7 +17,7 @@ from ....schemas.model.change import DELETE, POSITION, UPSERT
 from ....schemas.model.table import Table
 from .catalog import DELETED_AT, Kept
 from .client import Session
-from .columns import BEYOND, FACTORS, converted, escaped, literal, physical, plain, quote, sql_type, unit_of
+from .columns import BEYOND, converted, escaped, literal, physical, plain, quote, sql_type, units_in
 from .staging import Part
 
 PLANNING: Final = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1"
@@ -114,7 +114,7 @@ def _expressions(kept: Kept, part: Part) -> list[str]:
 
 def _factor(old: pa.DataType, new: pa.DataType) -> int:
     old, new = plain(old), plain(new)
-    return 1 if pa.types.is_date32(new) else FACTORS[unit_of(new)] // FACTORS[unit_of(old)]
+    return 1 if pa.types.is_date32(new) else units_in(old, new)
 
 
 def judge(session: Session, kept: Kept, delta: Delta, floor: bytes | None) -> RowCounts:

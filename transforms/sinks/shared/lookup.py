@@ -1,6 +1,6 @@
 """Rows of a target by key, for the modes that need what is there: by the sink's own way, else by a scan."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -20,19 +20,37 @@ from .key_index import KeyIndex
 
 
 @runtime_checkable
-class Lookup(Protocol):
-    """A sink that finds rows faster than by a whole scan; optional."""
+class KnowsColumns(Protocol):
+    """A sink that tells a table's columns, also where it has no row."""
 
     def columns(self, table: str) -> pa.Schema | None:
         """The table's columns as `Sink.scan` gives them; None where there is no table."""
+
+
+@runtime_checkable
+class Lookup(KnowsColumns, Protocol):
+    """A sink that finds rows faster than by a whole scan; optional."""
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """`find_rows`, for a table that is there and keys of exactly its types."""
 
 
+@runtime_checkable
+class LimitedGrowth(Protocol):
+    """A sink whose columns grow less than `model.table.widened` allows."""
+
+    def widened(self, old: pa.DataType, new: pa.DataType) -> pa.DataType | None:
+        """The type that holds both, where a column of `old` can become one of it; else None."""
+
+
+def widening_of(sink: Sink) -> Callable[[pa.DataType, pa.DataType], pa.DataType | None]:
+    """What a column of this target can grow to."""
+    return sink.widened if isinstance(sink, LimitedGrowth) else widened
+
+
 def columns_of(sink: Sink, table: str) -> pa.Schema | None:
     """The table's columns; None where there is no table, or no row in it."""
-    if isinstance(sink, Lookup):
+    if isinstance(sink, KnowsColumns):
         return sink.columns(table)
     try:
         first = next(sink.scan(table), None)
