@@ -1,5 +1,6 @@
 """One block of messages while it is decoded: its route, and what became of the messages so far."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,9 +10,10 @@ from ..encodings.message_reader import Failures
 from ..model.message_batch import MessageBatch
 from ..model.position import Numbers
 from ..model.route import OrderBy, Route
+from ..model.table_types import TableTypes, fitting
 from .decoded import Decoded
 from .envelope import Envelope
-from .incompatible_columns import TableTypes
+from .key_columns import KeyedRows
 from .tombstones import TombstoneContext
 
 
@@ -42,6 +44,16 @@ class DecodeContext:
     def moment(self, rows: NDArray[np.int64]) -> Numbers:
         """The messages' time in milliseconds as a source order; an unknown one, -1, is the oldest."""
         return np.maximum(self.messages.timestamp[rows], 0).astype(np.uint64), np.zeros(len(rows), np.uint64)
+
+    def misfits(self, key: Sequence[str], found: KeyedRows, schema_id: int | None) -> NDArray[np.bool_]:
+        """The rows with a value that the table's column cannot hold; they go to the dead letters."""
+        if self.types is None:
+            return np.zeros(len(found.rows), np.bool_)
+        columns, _ = self.envelope.blank_unavailable(found.columns)
+        checked = fitting(self.types, key, columns, len(found.rows))
+        refused: NDArray[np.bool_] = checked.refused & ~found.deletes
+        self.failures.add_all(found.rows[refused], "apply", checked.reason, schema_id)
+        return refused
 
     def time(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
         return self.messages.timestamp[rows] if self.route.timed else None

@@ -18,10 +18,10 @@ from ..model.position import pack
 from ..model.representable import Represented, represented, represented_before, represented_key
 from ..model.route import OnTruncate, Route
 from ..model.source_mark import SourceMark
+from ..model.table_types import HeldColumns, TableTypes, fitting
 from .decode_context import DecodeContext
 from .decoded import Decoded
 from .envelope import NOTHING, TRUNCATE, Envelope, Events, fields_of
-from .incompatible_columns import HeldColumns, TableTypes, fitting
 from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, message_key, refuse_own_names
 from .tombstones import Order, TombstoneContext, highest_before, lone_tombstones
 
@@ -166,7 +166,7 @@ def _row_changes(
         group.rows if whole else group.rows[rows],
         position if whole else take_positions(position, rows),
     )
-    misfits = _misfits(context, [*(context.route.key or key or ())], found, group.schema_id)
+    misfits = context.misfits(context.route.key or tuple(key), found, group.schema_id)
     if misfits.any():
         if not misfits.all():
             _row_changes(context, group, events, position, rows[~misfits])
@@ -231,17 +231,6 @@ def _departures(context: DecodeContext, left: KeyedRows) -> None:
     op = np.full(len(left.rows), DELETE, np.int8)
     marks = ChangeColumns(op=op, position=left.position, source=-1, time=context.time(left.rows))
     context.done.changes.append(change_batch(left.columns, marks))
-
-
-def _misfits(context: DecodeContext, key: Sequence[str], found: KeyedRows, schema_id: int | None) -> NDArray[np.bool_]:
-    """The rows with a value that the table's column cannot hold; they go to the dead letters."""
-    if context.types is None:
-        return np.zeros(len(found.rows), np.bool_)
-    columns, _ = context.envelope.blank_unavailable(found.columns)
-    checked = fitting(context.types, key, columns, len(found.rows))
-    refused: NDArray[np.bool_] = checked.refused & ~found.deletes
-    context.failures.add_all(found.rows[refused], "apply", checked.reason, schema_id)
-    return refused
 
 
 def _add(context: DecodeContext, keyed: KeyedRows, snapshot: NDArray[np.int64] | None) -> None:

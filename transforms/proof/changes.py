@@ -1,7 +1,7 @@
 """Messages to changes, as the proof reads them: the key of the row, the position of the change, and the row."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from ...schemas.errors import JobError
@@ -11,9 +11,9 @@ from ...schemas.model.unrepresentable import SUFFIX, OnUnrepresentable
 from .avro_reader import PayloadReader, Reader
 from .avro_validator import Malformed
 from .avro_values import Convert
-from .column_placement import Placing, named_types, placing_of
+from .column_placement import Placing, Placings, refuse_others
 from .debezium import TEXTS, source_order, unavailable
-from .key_values import key_from_json, key_part
+from .key_values import has_columns, key_from_json, key_names, key_part, spelled
 from .rules import Rules
 from .unrepresentable import Noted
 
@@ -74,13 +74,14 @@ class ChangeReader:
     _sources: dict[tuple[str, int], TopicPartition] = field(default_factory=dict)
     _newest: dict[tuple[str, int], dict[str, tuple[int, int, int]]] = field(default_factory=dict)
     _deleted: dict[tuple[str, int], bytes | None] = field(default_factory=dict)
-    _placings: dict[int, Placing | None] = field(default_factory=dict)
+    _placings: Placings = field(init=False)
 
     def __post_init__(self) -> None:
         if self.rules.schemas is None:
             raise JobError("format: the proof needs the schemas of the messages")
         self._payloads = PayloadReader(self.rules.schemas, self.rules.framing, self.rules.on_unrepresentable)
         self.names = self.rules.key
+        self._placings = Placings(self.rules.columns, self.rules.refuses_others, self.rules.on_unrepresentable)
 
     def read(self, message: Message) -> list[Change]:
         """The changes of one message: none, one, or two where a row moves to another key.
@@ -130,8 +131,8 @@ class ChangeReader:
         row, reader = self._payloads.read(value, message.topic, "value")
         key, extra = self._row_key(message, row, reader, reader.key_convert)
         self._check_values(row, reader.convert)
-        placing = self._placing(reader, None)
-        _refuse_others(placing, row, ())
+        placing = self._placings.of(reader, None, self.rules.key or self.names or ())
+        refuse_others(placing, row, ())
         position = self._position_by_time(message) if self.rules.by_time else (0, 0, 0, message.offset)
         event = Event(position, row, reader.convert, extra, timestamp=message.timestamp)
         return Change(key, event._replace(placing=placing))
@@ -204,10 +205,10 @@ class ChangeReader:
         self._check_values(row, convert)
         text = self.rules.unavailable_value
         missing = tuple([name for name, value in row.items() if type(value) in TEXTS and unavailable(value, text)])
-        placing = self._placing(reader, "after")
-        _refuse_others(placing, row, missing)
+        placing = self._placings.of(reader, "after", self.rules.key or self.names or ())
+        refuse_others(placing, row, missing)
         old = self._old_key(message)
-        if before is not None and self.names is not None and _has(before, self.names):
+        if before is not None and self.names is not None and has_columns(before, self.names):
             earlier = self._key_of(before, reader.convert_key_part("before"))
             if earlier != key and None not in earlier:
                 yield Change(earlier, Event(position, None, moved=True, timestamp=at))
@@ -234,7 +235,7 @@ class ChangeReader:
         """The key, and the key's fields that the row lacks."""
         if not isinstance(row, dict):
             raise Malformed("the value is no record")
-        if self.rules.key is not None and _has(row, self.rules.key):
+        if self.rules.key is not None and has_columns(row, self.rules.key):
             return self._key_of(row, key_convert), None
         if message.key is None:
             raise Malformed("no key")
@@ -250,43 +251,19 @@ class ChangeReader:
             raise Malformed(f"no target has this key: {value.text}")
         if not isinstance(value, dict):
             value = {self.rules.key[0] if self.rules.key else "key": value}
-        names = self.rules.key or self._key_names(tuple(value))
-        value = _spelled(value, names)
-        if not _has(value, names):
+        names = self.rules.key or key_names(tuple(value), self.names, self.rules.columns)
+        value = spelled(value, names)
+        if not has_columns(value, names):
             raise Malformed("the message key lacks a key column")
         self.names = names
         return tuple([key_part(value[name]) for name in names]), names, value
-
-    def _key_names(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """The key's columns: a set, whose order and spelling are those that were met first, or the target's."""
-        if self.names is not None and {name.casefold() for name in self.names} == {name.casefold() for name in names}:
-            return self.names
-        columns = {} if self.rules.columns is None else {name.casefold(): name for name in self.rules.columns.names}
-        return tuple([columns.get(name.casefold(), name) for name in names])
-
-    def _placing(self, reader: Reader, part: str | None) -> Placing | None:
-        """Where the columns of rows stand in the target; None where each stands under its name."""
-        if self.rules.columns is None:
-            return None
-        if id(reader) not in self._placings:
-            named = named_types(reader.schema)
-            record = reader.schema if part is None else reader.part_schema(part)
-            record = named.get(record["type"], record)
-            found = None
-            if isinstance(record, dict) and "fields" in record:
-                key = self.rules.key or self.names or ()
-                found = placing_of(self.rules.columns, record, named, key, self.rules.on_unrepresentable)
-                refused = found.refused if self.rules.refuses_others else ()
-                found = replace(found, refused=refused) if found.moved or found.beside or refused else None
-            self._placings[id(reader)] = found
-        return self._placings[id(reader)]
 
     def _key_of(self, row: Mapping[str, Any], convert: Convert | None) -> Key:
         value = convert(row) if convert is not None else row
         value = value.value if isinstance(value, Noted) else value
         names = self.names or ()
-        value = _spelled(value, names)
-        if not _has(value, names):
+        value = spelled(value, names)
+        if not has_columns(value, names):
             raise Malformed("the row lacks a key column")
         return tuple([key_part(value[name]) for name in names])
 
@@ -304,26 +281,6 @@ class ChangeReader:
                 _, reader = self._payloads.read(message.key, message.topic, "key")
                 return key_from_json(text, reader, self.names or ())
         return None
-
-
-def _has(row: Mapping[str, Any], names: Sequence[str]) -> bool:
-    """Whether the row has all these columns, in whatever case their names are."""
-    return all(name in row for name in names) or {name.casefold() for name in names} <= {n.casefold() for n in row}
-
-
-def _spelled(row: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
-    """The row with these columns spelled so."""
-    if all(name in row for name in names):
-        return row
-    by_fold = {name.casefold(): name for name in names}
-    return {by_fold.get(name.casefold(), name): value for name, value in row.items()}
-
-
-def _refuse_others(placing: Placing | None, row: Mapping[str, Any], missing: Sequence[str]) -> None:
-    """Raises Malformed for a value that no column of the target can hold, where the job makes it a dead letter."""
-    for name in () if placing is None else placing.refused:
-        if row.get(name) is not None and name not in missing:
-            raise Malformed(f"the target's column {name!r} cannot hold this value")
 
 
 def _connector(envelope: Mapping[str, Any]) -> str:

@@ -7,13 +7,15 @@ columns. A value belongs to the first column that can hold its type: that of its
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
 from ...schemas.model.unrepresentable import OnUnrepresentable
 from .avro_logical_types import VARIABLE_DECIMAL, ZONED, decimal_of, moment_of, zone_of
+from .avro_reader import Reader
+from .avro_validator import Malformed
 
 DIGITS: Final = {32: 10, 64: 19}
 ENDING: Final = re.compile(
@@ -191,6 +193,39 @@ class _Types:
         if kind in simple:
             return AvroType(*simple[kind])
         return AvroType({"boolean": "boolean", "bytes": "bytes", "fixed": "bytes", "null": "null"}.get(kind, "text"))
+
+
+def refuse_others(placing: Placing | None, row: Mapping[str, Any], missing: Sequence[str]) -> None:
+    """Raises Malformed for a value that no column of the target can hold, where the job makes it a dead letter."""
+    for name in () if placing is None else placing.refused:
+        if row.get(name) is not None and name not in missing:
+            raise Malformed(f"the target's column {name!r} cannot hold this value")
+
+
+@dataclass(slots=True)
+class Placings:
+    """The placing of each schema that was read, in a target of these columns (None: there are none yet)."""
+
+    columns: pa.Schema | None
+    refuses: bool
+    policy: OnUnrepresentable
+    _found: dict[int, Placing | None] = field(default_factory=dict)
+
+    def of(self, reader: Reader, part: str | None, key: Sequence[str]) -> Placing | None:
+        """Where the columns of rows stand, `part` being their field; None where each stands under its name."""
+        if self.columns is None:
+            return None
+        if id(reader) not in self._found:
+            named = named_types(reader.schema)
+            record = reader.schema if part is None else reader.part_schema(part)
+            record = named.get(record["type"], record)
+            found = None
+            if isinstance(record, dict) and "fields" in record:
+                found = placing_of(self.columns, record, named, key, self.policy)
+                refused = found.refused if self.refuses else ()
+                found = replace(found, refused=refused) if found.moved or found.beside or refused else None
+            self._found[id(reader)] = found
+        return self._found[id(reader)]
 
 
 def _name(schema: Mapping[str, Any]) -> str:

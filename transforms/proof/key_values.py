@@ -4,9 +4,11 @@ import base64
 import binascii
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
+
+import pyarrow as pa
 
 from .avro_logical_types import decimal_of
 from .avro_reader import Reader
@@ -18,6 +20,27 @@ def hashable(value: Any) -> Any:
     if isinstance(value, dict):
         return tuple((name, hashable(part)) for name, part in sorted(value.items()))
     return tuple(map(hashable, value)) if type(value) is list else value
+
+
+def has_columns(row: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Whether the row has all these columns, in whatever case their names are."""
+    return all(name in row for name in names) or {name.casefold() for name in names} <= {n.casefold() for n in row}
+
+
+def spelled(row: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
+    """The row with these columns spelled so."""
+    if all(name in row for name in names):
+        return row
+    by_fold = {name.casefold(): name for name in names}
+    return {by_fold.get(name.casefold(), name): value for name, value in row.items()}
+
+
+def key_names(names: tuple[str, ...], known: tuple[str, ...] | None, columns: pa.Schema | None) -> tuple[str, ...]:
+    """The key's columns: a set, whose order and spelling are those that were met first, or those of the target."""
+    if known is not None and {name.casefold() for name in known} == {name.casefold() for name in names}:
+        return known
+    spelling = {} if columns is None else {name.casefold(): name for name in columns.names}
+    return tuple([spelling.get(name.casefold(), name) for name in names])
 
 
 def key_part(value: Any) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..model.table import widened
+from .table import widened
 
 HeldColumns = Callable[[], pa.Schema | None]
 """The table's columns in the target; None where there is no table yet."""
