@@ -209,6 +209,16 @@ def _accept_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", metavar="T", action="append", default=[], help="this table, may be repeated (all)")
 
 
+def _rewind(parser: argparse.ArgumentParser) -> None:
+    _job(parser)
+    parser.add_argument("--table", metavar="T", required=True, help="the table whose topics are read again")
+    text = "an offset, a time such as 2026-01-02T03:04:05Z, or earliest"
+    parser.add_argument("--to", metavar="OFFSET|TIME", required=True, help=text)
+    parser.add_argument("--plan", action="store_true", help="only say what it would do")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    _json(parser)
+
+
 def _schema(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(json=True)
 
@@ -250,6 +260,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "check": ("preflight: finds what would fail or lose data, and changes nothing", _check),
     "status": ("how far each topic is committed and how far behind, without a running job", _job_and_json),
     "accept-source": ("go on with a source that was failed over, restored or replaced", _accept_source),
+    "rewind": ("read a table's topics again from an earlier offset", _rewind),
     "produce": ("send a made-up stream of orders to a topic", _produce),
     "render": ("write the files that run a job on Kubernetes (Flink) or Dataflow", _render),
     "schema": ("print the JSON Schema of the job file, for editors", _schema),

@@ -12,6 +12,7 @@ examples:
   millrace status job.yaml             how far is it, how far behind?
   millrace compact job.yaml            maintenance of the target's tables
   millrace accept-source job.yaml --table orders    after a failover: go on with the new source
+  millrace rewind job.yaml --table orders --to earliest    read its topics again
   millrace verify job.yaml             prove that the target equals the topics
   millrace render flink job.yaml -o k8s --storage s3://bucket/flink    for Kubernetes
   millrace dead-letters ls job.yaml    what could not be applied, and why
@@ -41,6 +42,8 @@ EPILOGS: Final = {
     "demo": "example:\n  millrace demo --folder try-it --changes 20000\n",
     "run": "examples:\n  millrace run job.yaml --once\n  millrace run job.yaml --runner PrismRunner\n",
     "accept-source": "example:\n  millrace accept-source job.yaml --table orders\n",
+    "rewind": "examples:\n  millrace rewind job.yaml --table orders --to 2026-01-02T00:00:00Z --plan\n"
+    "  millrace rewind job.yaml --table orders --to earliest --yes\n",
     "compact": "example:\n  millrace compact job.yaml\n",
     "verify": "example:\n  millrace verify job.yaml --json > report.json\n",
     "check": "example:\n  millrace check job.yaml --runner FlinkRunner --flink_master localhost:8081\n",

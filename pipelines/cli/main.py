@@ -117,6 +117,19 @@ def _accept_source(found: Namespace) -> int:
     return GOOD
 
 
+def _rewind(found: Namespace) -> int:
+    from ..job.load import load_job
+    from .rewind import confirmed, plan_rewind, rewind, rewind_json, rewind_lines
+
+    job = load_job(found.job)
+    plan = plan_rewind(job, found.table, found.to)
+    done = not found.plan and confirmed(plan, found.yes)
+    if done:
+        rewind(job, plan)
+    _answer(found, rewind_json(plan, done), rewind_lines(plan, job, done))
+    return GOOD
+
+
 def _check(found: Namespace) -> int:
     from ..job.load import load_job
     from ..runners.findings import FAIL, finding_lines
@@ -210,6 +223,7 @@ ACTIONS: Final[dict[str, Callable[[Namespace], int]]] = {
     "check": _check,
     "status": _status,
     "accept-source": _accept_source,
+    "rewind": _rewind,
     "produce": _produce,
     "render": _render,
     "schema": _schema,

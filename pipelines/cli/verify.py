@@ -16,6 +16,7 @@ from ...schemas.model.route import OnTruncate, OrderBy, Route
 from ...schemas.plurals import counted
 from ...transforms.dead_letter_marks import LetterMarks, read_marks
 from ...transforms.dead_letters import read
+from ...transforms.proof.debezium import PLACEHOLDER
 from ...transforms.proof.message_reader import FORMATS
 from ...transforms.proof.report import Outcome, Report, Verdict
 from ...transforms.proof.rules import Rules
@@ -104,6 +105,7 @@ def _rules(
         key=route.key,
         truncate=route.on_truncate is OnTruncate.APPLY,
         framing=job.format.framing,
+        unavailable_value=job.format.envelope_options.model_dump().get("unavailable_value", PLACEHOLDER),
         on_unrepresentable=job.on_unrepresentable,
         reader=reader,
         epochs=epochs,

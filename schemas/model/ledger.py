@@ -70,7 +70,8 @@ class Commit:
     topic from one of the same name that was created later. `marks` say how far the source of each partition has come
     with this commit; `follow`: a new source of a partition is followed. `rewinds`: where it began before the ledger's
     next offset, the ledger goes back to there. `accept`: the next new source of each partition is right.
-    `replay`: the rows are of dead letters that earlier commits counted; the accounts take them out of `dead`.
+    `rewind`: the ledger goes back to `first` of each account, nothing else. `replay`: the rows are of dead letters that
+    earlier commits counted; the accounts take them out of `dead`.
     """
 
     job: str
@@ -84,6 +85,7 @@ class Commit:
     rewinds: bool = True
     accept: bool = False
     replay: Replay | None = None
+    rewind: bool = False
 
     def full_accounts(self, applied: Mapping[int, int], superseded: Mapping[int, int]) -> tuple[Account, ...]:
         """The accounts with what the target's guard accepted and refused, by source number.

@@ -159,6 +159,13 @@ class SourceMark:
             raise ReplayedError(f"{source}: {again if self.replay == replay.id else 'another replay came first'}")
         return replace(self, replay=replay.id)
 
+    def rewound(self, offset: int) -> "SourceMark":
+        """The mark at an earlier offset.
+
+        What the source had sent by then is unknown: it is learned again. Which epoch an offset is of stays.
+        """
+        return replace(self, connectors={}, tail="", epoch=self.epochs.at(offset))
+
     def accepting(self) -> "SourceMark":
         """The mark that takes the next new source."""
         return replace(self, epochs=replace(self.epochs, accepted=True))

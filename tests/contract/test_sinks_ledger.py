@@ -182,3 +182,13 @@ def test_the_ledger_knows_a_repeated_range_from_a_new_source(target):
     news = Climb("shop", 2, (8, 0), (9, 5), 0, 0, 202, (202,))
     target.apply(upsert(3, id=3, v="c"), marks={source: SourceMark(climbs=(news,))})
     assert target.ledger.marks[source].connectors["shop"] == ConnectorMark((9, 5), 1_700_000_000_000, (101, 202))
+
+
+def test_a_ledger_goes_back_and_the_guard_refuses_what_the_rows_have(target):
+    if Promise.REWINDS in target.exceptions:
+        return
+    target.apply(upsert(1, id=1, v="a"), upsert(2, id=2, v="b"))
+    target.commit([], Account("orders", 0, 0, 0), rewind=True)
+    assert (target.next, target.rows()) == (0, [(1, "a"), (2, "b")])
+    assert target.apply(upsert(1, id=1, v="x"), upsert(3, id=3, v="c")) == (1, 1)
+    assert target.rows()[1:] == [(2, "b"), (3, "c")]

@@ -77,7 +77,8 @@ WRONG = [
     (["dead-letters"], "millrace dead-letters: missing: ACTION; see millrace dead-letters --help"),
     (
         ["dead-letters", "sl", "x"],
-        "millrace dead-letters: 'sl' is no action; there are ls, show, replay, discard; see millrace dead-letters --help",
+        "millrace dead-letters: 'sl' is no action; there are ls, show, replay, discard; "
+        "see millrace dead-letters --help",
     ),
     (["dead-letters", "ls", "nowhere"], "nowhere: no dead letters there"),
     (["dead-letters", "ls", "x", "--jso"], "millrace dead-letters: unknown option --jso; did you mean '--json'?"),

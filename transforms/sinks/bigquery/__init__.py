@@ -23,5 +23,6 @@ SPEC: Final = SinkSpec(
         Promise.ANY_KEY: "no floats and no times of day in a key, and at most 16 columns: the table stops",
         Promise.REWRITES: "the table stops, and says what to do",
         Promise.YEARS: "years 1 to 9999: the table stops",
+        Promise.REWINDS: "its ledger keeps the largest offset: `rewind` refuses it; fill the table anew beside",
     },
 )

@@ -18,4 +18,5 @@ class Promise(StrEnum):
     REWRITES = "a column grows also where its values are stored in another way then"
     YEARS = "dates and timestamps of any year"
     REPLAYS = "dead letters can be brought in again"
+    REWINDS = "a table's ledger can go back to an earlier offset"
     EVENT_TIME = "windows may be cut by event time"

@@ -70,6 +70,10 @@ class JobLedger:
         for account in accounts:
             source, old = account.source, self.entries.get(account.source)
             known = None if old is None else old.next
+            if commit.rewind and old is not None:
+                start = min(old.start or 0, account.first)
+                entries[source] = replace(old, next=account.first, start=start, mark=old.mark.rewound(account.first))
+                continue
             mark = SourceMark() if old is None else old.mark
             if source in commit.marks and (known is None or account.stop > known):
                 mark = mark.followed(commit.marks[source], f"table {table}: {source}")
