@@ -169,3 +169,27 @@ def test_a_column_renamed_in_case_only_goes_on(embedded_broker, topic, tmp_path)
     assert table.run().error is None
     assert table.rows() == [(1, "a"), (2, "c"), (3, "d")]
     assert table.proved()
+
+
+def test_the_order_of_a_keys_columns_decides_nothing(embedded_broker, topic, tmp_path):
+    fields = [{"name": "id", "type": "long"}, {"name": "r", "type": "string"}]
+    keys = [{"type": "record", "name": "Key", "fields": one} for one in (fields, fields[::-1])]
+    row = {"type": "record", "name": "Row", "fields": [*fields, {"name": "v", "type": "int"}]}
+    file = write_job(tmp_path, embedded_broker.bootstrap_servers, [topic], format="upsert")
+    contracts(tmp_path / "contracts", {11: keys[0], 12: keys[1], 13: row})
+
+    def message(order, number, text, value):
+        named = {"id": number, "r": text}
+        body = None if value is None else wire(13, {**named, "v": value}, row)
+        return (0, wire(11 + order, named, keys[order]), body)
+
+    table = topic.rpartition(".")[2]
+    send(
+        embedded_broker.bootstrap_servers, topic, [message(0, 1, "a", 1), message(0, 2, "b", 1), message(0, 3, "c", 1)]
+    )
+    assert run_once(file).tables[table].error is None
+    changes = [message(1, 1, "a", 2), message(0, 2, "b", 2), message(1, 2, "b", 3), message(1, 3, "c", None)]
+    send(embedded_broker.bootstrap_servers, topic, changes)
+    assert run_once(file).tables[table].error is None
+    assert rows(tmp_path, table) == [(1, "a", 2), (2, "b", 3)]
+    assert all(report.ok for report in verify_job(load_job(file)))

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,3 +41,20 @@ def test_neighbours_spread_over_the_shards():
     for number in shard([pa.array(range(4000))], 4):
         counts[number] += 1
     assert min(counts) > 900
+
+
+@pytest.mark.parametrize(
+    ("values", "kinds"),
+    [
+        (
+            [0, 7, -5, 2**31 - 1, None],
+            [pa.int32(), pa.int64(), pa.decimal128(12, 2), pa.decimal256(50, 0), pa.float64()],
+        ),
+        ([0, 19_000, -1, None], [pa.date32(), pa.timestamp("s"), pa.timestamp("us"), pa.timestamp("ms")]),
+    ],
+    ids=["whole numbers", "days"],
+)
+def test_a_key_whose_type_has_grown_stays_in_its_shard(values, kinds):
+    first = pa.array(values, kinds[0])
+    shards = [shard([first.cast(kind)], 1000).tolist() for kind in kinds]
+    assert shards == [shards[0]] * len(kinds)
