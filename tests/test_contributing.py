@@ -21,7 +21,7 @@ KINDS = {
     "An envelope": tuple(ENVELOPES),
 }
 LENGTHS = {"A target": 6, "A source": 6, "An encoding": 3, "An envelope": 2}
-WORDS = {"files", "memory", "upsert"}
+WORDS = {"files", "json", "memory", "upsert"}
 """Names of parts that are everyday words as well: code may hold them with another meaning."""
 KNOWN = {"postgres": ["pipelines/render/job_bundle.py"], "debezium": ["pipelines/cli/arguments.py"]}
 """By part the modules that name it all the same today; nothing is added here."""

@@ -8,6 +8,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from ...schemas.encodings import ENCODINGS
 from ...schemas.envelopes import ENVELOPES
 from ...schemas.errors import JobError, MillraceError, SinkError, TableError
 from ...schemas.model.beside import OnIncompatible
@@ -101,7 +102,8 @@ def _rules(
         )
     return Rules(
         format=FORMATS.get(written, "own"),
-        schemas=job.format.contracts() if reader is None else None,
+        schemas=job.format.contracts() if ENCODINGS.find(written[0]).schemas else None,
+        encoding=written[0],
         key=route.key,
         truncate=route.on_truncate is OnTruncate.APPLY,
         framing=job.format.framing,

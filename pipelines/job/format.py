@@ -112,6 +112,9 @@ def _checked(found: Format, encoder: EncodingSpec) -> Format:
     if encoder.schemas and found.registry is None and found.schemas is None:
         suffix = encoder.schema_language().suffix
         raise mistake(f"says no schemas: add registry: URL or schemas: FOLDER (of {suffix} files)")
+    given = "registry" if found.registry is not None else "schemas" if found.schemas is not None else None
+    if given is not None and encoder.language is None and not encoder.schemas:
+        raise mistake(f"the encoding {encoder.name} takes no schemas: leave it out", given)
     for option, values in encoder.by_folder.items() if found.registry is not None else ():
         value = str(getattr(found.encoding_options, option))
         if value in values:

@@ -5,6 +5,7 @@ from typing import Final
 from ..plugins import Plugins
 from .avro.options import AvroOptions
 from .encoding import EncodingSpec
+from .json.options import JsonOptions
 
 ENCODINGS: Final = Plugins(
     "millrace.encodings",
@@ -18,6 +19,7 @@ ENCODINGS: Final = Plugins(
             schemas=True,
             by_folder={"framing": ("bare", "single_object")},
         ),
+        EncodingSpec(name="json", encoding=f"{__name__}.json.encoding:JsonEncoding", options=JsonOptions),
     ),
 )
 

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 from support import postgres_server, recorded_stream
+from support.connect_json import as_json
 from support.jobs import run_once, send
 from support.stored_rows import stored, unequal
 
@@ -19,10 +20,15 @@ TARGETS = {
     "iceberg": "{type: iceberg, namespace: shop, catalog: {type: sql, uri: 'sqlite:///lake.db', warehouse: lake}}",
     "postgres": "{{type: postgres, dsn: \"{dsn}\", schema: '{schema}'}}",
 }
+FORMATS = {
+    "avro": "{type: debezium, schemas: ./contracts}",
+    "json": "{encoding: json, envelope: debezium}",
+}
+CASES = [*((target, "avro") for target in TARGETS), ("duckdb", "json")]
 TABLES = ("orders", "order_items", "carts")
 JOB = """job: store
 source: {{type: kafka, bootstrap_servers: '{servers}', topics: [{topics}]}}
-format: {{type: debezium, schemas: ./contracts}}
+format: {format}
 tables:
 {tables}
 target: {target}
@@ -30,14 +36,15 @@ target: {target}
 ENTRY = "  - {{from: {prefix}.{table}, to: {table}, on_truncate: apply}}"
 
 
-def replay(broker, folder, prefix, target):
+def replay(broker, folder, prefix, target, encoding="avro"):
     """The recording in topics of its own, and a job for them."""
     contracts = folder / "contracts"
     contracts.mkdir()
-    recorded_stream.contracts(contracts)
+    schemas = recorded_stream.contracts(contracts)
     for table in TABLES:
         broker.create_topic(f"{prefix}.{table}", 3)
         mine = [one for one in recorded_stream.messages() if one.topic == f"store.public.{table}"]
+        mine = [as_json(one, schemas) for one in mine] if encoding == "json" else mine
         mine.sort(key=lambda one: (one.partition, one.offset))
         send(broker.bootstrap_servers, f"{prefix}.{table}", [(m.partition, m.key, m.value, m.headers) for m in mine])
     file = folder / "job.yaml"
@@ -46,7 +53,11 @@ def replay(broker, folder, prefix, target):
     if target == "postgres":
         place = place.format(**{**postgres_server.place(folder), "dsn": postgres_server.server().job_dsn()})
     tables = "\n".join(ENTRY.format(prefix=prefix, table=table) for table in TABLES)
-    file.write_text(JOB.format(servers=broker.bootstrap_servers, topics=topics, tables=tables, target=place))
+    file.write_text(
+        JOB.format(
+            servers=broker.bootstrap_servers, format=FORMATS[encoding], topics=topics, tables=tables, target=place
+        )
+    )
     return file
 
 
@@ -59,9 +70,9 @@ SINGLES = ("discount",)
 LATE = {"orders": {("channel", "in stream"): 35, ("channel", "in source"): 69}}
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_the_target_ends_in_the_sources_rows(target, embedded_broker, topic_name, tmp_path):
-    file = replay(embedded_broker, tmp_path, topic_name("store"), target)
+@pytest.mark.parametrize(("target", "encoding"), CASES)
+def test_the_target_ends_in_the_sources_rows(target, encoding, embedded_broker, topic_name, tmp_path):
+    file = replay(embedded_broker, tmp_path, topic_name("store"), target, encoding)
     summary = run_once(file)
     assert not summary.failed, summary.lines()
     assert (summary.total("read"), summary.total("dead"), summary.total("unfilled")) == (4009, 0, 0)

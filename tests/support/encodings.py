@@ -64,4 +64,29 @@ class AvroPlace:
         ]
 
 
-ENCODING_PLACES = {"avro": AvroPlace}
+class JsonPlace:
+    HEAD = b'{"schema":{"type":"struct","optional":false,"fields":[' + b",".join(
+        b'{"type":"%b","optional":%b,"field":"%b"}' % part
+        for part in ((b"int64", b"false", b"id"), (b"string", b"true", b"name"), (b"double", b"false", b"price"))
+    )
+
+    def __init__(self, folder: Path) -> None:
+        spec = ENCODINGS["json"]
+        self.encoding = spec.open(spec.options(), None)
+
+    def encode(self, row: dict[str, Any]) -> bytes:
+        return self.HEAD + b']},"payload":' + json.dumps(row).encode() + b"}"
+
+    def hostile(self) -> list[bytes]:
+        open_head = self.HEAD + b']},"payload":'
+        return [
+            open_head + b"[" * 200_000,
+            open_head + b"[" * 200_000 + b"]" * 200_000 + b"}",
+            open_head + b'{"id":1,"name":null,"price":0,"more":' + b'{"a":' * 5_000 + b"1" + b"}" * 5_002,
+            b'{"schema":' + b"[" * 100_000 + b"]" * 100_000 + b',"payload":1}',
+            open_head + b'{"id":' + b"9" * 100_000 + b',"price":0}}',
+            open_head + b'{"id":1,"name":"\\ud800","price":0}}',
+        ]
+
+
+ENCODING_PLACES = {"avro": AvroPlace, "json": JsonPlace}

@@ -147,7 +147,11 @@ IMPORTERS: Mapping[str, tuple[str, ...]] = {
         "pipelines.cli.demo",
         "pipelines.workload.produce",
     ),
-    "schemas.encodings.avro": ("transforms.sinks.files.avro",),
+    "schemas.encodings.avro": (
+        "transforms.sinks.files.avro",
+        # JSON becomes Avro's bytes: columns and logical types are made in one place.
+        *(f"schemas.encodings.json.{name}" for name in ("decoder", "embedded", "scalars", "tokens", "transcode")),
+    ),
     "pipelines.runners.dataflow": ("pipelines.cli.launch_template", "pipelines.render.dataflow"),
 }
 """By connector the modules that import it past its registry today."""

@@ -14,6 +14,8 @@ from .rules import Rules
 FORMATS: Final[Mapping[tuple[str, str], Literal["debezium", "upsert"]]] = {
     ("avro", "debezium"): "debezium",
     ("avro", "upsert"): "upsert",
+    ("json", "debezium"): "debezium",
+    ("json", "upsert"): "upsert",
 }
 """The encodings and envelopes that the proof reads, by code of its own."""
 

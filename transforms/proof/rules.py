@@ -22,8 +22,8 @@ class Rules:
     `by_time`: the time of a message orders it, then its offset, and nothing of its source does.
     `epochs` are by partition the beginnings of epochs, (offset, epoch) in the order of offsets, as the ledger has them.
     `columns` are those of the target, which tell where a value of another type stands; with `refuses_others` a message
-    with one that no column can hold is a dead letter of the job's.
-    `reader` makes the reader of a format that a package brings: `format` is `own` then, and `schemas` may be None.
+    with one that no column can hold is a dead letter of the job's. `encoding` is avro or json; `schemas` are None where
+    each message holds its own. `reader` makes the reader of a format that a package brings: `format` is `own` then.
     """
 
     format: Literal["debezium", "upsert", "own"]
@@ -31,6 +31,7 @@ class Rules:
     key: tuple[str, ...] | None = None
     truncate: bool = False
     framing: Framing = "auto"
+    encoding: str = "avro"
     unavailable_value: str = PLACEHOLDER
     on_unrepresentable: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE
     reader: Callable[[], MessageReader] | None = None

@@ -1,0 +1,11 @@
+"""Kafka Connect's JSON with the schema in each message to Arrow columns, without Python per record: exact, or an error.
+
+A payload is read into tokens, checked to its last byte, and written as the Avro datum of the same schema; Avro's
+decoder makes the columns. So a column has the type that it has in Avro, and Debezium's names mean what they mean there.
+
+    nesting of a message          128 deep
+    numbers                       integers of 64 bits keep every digit; 1.0 and 1e3 are no integers
+    a key twice in an object      the last value counts, as in other readers
+    text                          UTF-8; a lone surrogate, also as an escape, is an error
+    a field that is absent        NULL where the schema says optional, else an error
+"""

@@ -1,0 +1,29 @@
+"""What can be wrong with a JSON payload, as numbers for compiled loops and as sentences."""
+
+from typing import Final
+
+SYNTAX, TRUNCATED, DEPTH, UTF8, ESCAPE, LEFT_OVER, KIND, RANGE, BASE64, MISSING, FULL, CELLS = range(1, 13)
+
+CODE_BITS: Final = 4
+MAX_DEPTH: Final = 128
+CELLS_PER_BYTE: Final = 64
+"""What a payload may become, in bytes of Avro for each byte of JSON, where it has many optional fields."""
+
+_SENTENCES: Final = {
+    SYNTAX: "not JSON",
+    TRUNCATED: "the JSON ends too early",
+    DEPTH: f"nested more than {MAX_DEPTH} deep",
+    UTF8: "text that is not UTF-8",
+    ESCAPE: "an escape in a text that means no character",
+    LEFT_OVER: "something stands behind the payload",
+    KIND: "the value is not of the schema's type",
+    RANGE: "a number beyond the range of the schema's type",
+    BASE64: "bytes that are not base64",
+    MISSING: "a field that is not optional is missing or null",
+    CELLS: "the payload has too many fields that are left out",
+}
+
+
+def sentence(code: int, place: str) -> str:
+    """What is wrong; `place` is the field, where it is known."""
+    return f"{place}: {_SENTENCES[code]}" if place else _SENTENCES[code]
