@@ -23,10 +23,20 @@ KINDS = {
 LENGTHS = {"A target": 6, "A source": 6, "An encoding": 3, "An envelope": 2}
 WORDS = {"files", "json", "memory", "upsert"}
 """Names of parts that are everyday words as well: code may hold them with another meaning."""
-KNOWN = {"postgres": ["pipelines/render/job_bundle.py"], "debezium": ["pipelines/cli/arguments.py"]}
+KNOWN = {
+    "postgres": ["pipelines/render/job_bundle.py"],
+    "debezium": ["pipelines/cli/arguments.py", "pipelines/cli/verify.py"],
+}
 """By part the modules that name it all the same today; nothing is added here."""
-APART = ("transforms/proof/", "pipelines/workload/", "transforms/sinks/files/", "pipelines/cli/demo.py")
-"""Users of one part by design: the proof has readers of its own, made-up streams go to Kafka, files may be Avro."""
+APART = (
+    "schemas/encodings/json/",
+    "transforms/proof/",
+    "pipelines/workload/",
+    "transforms/sinks/files/",
+    "pipelines/cli/demo.py",
+)
+"""Users of one part by design: JSON becomes Avro, the proof has readers of its own, made-up streams go to Kafka, files
+may be Avro."""
 LAYERS = ("schemas", "transforms", "pipelines")
 PARTS = [(kind, name) for kind, names in KINDS.items() for name in names]
 

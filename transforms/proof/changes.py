@@ -4,17 +4,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from ...schemas.errors import JobError
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from ...schemas.model.unrepresentable import SUFFIX, OnUnrepresentable
-from .avro_reader import PayloadReader, Reader
+from .avro_reader import Reader
 from .avro_validator import Malformed
 from .avro_values import Convert
 from .column_placement import Placing, Placings, refuse_others
 from .debezium import TEXTS, source_order, unavailable
-from .json_reader import JsonPayloadReader
 from .key_values import has_columns, key_from_json, key_names, key_part, spelled
+from .payloads import Payloads, payload_reader
 from .rules import Rules
 from .unrepresentable import Noted
 
@@ -71,14 +70,14 @@ class ChangeReader:
 
     rules: Rules
     names: tuple[str, ...] | None = None
-    _payloads: PayloadReader | JsonPayloadReader = field(init=False)
+    _payloads: Payloads = field(init=False)
     _sources: dict[tuple[str, int], TopicPartition] = field(default_factory=dict)
     _newest: dict[tuple[str, int], dict[str, tuple[int, int, int]]] = field(default_factory=dict)
     _deleted: dict[tuple[str, int], bytes | None] = field(default_factory=dict)
     _placings: Placings = field(init=False)
 
     def __post_init__(self) -> None:
-        self._payloads = _payload_reader(self.rules)
+        self._payloads = payload_reader(self.rules)
         self.names = self.rules.key
         self._placings = Placings(self.rules.columns, self.rules.refuses_others, self.rules.on_unrepresentable)
 
@@ -280,14 +279,6 @@ class ChangeReader:
                 _, reader = self._payloads.read(message.key, message.topic, "key")
                 return key_from_json(text, reader, self.names or ())
         return None
-
-
-def _payload_reader(rules: Rules) -> PayloadReader | JsonPayloadReader:
-    if rules.encoding == "json":
-        return JsonPayloadReader(rules.on_unrepresentable)
-    if rules.schemas is None:
-        raise JobError("format: the proof needs the schemas of the messages")
-    return PayloadReader(rules.schemas, rules.framing, rules.on_unrepresentable)
 
 
 def _connector(envelope: Mapping[str, Any]) -> str:

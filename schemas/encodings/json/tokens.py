@@ -60,41 +60,38 @@ def tokenize(data, p, end, tape, stack):  # type: ignore[no-untyped-def]
         closes |= want == FIRST_KEY and byte == CLOSE_OBJECT
         closes |= want == FIRST_VALUE and byte == CLOSE_LIST
         if closes:
-            depth -= 1
-            p += 1
+            p, depth = p + 1, depth - 1
             tape[stack[depth], STOP] = p
             tape[stack[depth], NEXT] = count
             want = AFTER
         elif want in (KEY, FIRST_KEY):
-            if byte != QUOTE:
-                return -SYNTAX, 0
-            p = _string(data, p, end, tape, count)
-            count += 1
-            if p < 0:
-                return p, 0
-            p = blank(data, p, end)
-            if p >= end:
-                return -TRUNCATED, 0
-            if data[p] != COLON:
-                return -SYNTAX, 0
-            p += 1
-            want = VALUE
+            p, count, want = _key(data, p, end, tape, count), count + 1, VALUE
         elif byte in (OPEN_OBJECT, OPEN_LIST):
             if depth == MAX_DEPTH:
                 return -DEPTH, 0
             tape[count, TOKEN] = OBJECT if byte == OPEN_OBJECT else ARRAY
             tape[count, START] = p
             stack[depth] = count
-            depth += 1
-            count += 1
-            p += 1
+            p, count, depth = p + 1, count + 1, depth + 1
             want = FIRST_KEY if byte == OPEN_OBJECT else FIRST_VALUE
         else:
-            p = _scalar(data, p, end, tape, count)
-            count += 1
-            if p < 0:
-                return p, 0
-            want = AFTER
+            p, count, want = _scalar(data, p, end, tape, count), count + 1, AFTER
+        if p < 0:
+            return p, 0
+
+
+@compiled
+def _key(data, p, end, tape, row):  # type: ignore[no-untyped-def]
+    """Read the key of a member and its colon; the place behind them, or minus an error."""
+    if data[p] != QUOTE:
+        return -SYNTAX
+    p = _string(data, p, end, tape, row)
+    if p < 0:
+        return p
+    p = blank(data, p, end)
+    if p >= end:
+        return -TRUNCATED
+    return p + 1 if data[p] == COLON else -SYNTAX
 
 
 @compiled
