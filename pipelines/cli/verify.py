@@ -17,7 +17,6 @@ from ...schemas.model.route import OnTruncate, OrderBy, Route
 from ...schemas.plurals import counted
 from ...transforms.dead_letter_marks import LetterMarks, read_marks
 from ...transforms.dead_letters import read
-from ...transforms.proof.debezium import PLACEHOLDER
 from ...transforms.proof.message_reader import FORMATS
 from ...transforms.proof.report import Outcome, Report, Verdict
 from ...transforms.proof.rules import Rules
@@ -100,14 +99,13 @@ def _rules(
         raise JobError(
             f"{job.file}: format: the proof cannot read the encoding {written[0]} with the envelope {written[1]}"
         )
-    return Rules(
+    rules = Rules(
         format=FORMATS.get(written, "own"),
         schemas=job.format.contracts() if ENCODINGS.find(written[0]).schemas else None,
         encoding=written[0],
         key=route.key,
         truncate=route.on_truncate is OnTruncate.APPLY,
         framing=job.format.framing,
-        unavailable_value=job.format.envelope_options.model_dump().get("unavailable_value", PLACEHOLDER),
         on_unrepresentable=job.on_unrepresentable,
         reader=reader,
         epochs=epochs,
@@ -115,6 +113,8 @@ def _rules(
         columns=columns,
         refuses_others=route.on_incompatible is OnIncompatible.DEAD_LETTER,
     )
+    text = job.format.envelope_options.model_dump().get("unavailable_value")
+    return rules if text is None else replace(rules, unavailable_value=text)
 
 
 def report_lines(reports: Sequence[Report], job: Job) -> list[str]:
