@@ -21,7 +21,7 @@ from ...schemas.plurals import counted
 from ...schemas.secrets import shown
 from ...transforms.dead_letters import open_letters, place
 from ...transforms.sinks import Sink
-from ...transforms.sources.source import BlockReader, SourceConnection
+from ...transforms.sources.source import Advising, BlockReader, SourceConnection
 from ..execution.job_parts import source_of, target_of
 from ..execution.standings import standings, stopped_tables
 from ..execution.start_offsets import by_table, find_read_plan, find_routes
@@ -39,7 +39,7 @@ Ranges = dict[TopicPartition, tuple[int, int]]
 
 def check(job: Job) -> list[Finding]:
     """All findings, in the order in which a run would meet them; commits nothing and creates no topic."""
-    findings = [Finding(OK, "job file", f"{job.file}: job {job.job}, {job.format.envelope} to {job.target.type}")]
+    findings = [Finding(OK, "job file", f"{job.file}: job {job.job}, {_form(job)} to {job.target.type}")]
     contracts = list(_contracts(job))
     findings += contracts
     findings += _dead_letters(job)
@@ -55,6 +55,10 @@ def check(job: Job) -> list[Finding]:
         if sink is not None:
             sink.close()
     return findings
+
+
+def _form(job: Job) -> str:
+    return job.source.type if job.source.typed else job.format.envelope
 
 
 def _attempt(findings: list[Finding], what: str, action: Callable[[], _T]) -> _T | None:
@@ -114,6 +118,9 @@ def _source(job: Job, connection: SourceConnection, sink: Sink | None, decode: b
     routes = _attempt(findings, "topics", lambda: find_routes(job, connection))
     if routes is None:
         return findings
+    if isinstance(connection, Advising):
+        told = _attempt(findings, "source", lambda: connection.advice(list(routes)))
+        findings += [Finding(one.level, one.what, one.said, one.fix) for one in told or ()]
     partitions = [source for route in routes.values() for source in route.sources]
     held = _attempt(findings, "offsets", lambda: connection.offsets(sorted(set(partitions))))
     if held is None:
@@ -127,7 +134,7 @@ def _source(job: Job, connection: SourceConnection, sink: Sink | None, decode: b
         )
     if sink is not None:
         findings += _positions(job, connection, sink, routes)
-    if not decode:
+    if not decode or job.source.typed:
         return findings
     read = list(routes.items())[:TOPICS_READ]
     for topic, route in read:

@@ -35,6 +35,8 @@ def verify_job(job: Job, tell: Tell = lambda text: None) -> Iterator[Report]:
     What is wrong with one table stands in its report and does not end the proof of the others. Raises SourceError where
     the topics cannot be listed, SinkError where the target cannot be opened.
     """
+    if job.source.typed:
+        raise JobError(f"{job.file}: verify cannot compare with a source of type {job.source.type} yet")
     source = source_of(job)
     with closing(source.connect()) as connection:
         routes = by_table(find_routes(job, connection))

@@ -9,6 +9,8 @@ from .job_parts import source_of, target_of
 
 def format_of(job: Job) -> Format:
     """How the job's blocks are decoded. Raises JobError for a folder of schemas that cannot be read."""
+    if job.source.typed:
+        return Format(source=source_of(job))
     written = job.format
     schemas = written.contracts() if written.registry is not None or written.schemas is not None else None
     return Format(

@@ -25,13 +25,13 @@ from ...transforms.dead_letters import DeadLetterFiles
 from ...transforms.retry import ENDLESS, Retry, retried
 from ...transforms.sinks import Sink
 from ...transforms.sinks.target import Target
-from ...transforms.sources.source import SourceConnection
+from ...transforms.sources.source import Confirming, PassLimiter, SourceConnection
 from ...transforms.stop_notes import StopNote, StopNotes
 from ..job.model import Job
 from .job_parts import source_of, target_of
 from .pass_ranges import OffsetProgress, PassSizer
 from .progress import Progress
-from .start_offsets import anchor, by_table, find_read_plan, find_routes, with_epochs, without
+from .start_offsets import ReadPlan, anchor, by_table, find_read_plan, find_routes, with_epochs, without
 from .stopping import stopping
 from .summary import Summary
 
@@ -129,15 +129,18 @@ def _passes(state: Run) -> bool:
     """Passes from the ledger on; whether some table has to be read from its ledger again."""
     routes = find_routes(state.job, state.connection)
     plan = find_read_plan(state.job, state.connection, state.sink, without(routes, state.failed))
+    if isinstance(state.connection, Confirming) and state.connection.prepare(plan.next):
+        plan = find_read_plan(state.job, state.connection, state.sink, without(routes, state.failed))
     for name, error in plan.lost.items():
         _fail(state, name, error)
     if state.job.source.start != "earliest":
         anchor(state.job, state.sink, without(routes, state.failed), plan)
+    _confirm(state, plan, routes)
     routes, state.begun = with_epochs(routes, plan), False
     stretch = OffsetProgress(plan.next, plan.end)
     state.progress.update(stretch.next, stretch.end)
     while stretch.left and not state.stop.is_set():
-        ranges = stretch.pass_of(state.budget.offsets)
+        ranges = _ranges(state, stretch)
         live = without(routes, state.failed)
         done = _pass(state, ranges, live, plan.topic_ids)
         _account(state, done, live, stretch)
@@ -151,6 +154,25 @@ def _passes(state: Run) -> bool:
     _tell_stopped(state, {name: route for name, route in by_table(routes).items() if name in state.failed})
     state.all_stopped = not without(routes, state.failed)
     return state.begun and not state.stop.is_set()
+
+
+def _ranges(state: Run, stretch: OffsetProgress) -> list[OffsetRange]:
+    """What the next pass covers: as much as was found to fit, or as the source says where offsets do not tell."""
+    if not isinstance(state.connection, PassLimiter):
+        return stretch.pass_of(state.budget.offsets)
+    ranges = []
+    for source, first in sorted(stretch.next.items()):
+        if first < stretch.end[source]:
+            stop = state.connection.pass_stop(source, first, stretch.end[source])
+            ranges.append(OffsetRange(source.topic, source.partition, first, stop))
+    return ranges
+
+
+def _confirm(state: Run, plan: ReadPlan, routes: Mapping[str, Route]) -> None:
+    """Tell a source that keeps its log for us what all ledgers hold; a table that has stopped still needs its part."""
+    whole = {source for route in routes.values() for source in route.sources} == set(plan.next)
+    if isinstance(state.connection, Confirming) and whole and not state.failed:
+        state.connection.confirm(plan.next)
 
 
 def _tell_stopped(state: Run, stopped: Mapping[str, Route]) -> None:

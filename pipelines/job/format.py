@@ -70,6 +70,10 @@ class Format:
         return FolderSchemaStore(self.schemas or "", ENCODINGS.find(self.encoding).schema_language())
 
 
+NO_FORMAT: Final = Format(encoding="", envelope="")
+"""Of a source whose log has types."""
+
+
 def read_format(written: Any, info: ValidationInfo) -> Any:
     """The format as written, in its short or its long form. Raises ValueError."""
     if isinstance(written, Format):

@@ -35,7 +35,7 @@ from ...transforms.dead_letters import letters_at
 from ...transforms.sinks import SINKS
 from ...transforms.sinks.shared.guarantees import Promise
 from ...transforms.stores import SCHEMES, Address, unknown_scheme
-from .format import Format, read_format
+from .format import NO_FORMAT, Format, read_format
 from .source import Source, TopicNames, read_source
 from .target import Modes, Target, no_mode, read_target
 
@@ -184,7 +184,7 @@ class Job(Options):
 
     job: JobName = Field(description="Names the job: the target keeps offsets under it, so a new name starts anew.")
     source: Annotated[Source, PlainValidator(read_source)]
-    format: Annotated[Format, PlainValidator(read_format)]
+    format: Annotated[Format, PlainValidator(read_format)] = Field(default=NO_FORMAT)
     tables: tuple[TableEntry, ...] = Field(
         default=(), description="Without it each topic becomes a table, by its last part."
     )
@@ -227,10 +227,16 @@ class Job(Options):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        found = [*self._window_mistakes(), *self._table_mistakes()]
+        found = [*self._format_mistakes(), *self._window_mistakes(), *self._table_mistakes()]
         if found:
             raise mistakes_at(found)
         return self
+
+    def _format_mistakes(self) -> Iterator[Mistake]:
+        if self.source.typed and self.format is not NO_FORMAT:
+            yield f"a source of type {self.source.type} has types of its own; leave format out", ("format",)
+        if not self.source.typed and self.format is NO_FORMAT:
+            yield "the key 'format' is missing", ()
 
     def _window_mistakes(self) -> Iterator[Mistake]:
         if self.window.by == "event" and Promise.EVENT_TIME in SINKS.find(self.target.type).exceptions:
@@ -255,7 +261,8 @@ class Job(Options):
                 yield f"{text}: from: [a, b]", (*place, "to")
 
     def _entry_mistakes(self, table: TableEntry) -> Iterator[Mistake]:
-        where = "match source.topic_pattern" if self.source.topic_pattern else "stand in source.topics"
+        word = "table" if self.source.typed else "topic"
+        where = f"match source.{word}_pattern" if self.source.topic_pattern else f"stand in source.{word}s"
         for at, topic in enumerate(table.topics):
             if not self.source.reads(topic):
                 free = [name for name in self.source.topics if not any(name in entry.topics for entry in self.tables)]

@@ -19,7 +19,7 @@ from ...transforms.sinks import SINKS
 from ...transforms.sources import SOURCES
 from .format import SHORT, Schemas
 from .model import Job
-from .source import Topics
+from .source import SourceTables, Topics
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 FILE: Final = "job-file.schema.json"
@@ -35,7 +35,7 @@ def job_file_schema() -> Schema:
     formats += [spec.options for spec in ENCODINGS.values()]
     formats += [spec.options for spec in ENVELOPES.values()]
     sources = {kind: SOURCES[kind] for kind in SOURCES}
-    models: list[type[BaseModel]] = [Job, Topics, *formats]
+    models: list[type[BaseModel]] = [Job, Topics, SourceTables, *formats]
     models += [spec.options for spec in targets.values()]
     models += [spec.options for spec in sources.values()]
     by_model, shared = models_json_schema([(model, "validation") for model in dict.fromkeys(models)])
@@ -46,7 +46,12 @@ def job_file_schema() -> Schema:
 
     top = body(Job)
     top["properties"]["format"] = _format(body(model) for model in formats)
-    by_type = {kind: _source(kind, body(spec.options), body(Topics)) for kind, spec in sources.items()}
+    by_type = {
+        kind: _source(kind, body(spec.options), body(SourceTables if spec.typed else Topics))
+        for kind, spec in sources.items()
+    }
+    typed = {"properties": {"source": {"properties": {"type": {"enum": [k for k, s in sources.items() if s.typed]}}}}}
+    top |= {"if": typed, "then": {"properties": {"format": False}}, "else": {"required": ["format"]}}
     top["properties"]["source"] = {"description": "Where the changes come from.", **_one_of_types(by_type)}
     by_type = {kind: _target(kind, body(spec.options), spec.modes) for kind, spec in targets.items()}
     top["properties"]["target"] = {"description": "Where the tables are.", **_one_of_types(by_type)}

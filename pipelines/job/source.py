@@ -95,6 +95,27 @@ class Topics(Options):
         return self
 
 
+class SourceTables(Options):
+    """Which tables of a database are read; exactly one of `tables` and `table_pattern` is set."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["tables"]}, {"required": ["table_pattern"]}]},
+    )
+
+    tables: TopicNames = Field(default=(), validate_default=False, description="The tables to read, as SCHEMA.TABLE.")
+    table_pattern: Annotated[str, AfterValidator(_check_pattern)] | None = Field(
+        default=None, description="A regular expression that the whole name SCHEMA.TABLE matches."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_tables(self) -> Self:
+        if self.tables and self.table_pattern is not None:
+            raise mistake("stands beside source.tables; a job has one of the two", "table_pattern")
+        if not self.tables and self.table_pattern is None:
+            raise mistake("says no tables: add tables: [SCHEMA.TABLE, ...] or table_pattern: 'REGEX'")
+        return self
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """A source of the type `type` with its options, references to secrets unresolved, and the topics to read."""
@@ -104,6 +125,11 @@ class Source:
     topics: tuple[str, ...] = ()
     topic_pattern: str | None = None
     start: Start = "earliest"
+
+    @property
+    def typed(self) -> bool:
+        """Whether its log has types, so that the job has no format."""
+        return SOURCES.find(self.type).typed
 
     def reads(self, topic: str) -> bool:
         """Whether a topic of this name belongs to the job."""
@@ -119,9 +145,21 @@ def read_source(written: Any, info: ValidationInfo) -> Any:
     if not isinstance(written, Mapping):
         return Options.model_validate(written)
     kind = known_type(written, SOURCES)
-    model = SOURCES.find(kind).options
+    spec = SOURCES.find(kind)
+    model = spec.options
+    if spec.typed:
+        return _read_tables(kind, written, model, info)
     general, own = list(Topics.keys()), list(model.keys())
     refuse_unknown(written, ("type", *own, *general))
     options = model.model_validate({key: written[key] for key in own if key in written}, context=info.context)
     read = Topics.model_validate({key: written[key] for key in general if key in written}, context=info.context)
     return Source(type=kind, options=options, topics=read.topics, topic_pattern=read.topic_pattern, start=read.start)
+
+
+def _read_tables(kind: str, written: Mapping[str, Any], model: type[Options], info: ValidationInfo) -> Source:
+    """A source whose log has types: its topics are the tables that it names."""
+    own, general = list(model.keys()), list(SourceTables.keys())
+    refuse_unknown(written, ("type", *own, *general))
+    options = model.model_validate({key: written[key] for key in own if key in written}, context=info.context)
+    read = SourceTables.model_validate({key: written[key] for key in general if key in written}, context=info.context)
+    return Source(type=kind, options=options, topics=read.tables, topic_pattern=read.table_pattern)

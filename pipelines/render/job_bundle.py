@@ -60,6 +60,8 @@ def read_job_bundle(file: Path) -> JobBundle:
     Raises JobError where the file is wrong, or names a place that only one machine has.
     """
     job = load_job(file)
+    if job.source.typed:
+        raise JobError(f"{file}: a source of type {job.source.type} is not rendered; run it with: millrace run {file}")
     top = read_yaml(file)
     texts = [entry for entry in _texts(top) if entry.path != "source.topic_pattern"]
     _refuse_local_target(top.mapping()["target"])

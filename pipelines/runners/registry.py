@@ -20,6 +20,10 @@ def open_runner(name: str, job: Job, arguments: Sequence[str]) -> Runner:
     """Check the options of Beam as typed and add what is missing. Raises JobError."""
     if name not in RUNNERS:
         raise JobError(f"--runner {name}: known are {', '.join(RUNNERS)}")
+    if job.source.typed:
+        raise JobError(
+            f"--runner {name}: a source of type {job.source.type} is read by DirectRunner only; leave --runner out"
+        )
     return RUNNERS[name].open(job, arguments)
 
 

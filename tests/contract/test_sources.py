@@ -1,4 +1,7 @@
-"""What every source promises. It runs over the registry: a source that is not in it does not exist."""
+"""What every source of messages promises; `test_typed_sources` has those whose log has types.
+
+It runs over the registry: a source that is not in it does not exist.
+"""
 
 import pickle
 from itertools import pairwise
@@ -45,7 +48,7 @@ def read(place, partition, first, stop):
 
 
 def test_every_source_of_the_registry_is_tested():
-    assert set(SOURCE_PLACES) == set(SOURCES)
+    assert set(SOURCE_PLACES) == {name for name in SOURCES if not SOURCES[name].typed}
 
 
 def test_it_travels_to_workers_and_compares_by_its_options(place):

@@ -108,6 +108,7 @@ OTHER_ROOMS: Mapping[str, tuple[str, ...]] = {
     "hdfs_native": ("transforms.stores.hdfs",),
     "kafka": ("transforms.sources.kafka", "pipelines.workload.produce"),
     "lz4": ("transforms.sources.kafka.compression",),
+    "psycopg": ("transforms.sources.postgres.client",),
     "pydantic": (
         *("schemas.envelopes", "schemas.option_values", "schemas.options", "transforms.registries"),
         *("transforms.sinks", "transforms.sources", "pipelines.job"),

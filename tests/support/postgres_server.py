@@ -32,6 +32,9 @@ SETTINGS = {
     "ssl_key_file": "server.key",
     "shared_buffers": "64MB",
     "max_connections": "60",
+    "wal_level": "logical",
+    "max_replication_slots": "30",
+    "max_wal_senders": "20",
     "lc_messages": "C",
 }
 IN_A_JOB = "MILLRACE_TEST_ROLE_PASSWORD"

@@ -55,6 +55,15 @@ class StartOffsets:
     tails: Mapping[TopicPartition, str] = field(default_factory=dict)
 
 
+class Advice(NamedTuple):
+    """`level`: ok, warn or fail; `fix` is a statement, or empty."""
+
+    level: str
+    what: str
+    said: str
+    fix: str = ""
+
+
 class ReadUpTo(NamedTuple):
     """How far a partition was read, as `Block.tail` told."""
 
@@ -201,19 +210,51 @@ class TypedSource(Source, Protocol):
         """Changes, counts and dead letters of a block; raises TableError."""
 
 
+@runtime_checkable
+class PassLimiter(Protocol):
+    """A connection to a source whose offsets do not tell how much there is to read, as LSNs."""
+
+    def pass_stop(self, partition: TopicPartition, first: int, end: int) -> int:
+        """Where a pass that begins at `first` ends, so that it is neither large nor tiny; at most `end`."""
+
+
+@runtime_checkable
+class Confirming(Protocol):
+    """A connection to a source that keeps its log for the job, until it is told that nobody needs it any more."""
+
+    def prepare(self, next: Mapping[TopicPartition, int]) -> bool:
+        """Make what reading from these offsets on needs; whether anything was made, so that the log begins now.
+
+        Raises JobError with the statement that helps, LostOffsetsError where the log is not kept any more.
+        """
+
+    def confirm(self, reached: Mapping[TopicPartition, int]) -> None:
+        """The ledgers of all tables of the job hold everything before these offsets. Raises SourceError."""
+
+
+@runtime_checkable
+class Advising(Protocol):
+    """A connection that tells what has to be set at the source before these topics can be read."""
+
+    def advice(self, topics: Sequence[str]) -> Sequence[Advice]:
+        """All findings; asks, and changes nothing. Raises SourceError."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSpec:
     """A source by its name in the job file: `source.type`.
 
     `source` is `module:name` of the class, or of a function, that makes it of its options; imported when it is used.
     `options` is the model of the keys that are its own, beside `type`, `topics`, `topic_pattern` and `start`. `extra`
-    brings its client library. `files` are ways to those that name files, such as `client.ssl_cafile`.
+    brings its client library. `typed`: it is a `TypedSource`: tables, no format.
+    `files` are ways to those that name files, such as `client.ssl_cafile`.
     """
 
     name: str
     source: str
     options: type[Options]
     extra: str | None = None
+    typed: bool = False
     files: tuple[str, ...] = ()
 
     def open(self, options: Options) -> Source:

@@ -1,0 +1,172 @@
+"""Connections to a Postgres server that is read: statements, copies, and the stream of a replication slot."""
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psycopg
+from psycopg import pq
+
+from ....schemas.errors import JobError, SourceError
+from ....schemas.secrets import resolve
+
+SETTINGS: Final = (
+    "-c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=3 -c TimeZone=UTC -c bytea_output=hex"
+)
+"""How values are written: the same in the log and in a copy."""
+STATUS: Final = struct.Struct(">cQQQqB")
+LASTING: Final = (
+    ("authentication failed", "source.username or source.password are wrong"),
+    ("no password supplied", "add source.password"),
+    ("no pg_hba.conf entry", "the server does not let in this role from here; see its pg_hba.conf"),
+    ("does not exist", "correct source.database or source.username"),
+    ("does not support SSL", "the server has no TLS; see source.sslmode"),
+    ("certificate", "the server's certificate is not trusted; see source.sslmode and source.sslrootcert"),
+    ("must be superuser or replication role", "ALTER ROLE ... REPLICATION"),
+    ("permission denied", "grant this role what is denied"),
+)
+BUSY: Final = "55006"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSettings:
+    """How to reach the database; the password is a reference until a connection is made."""
+
+    host: str
+    port: int
+    database: str
+    username: str
+    password: str | None = field(repr=False)
+    sslmode: str
+    sslrootcert: str | None
+    slot: str
+    publication: str
+    hybrid: bool
+
+    @property
+    def where(self) -> str:
+        return f"{self.host}:{self.port}/{self.database}"
+
+    def parameters(self) -> dict[str, Any]:
+        """libpq's parameters, with the secret. Raises JobError."""
+        found: dict[str, Any] = {
+            "host": resolve(self.host),
+            "port": self.port,
+            "dbname": resolve(self.database),
+            "user": resolve(self.username),
+            "sslmode": self.sslmode,
+            "options": SETTINGS,
+            "client_encoding": "UTF8",
+            "connect_timeout": 10,
+            "keepalives_idle": 30,
+            "tcp_user_timeout": 60_000,
+            "fallback_application_name": "millrace",
+        }
+        if self.password is not None:
+            found["password"] = resolve(self.password)
+        if self.sslrootcert is not None:
+            found["sslrootcert"] = self.sslrootcert
+        return found
+
+
+@contextmanager
+def told(settings: PostgresSettings) -> Iterator[None]:
+    """Errors of the server as one sentence: JobError for what a person has to mend, SourceError for the rest."""
+    try:
+        yield
+    except psycopg.Error as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        said = said.removeprefix("connection failed: ")
+        for part, advice in LASTING:
+            if part in said:
+                raise JobError(f"Postgres at {settings.where}: {said}; {advice}") from None
+        if error.sqlstate == BUSY:
+            said += f"; another run reads the slot {settings.slot}: a slot belongs to one job"
+        raise SourceError(f"Postgres at {settings.where}: {said}") from None
+
+
+class Session:
+    """A connection for statements; each is a transaction of its own."""
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        self.settings = settings
+        with told(settings):
+            self._con = psycopg.connect(**settings.parameters(), autocommit=True)
+
+    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a statement; raises SourceError, JobError."""
+        with told(self.settings):
+            done = self._con.execute(query.encode(), parameters or None)
+            return done.fetchall() if done.description else []
+
+    def copied(self, query: str) -> bytes:
+        """What COPY ... (FORMAT binary) gives, without its header."""
+        with told(self.settings), self._con.cursor() as cursor, cursor.copy(query.encode()) as copy:
+            data = b"".join(bytes(part) for part in copy)
+        return data[19:]
+
+    def close(self) -> None:
+        self._con.close()
+
+
+class SlotStream:
+    """The messages of a slot as the server sends them. Not thread-safe."""
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        self.settings = settings
+        with told(settings):
+            self._con = psycopg.connect(**settings.parameters(), replication="database", autocommit=True)
+            self._pg = self._con.pgconn
+            command = (
+                f"START_REPLICATION SLOT {settings.slot} LOGICAL 0/0 "
+                f"(proto_version '1', publication_names '{settings.publication}')"
+            )
+            done = self._pg.exec_(command.encode())
+            if done.status != pq.ExecStatus.COPY_BOTH:
+                said = done.error_message.decode(errors="replace").strip()
+                busy = "is active" in said
+                self._con.close()
+                raise psycopg.errors.ObjectInUse(said) if busy else psycopg.OperationalError(said)
+        self.reached = 0
+
+    def messages(self, most: int, size: int) -> list[bytes]:
+        """The messages that have come, up to `most` or about `size` bytes; keepalives move `reached`."""
+        found: list[bytes] = []
+        left = size
+        with told(self.settings):
+            self._pg.consume_input()
+            while len(found) < most and left > 0:
+                count, data = self._pg.get_copy_data(1)
+                if count == 0:
+                    break
+                if count < 0:
+                    raise psycopg.OperationalError(self._ended())
+                message = bytes(data)
+                if message[0] == 107:
+                    self.reached = max(self.reached, int.from_bytes(message[1:9], "big"))
+                    if message[17]:
+                        self.answer(asking=False)
+                else:
+                    found.append(message)
+                    left -= count
+        return found
+
+    def answer(self, *, asking: bool) -> None:
+        """Tell the server that we are here, without confirming anything; `asking` has it say how far it is."""
+        with told(self.settings):
+            self._pg.put_copy_data(STATUS.pack(b"r", self.reached, 0, 0, 0, int(asking)))
+            self._pg.flush()
+
+    def _ended(self) -> str:
+        done = self._pg.get_result()
+        said = done.error_message.decode(errors="replace").strip() if done is not None else ""
+        return said or "the server ended the stream"
+
+    @property
+    def socket(self) -> int:
+        return self._pg.socket
+
+    def close(self) -> None:
+        self._con.close()

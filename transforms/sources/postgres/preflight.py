@@ -1,0 +1,91 @@
+"""What has to be set in the database before a table can be read, with the exact statements."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from ..source import Advice
+from .client import Session
+from .tables import SourceTable, quoted_name, slot_of
+
+MUCH_WAL: Final = 10 << 30
+OLDEST: Final = 140_000
+
+
+def preflight(session: Session, tables: Sequence[SourceTable]) -> list[Advice]:
+    """All findings; asks, and changes nothing."""
+    return [*_server(session), *_slot(session), *_publication(session, tables), *_tables(tables)]
+
+
+def _server(session: Session) -> Iterator[Advice]:
+    ((version, level, replication, superuser),) = session.rows(
+        "SELECT current_setting('server_version_num')::int, current_setting('wal_level'), rolreplication, rolsuper "
+        "FROM pg_roles WHERE rolname = current_user"
+    )
+    if version < OLDEST:
+        yield Advice("fail", "server", f"version {version // 10_000}: a copy by chunks needs 14 or newer")
+    if level != "logical":
+        fix = "ALTER SYSTEM SET wal_level = logical; then restart the server"
+        yield Advice("fail", "wal_level", f"is {level}: the log does not hold what changes need", fix)
+    if not (replication or superuser):
+        yield Advice(
+            "fail", "role", "has no right to replicate", f'ALTER ROLE "{session.settings.username}" REPLICATION'
+        )
+
+
+def _slot(session: Session) -> Iterator[Advice]:
+    settings = session.settings
+    slot = slot_of(session, settings)
+    if slot is None:
+        ((free,),) = session.rows(
+            "SELECT current_setting('max_replication_slots')::int - count(*)::int FROM pg_replication_slots"
+        )
+        if free < 1:
+            fix = "ALTER SYSTEM SET max_replication_slots = 20; then restart the server"
+            yield Advice("fail", "slot", "no replication slot is free", fix)
+        else:
+            yield Advice("ok", "slot", f"{settings.slot} is not there yet: the first run makes it")
+        return
+    drop = f"SELECT pg_drop_replication_slot('{settings.slot}')"
+    if slot.plugin != "pgoutput":
+        yield Advice("fail", "slot", f"{settings.slot} is of the plugin {slot.plugin}", "name another one: source.slot")
+    elif slot.status == "lost":
+        yield Advice("fail", "slot", f"{settings.slot} has lost its WAL: a new copy is needed", drop)
+    else:
+        much = slot.retained > MUCH_WAL
+        said = f"{settings.slot} holds back {slot.retained / (1 << 20):,.0f} MB of WAL"
+        yield Advice("warn" if much else "ok", "slot", said, f"run the job, or give it up: {drop}" if much else "")
+
+
+def _publication(session: Session, tables: Sequence[SourceTable]) -> Iterator[Advice]:
+    name = session.settings.publication
+    ((there,),) = session.rows("SELECT count(*) FROM pg_publication WHERE pubname = %s", (name,))
+    listed = {
+        table
+        for (table,) in session.rows(
+            "SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = %s", (name,)
+        )
+    }
+    missing = [table for table in tables if table.name not in listed]
+    if not missing:
+        yield Advice("ok", "publication", f"{name} has the tables")
+        return
+    names = ", ".join(quoted_name(table.name) for table in missing)
+    made = f"CREATE PUBLICATION {name} FOR TABLE {names} WITH (publish_via_partition_root = true)"
+    fix = f"ALTER PUBLICATION {name} ADD TABLE {names}" if there else made
+    ((able,),) = session.rows(
+        "SELECT has_database_privilege(current_database(), 'CREATE') AND bool_and(pg_has_role(c.relowner, 'USAGE')) "
+        "FROM pg_class c WHERE c.oid = ANY(%s)",
+        ([table.oid for table in missing],),
+    )
+    lacks = f"{name} lacks {', '.join(table.name for table in missing)}"
+    if able:
+        yield Advice("ok", "publication", f"{lacks}: the next run adds them")
+    else:
+        yield Advice("fail", "publication", f"{lacks}, and the role owns not all of them", fix)
+
+
+def _tables(tables: Sequence[SourceTable]) -> Iterator[Advice]:
+    for table in tables:
+        if table.refusal:
+            said, _, fix = table.refusal.partition("; ")
+            yield Advice("fail", table.name, said, fix)

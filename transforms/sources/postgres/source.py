@@ -1,0 +1,201 @@
+"""A Postgres database as a source: it keeps the contract of `sources.source`. A table is a topic of one partition."""
+
+import difflib
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....schemas.envelopes.decoded import Decoded
+from ....schemas.errors import JobError, LostOffsetsError, SourceError
+from ....schemas.model.block import Block
+from ....schemas.model.ledger import TopicPartition
+from ....schemas.model.message import MessageLog
+from ....schemas.model.route import Route
+from ..source import PATIENCE_SECONDS, Advice, ReadUpTo, TypedSource
+from .client import PostgresSettings, Session
+from .options import PostgresOptions
+from .preflight import preflight
+from .reader import TableReader, current_lsn, tail_text
+from .tables import STREAM, SourceTable, chunks, lost_slot, prepared, slot_of, tables
+from .wal_stream import close_streams
+
+PASS_CHUNKS: Final = 32
+PASS_BYTES: Final = 256 << 20
+"""How much of a copy (chunks of 4 MB) and of the log (bytes) one pass reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSource(TypedSource):
+    """A database. Blocks are messages of pgoutput, whole transactions each, and chunks of a copy."""
+
+    settings: PostgresSettings
+
+    @property
+    def where(self) -> str:
+        return self.settings.where
+
+    def connect(self) -> "PostgresConnection":
+        return PostgresConnection(Session(self.settings))
+
+    def reader(
+        self,
+        partition: TopicPartition,
+        first: int,
+        stop: int | None,
+        patience: float = PATIENCE_SECONDS,
+        tail: str = "",
+    ) -> TableReader:
+        return TableReader(self.settings, partition, first, stop, patience)
+
+    def changes(self, block: Block, route: Route) -> Decoded:
+        # Compiled loops take most of a second to import: what decodes no block does without them.
+        from .changes import decode
+
+        return decode(block, route)
+
+    def cut(self, block: Block, starts: Sequence[int]) -> list[Block]:
+        from .blocks import cut_data
+
+        pieces = cut_data(block.data, starts) if block.data else [b""] * len(starts)
+        stops = [*starts[1:], block.stop]
+        return [
+            replace(block, first=first, stop=stop, data=data, tail=block.tail if stop == block.stop else "")
+            for first, stop, data in zip(starts, stops, pieces, strict=True)
+        ]
+
+    def times(self, block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        from .blocks import KIND, OFFSET, SCHEMA, TIME, read_records
+
+        if not block.data:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        _, found = read_records(block.data)
+        found = found[(found[:, KIND] != SCHEMA) & (found[:, OFFSET] >= block.first) & (found[:, OFFSET] < block.stop)]
+        return found[:, OFFSET], found[:, TIME]
+
+    def newest(self, block: Block) -> int | None:
+        times = self.times(block)[1]
+        return int(times.max()) if len(times) and times.max() >= 0 else None
+
+    def replay(self) -> MessageLog:
+        raise JobError("a Postgres source keeps no messages that could be read again: verify cannot fold them")
+
+    def close(self) -> None:
+        close_streams(self.settings)
+
+
+def open_source(options: PostgresOptions) -> PostgresSource:
+    """The database that a job file names."""
+    return PostgresSource(
+        PostgresSettings(
+            options.host,
+            options.port,
+            options.database,
+            options.username,
+            options.password,
+            options.sslmode,
+            options.sslrootcert,
+            options.slot,
+            options.publication,
+            options.sync == "hybrid",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresConnection:
+    """Answers about the tables of a database."""
+
+    session: Session
+
+    def topics(self, names: Sequence[str] = (), pattern: str | None = None) -> dict[str, list[int]]:
+        known = tables(self.session)
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else "write SCHEMA.TABLE, such as public.orders"
+                raise SourceError(f"there is no table {name!r} in {self.session.settings.where}; {hint}")
+        try:
+            matching = {name for name in known if pattern is not None and re.fullmatch(pattern, name)}
+        except re.error as error:
+            raise JobError(f"source.table_pattern: {pattern!r} is no regular expression: {error}") from None
+        return {name: [0] for name in sorted({*names, *matching})}
+
+    def offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        first = 0 if self.session.settings.hybrid else STREAM
+        slot = slot_of(self.session, self.session.settings)
+        # A slot that was just made begins where the log may not be on the disk yet.
+        end = max(current_lsn(self.session), STREAM, 0 if slot is None else slot.confirmed)
+        return dict.fromkeys(partitions, (first, end))
+
+    def offsets_at(self, timestamp: int, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        # The log is not searched by time; an earlier offset is allowed, and a copy is always right.
+        return {partition: first for partition, (first, _) in self.offsets(partitions).items()}
+
+    def topic_ids(self, topics: Sequence[str]) -> dict[str, int]:
+        known = tables(self.session)
+        return {topic: known[topic].oid for topic in topics if topic in known}
+
+    def cut_short(self, read: Collection[ReadUpTo]) -> dict[ReadUpTo, int]:
+        """Empty: raises LostOffsetsError where the cluster is another one, or the slot has passed what was read."""
+        told = [one for one in read if one.tail]
+        if not told:
+            return {}
+        slot, settings = slot_of(self.session, self.session.settings), self.session.settings
+        system = tail_text(self.session, 0).partition("/")[0]
+        for one in told:
+            known, _, confirmed = one.tail.partition("/")
+            if known != system:
+                raise LostOffsetsError(
+                    f"{one.partition}: {settings.where} is another cluster than the one that was read (a restored or "
+                    "new one); nothing was read. For a new copy, remove the tables from the target and run again"
+                )
+            if slot is None:
+                raise lost_slot(settings, "is gone")
+            if slot.confirmed > int(confirmed):
+                raise lost_slot(settings, "has moved past what the target holds")
+        return {}
+
+    def pass_stop(self, partition: TopicPartition, first: int, end: int) -> int:
+        """Where a pass that begins at `first` ends: so many chunks of a copy, or bytes of the log."""
+        if first < STREAM:
+            table = tables(self.session).get(partition.topic)
+            most = 0 if table is None else chunks(table)
+            return min(end, first + PASS_CHUNKS if first + PASS_CHUNKS < most else STREAM)
+        slot = slot_of(self.session, self.session.settings)
+        begin = first if first > STREAM or slot is None else max(slot.confirmed, STREAM)
+        return end if end - begin < 2 * PASS_BYTES else begin + PASS_BYTES
+
+    def prepare(self, next: Mapping[TopicPartition, int]) -> bool:
+        """The publication and the slot; a table that has been read needs the slot that was there."""
+        known, first = tables(self.session), 0 if self.session.settings.hybrid else STREAM
+        made = [
+            prepared(self.session, known[source.topic], new=offset == first)
+            for source, offset in sorted(next.items())
+            if source.topic in known
+        ]
+        return any(made)
+
+    def confirm(self, reached: Mapping[TopicPartition, int]) -> None:
+        """Let the server drop the log up to what all tables of the job have in their ledgers."""
+        lowest = min(reached.values(), default=0)
+        settings = self.session.settings
+        if lowest <= STREAM:
+            return
+        close_streams(settings)
+        slot = slot_of(self.session, settings)
+        if slot is not None and not slot.active and slot.confirmed < lowest:
+            query = "SELECT pg_replication_slot_advance(%s, '0/0'::pg_lsn + %s::numeric)"
+            self.session.rows(query, (settings.slot, lowest))
+
+    def advice(self, topics: Sequence[str]) -> list[Advice]:
+        """What would fail, each with the statement that mends it."""
+        known = tables(self.session)
+        found: list[SourceTable] = [known[topic] for topic in topics if topic in known]
+        return preflight(self.session, found)
+
+    def close(self) -> None:
+        self.session.close()

@@ -1,0 +1,281 @@
+"""The log of a slot, read once for all tables of a job: each table's records wait until its reader takes them.
+
+A slot sends the log of the whole publication to one reader at a time, while a job reads each table for itself. The
+readers of a process therefore share one stream (`stream_of`).
+"""
+
+import logging
+import select
+import threading
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blocks import OFFSET, Column, TableSchema, cut_data, packed
+from .client import PostgresSettings, Session, SlotStream
+from .tables import STREAM, key_of, lost_slot, slot_of
+
+LOGGER: Final = logging.getLogger("millrace")
+CHUNK_MESSAGES: Final = 20_000
+CHUNK_BYTES: Final = 8 << 20
+BLOCK_BYTES: Final = 4 << 20
+WAITING_BYTES: Final = 256 << 20
+"""What may wait for one table; beyond it, its reader begins the stream anew."""
+QUIET_SECONDS: Final = 1.0
+START: Final = 25
+"""Bytes before the message itself: w, two LSNs and the server's clock."""
+BEGIN, COMMIT, RELATION, TRUNCATE = (ord(kind) for kind in "BCRT")
+ROW_KINDS: Final = np.frombuffer(b"IUD", np.uint8)
+EPOCH_2000: Final = 946_684_800_000
+
+
+class Piece(NamedTuple):
+    """Records with the offsets of the first and the last."""
+
+    first: int
+    last: int
+    data: bytes
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Records of one table in order, in pieces; up to `served` none are left."""
+
+    pieces: deque[Piece] = field(default_factory=deque)
+    size: int = 0
+    served: int = 0
+
+
+@dataclass(slots=True)
+class Relation:
+    """A table as the stream has described it."""
+
+    topic: str
+    schema: bytes
+
+
+class WalStream:
+    """The stream and what waits of it. `position`: all transactions that committed before it were received."""
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        self.settings = settings
+        self.lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._stream: SlotStream | None = None
+        self._session: Session | None = None
+        self._open: list[bytes] = []
+        self._relations: dict[int, Relation] = {}
+        self._waiting: dict[str, Waiting] = defaultdict(Waiting)
+        self._quiet_since: float | None = None
+        self.position = 0
+        self.base = 0
+
+    def close(self) -> None:
+        """End the connections; the stream may be read again, from what the slot has confirmed."""
+        stream, session = self._stream, self._session
+        self._forget()
+        for held in (stream, session):
+            if held is not None:
+                held.close()
+
+    def take(self, topic: str, first: int, stop: int | None, wait: float) -> tuple[int, bytes] | None:
+        """The next records of a table and the offset they reach, after at most about `wait` seconds; None for none.
+
+        Raises SourceError, and LostOffsetsError where the slot is past `first`.
+        """
+        begin = max(first, self.base) if first == STREAM else first
+        if self._stream is None or begin < max(self.base, self._waiting[topic].served):
+            self._begin(first)
+        deadline = time.monotonic() + wait
+        limit = np.iinfo(np.int64).max if stop is None else stop
+        while True:
+            waiting = self._waiting[topic]
+            if waiting.size >= BLOCK_BYTES or self.position >= limit:
+                break
+            if not self._receive(limit) and time.monotonic() >= deadline:
+                break
+        return self._taken(topic, first, limit)
+
+    def _begin(self, first: int) -> None:
+        self.close()
+        self._session = Session(self.settings)
+        slot = slot_of(self._session, self.settings)
+        if slot is None:
+            raise lost_slot(self.settings, "is gone")
+        if slot.status == "lost":
+            raise lost_slot(self.settings, "has lost its WAL (max_slot_wal_keep_size)")
+        if first != STREAM and slot.confirmed > first:
+            raise lost_slot(self.settings, "has moved past what the target holds")
+        self._stream = SlotStream(self.settings)
+        self.base = self.position = slot.confirmed
+
+    def _taken(self, topic: str, first: int, limit: int) -> tuple[int, bytes] | None:
+        """Whole transactions up to about `BLOCK_BYTES`, from `first` on and before `limit`."""
+        waiting = self._waiting[topic]
+        reached, size = min(self.position, limit), 0
+        found: list[bytes] = []
+        while waiting.pieces and waiting.pieces[0].first < limit:
+            if size >= BLOCK_BYTES:
+                # All pieces before this one are whole: what commits before its first change is in them.
+                reached = min(reached, waiting.pieces[0].first)
+                break
+            piece = waiting.pieces.popleft()
+            waiting.size -= len(piece.data)
+            data = piece.data
+            if piece.first < first or piece.last >= limit:
+                _, data, after = cut_data(data, [0, first, limit])
+                if after:
+                    waiting.pieces.appendleft(Piece(limit, piece.last, after))
+                    waiting.size += len(after)
+            found.append(data)
+            size += len(data)
+        if reached <= first:
+            return None
+        waiting.served = reached
+        return reached, b"".join(found)
+
+    def _receive(self, limit: int) -> bool:
+        """Take in what has come; whether anything did. Asks the server how far it is where it is quiet."""
+        stream = self._stream
+        assert stream is not None and self._session is not None
+        before = stream.reached
+        messages = stream.messages(CHUNK_MESSAGES, CHUNK_BYTES)
+        if messages:
+            self._quiet_since = None
+            self._open += messages
+            self._sort_open()
+        elif stream.reached == before:
+            now = time.monotonic()
+            if self._quiet_since is None:
+                self._quiet_since = now
+            elif now - self._quiet_since > QUIET_SECONDS:
+                # Where nobody writes, the log's last page may be unsent: a message of our own pushes it out.
+                self._quiet_since = now
+                self._session.rows("SELECT pg_logical_emit_message(true, 'millrace', '')")
+            stream.answer(asking=True)
+            select.select([stream.socket], [], [], 0.05)
+        if not self._open:
+            self.position = max(self.position, stream.reached)
+        return bool(messages) or stream.reached > before
+
+    def _sort_open(self) -> None:
+        """Move the transactions that are whole to the tables that they changed."""
+        last = next((i for i in range(len(self._open) - 1, -1, -1) if self._open[i][START] == COMMIT), None)
+        if last is None:
+            return
+        whole, self._open = self._open[: last + 1], self._open[last + 1 :]
+        sizes = np.fromiter(map(len, whole), np.int64, len(whole))
+        joined = b"".join(whole)
+        data = np.frombuffer(joined, np.uint8)
+        starts = np.cumsum(sizes) - sizes + START
+        kinds = data[starts]
+        commit, moment = _transactions(data, starts, kinds)
+        numbers = _numbers(data, starts + 1)
+        rows = np.isin(kinds, ROW_KINDS)
+        by_table: dict[int, list[NDArray[np.int64]]] = defaultdict(list)
+        for number in np.unique(numbers[rows]):
+            by_table[int(number)].append(np.flatnonzero(rows & (numbers == number)))
+        for i in np.flatnonzero(kinds == TRUNCATE):
+            message = whole[i][START:]
+            count = int.from_bytes(message[1:5], "big")
+            for place in range(count):
+                number = int.from_bytes(message[6 + 4 * place : 10 + 4 * place], "big")
+                by_table[number].append(np.array([i], np.int64))
+        described: dict[int, list[int]] = defaultdict(list)
+        for i in np.flatnonzero(kinds == RELATION):
+            described[int(numbers[i])].append(int(i))
+        table = np.column_stack([kinds.astype(np.int64), commit, moment, starts, sizes - START])
+        for number in {*by_table, *described}:
+            mine = np.sort(np.concatenate(by_table[number])) if by_table[number] else np.empty(0, np.int64)
+            changes = described[number]
+            edges = [0, *np.searchsorted(mine, changes), len(mine)]
+            for place, (low, high) in enumerate(pairwise(edges)):
+                if place:
+                    self._relations[number] = self._relation(number, whole[changes[place - 1]][START:])
+                if low < high:
+                    self._wait(self._relations[number], data, np.ascontiguousarray(table[mine[low:high]]))
+        self.position = max(self.position, int(commit[-1]) + 1)
+
+    def _wait(self, relation: Relation, data: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
+        waiting = self._waiting[relation.topic]
+        piece = relation.schema + packed(data, rows).tobytes()
+        waiting.pieces.append(Piece(int(rows[0, OFFSET]), int(rows[-1, OFFSET]), piece))
+        waiting.size += len(piece)
+        if waiting.size > WAITING_BYTES and len(waiting.pieces) > 1:
+            waiting.served = waiting.pieces[-1].last + 1
+            waiting.pieces.clear()
+            waiting.size = 0
+
+    def _relation(self, number: int, message: bytes) -> Relation:
+        """What a Relation message says, with the names of types and the key from the catalog."""
+        assert self._session is not None
+        namespace, name, rest = message[5:].split(b"\0", 2)
+        count = int.from_bytes(rest[1:3], "big")
+        found: list[tuple[str, int, int]] = []
+        p = 3
+        for _ in range(count):
+            end = rest.index(b"\0", p + 1)
+            text = rest[p + 1 : end].decode()
+            oid = int.from_bytes(rest[end + 1 : end + 5], "big")
+            found.append((text, oid, int.from_bytes(rest[end + 5 : end + 9], "big", signed=True)))
+            p = end + 9
+        types = {
+            oid: (type_name, modifier)
+            for oid, type_name, modifier in self._session.rows(
+                "SELECT t.oid, coalesce(b.typname, t.typname), CASE WHEN t.typtype = 'd' THEN t.typtypmod END "
+                "FROM pg_type t LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' WHERE t.oid = ANY(%s)",
+                ([oid for _, oid, _ in found],),
+            )
+        }
+        columns = []
+        for text, oid, modifier in found:
+            type_name, of_domain = types.get(oid, ("text", None))
+            columns.append(Column(text, type_name, modifier if of_domain is None else of_domain))
+        schema = TableSchema(tuple(columns), key_of(self._session, number))
+        return Relation(f"{namespace.decode()}.{name.decode()}", schema.record())
+
+
+def _numbers(data: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Four bytes at each place, big-endian; the last message of a chunk is longer than that."""
+    padded = np.concatenate((data, np.zeros(4, np.uint8)))
+    return sum(padded[at + i].astype(np.int64) << (24 - 8 * i) for i in range(4))  # type: ignore[return-value]
+
+
+def _transactions(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], kinds: NDArray[np.uint8]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """By message the LSN of its transaction's commit, and the commit's time in milliseconds."""
+    begins = np.flatnonzero(kinds == BEGIN)
+    at = starts[begins]
+    high, low = _numbers(data, at + 1), _numbers(data, at + 5)
+    clock = (_numbers(data, at + 9) << 32 | _numbers(data, at + 13)) // 1000 + EPOCH_2000
+    which = np.searchsorted(begins, np.arange(len(kinds)), "right") - 1
+    return (high << 32 | low)[which], clock[which]
+
+
+_STREAMS: Final[dict[PostgresSettings, WalStream]] = {}
+_LOCK: Final = threading.Lock()
+
+
+def stream_of(settings: PostgresSettings) -> WalStream:
+    """The stream that this process has of the slot."""
+    with _LOCK:
+        if settings not in _STREAMS:
+            _STREAMS[settings] = WalStream(settings)
+        return _STREAMS[settings]
+
+
+def close_streams(settings: PostgresSettings) -> None:
+    """End the connections of the slot's stream."""
+    with _LOCK:
+        stream = _STREAMS.pop(settings, None)
+    if stream is not None:
+        with stream.lock:
+            stream.close()
