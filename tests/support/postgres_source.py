@@ -5,7 +5,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import duckdb
-import pyarrow as pa
 
 from millrace.pipelines.execution.run_passes import run
 from millrace.pipelines.execution.summary import Summary
@@ -58,8 +57,7 @@ class SourceDatabase:
     def rows(self, query: str) -> list:
         with duckdb.connect(str(self.folder / "w.duckdb"), read_only=True) as con:
             con.execute("SET TimeZone = 'UTC'")
-            found: pa.Table = con.execute(query).arrow().read_all()
-        return [tuple(row.values()) for row in found.to_pylist()]
+            return con.execute(query).fetchall()
 
     def drop_slot(self) -> None:
         self.sql(
