@@ -18,7 +18,9 @@ def shop(tmp_path):
     found = SourceDatabase(tmp_path)
     found.sql("CREATE TABLE orders (id int PRIMARY KEY, name text, price numeric(10,2), body text)")
     found.sql("ALTER TABLE orders ALTER body SET STORAGE EXTERNAL")
-    found.sql("INSERT INTO orders SELECT i, 'n' || i, i / 7.0, repeat(md5(i::text), 150) FROM generate_series(1, 3000) i")
+    found.sql(
+        "INSERT INTO orders SELECT i, 'n' || i, i / 7.0, repeat(md5(i::text), 150) FROM generate_series(1, 900) i"
+    )
     yield found
     found.close()
 
@@ -45,7 +47,7 @@ def test_copy_and_log_with_all_kinds_of_changes(shop):
     shop.run(job)
     assert_equal(shop)
     shop.sql("ALTER TABLE orders REPLICA IDENTITY FULL; UPDATE orders SET id = 6, extra = 1; "
-             "INSERT INTO orders SELECT i, 'x' FROM generate_series(10, 20) i; DELETE FROM orders WHERE id = 12")  # fmt: skip
+             "INSERT INTO orders SELECT i FROM generate_series(10, 20) i; DELETE FROM orders WHERE id=12")  # fmt: skip
     shop.run(job)
     assert_equal(shop, columns=f"{COLUMNS}, extra")
 
@@ -63,28 +65,20 @@ def test_transactions_that_are_open_while_the_slot_is_made_win(shop):
     job = shop.job("public.orders")
     opened = psycopg.connect(shop.server.dsn(dbname=shop.name))
     opened.execute("UPDATE orders SET name = 'open' WHERE id <= 100")
-    errors = []
-
-    def first_run():
-        try:
-            shop.run(job)
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=first_run)
-    thread.start()
-    deadline = time.monotonic() + 30
     waiting = f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{shop.name}'"
-    while not shop.sql(waiting) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    later = psycopg.connect(shop.server.dsn(dbname=shop.name))
-    later.execute("UPDATE orders SET name = 'later' WHERE id BETWEEN 200 AND 300")
-    opened.commit()
-    opened.close()
-    thread.join(60)
-    assert errors == [] and not thread.is_alive()
-    later.commit()
-    later.close()
+
+    def commit():
+        deadline = time.monotonic() + 20
+        while not shop.sql(waiting) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        opened.commit()
+        opened.close()
+
+    committing = threading.Thread(target=commit)
+    committing.start()
+    shop.run(job)
+    committing.join()
     shop.run(job)
     assert_equal(shop)
 
@@ -141,23 +135,23 @@ def test_a_slot_that_is_gone_is_an_error_and_a_new_one_too(shop, again):
     if again:
         shop.sql(f"SELECT pg_create_logical_replication_slot('{shop.name}', 'pgoutput')")
     shop.sql("DELETE FROM orders WHERE id = 2")
-    with pytest.raises(LostOffsetsError, match="nothing was skipped. For a new copy"):
+    with pytest.raises(LostOffsetsError, match=r"nothing was skipped\. For a new copy"):
         shop.run(job)
 
 
 def test_several_tables_share_a_slot_and_a_partitioned_one_is_its_root(shop):
-    shop.sql("CREATE TABLE parts (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)")
+    shop.sql("CREATE TABLE parts (id int, day date, PRIMARY KEY (id, day)) PARTITION BY RANGE (day)")
     for year in (2024, 2025):
         shop.sql(f"CREATE TABLE p{year} PARTITION OF parts FOR VALUES FROM ('{year}-01-01') TO ('{year + 1}-01-01')")
     shop.sql("INSERT INTO parts VALUES (1, '2024-05-05'), (2, '2025-05-05')")
     job = shop.job("public.orders, public.parts", "tables: [{from: public.parts, on_truncate: apply}, "
                    "{from: public.orders, on_truncate: apply}]")  # fmt: skip
     shop.run(job)
-    shop.sql("UPDATE parts SET at = '2025-06-06' WHERE id = 1; INSERT INTO parts VALUES (3, '2024-01-01')")
+    shop.sql("UPDATE parts SET day = '2025-06-06' WHERE id = 1; INSERT INTO parts VALUES (3, '2024-01-01')")
     shop.sql("BEGIN; UPDATE orders SET name = 'x' WHERE id < 5; DELETE FROM parts WHERE id = 2; COMMIT")
     shop.run(job)
     assert_equal(shop)
-    assert_equal(shop, "parts", "id, at")
+    assert_equal(shop, "parts", "id, day")
     shop.sql("TRUNCATE orders, parts")
     shop.run(job)
     assert shop.rows("SELECT * FROM parts") == shop.rows("SELECT * FROM orders") == []
@@ -174,16 +168,17 @@ def test_types_come_out_the_same_from_the_copy_and_from_the_log(shop):
         "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{\"k\": [1, null]}', 'sad', 'ab', '{x,\"y,z\",NULL}', '1 day 02:03'"
     )
     odd = "'NaN', NULL, 'infinity', '24:00', NULL, '0044-03-15 BC', NULL, '-infinity'"
-    shop.sql(f"INSERT INTO kinds VALUES (1, {row}), (2)")
+    shop.sql(f"INSERT INTO kinds VALUES (1, {row}); INSERT INTO kinds (id) VALUES (2)")
     shop.sql(f"INSERT INTO kinds (id, n, n2, d, t, t3, ts, ts0, tz) VALUES (3, {odd})")
     job = shop.job("public.kinds")
     shop.run(job)
     shop.sql(
-        "INSERT INTO kinds SELECT id + 10, i2, f4, f8, b, n, n2, d, t, t3, ts, ts0, tz, by, u, j, m, c, a, iv FROM kinds"
+        "INSERT INTO kinds SELECT id + 10, i2, f4, f8, b, n, n2, d, t, t3, ts, ts0, tz, by, u, j, m, c, a, iv "
+        "FROM kinds"
     )
     shop.run(job)
-    found = {row[0]: row[1:] for row in shop.rows("SELECT * FROM kinds")}
-    assert len(found) == 6 and all(found[number] == found[number + 10] for number in (1, 2, 3))
+    found = {row[0]: row[1:] for row in shop.rows("SELECT * EXCLUDE (_millrace_position) FROM kinds")}
+    assert [found[number] for number in (11, 12, 13)] == [found[number] for number in (1, 2, 3)]
     same = "id, i2, f4, f8, b, n2, d, t, ts, ts0, tz, by, c"
     query = "SELECT {} FROM kinds WHERE id IN (1, 2, 11, 12) ORDER BY 1"
     assert shop.rows(query.format(same)) == shop.sql(query.format(same))
@@ -200,7 +195,7 @@ def test_what_would_harm_the_source_is_refused_before_it_is_published(shop):
     job = shop.job("public.bare")
     said = [finding for finding in check(job) if finding.level == "fail"]
     assert [finding.what for finding in said] == ["public.bare"] and "REPLICA IDENTITY FULL" in said[0].fix
-    with pytest.raises(JobError, match="no replica identity.*REPLICA IDENTITY FULL"):
+    with pytest.raises(JobError, match=r"no replica identity.*REPLICA IDENTITY FULL"):
         shop.run(job)
     assert shop.sql("SELECT * FROM pg_publication") == []
     shop.sql("INSERT INTO bare VALUES (1); UPDATE bare SET a = 2")

@@ -130,3 +130,28 @@ def cut_data(data: bytes, starts: Sequence[int]) -> list[bytes]:
             at, size = int(found[last[-1], AT]), int(found[last[-1], LENGTH])
             schema = data[at - HEADER.size : at + size]
     return pieces
+
+
+def lsn_text(lsn: int) -> str:
+    """An LSN as Postgres writes it."""
+    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
+
+
+@dataclass(slots=True)
+class TransactionCounter:
+    """The transaction that was read last, the number of its next change, and of its first in the block."""
+
+    offset: int = -1
+    next: int = 0
+
+    def places(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """By change its number within its transaction; `offsets` ascend."""
+        if not len(offsets):
+            return offsets
+        index = np.arange(len(offsets))
+        begins = np.concatenate(([True], offsets[1:] != offsets[:-1]))
+        numbers = index - np.maximum.accumulate(np.where(begins, index, 0))
+        if offsets[0] == self.offset:
+            numbers[offsets == self.offset] += self.next
+        self.offset, self.next = int(offsets[-1]), int(numbers[-1]) + 1
+        return numbers

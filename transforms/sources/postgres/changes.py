@@ -20,34 +20,30 @@ from ....schemas.model.position import pack
 from ....schemas.model.representable import Represented, represented, represented_key
 from ....schemas.model.route import OnTruncate, Route
 from ....schemas.model.value_texts import text_field
-from .blocks import AT, COPIED, DELETED, KIND, LENGTH, OFFSET, SCHEMA, TIME, TRUNCATED, TableSchema, read_records
+from .blocks import (
+    AT,
+    COPIED,
+    DELETED,
+    KIND,
+    LENGTH,
+    OFFSET,
+    SCHEMA,
+    TIME,
+    TRUNCATED,
+    TableSchema,
+    TransactionCounter,
+    lsn_text,
+    read_records,
+)
 from .columns import column_of
 from .pgoutput import NULL, UNCHANGED, Rows, find_rows
 
 INSIDE: Final = 24
 """Bits for the place of a row within its chunk of a copy."""
 
+WHOLE_NUMBERS: Final = ("int2", "int4", "int8", "oid")
+
 Whole = NDArray[np.int64]
-
-
-@dataclass(slots=True)
-class _Counting:
-    """The transaction that was read last, the number of its next change, and of its first in the block."""
-
-    offset: int = -1
-    next: int = 0
-
-    def places(self, offsets: Whole) -> Whole:
-        """By change its number within its transaction; `offsets` ascend."""
-        if not len(offsets):
-            return offsets
-        index = np.arange(len(offsets))
-        begins = np.concatenate(([True], offsets[1:] != offsets[:-1]))
-        numbers = index - np.maximum.accumulate(np.where(begins, index, 0))
-        if offsets[0] == self.offset:
-            numbers[offsets == self.offset] += self.next
-        self.offset, self.next = int(offsets[-1]), int(numbers[-1]) + 1
-        return numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +75,7 @@ def decode(block: Block, route: Route) -> Decoded:
     inside = (found[:, OFFSET] >= block.first) & (found[:, OFFSET] < block.stop) | (found[:, KIND] == SCHEMA)
     found = found[inside]
     schemas = [*np.flatnonzero(found[:, KIND] == SCHEMA), len(found)]
-    counting = _Counting()
+    counting = TransactionCounter()
     for place, stop in pairwise(schemas):
         if place + 1 == stop:
             continue
@@ -89,7 +85,9 @@ def decode(block: Block, route: Route) -> Decoded:
     return done
 
 
-def _part(data: NDArray[np.uint8], schema: TableSchema, found: Whole, counting: _Counting, route: Route) -> _Part:
+def _part(
+    data: NDArray[np.uint8], schema: TableSchema, found: Whole, counting: TransactionCounter, route: Route
+) -> _Part:
     try:
         rows = find_rows(data, np.ascontiguousarray(found), len(schema.columns))
     except ValueError as error:
@@ -200,9 +198,10 @@ def _moves(
     _deletes(done, part, old_rows[left], route, key, accounted=False)
     headers: list[bytes | None] = [None] * len(chosen)
     for i in left:
-        headers[int(before[i])] = json.dumps(
-            {name: text[int(i)].as_py() for name, text in zip(key, texts, strict=True)}
-        ).encode()
+        named = [text[int(i)].as_py() for text in texts]
+        kinds = [part.schema.columns[number].type_name for number in numbers]
+        values = [int(text) if kind in WHOLE_NUMBERS else text for text, kind in zip(named, kinds, strict=True)]
+        headers[int(before[i])] = json.dumps(dict(zip(key, values, strict=True))).encode()
     return pa.array(headers, pa.binary())
 
 
@@ -291,8 +290,3 @@ def _letter(done: Decoded, part: _Part, row: int, why: Represented | str, number
     value = json.dumps(texts).encode()
     offset, time = int(part.offset[row]), int(part.time[row])
     return DeadLetter(done.topic, done.partition, offset, time, None, value, None, "apply", error)
-
-
-def lsn_text(lsn: int) -> str:
-    """An LSN as Postgres writes it."""
-    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"

@@ -113,7 +113,8 @@ class TableReader:
 def current_lsn(session: Session) -> int:
     """The end of the log that is on the server's disk. Raises JobError for a standby."""
     rows = session.rows(
-        "SELECT pg_is_in_recovery(), CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() - '0/0' END::bigint"
+        "SELECT pg_is_in_recovery(), "
+        "CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() - '0/0' END::bigint"
     )
     ((standby, lsn),) = rows
     if standby:
