@@ -179,7 +179,7 @@ def test_types_come_out_the_same_from_the_copy_and_from_the_log(shop):
     shop.run(job)
     found = {row[0]: row[1:] for row in shop.rows("SELECT * EXCLUDE (_millrace_position) FROM kinds")}
     assert [found[number] for number in (11, 12, 13)] == [found[number] for number in (1, 2, 3)]
-    same = "id, i2, f4, f8, b, n2, d, t, ts, ts0, tz, by, c"
+    same = 'id, i2, f4, f8, b, n2, d, t, ts, ts0, tz, "by", c'
     query = "SELECT {} FROM kinds WHERE id IN (1, 2, 11, 12) ORDER BY 1"
     assert shop.rows(query.format(same)) == shop.sql(query.format(same))
     texts = "n, u, j, m, a, iv"
