@@ -4,7 +4,8 @@ MillraceError
 ├── JobError                    the job file or the command is wrong; exit status 2
 │   └── MissingExtraError       an optional library is not installed
 ├── SourceError                 the topic or the broker
-│   └── LostOffsetsError        offsets deleted by retention, truncated, or of another topic
+│   ├── LostOffsetsError        offsets deleted by retention, truncated, or of another topic
+│   └── DeniedTopicsError       this user may not read some topics
 ├── RegistryError               the schema registry does not answer
 ├── RunnerError                 the cluster that runs the job does not answer, or refuses
 ├── UnknownSchemaError          the registry knows no such schema: a dead letter, not a failure
@@ -23,6 +24,8 @@ MillraceError
     ├── TransientSinkError      worth another try
     └── TerminalSinkError       a person has to act
 """
+
+from collections.abc import Iterable
 
 from .installation import how_to_install
 
@@ -48,6 +51,18 @@ class SourceError(MillraceError):
 
 class LostOffsetsError(SourceError):
     """The offsets to resume from are gone: retention passed them, or the topic was recreated."""
+
+
+class DeniedTopicsError(SourceError):
+    """The source does not let this user read `topics`; others it does."""
+
+    def __init__(self, text: str, topics: Iterable[str]) -> None:
+        # Beam makes an error of a step anew, from its arguments.
+        super().__init__(text, topics)
+        self.topics = tuple(sorted(topics))
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class RegistryError(MillraceError):

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from ...transforms.sinks import Sink
 from ...transforms.sources.source import Advising, BlockReader, SourceConnection
 from ..execution.job_parts import source_of, target_of
 from ..execution.standings import standings, stopped_tables
-from ..execution.start_offsets import by_table, find_read_plan, find_routes
+from ..execution.start_offsets import by_table, find_read_plan, find_routes, held_offsets
 from ..job.model import Job
 from ..runners.findings import FAIL, OK, WARN, Finding
 
@@ -121,10 +122,12 @@ def _source(job: Job, connection: SourceConnection, sink: Sink | None, decode: b
     if isinstance(connection, Advising):
         told = _attempt(findings, "source", lambda: connection.advice(list(routes)))
         findings += [Finding(one.level, one.what, one.said, one.fix) for one in told or ()]
-    partitions = [source for route in routes.values() for source in route.sources]
-    held = _attempt(findings, "offsets", lambda: connection.offsets(sorted(set(partitions))))
-    if held is None:
+    found = _attempt(findings, "offsets", partial(held_offsets, connection, routes))
+    if found is None:
         return findings
+    held, denied = found
+    findings += [Finding(FAIL, topic, str(error)) for topic, error in denied.items()]
+    routes = {topic: route for topic, route in routes.items() if topic not in denied}
     for topic, route in routes.items():
         count = sum(high - low for source, (low, high) in held.items() if source.topic == topic)
         number = sum(source.topic == topic for source in held)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ...schemas.errors import (
     ColumnsDecidedError,
     CommitAgainError,
+    DeniedTopicsError,
     LostOffsetsError,
     MillraceError,
     RegistryError,
@@ -31,7 +32,17 @@ from ..job.model import Job
 from .job_parts import source_of, target_of
 from .pass_ranges import OffsetProgress, PassSizer
 from .progress import Progress
-from .start_offsets import ReadPlan, anchor, by_table, find_read_plan, find_routes, with_epochs, without
+from .start_offsets import (
+    ReadPlan,
+    anchor,
+    by_table,
+    denied_tables,
+    find_read_plan,
+    find_routes,
+    held_offsets,
+    with_epochs,
+    without,
+)
 from .stopping import stopping
 from .summary import Summary
 
@@ -142,14 +153,18 @@ def _passes(state: Run) -> bool:
     while stretch.left and not state.stop.is_set():
         ranges = _ranges(state, stretch)
         live = without(routes, state.failed)
-        done = _pass(state, ranges, live, plan.topic_ids)
+        try:
+            done = _pass(state, ranges, live, plan.topic_ids)
+        except DeniedTopicsError as error:
+            _deny(state, error, live, stretch)
+            continue
         _account(state, done, live, stretch)
         # A sink that has been asked stays open: else each pass would close and checkpoint a DuckDB file.
         state.sink.tables()
         state.budget.learn(sum(part.stop - part.first for part in ranges), done.size)
     for name, route in by_table(without(routes, state.failed)).items():
         state.summary.table(name).lag = sum(
-            stretch.end[source] - stretch.next.get(source, 0) for source in route.sources
+            stretch.end[source] - stretch.next.get(source, 0) for source in route.sources if source in stretch.end
         )
     _tell_stopped(state, {name: route for name, route in by_table(routes).items() if name in state.failed})
     state.all_stopped = not without(routes, state.failed)
@@ -175,17 +190,30 @@ def _confirm(state: Run, plan: ReadPlan, routes: Mapping[str, Route]) -> None:
         state.connection.confirm(plan.next)
 
 
+def _deny(state: Run, error: DeniedTopicsError, routes: Mapping[str, Route], stretch: OffsetProgress) -> None:
+    """Only when it was read did a topic turn out to be forbidden: its tables stop, and its partitions are left."""
+    tables = dict(denied_tables(routes, dict.fromkeys(error.topics, error)))
+    if not tables:
+        raise error
+    for name, reason in tables.items():
+        _fail(state, name, reason)
+    for topic in error.topics:
+        for source in routes[topic].sources if topic in routes else ():
+            stretch.next.pop(source, None)
+
+
 def _tell_stopped(state: Run, stopped: Mapping[str, Route]) -> None:
     """The lag of stopped tables, by their ledgers: it grows while they stand. Each is noted for those who ask later."""
     if not stopped:
         return
-    held = state.connection.offsets(sorted({source for route in stopped.values() for source in route.sources}))
+    held, _ = held_offsets(state.connection, {topic: route for route in stopped.values() for topic in route.topics})
     next = {source: first for source, (first, _) in held.items()}
     for name, route in stopped.items():
         reached = {} if is_lost(state.failed[name]) else state.sink.ledger(state.job.job, name, route.sources).next
-        unread = {source: held[source][1] - reached.get(source, next[source]) for source in route.sources}
+        sources = [source for source in route.sources if source in held]
+        unread = {source: held[source][1] - reached.get(source, next[source]) for source in sources}
         state.summary.table(name).lag = sum(max(0, lag) for lag in unread.values())
-        next.update(reached)
+        next.update({source: reached[source] for source in sources if source in reached})
         if name not in state.told:
             state.told.add(name)
             _note(state, StopNote.of(name, state.failed[name], reached))

@@ -8,7 +8,7 @@ from ...transforms.sinks import Sink
 from ...transforms.sources.source import SourceConnection
 from ...transforms.stop_notes import StopNote, StopNotes
 from ..job.model import Job
-from .start_offsets import by_table, find_routes
+from .start_offsets import by_table, find_routes, held_offsets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +47,11 @@ def standings(job: Job, connection: SourceConnection, sink: Sink) -> list[Standi
     """All partitions of the job's topics, in order. Raises SourceError, SinkError, JobError."""
     found: list[Standing] = []
     routes = find_routes(job, connection)
-    held = connection.offsets(sorted({source for route in routes.values() for source in route.sources}))
+    held, _ = held_offsets(connection, routes)
     for table, route in by_table(routes).items():
-        known = sink.ledger(job.job, table, route.sources).next
-        for source in route.sources:
+        sources = [source for source in route.sources if source in held]
+        known = sink.ledger(job.job, table, sources).next
+        for source in sources:
             first, end = held[source]
             found.append(Standing(source=source, table=table, committed=known.get(source), first=first, end=end))
     return sorted(found, key=lambda standing: (standing.source, standing.table))

@@ -1,7 +1,7 @@
 """Where each partition of a job stands: from the target's ledger, checked against what the source still holds."""
 
 import logging
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -9,7 +9,14 @@ from typing import Final
 
 import pyarrow as pa
 
-from ...schemas.errors import LostOffsetsError, MillraceError, SourceError, TableError, TransientSinkError
+from ...schemas.errors import (
+    DeniedTopicsError,
+    LostOffsetsError,
+    MillraceError,
+    SourceError,
+    TableError,
+    TransientSinkError,
+)
 from ...schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ...schemas.model.route import Route
 from ...schemas.model.table import Table
@@ -109,11 +116,11 @@ def find_read_plan(job: Job, connection: SourceConnection, sink: Sink, routes: M
     makes its table lost, and so does a topic that was deleted and created again; none is skipped. Where several
     tables are filled by one read, it begins at the smallest of their offsets: the others refuse what they have.
     """
-    tables = by_table(routes)
-    sources = sorted({source for entry in tables.values() for source in entry.sources})
-    held = connection.offsets(sources)
-    topic_ids = connection.topic_ids(sorted(routes))
+    held, denied = held_offsets(connection, routes)
+    topic_ids = connection.topic_ids(sorted(set(routes) - set(denied)))
     plan = ReadPlan({}, {source: high for source, (_, high) in held.items()}, {}, topic_ids)
+    plan.lost.update(denied_tables(routes, denied))
+    tables = {name: route for name, route in by_table(routes).items() if name not in plan.lost}
     ledgers = _ledgers(job, sink, tables, plan)
     lost = connection.cut_short(_read(ledgers.values()))
     for name, ledger in ledgers.items():
@@ -138,6 +145,37 @@ def find_read_plan(job: Job, connection: SourceConnection, sink: Sink, routes: M
         else:
             _start_at(plan, starts, ledger)
     return plan
+
+
+def held_offsets(
+    connection: SourceConnection, routes: Mapping[str, Route]
+) -> tuple[dict[TopicPartition, tuple[int, int]], dict[str, DeniedTopicsError]]:
+    """The bounds of all partitions that may be read, and by topic why others may not. Raises SourceError."""
+    denied: dict[str, DeniedTopicsError] = {}
+    while True:
+        sources = {source for route in routes.values() for source in route.sources if source.topic not in denied}
+        try:
+            held = connection.offsets(sorted(sources))
+        except DeniedTopicsError as error:
+            if not set(error.topics) & {source.topic for source in sources}:
+                raise
+            denied.update(dict.fromkeys(error.topics, error))
+            continue
+        for topic in sorted(set(routes) - set(denied) - {source.topic for source in sources}):
+            denied[topic] = DeniedTopicsError(
+                f"this user may not see the topic {topic}: give it the rights READ and DESCRIBE there, or leave it out",
+                [topic],
+            )
+        return held, denied
+
+
+def denied_tables(
+    routes: Mapping[str, Route], denied: Mapping[str, DeniedTopicsError]
+) -> Iterator[tuple[str, MillraceError]]:
+    """The tables of these topics: each topic of a table counts."""
+    for topic, error in denied.items():
+        for part in routes[topic].tables if topic in routes else ():
+            yield part.table, DeniedTopicsError(f"table {part.table}: {error}", error.topics)
 
 
 def _ledgers(job: Job, sink: Sink, tables: Mapping[str, Route], plan: ReadPlan) -> dict[str, Ledger]:

@@ -35,6 +35,9 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=true
 log.cleaner.backoff.ms=200
 log.retention.check.interval.ms=1000
 """
@@ -43,7 +46,8 @@ log.retention.check.interval.ms=1000
 class KafkaBroker:
     """A context manager; `stop` and `start` restart it on the same port with its data.
 
-    At `sasl_servers` it lets in USER with PASSWORD, by SASL PLAIN.
+    At `sasl_servers` it lets in USER with PASSWORD, by SASL PLAIN. Who does not log in may do all; of others ACLs tell,
+    and where a topic has none they may do all there.
     """
 
     def __init__(self) -> None:

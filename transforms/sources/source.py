@@ -84,11 +84,15 @@ class SourceConnection(Protocol):
     def topics(self, names: Sequence[str] = (), pattern: str | None = None) -> dict[str, list[int]]:
         """The partitions of the topics named and of those whose whole name the pattern matches.
 
-        Raises SourceError for a named topic that does not exist, JobError for a pattern that is no regular expression.
+        A topic that is named and that this user may not see has none. Raises SourceError for a named topic that does
+        not exist, JobError for a pattern that is no regular expression.
         """
 
     def offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
-        """Of each partition the first offset that is held, and the one after the last that may be read now."""
+        """Of each partition the first offset that is held, and the one after the last that may be read now.
+
+        Raises DeniedTopicsError where this user may not read some of the topics.
+        """
 
     def offsets_at(self, timestamp: int, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """The first offset whose timestamp is `timestamp` (ms since the epoch) or later, else the end.

@@ -7,7 +7,7 @@ decided as in the original: control batches, and batches of aborted transactions
 
 import logging
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -18,6 +18,7 @@ from kafka.errors import (
     CorruptRecordError,
     KafkaConfigurationError,
     KafkaError,
+    TopicAuthorizationFailedError,
 )
 from kafka.net.compat import KafkaNetClient
 from kafka.record.default_records import DefaultRecordBatch
@@ -242,6 +243,18 @@ def topic_id(consumer: KafkaConsumer, topic: str) -> UUID | None:
     """The topic's id in the metadata that the consumer fetched last."""
     found: UUID | None = consumer._cluster.topic_id(topic)
     return found
+
+
+def unseen_topics(consumer: KafkaConsumer, topics: Collection[str]) -> set[str]:
+    """Those of the topics that this user may not see: asked by name, a broker says so."""
+    cluster = consumer._cluster
+    try:
+        consumer._net.run(consumer._manager.wait_for, cluster.set_topics(topics), None)
+    except TopicAuthorizationFailedError:
+        return set(topics) & cluster.unauthorized_topics
+    finally:
+        cluster.set_topics(())
+    return set()
 
 
 def newest(data: bytes) -> int | None:

@@ -12,11 +12,11 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 from kafka.errors import AuthorizationError, KafkaError, NodeNotReadyError
 
-from ....schemas.errors import JobError, SourceError
+from ....schemas.errors import DeniedTopicsError, JobError, SourceError
 from ....schemas.model.ledger import TopicPartition
 from ..source import ReadUpTo
-from .client import open_consumer, topic_id
-from .connection_faults import refused
+from .client import open_consumer, topic_id, unseen_topics
+from .connection_faults import denied_topics, refused
 from .log_tail import LogTail, cut_short
 from .settings import KafkaSettings
 
@@ -44,16 +44,21 @@ class Broker:
     def topics(self, names: Sequence[str] = (), pattern: str | None = None) -> dict[str, list[int]]:
         """The partitions of the topics named and of those whose whole name the pattern matches.
 
-        Raises SourceError for a named topic that does not exist, JobError for a pattern that is no regular expression.
+        A topic that is named and that this user may not see has none. Raises SourceError for a named topic that does
+        not exist, JobError for a pattern that is no regular expression.
         """
         known = self._ask("topics", lambda: self._consumer.topics())
-        for name in names:
-            if name not in known:
+        unknown = [name for name in names if name not in known]
+        unseen = self._ask("topics", lambda: unseen_topics(self._consumer, unknown)) if unknown else set()
+        for name in unknown:
+            if name not in unseen:
                 near = difflib.get_close_matches(name, set(known) - set(names), 1)
                 hint = f"did you mean {near[0]!r}?" if near else "create it, or check source.topics"
                 raise SourceError(f"there is no topic {name!r} at {self._settings.bootstrap_servers}; {hint}")
         wanted = set(names) | {name for name in known if pattern is not None and _matches(pattern, name)}
-        return {name: sorted(self._consumer.partitions_for_topic(name)) for name in sorted(wanted)}
+        return {
+            name: [] if name in unseen else sorted(self._consumer.partitions_for_topic(name)) for name in sorted(wanted)
+        }
 
     def offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
         """The first offset held, and the offset up to which all transactions have ended (the last stable offset)."""
@@ -130,7 +135,8 @@ class Broker:
             return question()
         except KafkaError as error:
             if isinstance(error, AuthorizationError):
-                raise SourceError(f"{self._settings.bootstrap_servers}: {refused(error)}") from None
+                said = f"{self._settings.bootstrap_servers}: {refused(error)}"
+                raise DeniedTopicsError(said, denied_topics(error)) from None
             self._lost = True
             name = type(error).__name__
             raise SourceError(f"no {what} from the broker at {self._settings.bootstrap_servers}: {name}") from None

@@ -33,13 +33,19 @@ _VERIFY: Final[Mapping[int, str]] = {
 """By OpenSSL's number of what is wrong with a certificate (X509_V_ERR_...)."""
 
 
-def refused(error: Exception) -> str:
-    """What an error of kafka-python says of rights: the topics, and which right to give."""
+def denied_topics(error: Exception) -> list[str]:
+    """The topics that an error of kafka-python names, if any."""
     topics = error.args[0] if error.args else ()
     named = sorted(map(str, topics)) if isinstance(topics, set | frozenset | list | tuple) else [str(topics)]
-    where = f"the topic {named[0]}" if len(named) == 1 and named[0] else f"the topics {', '.join(named)}"
-    if not any(named):
+    return [topic for topic in named if topic]
+
+
+def refused(error: Exception) -> str:
+    """What an error of kafka-python says of rights: the topics, and which right to give."""
+    named = denied_topics(error)
+    if not named:
         return f"this user lacks a right ({type(error).__name__}): give it READ and DESCRIBE on the job's topics"
+    where = f"the topic {named[0]}" if len(named) == 1 else f"the topics {', '.join(named)}"
     return f"this user may not read {where}: give it the rights READ and DESCRIBE there (an ACL), or leave it out"
 
 

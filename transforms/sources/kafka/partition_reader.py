@@ -8,13 +8,13 @@ from typing import Final
 
 from kafka.errors import AuthorizationError, CorruptRecordError, KafkaError, LogTruncationError, OffsetOutOfRangeError
 
-from ....schemas.errors import LostOffsetsError, SourceError
+from ....schemas.errors import DeniedTopicsError, LostOffsetsError, SourceError
 from ....schemas.model.block import Block
 from ....schemas.model.ledger import TopicPartition
 from ...retry import STOPPING, Backoff, Retry, retried
 from ..source import PATIENCE_SECONDS, log_cut_short, lost_offsets
 from .client import LOGGER, Run, epoch, position, until
-from .connection_faults import refused
+from .connection_faults import denied_topics, refused
 from .consumer_pool import POOL, PooledConsumer
 from .log_tail import NO_EPOCH, LogTail, tail_of
 from .settings import KafkaSettings
@@ -135,7 +135,7 @@ class PartitionReader:
             there = error.divergent_offsets.get(pooled.partition)
             raise log_cut_short(self._source, 0 if there is None else there.offset) from error
         except AuthorizationError as error:
-            raise SourceError(f"{self._source}: {refused(error)}") from error
+            raise DeniedTopicsError(f"{self._source}: {refused(error)}", denied_topics(error)) from error
         except CorruptRecordError as error:
             raise SourceError(f"{self._source} cannot be read at offset {self.next}: {error}") from error
         except KafkaError as error:
