@@ -120,7 +120,7 @@ def _source(job: Job, connection: SourceConnection, sink: Sink | None, decode: b
     if routes is None:
         return findings
     if isinstance(connection, Advising):
-        told = _attempt(findings, "source", lambda: connection.advice(list(routes)))
+        told = _attempt(findings, "source", partial(connection.advice, list(routes)))
         findings += [Finding(one.level, one.what, one.said, one.fix) for one in told or ()]
     found = _attempt(findings, "offsets", partial(held_offsets, connection, routes))
     if found is None:
