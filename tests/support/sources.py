@@ -1,19 +1,25 @@
-"""A place for each source of the registry: where a test writes messages, and the source reads them."""
+"""A place for each source of the registry: where a test writes messages or rows, and the source reads them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
+import yaml
 from kafka import KafkaProducer
 
 from millrace.schemas.model.block import Block
+from millrace.schemas.model.ledger import TopicPartition
+from millrace.transforms.sources import SOURCES
 from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 from millrace.transforms.sources.kafka.source import KafkaSource
 from millrace.transforms.sources.scripted.source import ScriptedSource
 from millrace.transforms.sources.source import BlockReader, MessageSource, Source
+
+from .postgres_source import SourceDatabase
 
 Record = tuple[int, int, bytes | None, bytes | None]
 """Offset, timestamp, key, value."""
@@ -89,6 +95,49 @@ def scripted_place() -> Iterator[ScriptedPlace]:
 
 
 SOURCE_PLACES = {"kafka": kafka_place, "scripted": scripted_place}
+
+
+class PostgresPlace:
+    """Tables with the columns `id` and `name`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._database = SourceDatabase(folder)
+        text = self._database.source("public.rows")
+        self.options = {name: value for name, value in yaml.safe_load(text).items() if name not in ("type", "tables")}
+        spec = SOURCES["postgres"]
+        self.source = spec.open(spec.options.model_validate(self.options))
+
+    def create(self, rows: int) -> TopicPartition:
+        self._database.sql(f"CREATE TABLE rows (id int PRIMARY KEY, name text); INSERT INTO rows SELECT i, 'copied' "
+                           f"FROM generate_series(1, {rows}) i")  # fmt: skip
+        partition = TopicPartition("public.rows", 0)
+        connection = self.source.connect()
+        connection.prepare({partition: 0})
+        connection.close()
+        return partition
+
+    def change(self, number: int, name: str | None) -> None:
+        if name is None:
+            self._database.sql(f"DELETE FROM rows WHERE id = {number}")
+        else:
+            self._database.sql(
+                f"INSERT INTO rows VALUES ({number}, '{name}') ON CONFLICT (id) DO UPDATE SET name = '{name}'"
+            )
+
+    def close(self) -> None:
+        self.source.close()
+        self._database.close()
+
+
+@contextmanager
+def postgres_place(folder: Path) -> Iterator[PostgresPlace]:
+    place = PostgresPlace(folder)
+    yield place
+    place.close()
+
+
+TYPED_PLACES = {"postgres": postgres_place}
+"""Sources whose log has types: they give changes of rows, not messages."""
 
 
 def records_of(source: Source, block: Block) -> list[Record]:
