@@ -36,7 +36,7 @@ from millrace.transforms.steps.stream_commit import (
 )
 from millrace.transforms.steps.stream_decode import DecodedBundle
 
-ROUTE = Route(table="orders", sources=(TopicPartition("t", 0),))
+ROUTE = Route(table="orders", sources=(TopicPartition("t", 0), TopicPartition("t", 1)))
 
 
 def changes(partition, first, stop):
