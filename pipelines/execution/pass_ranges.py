@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ...schemas.model.ledger import OffsetRange, TopicPartition
+from ...transforms.sources.source import PassLimiter, SourceConnection
 
 FEWEST: Final = 100_000
 MOST: Final = 1_000_000
@@ -46,3 +47,15 @@ class OffsetProgress:
             if wanted > 0:
                 ranges.append(OffsetRange(source.topic, source.partition, first, min(first + wanted, self.end[source])))
         return ranges
+
+
+def next_ranges(connection: SourceConnection, stretch: OffsetProgress, offsets: int) -> list[OffsetRange]:
+    """What the next pass covers: `offsets` of them, or as the source says where offsets do not tell how much it is."""
+    if not isinstance(connection, PassLimiter):
+        return stretch.pass_of(offsets)
+    ranges = []
+    for source, first in sorted(stretch.next.items()):
+        if first < stretch.end[source]:
+            stop = connection.pass_stop(source, first, stretch.end[source])
+            ranges.append(OffsetRange(source.topic, source.partition, first, stop))
+    return ranges

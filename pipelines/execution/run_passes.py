@@ -26,11 +26,11 @@ from ...transforms.dead_letters import DeadLetterFiles
 from ...transforms.retry import ENDLESS, Retry, retried
 from ...transforms.sinks import Sink
 from ...transforms.sinks.target import Target
-from ...transforms.sources.source import Confirming, PassLimiter, SourceConnection
+from ...transforms.sources.source import Confirming, SourceConnection
 from ...transforms.stop_notes import StopNote, StopNotes
 from ..job.model import Job
 from .job_parts import source_of, target_of
-from .pass_ranges import OffsetProgress, PassSizer
+from .pass_ranges import OffsetProgress, PassSizer, next_ranges
 from .progress import Progress
 from .start_offsets import (
     ReadPlan,
@@ -98,7 +98,7 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
     ):
         letters = DeadLetterFiles(job.dead_letters, job.job, started)
         letters.open()
-        summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
+        summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path, proved=not job.source.typed)
         state = Run(job, connection, sink, progress, target, letters, summary, stop, once)
         state.noted = set(state.notes.read())
         while True:
@@ -151,7 +151,7 @@ def _passes(state: Run) -> bool:
     stretch = OffsetProgress(plan.next, plan.end)
     state.progress.update(stretch.next, stretch.end)
     while stretch.left and not state.stop.is_set():
-        ranges = _ranges(state, stretch)
+        ranges = next_ranges(state.connection, stretch, state.budget.offsets)
         live = without(routes, state.failed)
         try:
             done = _pass(state, ranges, live, plan.topic_ids)
@@ -169,18 +169,6 @@ def _passes(state: Run) -> bool:
     _tell_stopped(state, {name: route for name, route in by_table(routes).items() if name in state.failed})
     state.all_stopped = not without(routes, state.failed)
     return state.begun and not state.stop.is_set()
-
-
-def _ranges(state: Run, stretch: OffsetProgress) -> list[OffsetRange]:
-    """What the next pass covers: as much as was found to fit, or as the source says where offsets do not tell."""
-    if not isinstance(state.connection, PassLimiter):
-        return stretch.pass_of(state.budget.offsets)
-    ranges = []
-    for source, first in sorted(stretch.next.items()):
-        if first < stretch.end[source]:
-            stop = state.connection.pass_stop(source, first, stretch.end[source])
-            ranges.append(OffsetRange(source.topic, source.partition, first, stop))
-    return ranges
 
 
 def _confirm(state: Run, plan: ReadPlan, routes: Mapping[str, Route]) -> None:
