@@ -22,7 +22,8 @@ from ...schemas.plurals import counted
 from ...schemas.secrets import shown
 from ...transforms.dead_letters import open_letters, place
 from ...transforms.sinks import Sink
-from ...transforms.sources.source import Advising, BlockReader, SourceConnection
+from ...transforms.sources.database import Advising
+from ...transforms.sources.source import BlockReader, SourceConnection
 from ..execution.job_parts import source_of, target_of
 from ..execution.standings import standings, stopped_tables
 from ..execution.start_offsets import by_table, find_read_plan, find_routes, held_offsets

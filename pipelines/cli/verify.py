@@ -27,6 +27,7 @@ from ..execution.job_parts import source_of, target_of
 from ..execution.start_offsets import by_table, find_routes
 from ..job.formatting import aligned
 from ..job.model import Job
+from .verify_rows import verify_rows
 
 
 def verify_job(job: Job, tell: Tell = lambda text: None) -> Iterator[Report]:
@@ -36,7 +37,8 @@ def verify_job(job: Job, tell: Tell = lambda text: None) -> Iterator[Report]:
     the topics cannot be listed, SinkError where the target cannot be opened.
     """
     if job.source.typed:
-        raise JobError(f"{job.file}: verify cannot compare with a source of type {job.source.type} yet")
+        yield from verify_rows(job, tell)
+        return
     source = source_of(job)
     with closing(source.connect()) as connection:
         routes = by_table(find_routes(job, connection))
@@ -137,7 +139,7 @@ def report_lines(reports: Sequence[Report], job: Job) -> list[str]:
             lines.append(f"  {report.table}: {report.stopped}{unread}")
         if report.reason:
             lines.append(f"  {report.table}: not proved: {report.reason.removeprefix(f'table {report.table}: ')}")
-    return [*lines, *_verdict(reports), *_next(reports, job)]
+    return [*lines, *_verdict(reports, "rows of the source" if job.source.typed else "topics"), *_next(reports, job)]
 
 
 def _open_letters(job: Job) -> bool:
@@ -152,16 +154,16 @@ def _cells(report: Report) -> list[str]:
     return [report.table, *("-" if report.error else f"{number:,}" for number in numbers)]
 
 
-def _verdict(reports: Sequence[Report]) -> Iterator[str]:
+def _verdict(reports: Sequence[Report], whose: str) -> Iterator[str]:
     tables = {outcome: [one.table for one in reports if one.outcome is outcome] for outcome in Outcome}
     if tables[Outcome.DIFFERENT]:
-        yield f"DIFFERENT from the topics: {', '.join(tables[Outcome.DIFFERENT])}"
+        yield f"DIFFERENT from the {whose}: {', '.join(tables[Outcome.DIFFERENT])}"
     if tables[Outcome.UNPROVED]:
         yield f"NOT PROVED: {', '.join(tables[Outcome.UNPROVED])}"
     if tables[Outcome.EQUAL]:
         rows = sum(report.counts[Verdict.MATCH] for report in reports if report.ok)
         some = f" of {', '.join(tables[Outcome.EQUAL])}" if len(tables[Outcome.EQUAL]) < len(reports) else ""
-        yield f"EQUAL: every value of {counted(rows, 'row')}{some} is what the topics say"
+        yield f"EQUAL: every value of {counted(rows, 'row')}{some} is what the {whose} say"
 
 
 def _next(reports: Sequence[Report], job: Job) -> Iterator[str]:
@@ -175,7 +177,9 @@ def _next(reports: Sequence[Report], job: Job) -> Iterator[str]:
         yield "there are open dead letters: mend their cause, and bring them in again"
         yield f"next: millrace dead-letters replay {file} && millrace verify {file}"
     for report in reports:
-        if report.outcome is Outcome.DIFFERENT:
+        if report.outcome is Outcome.DIFFERENT and job.source.typed:
+            yield f"to mend {report.table}, remove it from the target and copy it again: millrace run {file} --once"
+        elif report.outcome is Outcome.DIFFERENT:
             topics = sorted({place.rpartition("[")[0] for place in report.offsets})
             entry = f"{{from: [{', '.join(topics)}], to: {report.table}_2}}"
             yield f"to mend {report.table}, fill it anew beside: write {entry} under tables in {file}, then"

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ...schemas.model.ledger import OffsetRange, TopicPartition
-from ...transforms.sources.source import PassLimiter, SourceConnection
+from ...transforms.sources.database import PassLimiter
+from ...transforms.sources.source import SourceConnection
 
 FEWEST: Final = 100_000
 MOST: Final = 1_000_000

@@ -26,7 +26,8 @@ from ...transforms.dead_letters import DeadLetterFiles
 from ...transforms.retry import ENDLESS, Retry, retried
 from ...transforms.sinks import Sink
 from ...transforms.sinks.target import Target
-from ...transforms.sources.source import Confirming, SourceConnection
+from ...transforms.sources.database import Confirming
+from ...transforms.sources.source import SourceConnection
 from ...transforms.stop_notes import StopNote, StopNotes
 from ..job.model import Job
 from .job_parts import source_of, target_of
@@ -98,7 +99,7 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
     ):
         letters = DeadLetterFiles(job.dead_letters, job.job, started)
         letters.open()
-        summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path, proved=not job.source.typed)
+        summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
         state = Run(job, connection, sink, progress, target, letters, summary, stop, once)
         state.noted = set(state.notes.read())
         while True:

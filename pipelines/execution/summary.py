@@ -52,8 +52,6 @@ class Summary:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     passes: int = 0
-    proved: bool = True
-    """Whether `verify` can compare with the source."""
 
     def table(self, name: str) -> TableSummary:
         """The table's counts, begun where there are none yet."""
@@ -132,6 +130,5 @@ class Summary:
     def next(self) -> list[str]:
         """Commands that a person would type now."""
         file = shlex.quote(str(self.file))
-        good = "verify" if self.proved else "status"
-        commands = [f"millrace {'check' if self.failed else good} {file}"]
+        commands = [f"millrace check {file}" if self.failed else f"millrace verify {file}"]
         return [*commands, f"millrace dead-letters ls {file}"] if self.total("dead") else commands

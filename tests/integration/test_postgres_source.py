@@ -3,12 +3,15 @@
 import threading
 import time
 
+import duckdb
 import psycopg
 import pytest
 from support.postgres_source import SourceDatabase
 
 from millrace.pipelines.cli.check import check
+from millrace.pipelines.cli.verify import verify_job
 from millrace.schemas.errors import JobError, LostOffsetsError
+from millrace.transforms.proof.report import Outcome, Verdict
 
 COLUMNS = "id, name, price, body"
 
@@ -214,3 +217,59 @@ def test_incremental_begins_at_the_slot(shop):
     shop.sql("INSERT INTO orders (id, name) VALUES (9000, 'new')")
     shop.run(job)
     assert shop.rows("SELECT id, name FROM orders") == [(9000, "new")]
+
+
+def proved(job):
+    (report,) = verify_job(job)
+    return report
+
+
+def test_verify_compares_with_the_rows_of_the_source(shop):
+    """A target that was falsified by hand in each way is different; one that is behind is not proved."""
+    job = shop.job("public.orders")
+    shop.run(job)
+    shop.sql("UPDATE orders SET price = 1 WHERE id <= 50; DELETE FROM orders WHERE id = 60")
+    behind = proved(job)
+    assert behind.outcome is Outcome.UNPROVED and behind.ahead == 51
+    assert "51 changes of the source came after" in behind.error
+    shop.run(job)
+    assert proved(job).outcome is Outcome.EQUAL and proved(job).counts[Verdict.MATCH] == 899
+    for change, verdict in (
+        ("UPDATE orders SET price = 2.01 WHERE id = 7", Verdict.DIFFERS),
+        ("DELETE FROM orders WHERE id = 8", Verdict.MISSING),
+        ("INSERT INTO orders SELECT * REPLACE (-5 AS id) FROM orders WHERE id = 9", Verdict.EXTRA),
+        ("UPDATE orders SET body = NULL WHERE id = 10", Verdict.DIFFERS),
+    ):
+        before = proved(job).counts[verdict]
+        with duckdb.connect(str(shop.folder / "w.duckdb")) as con:
+            con.execute(change)
+        after = proved(job)
+        assert after.outcome is Outcome.DIFFERENT and after.counts[verdict] == before + 1
+
+
+def test_verify_knows_every_type_and_what_no_target_has(shop):
+    shop.sql(
+        "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE kinds (a int, b text, s smallint, l bigint, r real, "
+        "d double precision, t bool, n numeric(12,3), free numeric, bin bytea, day date, clock time, c time(3), "
+        "m timestamp, m3 timestamp(3), z timestamptz, u uuid, j jsonb, e mood, arr int[], i interval, ch char(5), "
+        "bits bit(3), PRIMARY KEY (a, b))"
+    )
+    values = (
+        "'x', 1, 9223372036854775807, 0.1, 1e300, true, 12.340, 1.500, '\\x00ff', '2024-02-29', '23:59:59.999999', "
+        "'10:00:00.123', '2024-01-01 10:00:00.5', '2024-01-01 10:00:00.5', '2024-01-01 10:00:00+02', "
+        "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{\"k\": 1}', 'ok', '{1,2}', '1 day 2 hours', 'ab', B'101'"
+    )
+    odd = (
+        "'y', -1, -5, 'NaN', '-Infinity', false, 'NaN', 'NaN', '', 'infinity', '24:00', '24:00', '-infinity', "
+        "'0044-03-15 00:00:00 BC', 'infinity', NULL, 'null', NULL, '{}', NULL, '', NULL"
+    )
+    shop.sql(f"INSERT INTO kinds VALUES (1, {values}), (2, {odd})")
+    shop.sql("INSERT INTO kinds (a, b) VALUES (3, 'z')")
+    job = shop.job("public.kinds")
+    shop.run(job)
+    assert proved(job).outcome is Outcome.EQUAL, proved(job).examples
+    shop.sql(f"INSERT INTO kinds VALUES (11, {values}), (12, {odd})")
+    shop.sql("INSERT INTO kinds (a, b) VALUES (13, 'z')")
+    shop.run(job)
+    assert proved(job).outcome is Outcome.EQUAL, proved(job).examples
+    assert proved(job).counts[Verdict.MATCH] == 6

@@ -75,6 +75,11 @@ class ReferenceTable:
             if not self.rules.by_time:
                 self.log_order.note(message, change, newest is None or change.event.position > newest.position)
 
+    def hold(self, key: Key, row: Mapping[str, Any]) -> None:
+        """A row that the source itself shows, canonical but for its units."""
+        self.read += 1
+        self._keys[key] = [Event((0, 0, 0, self.read), row)]
+
     def disputed(self, again: Replays) -> Iterator[tuple[Key, Event, Event]]:
         """(key, the event that the table shows, the last one in the log) of each key on which the two disagree."""
         return self.log_order.disputed(self._newest, again)

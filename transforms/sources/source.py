@@ -55,15 +55,6 @@ class StartOffsets:
     tails: Mapping[TopicPartition, str] = field(default_factory=dict)
 
 
-class Advice(NamedTuple):
-    """`level`: ok, warn or fail; `fix` is a statement, or empty."""
-
-    level: str
-    what: str
-    said: str
-    fix: str = ""
-
-
 class ReadUpTo(NamedTuple):
     """How far a partition was read, as `Block.tail` told."""
 
@@ -212,36 +203,6 @@ class TypedSource(Source, Protocol):
 
     def changes(self, block: Block, route: Route) -> Decoded:
         """Changes, counts and dead letters of a block; raises TableError."""
-
-
-@runtime_checkable
-class PassLimiter(Protocol):
-    """A connection to a source whose offsets do not tell how much there is to read, as LSNs."""
-
-    def pass_stop(self, partition: TopicPartition, first: int, end: int) -> int:
-        """Where a pass that begins at `first` ends, so that it is neither large nor tiny; at most `end`."""
-
-
-@runtime_checkable
-class Confirming(Protocol):
-    """A connection to a source that keeps its log for the job, until it is told that nobody needs it any more."""
-
-    def prepare(self, next: Mapping[TopicPartition, int]) -> bool:
-        """Make what reading from these offsets on needs; whether anything was made, so that the log begins now.
-
-        Raises JobError with the statement that helps, LostOffsetsError where the log is not kept any more.
-        """
-
-    def confirm(self, reached: Mapping[TopicPartition, int]) -> None:
-        """The ledgers of all tables of the job hold everything before these offsets. Raises SourceError."""
-
-
-@runtime_checkable
-class Advising(Protocol):
-    """A connection that tells what has to be set at the source before these topics can be read."""
-
-    def advice(self, topics: Sequence[str]) -> Sequence[Advice]:
-        """All findings; asks, and changes nothing. Raises SourceError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,8 @@ SETTINGS: Final = (
     "-c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=3 -c TimeZone=UTC -c bytea_output=hex"
 )
 """How values are written: the same in the log and in a copy."""
+FETCHED: Final = 5_000
+"""Rows of one FETCH."""
 STATUS: Final = struct.Struct(">cQQQqB")
 LASTING: Final = (
     ("authentication failed", "source.username or source.password are wrong"),
@@ -101,11 +103,52 @@ class Session:
             done = self._con.execute(query.encode(), parameters or None)
             return done.fetchall() if done.description else []
 
+    def each(self, query: str, parameters: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """The rows of a long answer, a few thousand at a time. Raises SourceError, JobError."""
+        with told(self.settings), self._con.transaction(), self._con.cursor("each") as cursor:
+            yield from cursor.execute(query.encode(), parameters)
+
     def copied(self, query: str) -> bytes:
         """What COPY ... (FORMAT binary) gives, without its header."""
         with told(self.settings), self._con.cursor() as cursor, cursor.copy(query.encode()) as copy:
             data = b"".join(bytes(part) for part in copy)
         return data[19:]
+
+    def close(self) -> None:
+        self._con.close()
+
+
+class Snapshot:
+    """A connection that shows the database as it is at its first statement, until it is closed."""
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        self.settings = settings
+        with told(settings):
+            self._con = psycopg.connect(**settings.parameters())
+            self._con.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            self._con.read_only = True
+
+    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a statement. Raises SourceError, JobError."""
+        with told(self.settings):
+            return self._con.execute(query.encode(), parameters).fetchall()
+
+    def texts(self, query: str) -> Iterator[list[bytes | None]]:
+        """The rows as the server writes them: each value's text, None for NULL. Raises SourceError."""
+        self._run(f"DECLARE texts NO SCROLL CURSOR FOR {query}")
+        while True:
+            found = self._run(f"FETCH {FETCHED} FROM texts")
+            for row in range(found.ntuples):
+                yield [found.get_value(row, column) for column in range(found.nfields)]
+            if found.ntuples < FETCHED:
+                return
+
+    def _run(self, query: str) -> pq.abc.PGresult:
+        done = self._con.pgconn.exec_(query.encode())
+        if done.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
+            said = done.error_message.decode(errors="replace").strip()
+            raise SourceError(f"Postgres at {self.settings.where}: {said}")
+        return done
 
     def close(self) -> None:
         self._con.close()
@@ -139,6 +182,10 @@ class SlotStream:
             self._pg.consume_input()
             while len(found) < most and left > 0:
                 count, data = self._pg.get_copy_data(1)
+                if count == 0:
+                    # With TLS libpq takes in one record at a time, often of one transaction: there may be more.
+                    self._pg.consume_input()
+                    count, data = self._pg.get_copy_data(1)
                 if count == 0:
                     break
                 if count < 0:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ..source import Advice
+from ..database import Advice
 from .client import Session
 from .tables import SourceTable, quoted_name, slot_of
 

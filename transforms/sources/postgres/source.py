@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,11 +16,13 @@ from ....schemas.model.block import Block
 from ....schemas.model.ledger import TopicPartition
 from ....schemas.model.message import MessageLog
 from ....schemas.model.route import Route
-from ..source import PATIENCE_SECONDS, Advice, ReadUpTo, TypedSource
+from ..database import Advice
+from ..source import PATIENCE_SECONDS, ReadUpTo, TypedSource
 from .client import PostgresSettings, Session
 from .options import PostgresOptions
 from .preflight import preflight
 from .reader import TableReader, current_lsn, tail_text
+from .rows import TableRows, rows_at_moment
 from .tables import STREAM, SourceTable, chunks, lost_slot, prepared, slot_of, tables
 from .wal_stream import close_streams
 
@@ -81,7 +84,10 @@ class PostgresSource(TypedSource):
         return int(times.max()) if len(times) and times.max() >= 0 else None
 
     def replay(self) -> MessageLog:
-        raise JobError("a Postgres source keeps no messages that could be read again: verify cannot fold them")
+        raise JobError("a Postgres source keeps no messages that could be read again: verify compares with its rows")
+
+    def rows(self, topic: str) -> AbstractContextManager[TableRows]:
+        return rows_at_moment(self.settings, topic)
 
     def close(self) -> None:
         close_streams(self.settings)

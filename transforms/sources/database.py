@@ -1,0 +1,75 @@
+"""What a source that is a database offers beyond the contract of `source`: protocols that its parts may keep."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from ...schemas.model.ledger import TopicPartition
+
+
+class Advice(NamedTuple):
+    """`level`: ok, warn or fail; `fix` is a statement, or empty."""
+
+    level: str
+    what: str
+    said: str
+    fix: str = ""
+
+
+@runtime_checkable
+class PassLimiter(Protocol):
+    """A connection to a source whose offsets do not tell how much there is to read, as LSNs."""
+
+    def pass_stop(self, partition: TopicPartition, first: int, end: int) -> int:
+        """Where a pass that begins at `first` ends, so that it is neither large nor tiny; at most `end`."""
+
+
+@runtime_checkable
+class Confirming(Protocol):
+    """A connection to a source that keeps its log for the job, until it is told that nobody needs it any more."""
+
+    def prepare(self, next: Mapping[TopicPartition, int]) -> bool:
+        """Make what reading from these offsets on needs; whether anything was made, so that the log begins now.
+
+        Raises JobError with the statement that helps, LostOffsetsError where the log is not kept any more.
+        """
+
+    def confirm(self, reached: Mapping[TopicPartition, int]) -> None:
+        """The ledgers of all tables of the job hold everything before these offsets. Raises SourceError."""
+
+
+@runtime_checkable
+class Advising(Protocol):
+    """A connection that tells what has to be set at the source before these topics can be read."""
+
+    def advice(self, topics: Sequence[str]) -> Sequence[Advice]:
+        """All findings; asks, and changes nothing. Raises SourceError."""
+
+
+class RowsAtMoment(Protocol):
+    """One table of a database at one moment, for the proof."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns of the primary key; none where there is none."""
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """By name the columns."""
+
+    def rows(self) -> Iterator[Mapping[str, Any]]:
+        """Plain Python values by column; dates and times as text (ISO 8601). Raises SourceError.
+
+        A value that no target's type has is None, and its text stands under `text_name` of its column.
+        """
+
+    def ahead(self, since: int) -> int:
+        """How many changes of the table the log has from this offset on. Raises SourceError."""
+
+
+@runtime_checkable
+class KeepsRows(Protocol):
+    """A source that can be asked for its rows; it shares nothing with the reading of blocks."""
+
+    def rows(self, topic: str) -> AbstractContextManager[RowsAtMoment]:
+        """One table at one moment. Raises SourceError, JobError."""
