@@ -16,9 +16,11 @@ from support.stored_samples import LETTER, MARK, NEXT, RESTORE, ROWS, VERSION, V
 from support.targets import PLACES, Target, bigquery_tables, delete, position, upsert
 
 from millrace.schemas.errors import MillraceError, TerminalSinkError
-from millrace.schemas.model.ledger import TopicPartition
+from millrace.schemas.model.ledger import OffsetRange, TopicPartition
 from millrace.schemas.model.stored_format import DEAD_LETTERS, KEY, LEDGER, POSITIONS, STAGED_ROWS, StoredFormat
+from millrace.transforms.dead_letter_marks import read_marks, replay_under_way
 from millrace.transforms.dead_letters import letters_at, read
+from millrace.transforms.stop_notes import StopNotes
 
 MIRRORS = [kind for kind in RESTORE if kind != "files"]
 UNKNOWN = re.compile(r".+: its format of .+ has version 99, and this Millrace reads versions? 1")
@@ -44,6 +46,20 @@ def test_a_sample_is_read_and_goes_on(stored):
     assert (stored.ledger.truncate, *stored.ledger.marks.values()) == (position(5), MARK)
     stored.apply(upsert(9, id=2, v="late"), upsert(21, id=3, v="more"), delete(21, id=1))
     assert (stored.rows(), stored.next) == ([(3, "more")], NEXT + 3)
+
+
+def test_a_sample_of_the_note_of_a_stopped_table_is_read():
+    note = StopNotes(letters_at(sample_of("stop_notes")), "shop").read()["orders"]
+    assert note.stands({TopicPartition("orders", 0): 7}) and note.since_text == "2026-01-02 03:04 UTC"
+    assert note.reason == "a TRUNCATE stands at orders[0] offset 7"
+
+
+def test_samples_of_what_became_of_dead_letters_are_read():
+    address = letters_at(sample_of("letter_marks"))
+    marks, replay = read_marks(address, "shop"), replay_under_way(address, "shop")
+    assert marks.discarded(TopicPartition("orders", 0), 7) and not marks.discarded(TopicPartition("orders", 0), 8)
+    assert replay is not None and (replay.id, replay.before) == ("d33d4f6f", {"orders": {"orders[0]": "f00d"}})
+    assert replay.ranges == (OffsetRange("orders", 0, 9, 10),)
 
 
 def test_a_sample_of_a_log_is_read(tmp_path):

@@ -1,6 +1,5 @@
 """A source that was failed over, restored or began its log anew: no change of it is lost, whatever the cuts."""
 
-import json
 import tempfile
 from collections import defaultdict
 from contextlib import closing
@@ -11,10 +10,8 @@ import pytest
 from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
 from support.log_reader import LogReader
-from support.simulated_database import PARTITIONS, SCHEMAS, TOPIC, Connector, Database, messages
+from support.simulated_database import PARTITIONS, TOPIC, Connector, Database, messages
 
-from millrace.schemas.encodings.avro.schema_text import AVRO
-from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.errors import NewSourceError
 from millrace.transforms.sinks import open_sink
 from millrace.transforms.sinks.memory.sink import MemorySink
@@ -22,14 +19,6 @@ from millrace.transforms.sinks.memory.sink import MemorySink
 EXAMPLES = {"memory": 30, "duckdb": 3}
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 EVENTS = ("stream",) * 4 + ("store", "restart", "repeat", "fail over", "fail over", "reset")
-
-
-@pytest.fixture(scope="module")
-def contracts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("schemas")
-    for number, schema in SCHEMAS.items():
-        (folder / f"{number}.avsc").write_text(json.dumps(schema))
-    return FolderSchemaStore(folder, AVRO)
 
 
 def opened(target, folder):

@@ -1,6 +1,5 @@
 """Whatever a source and its connector do, and wherever commits are cut, the table is that of the source."""
 
-import json
 import tempfile
 from collections import defaultdict
 from contextlib import closing
@@ -12,10 +11,8 @@ from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
 from support.debezium_stream import GONE, Stream, contracts_in, row
 from support.log_reader import LogReader
-from support.simulated_database import KEYS, PARTITIONS, SCHEMAS, TOPIC, Connector, Database, messages
+from support.simulated_database import KEYS, PARTITIONS, TOPIC, Connector, Database, messages
 
-from millrace.schemas.encodings.avro.schema_text import AVRO
-from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.errors import NewSourceError
 from millrace.transforms.sinks import open_sink
 from millrace.transforms.sinks.memory.sink import MemorySink
@@ -24,14 +21,6 @@ EXAMPLES = {"memory": 25, "duckdb": 4}
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 REPEATS = ("stream",) * 5 + ("store", "restart", "restart", "repeat")
 SNAPSHOTS = ("incremental", "again", "anew")
-
-
-@pytest.fixture(scope="module")
-def contracts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("schemas")
-    for number, schema in SCHEMAS.items():
-        (folder / f"{number}.avsc").write_text(json.dumps(schema))
-    return FolderSchemaStore(folder, AVRO)
 
 
 def history(random, kind, large, length, events):

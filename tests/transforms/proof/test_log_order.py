@@ -1,15 +1,9 @@
 """Two oracles: where positions and the order of the log disagree, the proof says so."""
 
-import pytest
-from support.debezium_stream import Stream, contracts_in
+from support.debezium_stream import Stream
 from support.held_log import proved_by_itself
 
 from millrace.transforms.proof.report import Verdict
-
-
-@pytest.fixture(scope="module")
-def contracts(tmp_path_factory):
-    return contracts_in(tmp_path_factory.mktemp("schemas"))
 
 
 def disputes(contracts, *streams):

@@ -2,18 +2,12 @@
 
 import itertools
 
-import pytest
-from support.debezium_stream import GONE, Stream, contracts_in, old_key
+from support.debezium_stream import GONE, Stream, old_key
 
 from millrace.schemas.model.modes import Mode
 from millrace.transforms.proof.canonical import Moment
 from millrace.transforms.proof.reference_modes import reference_for
 from millrace.transforms.proof.rules import Rules
-
-
-@pytest.fixture
-def contracts(tmp_path):
-    return contracts_in(tmp_path)
 
 
 def folded(mode, contracts, messages, **rules):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import recorded_stream
-from support.debezium_stream import GONE, Stream, contracts_in, datum, old_key, row, wire
+from support.debezium_stream import GONE, Stream, datum, old_key, row, wire
 
 from millrace.schemas.encodings.avro.schema_text import AVRO, fingerprint
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
@@ -21,11 +21,6 @@ from millrace.transforms.proof.canonical import encode, natural, number
 from millrace.transforms.proof.debezium import source_order
 from millrace.transforms.proof.reference_table import ReferenceTable
 from millrace.transforms.proof.rules import Rules
-
-
-@pytest.fixture(scope="module")
-def contracts(tmp_path_factory):
-    return contracts_in(tmp_path_factory.mktemp("schemas"))
 
 
 def folded(contracts, *streams, **rules):

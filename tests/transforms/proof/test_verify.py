@@ -9,7 +9,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from support import held_log, recorded_stream
-from support.debezium_stream import GONE, Stream, contracts_in
+from support.debezium_stream import GONE, Stream
 from support.held_log import HeldLog
 
 from millrace.schemas.errors import JobError, LostOffsetsError, SourceError
@@ -24,11 +24,6 @@ from millrace.transforms.sources.kafka.replay import KafkaReplay
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 
 COLUMNS = pa.schema([("id", pa.int64()), ("text", pa.string())])
-
-
-@pytest.fixture(scope="module")
-def contracts(tmp_path_factory):
-    return contracts_in(tmp_path_factory.mktemp("schemas"))
 
 
 def publish(broker, topic, messages, partitions=1):
