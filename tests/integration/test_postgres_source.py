@@ -1,5 +1,7 @@
 """A Postgres database into tables: after each run the target is what SELECT gives at the source."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -273,3 +275,20 @@ def test_verify_knows_every_type_and_what_no_target_has(shop):
     shop.run(job)
     assert proved(job).outcome is Outcome.EQUAL, proved(job).examples
     assert proved(job).counts[Verdict.MATCH] == 6
+
+
+def test_runs_that_are_killed_lose_and_double_nothing(shop):
+    """kill -9 at several moments of the copy and of the log, with changes in between; the last run has it all."""
+    shop.sql("INSERT INTO orders SELECT i, 'n', 1, repeat('x', 900) FROM generate_series(1000, 12000) i")
+    job = shop.job("public.orders")
+    command = [sys.executable, "-m", "millrace.pipelines.cli.main", "run", str(job.file), "--once"]
+    for number, seconds in enumerate((2.0, 3.0, 4.0, 5.0)):
+        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        run.kill()
+        run.wait()
+        shop.sql(f"UPDATE orders SET name = 'k{number}', id = id + 100000 WHERE id % 97 = {number}")
+        shop.sql(f"DELETE FROM orders WHERE id % 89 = {number}")
+    shop.run(job)
+    assert_equal(shop)
+    assert proved(job).outcome is Outcome.EQUAL
