@@ -54,7 +54,7 @@ def maven_jars(name: str, *dependencies: str) -> Path:
         xml = "".join(DEPENDENCY.format(**part) for part in parts)
         (folder / "pom.xml").write_text(POM.format(artifact=parts[0]["artifact"], dependencies=xml))
         command = ["mvn", "-B", "-q", "-f", f"{folder}/pom.xml", COPY, "-DoutputDirectory=jars"]
-        _call([*command, "-DincludeScope=runtime"], f"Maven could not fetch {', '.join(dependencies)}")
+        call([*command, "-DincludeScope=runtime"], f"Maven could not fetch {', '.join(dependencies)}")
         return folder / "jars"
 
     return kept(name, make)
@@ -65,7 +65,7 @@ def maven_archive(name: str, artifact: str) -> Path:
 
     def make(folder: Path) -> Path:
         command = ["mvn", "-B", "-q", ONE, f"-Dartifact={artifact}", f"-DoutputDirectory={folder}/archive"]
-        _call([*command, "-Dmdep.useBaseVersion=true"], f"Maven could not fetch {artifact}")
+        call([*command, "-Dmdep.useBaseVersion=true"], f"Maven could not fetch {artifact}")
         (archive,) = (folder / "archive").iterdir()
         shutil.unpack_archive(archive, folder / "files", filter="data")
         return folder / "files"
@@ -78,7 +78,7 @@ def flink_lib() -> Path:
 
     def make(folder: Path) -> Path:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        _call([*pip, "--target", f"{folder}/all", f"apache-flink-libraries=={FLINK}"], "pip could not fetch Flink")
+        call([*pip, "--target", f"{folder}/all", f"apache-flink-libraries=={FLINK}"], "pip could not fetch Flink")
         (folder / "lib").mkdir()
         for pattern in ("flink-dist-*.jar", "log4j-*.jar"):
             for jar in (folder / "all" / "pyflink" / "lib").glob(pattern):
@@ -123,7 +123,8 @@ def _left_out(name: str) -> bool:
     return signature or name.rpartition("/")[2] == "module-info.class"
 
 
-def _call(command: list[str], otherwise: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
+def call(command: list[str], otherwise: str, folder: Path | None = None) -> None:
+    """Run a command to its end; RuntimeError with what it printed where it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     if done.returncode:
         raise RuntimeError(f"{otherwise}:\n{(done.stdout + done.stderr)[-2000:]}")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from support import debezium, iceberg_engines, kafka_broker, object_stores
+from support import debezium, iceberg_engines, kafka_broker, mysql_server, object_stores
 from support.downloads import beam_flink_jar, flink_lib
 from support.go_programs import BOOT, KUBECONFORM, PRISM, built
 
@@ -17,7 +17,7 @@ MAVEN = (
     *(debezium.connect_jars, debezium.registry_files),
 )
 GO = (*(lambda program=program: built(program) for program in (PRISM, BOOT, KUBECONFORM)), object_stores.fake_gcs)
-PYTHON = (flink_lib, object_stores.moto, iceberg_engines.readers, iceberg_engines.metastore)
+PYTHON = (flink_lib, object_stores.moto, iceberg_engines.readers, iceberg_engines.metastore, mysql_server.mysql_files)
 
 
 def one_by_one(parts: Sequence[Callable[[], object]]) -> None:
