@@ -77,7 +77,7 @@ REGISTRIES = {
 }
 
 CONTRACTS = (
-    *("schemas.encodings.encoding", "schemas.encodings.message_reader"),
+    *("schemas.encodings.columns", "schemas.encodings.encoding", "schemas.encodings.message_reader"),
     *("schemas.encodings.schema_store", "schemas.encodings.wire_format"),
     *("schemas.envelopes.decode_context", "schemas.envelopes.decoded", "schemas.envelopes.decoder"),
     "schemas.envelopes.envelope",
@@ -152,7 +152,7 @@ IMPORTERS: Mapping[str, tuple[str, ...]] = {
     "schemas.encodings.avro": (
         "transforms.sinks.files.avro",
         # JSON becomes Avro's bytes: columns and logical types are made in one place.
-        *(f"schemas.encodings.json.{name}" for name in ("decoder", "embedded", "scalars", "tokens", "transcode")),
+        *(f"schemas.encodings.json.{name}" for name in ("decoder",)),
     ),
     "pipelines.runners.dataflow": ("pipelines.cli.launch_template", "pipelines.render.dataflow"),
 }

@@ -7,9 +7,7 @@
     A, B    arguments of the operation
     STRIDE  the distance between two slots of one value
 
-A slot is a column to be: one int64 for each row of its level, in one large array with all others; validity has slots
-of uint8. Level 0 has a row for each payload. Each array or map that is kept adds a level with a row for each item, of
-all payloads together.
+Slots and levels are those of `columns.layout`.
 """
 
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SchemaError
+from ..columns.layout import BYTES, NONE, STRING, Layout
 
 OP: Final = 0
 SLOT: Final = 1
@@ -29,23 +28,10 @@ A: Final = 5
 B: Final = 6
 STRIDE: Final = 7
 
-INTEGER: Final = 0
-"""A varint between A and B."""
-STRING: Final = 1
-"""Bytes of UTF-8; position and length go to two slots."""
-BYTES: Final = 2
-"""At most A bytes."""
+# Beside the operations of `columns.layout`, which read one value: INTEGER between A and B, BYTES of at most A, FIXED of
+# A, DECIMAL of A bytes and B digits.
 NULLABLE: Final = 3
 """A union of null (branch A; jump) and one other type."""
-BOOLEAN: Final = 4
-FLOAT: Final = 5
-DOUBLE: Final = 6
-FIXED: Final = 7
-"""A bytes."""
-DECIMAL: Final = 8
-"""Two's complement of A bytes, or of a length of its own where A is negative; B digits, as 2 or 4 slots."""
-ZONED: Final = 9
-"""An ISO 8601 instant as text; null for Debezium's placeholder."""
 UNION: Final = 10
 """A union of A branches: the next A rows are jumps to them."""
 MARK: Final = 11
@@ -62,10 +48,6 @@ OPEN: Final = 17
 CLOSE: Final = 18
 END: Final = 19
 
-NONE: Final = -1
-ROOT: Final = -2
-"""As a validity slot: valid where the payload could be decoded."""
-
 MAX_ROWS: Final = 2_000_000
 
 
@@ -81,22 +63,11 @@ class ExpectedField:
 
 
 @dataclass(slots=True)
-class Program:
-    """A program while it is built; `link` makes of it what the interpreter runs.
-
-    `slot_levels` and `valid_levels` are the level of each slot, `cells[level]` the slots that one row of a level fills.
-    """
+class Program(Layout):
+    """A program while it is built, with the layout of what it writes; `link` makes of it what the interpreter runs."""
 
     rows: list[list[int]] = field(default_factory=list)
     places: list[ExpectedField] = field(default_factory=list)
-    slot_levels: list[int] = field(default_factory=list)
-    valid_levels: list[int] = field(default_factory=list)
-    cells: list[int] = field(default_factory=lambda: [1])
-
-    @property
-    def levels(self) -> int:
-        """How many levels there are."""
-        return len(self.cells)
 
     def add(self, op: int, place: ExpectedField, slot: int = NONE, valid: int = NONE, a: int = 0, b: int = 0) -> int:
         """Append a row; its number."""
@@ -113,23 +84,6 @@ class Program:
     def land(self, row: int) -> None:
         """Let `row` jump to the row that is added next."""
         self.rows[row][JUMP] = self.here()
-
-    def slots(self, level: int, count: int) -> int:
-        """The first of `count` new slots."""
-        self.slot_levels += [level] * count
-        self.cells[level] += count
-        return len(self.slot_levels) - count
-
-    def valid_slot(self, level: int) -> int:
-        """A new slot for validity."""
-        self.valid_levels.append(level)
-        self.cells[level] += 1
-        return len(self.valid_levels) - 1
-
-    def new_level(self) -> int:
-        """The number of a new level."""
-        self.cells.append(1)
-        return self.levels - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

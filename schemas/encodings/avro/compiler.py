@@ -3,16 +3,20 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 
 from ...errors import SchemaError
+from ..columns.decimals import MAX_BYTES, MAX_SCALE
+from ..columns.layout import BYTES, DECIMAL, FIXED, INTEGER, NONE, ROOT, ZONED
+from ..columns.logical_types import Form, field_metadata, is_variable_decimal, scalar
+from ..columns.slots import Column
+from ..columns.types import Type
 from . import bytecode as ops
-from .bytecode import JUMP, LEVEL, NONE, ROOT, A, B, ExpectedField, Program
-from .decimals import MAX_BYTES, MAX_SCALE
-from .logical_types import Form, is_variable_decimal, scalar
-from .schema_types import MAX_DEPTH, MAX_NODES, Type, endless_records, nearest_records
-from .slots import Column
+from .bytecode import JUMP, LEVEL, A, B, ExpectedField, Program
+from .recursive_json import json_text
+from .schema_types import MAX_DEPTH, MAX_NODES, endless_records, nearest_records
 
 Path = tuple[str, ...]
 Keep = Callable[[Path], bool]
@@ -86,16 +90,16 @@ class Compiler:
         program, slot, valid = self.program, NONE, dest.valid
         if dest.write:
             slot = program.slots(dest.level, how.slots)
-            if how.op == ops.ZONED and not dest.own:
+            if how.op == ZONED and not dest.own:
                 valid = program.valid_slot(dest.level)
-        if how.op != ops.FIXED or how.a:
+        if how.op != FIXED or how.a:
             program.add(
-                how.op, dest.place(how.what), slot, valid if how.op == ops.ZONED and dest.write else NONE, how.a, how.b
+                how.op, dest.place(how.what), slot, valid if how.op == ZONED and dest.write else NONE, how.a, how.b
             )
         if not dest.write:
             return None
         symbols = pa.array(kind.names, pa.string()) if how.form is Form.ENUM else None
-        size = how.a if how.op == ops.DECIMAL else -1
+        size = how.a if how.op == DECIMAL else -1
         return Column(how.form, how.arrow, slot, valid, dest.level, scale=how.scale, symbols=symbols, size=size)
 
     def _record(self, kind: Type, dest: Destination) -> Column | None:
@@ -118,7 +122,7 @@ class Compiler:
                 column = self._json(child, inner) if back else self._emit(child, inner)
                 if column is not None:
                     columns.append(column)
-                    fields.append(pa.field(name, column.arrow, metadata=_metadata(child)))
+                    fields.append(pa.field(name, column.arrow, metadata=field_metadata(child)))
         if not dest.write:
             return None
         return Column(Form.STRUCT, pa.struct(fields), NONE, dest.valid, dest.level, tuple(columns))
@@ -128,19 +132,19 @@ class Compiler:
         for name in kind.names:
             place = replace(dest, path=(*dest.path, name)).place("a scale that becomes text" if name == "scale" else "")
             if name == "scale":
-                self.program.add(ops.INTEGER, place, slot + 2 if dest.write else NONE, NONE, -MAX_SCALE, MAX_SCALE)
+                self.program.add(INTEGER, place, slot + 2 if dest.write else NONE, NONE, -MAX_SCALE, MAX_SCALE)
             else:
-                self.program.add(ops.BYTES, place, slot, NONE, MAX_BYTES)
+                self.program.add(BYTES, place, slot, NONE, MAX_BYTES)
         if not dest.write:
             return None
-        return Column(Form.DECIMAL_TEXT, pa.string(), slot, dest.valid, dest.level, type=kind)
+        return Column(Form.DECIMAL_TEXT, pa.string(), slot, dest.valid, dest.level, own_scale=True)
 
     def _json(self, kind: Type, dest: Destination) -> Column:
         slot = self.program.slots(dest.level, 2)
         self.program.add(ops.OPEN, dest.place(), slot)
         self._emit(kind, replace(dest, write=False))
         self.program.add(ops.CLOSE, dest.place(), slot)
-        return Column(Form.JSON, pa.string(), slot, dest.valid, dest.level, type=kind)
+        return Column(Form.JSON, pa.string(), slot, dest.valid, dest.level, as_json=partial(json_text, kind))
 
     def _union(self, kind: Type, dest: Destination) -> Column | None:
         branches = [branch for branch in kind.children if branch.kind != "null"]
@@ -220,7 +224,7 @@ class Compiler:
             return None
         program.rows[step][B] = program.cells[level]
         if key is None:
-            arrow = pa.list_(pa.field("item", item.arrow, metadata=_metadata(kind.children[0])))
+            arrow = pa.list_(pa.field("item", item.arrow, metadata=field_metadata(kind.children[0])))
             return Column(Form.LIST, arrow, slot, dest.valid, dest.level, (item,))
         return Column(Form.MAP, pa.map_(key.arrow, item.arrow), slot, dest.valid, dest.level, (key, item))
 
@@ -249,12 +253,6 @@ def scalar_of(kind: Type) -> pa.DataType | None:
     if kind.kind in ("int", "long") and scalar(kind).arrow in (pa.int32(), pa.int64()):
         return pa.int64()
     return None
-
-
-def _metadata(kind: Type) -> dict[bytes, bytes] | None:
-    branches = [branch for branch in kind.children if branch.kind != "null"] if kind.kind == "union" else [kind]
-    name = branches[0].connect_name if len(branches) == 1 else None
-    return None if name is None else {b"connect.name": name.encode(errors="backslashreplace")}
 
 
 def _arrow_depth(arrow: pa.DataType) -> int:

@@ -8,14 +8,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...model.value_texts import text_field
+from ..columns.arrays import build
+from ..columns.layout import starts
+from ..columns.slots import Column, Slots
 from ..encoding import PRIMITIVE_KEY
 from . import interpreter
 from .bytecode import ExpectedField, Linked, link
-from .columns import build
 from .compiler import Compiler, Keep
 from .payload_errors import CODE_BITS, sentence
 from .schema_types import Schema, parse_schema
-from .slots import Column, Slots
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,8 +78,8 @@ class AvroDecoder:
         known: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]],
     ) -> Slots:
         rows, errors, details = known
-        value_at, size = _starts(rows[self._linked.slot_levels])
-        valid_at, marks = _starts(rows[self._linked.valid_levels])
+        value_at, size = starts(rows[self._linked.slot_levels])
+        valid_at, marks = starts(rows[self._linked.valid_levels])
         values, valid = np.zeros(size, np.int64), np.zeros(marks, np.uint8)
         state = interpreter.new_state(values, valid, self._linked.levels)
         interpreter.walk(data, at, length, self._linked.placed(value_at, valid_at, rows), state, errors, details)
@@ -93,12 +94,6 @@ def _frozen(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     view = np.ascontiguousarray(array, dtype).view()
     view.flags.writeable = False
     return view
-
-
-def _starts(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Where runs of these sizes begin when they follow one another, and where the last ends."""
-    stops = np.cumsum(sizes)
-    return stops - sizes, int(stops[-1]) if len(stops) else 0
 
 
 def _blank(slots: Slots, linked: Linked) -> None:

@@ -1,7 +1,7 @@
 """The interpreter: one compiled loop that walks payloads by a program and writes columns.
 
-A value that its type has not is no error here: its slot says where its bytes are (`text.TEXT_AT`). Compiled once by
-numba for all schemas. Format: Avro 1.12 specification, "Binary Encoding".
+A value that its type has not is no error here: its slot says where its bytes are (`columns.text.TEXT_AT`). Compiled
+once by numba for all schemas. Format: Avro 1.12 specification, "Binary Encoding".
 """
 
 from typing import NamedTuple
@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...loops import array, compile_ahead, read_only
+from ..columns.jit import compiled, inlined
+from ..columns.layout import BYTES, INTEGER, STRING
 from . import bytecode as ops
 from .bytecode import JUMP, LEVEL, OP, SLOT, STRIDE, VALID, A, B
-from .jit import compiled, inlined
 from .opcodes import NOTE, integer, nullable, scalar, span, union, varint
 from .payload_errors import (
     BLOCK_SIZE,
@@ -112,9 +113,9 @@ def _datum(data, p, end, row, program, state):  # type: ignore[no-untyped-def]
         pc += 1
         if op == ops.NULLABLE:
             p, pc = nullable(data, p, end, at, program, row, state)
-        elif op == ops.INTEGER:
+        elif op == INTEGER:
             p = integer(data, p, end, at, program, row, state)
-        elif op in (ops.STRING, ops.BYTES):
+        elif op in (STRING, BYTES):
             p = span(data, p, end, at, program, row, state)
         elif op < ops.UNION:
             p = scalar(data, p, end, at, program, row, state)

@@ -7,12 +7,12 @@ or the number of a payload error, negated. `at` is the row of the program, `row`
 
 import numpy as np
 
-from . import bytecode as ops
+from ..columns.decimals import fits_precision
+from ..columns.jit import compiled, inlined
+from ..columns.layout import BOOLEAN, DECIMAL, FIXED, STRING, ZONED
+from ..columns.text import NO_TIME, PLACEHOLDER_TIME, TEXT_AT, instant, is_utf8
 from .bytecode import JUMP, OP, SLOT, STRIDE, VALID, A, B
-from .decimals import fits_precision
-from .jit import compiled, inlined
 from .payload_errors import BRANCH, NEGATIVE, RANGE, TOO_LONG, TRUNCATED, UTF8, VARINT
-from .text import NO_TIME, PLACEHOLDER_TIME, TEXT_AT, instant, is_utf8
 
 NOTE = 0
 """Column of `State.notes`: the value that was wrong, for the error message."""
@@ -97,7 +97,7 @@ def span(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
     p, length = _length(data, p, end, state)
     if p < 0:
         return p
-    if program[at, OP] == ops.STRING:
+    if program[at, OP] == STRING:
         if not is_utf8(data, p, p + length):
             return -UTF8
     elif length > program[at, A]:
@@ -113,24 +113,24 @@ def span(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
 def scalar(data, p, end, at, program, row, state):  # type: ignore[no-untyped-def]
     """The rarer types of one value."""
     op = program[at, OP]
-    if op == ops.DECIMAL:
+    if op == DECIMAL:
         return _decimal(data, p, end, at, program, row, state)
-    if op == ops.ZONED:
+    if op == ZONED:
         return _zoned(data, p, end, at, program, row, state)
     size = program[at, A]
     if end - p < size:
         return -TRUNCATED
     slot = program[at, SLOT] + row
     bits = np.uint64(0)
-    if op != ops.FIXED:
+    if op != FIXED:
         for i in range(size):
             bits |= np.uint64(data[p + i]) << np.uint64(8 * i)
-        if op == ops.BOOLEAN and bits > np.uint64(1):
+        if op == BOOLEAN and bits > np.uint64(1):
             state.notes[NOTE] = np.int64(bits)
             return -RANGE
     if program[at, SLOT] >= 0:
-        state.values[slot] = p if op == ops.FIXED else np.int64(bits)
-        if op == ops.FIXED:
+        state.values[slot] = p if op == FIXED else np.int64(bits)
+        if op == FIXED:
             state.values[slot + program[at, STRIDE]] = size
     return p + size
 

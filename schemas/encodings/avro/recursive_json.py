@@ -10,7 +10,7 @@ import math
 import struct
 from typing import Any, Final
 
-from .schema_types import Type
+from ..columns.types import Type
 
 _FLOAT: Final = struct.Struct("<f")
 _DOUBLE: Final = struct.Struct("<d")

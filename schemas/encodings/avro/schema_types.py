@@ -3,10 +3,10 @@
 Rules: Avro 1.12 specification, "Schema Declaration" and "Names".
 """
 
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ...errors import SchemaError
+from ..columns.types import Type
 
 PRIMITIVES: Final = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 NAMED: Final = ("record", "error", "enum", "fixed")
@@ -15,28 +15,6 @@ MAX_NODES: Final = 100_000
 MAX_SYMBOL: Final = 1_000
 
 Schema = dict[str, Any] | list[Any] | str
-
-
-@dataclass(slots=True, eq=False)
-class Type:
-    """One type; a record that contains itself is met again as the same object.
-
-    `kind` is Avro's, `error` counts as `record`. `children` are the field types, the union's branches, or the one
-    item type; `names` the field names or the enum's symbols. `attributes` hold what else the schema says.
-    """
-
-    kind: str
-    name: str = ""
-    children: list["Type"] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    size: int = 0
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def connect_name(self) -> str | None:
-        """Kafka Connect's name of the type, if it has one."""
-        name = self.attributes.get("connect.name")
-        return name if isinstance(name, str) else None
 
 
 def parse_schema(schema: Schema) -> Type:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...loops import array, compile_ahead, read_only
-from ..avro.jit import compiled, inlined
+from ..columns.jit import compiled, inlined
 from .errors import MAX_DEPTH
 from .tokens import CLOSE_OBJECT, COLON, COMMA, OPEN_OBJECT, QUOTE, WIDTH, blank, is_blank, tokenize
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..avro.jit import compiled, inlined
+from ..columns.jit import compiled, inlined
 from .connect_schema import BOOLEAN, BYTES, INT, TEXT
 from .errors import BASE64, FULL, KIND, RANGE
 from .tokens import BACKSLASH, ESCAPED, FALSE, FLOATING, INTEGER, SIZE, START, STOP, STRING, TOKEN, TRUE, escape

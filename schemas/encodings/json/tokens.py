@@ -5,7 +5,7 @@ A tape has a row for each token, in the order of the text: the members of an obj
 
 from typing import Final
 
-from ..avro.jit import compiled, inlined
+from ..columns.jit import compiled, inlined
 from .errors import DEPTH, ESCAPE, MAX_DEPTH, SYNTAX, TRUNCATED, UTF8
 
 # Columns of the tape: what a token is, where its text begins and ends (of a string without its quotes), the row of the

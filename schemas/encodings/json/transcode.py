@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...loops import array, compile_ahead, read_only
-from ..avro.jit import compiled, inlined
+from ..columns.jit import compiled, inlined
 from .connect_schema import LIST, MAP, PAIR, RECORD
 from .errors import CELLS, CELLS_PER_BYTE, CODE_BITS, FULL, KIND, LEFT_OVER, MAX_DEPTH, MISSING
 from .scalars import DONE, FILLED, FLOATS, NODE, ROOM, utf8_byte, varint, write_scalar, write_text

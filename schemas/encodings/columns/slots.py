@@ -1,23 +1,23 @@
-"""What a run of the interpreter wrote, and the columns that are to be built of it."""
+"""What a loop wrote, and the columns that are to be built of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .bytecode import NONE, ROOT
+from .layout import NONE, ROOT
 from .logical_types import Form
-from .schema_types import Type
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Column:
     """How to build one Arrow array: form and type, first slot, slot of its validity, level and child columns.
 
-    It has as many rows as its level. `scale` is that of a decimal that becomes text, `type` the Avro type of what is
-    decoded later (JSON text, a decimal with a scale of its own), `symbols` those of an enum, `size` the bytes of a
-    decimal in a fixed, -1 where its length stands before it.
+    It has as many rows as its level. `scale` is that of a decimal that becomes text; with `own_scale` each value has
+    its own in a third slot. `as_json` makes JSON of so many bytes at a place of the data, None where the value is null.
+    `symbols` are those of an enum, `size` the bytes of a decimal in a fixed, -1 where its length stands before it.
     """
 
     form: Form
@@ -27,14 +27,15 @@ class Column:
     level: int
     children: tuple["Column", ...] = ()
     scale: int = 0
-    type: Type | None = None
+    own_scale: bool = False
+    as_json: Callable[[memoryview, int, int], str | None] | None = None
     symbols: pa.Array | None = None
     size: int = -1
 
 
 @dataclass(slots=True, eq=False)
 class Slots:
-    """What the interpreter wrote: slot s is `values[value_at[s]:]`, an int64 for each of the `rows[level]` rows.
+    """What a loop wrote: slot s is `values[value_at[s]:]`, an int64 for each of the `rows[level]` rows.
 
     `valid` (uint8, 1 is valid) is laid out the same way by `valid_at`. `data` are the payloads' bytes, to which slots
     of text and bytes point by position and length. `good`: by payload, whether it could be decoded. `packed` are

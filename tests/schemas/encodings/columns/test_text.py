@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.schemas.encodings.avro.text import NO_TIME, PLACEHOLDER_TIME, instant, is_utf8
+from millrace.schemas.encodings.columns.text import NO_TIME, PLACEHOLDER_TIME, instant, is_utf8
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EDGES = [0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF]

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.schemas.encodings.avro.decimals import (
+from millrace.schemas.encodings.columns.decimals import (
     FEW_BYTES,
     MAX_BYTES,
     MAX_SCALE,

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from . import bytecode as ops
 from .decimals import MAX_BYTES, MAX_PRECISION, MAX_SCALE
-from .schema_types import Type
+from .layout import BOOLEAN, BYTES, DECIMAL, DOUBLE, FIXED, FLOAT, INTEGER, STRING
+from .layout import ZONED as ZONED_TEXT
+from .types import Type
 
 INT: Final = (-(1 << 31), (1 << 31) - 1)
 LONG: Final = (-(1 << 63), (1 << 63) - 1)
@@ -67,7 +68,7 @@ class Scalar:
 
 def _integer(arrow: pa.DataType, bounds: tuple[int, int], what: str) -> Scalar:
     form = Form.HALF if arrow.bit_width == 32 else Form.WORD
-    return Scalar(ops.INTEGER, form, arrow, 1, *bounds, what)
+    return Scalar(INTEGER, form, arrow, 1, *bounds, what)
 
 
 _DATE: Final = _integer(pa.date32(), INT, "a date")
@@ -77,13 +78,13 @@ _TIME_NS: Final = _integer(pa.time64("ns"), LONG, "a time")
 _DURATION: Final = pa.struct([("months", pa.uint32()), ("days", pa.uint32()), ("millis", pa.uint32())])
 
 _PLAIN: Final[Mapping[str, Scalar]] = {
-    "boolean": Scalar(ops.BOOLEAN, Form.BOOLEAN, pa.bool_(), 1, 1, 0, "a boolean (0 or 1)"),
+    "boolean": Scalar(BOOLEAN, Form.BOOLEAN, pa.bool_(), 1, 1, 0, "a boolean (0 or 1)"),
     "int": _integer(pa.int32(), INT, "an int"),
     "long": _integer(pa.int64(), LONG, "a long"),
-    "float": Scalar(ops.FLOAT, Form.HALF, pa.float32(), 1, 4, 0, "a float"),
-    "double": Scalar(ops.DOUBLE, Form.WORD, pa.float64(), 1, 8, 0, "a double"),
-    "bytes": Scalar(ops.BYTES, Form.SPAN, pa.binary(), 2, LONG[1], 0, "bytes"),
-    "string": Scalar(ops.STRING, Form.SPAN, pa.string(), 2, 0, 0, "a string"),
+    "float": Scalar(FLOAT, Form.HALF, pa.float32(), 1, 4, 0, "a float"),
+    "double": Scalar(DOUBLE, Form.WORD, pa.float64(), 1, 8, 0, "a double"),
+    "bytes": Scalar(BYTES, Form.SPAN, pa.binary(), 2, LONG[1], 0, "bytes"),
+    "string": Scalar(STRING, Form.SPAN, pa.string(), 2, 0, 0, "a string"),
 }
 
 
@@ -113,7 +114,7 @@ _NAMED: Final[Mapping[tuple[str, str], Scalar]] = {
     ("io.debezium.time.NanoTimestamp", "long"): _instant("ns", None),
     ("io.debezium.time.MicroDuration", "long"): _integer(pa.duration("us"), LONG, "a duration"),
     ("io.debezium.time.NanoDuration", "long"): _integer(pa.duration("ns"), LONG, "a duration"),
-    (ZONED, "string"): Scalar(ops.ZONED, Form.ZONED, pa.timestamp("us", "UTC"), 1, 0, 0, "an instant"),
+    (ZONED, "string"): Scalar(ZONED_TEXT, Form.ZONED, pa.timestamp("us", "UTC"), 1, 0, 0, "an instant"),
     ("org.apache.kafka.connect.data.Date", "int"): _DATE,
     ("org.apache.kafka.connect.data.Time", "int"): _TIME_MS,
     ("org.apache.kafka.connect.data.Timestamp", "long"): _instant("ms", "UTC"),
@@ -132,7 +133,7 @@ def scalar(kind: Type) -> Scalar:
         return known
     if kind.kind == "enum":
         symbols = len(kind.names)
-        return Scalar(ops.INTEGER, Form.ENUM, pa.string(), 1, 0, symbols - 1, f"enum {kind.name} of {symbols} symbols")
+        return Scalar(INTEGER, Form.ENUM, pa.string(), 1, 0, symbols - 1, f"enum {kind.name} of {symbols} symbols")
     if kind.kind == "fixed":
         return _fixed(kind, logical)
     return _PLAIN[kind.kind]
@@ -147,12 +148,12 @@ def is_variable_decimal(kind: Type) -> bool:
 def _fixed(kind: Type, logical: Any) -> Scalar:
     what = f"{kind.size} bytes"
     if logical == "uuid" and kind.size == 16:
-        return Scalar(ops.FIXED, Form.UUID, pa.string(), 2, 16, 0, what)
+        return Scalar(FIXED, Form.UUID, pa.string(), 2, 16, 0, what)
     if logical == "duration" and kind.size == 12:
-        return Scalar(ops.FIXED, Form.DURATION, _DURATION, 2, 12, 0, what)
+        return Scalar(FIXED, Form.DURATION, _DURATION, 2, 12, 0, what)
     if kind.size == 0:
-        return Scalar(ops.FIXED, Form.SPAN, pa.binary(), 2, 0, 0, what)
-    return Scalar(ops.FIXED, Form.FIXED, pa.binary(kind.size), 2, kind.size, 0, what)
+        return Scalar(FIXED, Form.SPAN, pa.binary(), 2, 0, 0, what)
+    return Scalar(FIXED, Form.FIXED, pa.binary(kind.size), 2, kind.size, 0, what)
 
 
 def _decimal(kind: Type) -> Scalar:
@@ -164,12 +165,12 @@ def _decimal(kind: Type) -> Scalar:
     if scale < 0 or max(precision, scale) > MAX_PRECISION:
         if abs(scale) > MAX_SCALE or size > MAX_BYTES:
             return _fixed(kind, None) if kind.kind == "fixed" else _PLAIN["bytes"]
-        op, limit = (ops.BYTES, MAX_BYTES) if size < 0 else (ops.FIXED, size)
+        op, limit = (BYTES, MAX_BYTES) if size < 0 else (FIXED, size)
         return Scalar(op, Form.DECIMAL_TEXT, pa.string(), 2, limit, 0, "a decimal", scale)
     precision = max(precision, scale)
     arrow = pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
     slots = arrow.bit_width // 64
-    return Scalar(ops.DECIMAL, Form.DECIMAL, arrow, slots, size, precision, f"a decimal of {precision} digits")
+    return Scalar(DECIMAL, Form.DECIMAL, arrow, slots, size, precision, f"a decimal of {precision} digits")
 
 
 def _precision(kind: Type) -> int:
@@ -193,3 +194,10 @@ def _whole(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def field_metadata(kind: Type) -> dict[bytes, bytes] | None:
+    """What an Arrow field says beside its type: Kafka Connect's name."""
+    branches = [branch for branch in kind.children if branch.kind != "null"] if kind.kind == "union" else [kind]
+    name = branches[0].connect_name if len(branches) == 1 else None
+    return None if name is None else {b"connect.name": name.encode(errors="backslashreplace")}

@@ -12,7 +12,6 @@ from ...errors import SchemaError
 from ...model.value_texts import text_field, texts_at, texts_of_items
 from .decimals import FEW_BYTES, decimal_text, decimal_texts
 from .logical_types import Form
-from .recursive_json import json_text
 from .slots import Column, Slots, packed_bits
 from .text import NEVER, TEXT_AT, gather, uuid_texts
 
@@ -147,7 +146,7 @@ def _decimal(column: Column, slots: Slots) -> pa.Array:
 
 def _decimal_text(column: Column, slots: Slots) -> pa.Array:
     """Slots: position and length, and the scale where the column has none of its own."""
-    scale = slots.slot(column, 2) if column.type else np.full(slots.count(column), column.scale)
+    scale = slots.slot(column, 2) if column.own_scale else np.full(slots.count(column), column.scale)
     starts, lengths = slots.slot(column), slots.slot(column, 1)
     if (2 * lengths.sum() + np.abs(scale).sum()) > MAX_BYTES:
         raise SchemaError("a column of one batch would hold more than 2 GiB; decode fewer messages at once")
@@ -223,10 +222,10 @@ def _last_of_each_key(keys: pa.Array, lengths: NDArray[np.int64]) -> NDArray[np.
 
 
 def _json(column: Column, slots: Slots) -> pa.Array:
-    assert column.type is not None
+    assert column.as_json is not None
     starts, lengths = slots.slot(column).tolist(), slots.slot(column, 1).tolist()
     data = memoryview(slots.data.data)
-    texts = [json_text(column.type, data, p, size) if size else None for p, size in zip(starts, lengths, strict=True)]
+    texts = [column.as_json(data, p, size) if size else None for p, size in zip(starts, lengths, strict=True)]
     return pa.array(texts, pa.string())
 
 
