@@ -20,21 +20,8 @@ from ....schemas.model.position import pack
 from ....schemas.model.representable import Represented, represented, represented_key
 from ....schemas.model.route import OnTruncate, Route
 from ....schemas.model.value_texts import text_field
-from .blocks import (
-    AT,
-    COPIED,
-    DELETED,
-    KIND,
-    LENGTH,
-    OFFSET,
-    SCHEMA,
-    TIME,
-    TRUNCATED,
-    TableSchema,
-    TransactionCounter,
-    lsn_text,
-    read_records,
-)
+from ..log_records import AT, KIND, LENGTH, OFFSET, SCHEMA, TIME, TransactionCounter, read_records
+from .blocks import COPIED, DELETED, TRUNCATED, TableSchema, lsn_text
 from .columns import column_of
 from .pgoutput import NULL, UNCHANGED, Rows, find_rows
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from ....schemas.errors import JobError, LostOffsetsError, SourceError
 from ....schemas.model.block import Block
 from ....schemas.model.ledger import TopicPartition
+from ..log_records import record
 from ..source import LOGGER, lost_offsets
-from .blocks import COPIED, HEADER
+from .blocks import COPIED
 from .client import PostgresSettings, Session
 from .tables import STREAM, SourceTable, chunks, copy_query, lost_slot, schema_of, slot_of, tables
 from .wal_stream import stream_of
@@ -87,8 +88,7 @@ class TableReader:
             return Block(*self._place, first, stop, b"", tail=tail)
         schema = schema_of(session, table)
         data = session.copied(copy_query(table, schema, first))
-        record = schema.record() + HEADER.pack(COPIED, first, -1, len(data)) + data
-        return Block(*self._place, first, first + 1, record, tail=tail)
+        return Block(*self._place, first, first + 1, schema.record() + record(COPIED, first, -1, data), tail=tail)
 
     def _streamed(self, wait: float) -> Block | None:
         session, _ = self._table()

@@ -61,7 +61,7 @@ class PostgresSource(TypedSource):
         return decode(block, route)
 
     def cut(self, block: Block, starts: Sequence[int]) -> list[Block]:
-        from .blocks import cut_data
+        from ..log_records import cut_data
 
         pieces = cut_data(block.data, starts) if block.data else [b""] * len(starts)
         stops = [*starts[1:], block.stop]
@@ -71,7 +71,7 @@ class PostgresSource(TypedSource):
         ]
 
     def times(self, block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        from .blocks import KIND, OFFSET, SCHEMA, TIME, read_records
+        from ..log_records import KIND, OFFSET, SCHEMA, TIME, read_records
 
         if not block.data:
             return np.empty(0, np.int64), np.empty(0, np.int64)

@@ -8,47 +8,29 @@ import logging
 import select
 import threading
 import time
-from collections import defaultdict, deque
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .blocks import OFFSET, Column, TableSchema, cut_data, packed
+from ..log_records import OFFSET, packed
+from ..table_queues import BLOCK_BYTES, Piece, TableQueues
+from .blocks import Column, TableSchema
 from .client import PostgresSettings, Session, SlotStream
 from .tables import STREAM, key_of, lost_slot, slot_of
 
 LOGGER: Final = logging.getLogger("millrace")
 CHUNK_MESSAGES: Final = 20_000
 CHUNK_BYTES: Final = 8 << 20
-BLOCK_BYTES: Final = 4 << 20
-WAITING_BYTES: Final = 256 << 20
-"""What may wait for one table; beyond it, its reader begins the stream anew."""
 QUIET_SECONDS: Final = 1.0
 START: Final = 25
 """Bytes before the message itself: w, two LSNs and the server's clock."""
 BEGIN, COMMIT, RELATION, TRUNCATE = (ord(kind) for kind in "BCRT")
 ROW_KINDS: Final = np.frombuffer(b"IUD", np.uint8)
 EPOCH_2000: Final = 946_684_800_000
-
-
-class Piece(NamedTuple):
-    """Records with the offsets of the first and the last."""
-
-    first: int
-    last: int
-    data: bytes
-
-
-@dataclass(slots=True)
-class Waiting:
-    """Records of one table in order, in pieces; up to `served` none are left."""
-
-    pieces: deque[Piece] = field(default_factory=deque)
-    size: int = 0
-    served: int = 0
 
 
 @dataclass(slots=True)
@@ -72,7 +54,7 @@ class WalStream:
         self._session: Session | None = None
         self._open: list[bytes] = []
         self._relations: dict[int, Relation] = {}
-        self._waiting: dict[str, Waiting] = defaultdict(Waiting)
+        self._queues = TableQueues()
         self._quiet_since: float | None = None
         self.position = 0
         self.base = 0
@@ -91,17 +73,16 @@ class WalStream:
         Raises SourceError, and LostOffsetsError where the slot is past `first`.
         """
         begin = max(first, self.base) if first == STREAM else first
-        if self._stream is None or begin < max(self.base, self._waiting[topic].served):
+        if self._stream is None or begin < max(self.base, self._queues.served(topic)):
             self._begin(first)
         deadline = time.monotonic() + wait
         limit = np.iinfo(np.int64).max if stop is None else stop
         while True:
-            waiting = self._waiting[topic]
-            if waiting.size >= BLOCK_BYTES or self.position >= limit:
+            if self._queues.size(topic) >= BLOCK_BYTES or self.position >= limit:
                 break
             if not self._receive(limit) and time.monotonic() >= deadline:
                 break
-        return self._taken(topic, first, limit)
+        return self._queues.taken(topic, first, limit, self.position)
 
     def _begin(self, first: int) -> None:
         self.close()
@@ -115,31 +96,6 @@ class WalStream:
             raise lost_slot(self.settings, "has moved past what the target holds")
         self._stream = SlotStream(self.settings)
         self.base = self.position = slot.confirmed
-
-    def _taken(self, topic: str, first: int, limit: int) -> tuple[int, bytes] | None:
-        """Whole transactions up to about `BLOCK_BYTES`, from `first` on and before `limit`."""
-        waiting = self._waiting[topic]
-        reached, size = min(self.position, limit), 0
-        found: list[bytes] = []
-        while waiting.pieces and waiting.pieces[0].first < limit:
-            if size >= BLOCK_BYTES:
-                # All pieces before this one are whole: what commits before its first change is in them.
-                reached = min(reached, waiting.pieces[0].first)
-                break
-            piece = waiting.pieces.popleft()
-            waiting.size -= len(piece.data)
-            data = piece.data
-            if piece.first < first or piece.last >= limit:
-                _, data, after = cut_data(data, [0, first, limit])
-                if after:
-                    waiting.pieces.appendleft(Piece(limit, piece.last, after))
-                    waiting.size += len(after)
-            found.append(data)
-            size += len(data)
-        if reached <= first:
-            return None
-        waiting.served = reached
-        return reached, b"".join(found)
 
     def _receive(self, limit: int) -> bool:
         """Take in what has come; whether anything did. Asks the server how far it is where it is quiet."""
@@ -204,14 +160,8 @@ class WalStream:
         self.position = max(self.position, int(commit[-1]) + 1)
 
     def _wait(self, relation: Relation, data: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
-        waiting = self._waiting[relation.topic]
         piece = relation.schema + packed(data, rows).tobytes()
-        waiting.pieces.append(Piece(int(rows[0, OFFSET]), int(rows[-1, OFFSET]), piece))
-        waiting.size += len(piece)
-        if waiting.size > WAITING_BYTES and len(waiting.pieces) > 1:
-            waiting.served = waiting.pieces[-1].last + 1
-            waiting.pieces.clear()
-            waiting.size = 0
+        self._queues.add(relation.topic, Piece(int(rows[0, OFFSET]), int(rows[-1, OFFSET]), piece))
 
     def _relation(self, number: int, message: bytes) -> Relation:
         """What a Relation message says, with the names of types and the key from the catalog."""
