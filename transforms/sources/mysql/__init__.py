@@ -1,0 +1,1 @@
+"""MySQL and MariaDB: a copy of each table, then the binlog."""
