@@ -3,6 +3,8 @@
 import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
+from support.debezium import Registry
+from support.downloads import missing_java
 
 
 @pytest.fixture
@@ -15,6 +17,16 @@ def admin(servers):
     client = KafkaAdminClient(bootstrap_servers=servers)
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def connect_registry():
+    """The registry of a live Debezium."""
+    reason = missing_java("Debezium")
+    if reason is not None:
+        pytest.skip(reason)
+    with Registry() as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,22 +1,13 @@
 """A live Debezium: after each thing that happens to it, the table is the source's own rows, and `verify` agrees."""
 
-import random
 import time
-from contextlib import closing
 
 import psycopg
 import pytest
 from kafka.admin import NewTopic
 from support import postgres_server, recorded_stream
-from support.debezium import Connector, Registry
-from support.downloads import missing_java
-from support.jobs import run_once
-from support.stored_rows import stored, unequal
-
-from millrace.pipelines.cli.verify import verify_job
-from millrace.pipelines.execution.job_parts import target_of
-from millrace.pipelines.job.load import load_job
-from millrace.transforms.proof.report import Outcome
+from support.debezium import Connector
+from support.live_debezium import JOB, KEYS, Play, Writer
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -30,38 +21,24 @@ ALTER TABLE items ALTER note SET STORAGE EXTERNAL, ALTER photo SET STORAGE EXTER
 CREATE TABLE pairs (a int, b text, count int, PRIMARY KEY (a, b));
 CREATE TABLE signals (id text PRIMARY KEY, type text, data text);
 """
-KEYS = {"items": ("id",), "pairs": ("a", "b")}
-JOB = """job: live
-source: {{type: kafka, bootstrap_servers: '{servers}', topics: [{name}.public.items, {name}.public.pairs]}}
-format: {{type: debezium, registry: '{registry}'}}
-tables:
-  - {{from: {name}.public.items, to: items}}
-  - {{from: {name}.public.pairs, to: pairs, on_truncate: apply}}
-target: {{type: duckdb, path: out.duckdb}}
-"""
 LARGE = 9_000
 """Bytes that Postgres keeps out of the row, and that an update without them does not send."""
 
 
-class Writer:
-    """A program that changes the source: random transactions, the same ones for the same seed."""
-
+class PostgresWriter(Writer):
     def __init__(self, server: postgres_server.PostgresServer, database: str) -> None:
-        self._server, self._database, self._random = server, database, random.Random(11)
+        super().__init__()
+        self._server, self._database = server, database
 
     def rows(self, query: str) -> list[tuple]:
         return self._server.sql(query, dbname=self._database)
 
-    def write(self, transactions: int, deletes: bool = True) -> None:
-        with psycopg.connect(self._server.dsn(dbname=self._database)) as con:
-            for _ in range(transactions):
-                for _ in range(self._random.randint(1, 6)):
-                    self._change(con, deletes)
-                con.commit()
+    def connection(self) -> psycopg.Connection:
+        return psycopg.connect(self._server.dsn(dbname=self._database))
 
-    def _change(self, con: psycopg.Connection, deletes: bool) -> None:
-        pick, key = self._random, self._random.randint(1, 60)
-        values = {
+    def values(self) -> dict[str, object]:
+        pick = self.random
+        return {
             "name": f"n{pick.random()}", "note": pick.choice("xyz") * LARGE, "photo": pick.randbytes(4) * (LARGE // 4),
             "amount": pick.randint(-10**6, 10**6) / 100, "price": pick.randint(0, 10**9) / 1000,
             "ratio": pick.random(), "flag": pick.random() < 0.5, "day": f"20{pick.randint(10, 30)}-02-03",
@@ -69,29 +46,14 @@ class Writer:
             "clock": "23:59:59.5", "tags": ["a", None, pick.choice("bc")], "payload": f'{{"k": {pick.randint(1, 9)}}}',
             "ref": f"00000000-0000-4000-8000-{pick.randint(0, 9):012d}",
         }  # fmt: skip
-        kind = pick.random()
-        if kind < 0.35:
-            names = ", ".join(values)
-            marks = ", ".join(f"%({name})s" for name in values)
-            update = ", ".join(f"{name} = excluded.{name}" for name in values)
-            query = f"INSERT INTO items (id, {names}) VALUES ({key}, {marks}) ON CONFLICT (id) DO UPDATE SET {update}"
-        elif kind < 0.65:
-            query = f"UPDATE items SET name = %(name)s, amount = %(amount)s, flag = NULL WHERE id = {key}"
-        elif kind < 0.75 and deletes:
-            query = f"DELETE FROM items WHERE id = {key}"
-        elif kind < 0.8 and deletes:
-            free = f"NOT EXISTS (SELECT FROM items WHERE id = {key + 1000})"
-            query = f"UPDATE items SET id = {key + 1000}, name = %(name)s WHERE id = {key} AND {free}"
-        elif kind < 0.95:
-            query = (
-                f"INSERT INTO pairs VALUES ({key % 7}, 'k{key % 5}', {key}) ON CONFLICT (a, b) DO UPDATE SET count = 1"
-            )
-        else:
-            query = f"DELETE FROM pairs WHERE a = {key % 7}" if deletes else "UPDATE pairs SET count = count + 1"
-        con.execute(query, values)
+
+    def upsert(self, table: str, values: dict[str, object], marks: str) -> str:
+        key = KEYS[table]
+        update = ", ".join(f"{name} = excluded.{name}" for name in values if name not in key)
+        into = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})"
+        return f"{into} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {update}"
 
     def final(self, table: str, key: tuple[str, ...]) -> dict:
-        """The source's rows now, as canonical values by key."""
         columns = self.rows(
             "SELECT column_name, CASE data_type WHEN 'ARRAY' THEN 'text[]' ELSE data_type END "
             f"FROM information_schema.columns WHERE table_name = '{table}' ORDER BY ordinal_position"
@@ -100,52 +62,10 @@ class Writer:
         return recorded_stream.rows_of_texts(columns, texts, key)
 
 
-class Play:
-    """The job beside the source: `proved` runs it up to a row that is written now, and compares."""
-
-    def __init__(self, writer: Writer, file) -> None:
-        self._writer, self._file, self._marks = writer, file, 0
-
-    def proved(self) -> None:
-        self._marks += 1
-        self._writer.rows(f"INSERT INTO items (id) VALUES ({-self._marks})")
-        deadline = time.monotonic() + 90
-        while not self._reached():
-            assert time.monotonic() < deadline, "Debezium does not send what was written"
-            time.sleep(0.3)
-        assert not self.run().failed
-        with closing(target_of(load_job(self._file)).open()) as sink:
-            for table, key in KEYS.items():
-                rows, final = stored(sink, table, key, as_text=("price",)), self._writer.final(table, key)
-                assert rows.keys() == final.keys(), table
-                assert not unequal(rows, final), table
-        for report in verify_job(load_job(self._file)):
-            assert report.outcome is Outcome.EQUAL, report
-
-    def run(self):
-        summary = run_once(self._file)
-        assert not summary.failed, summary.lines()
-        return summary
-
-    def _reached(self) -> bool:
-        self.run()
-        with closing(target_of(load_job(self._file)).open()) as sink:
-            if "items" not in sink.tables():
-                return False
-            return any(-self._marks in batch.column("id").to_pylist() for batch in sink.scan("items"))
-
-
-@pytest.fixture(scope="module")
-def registry():
-    reason = missing_java("Debezium") or postgres_server.missing()
-    if reason is not None:
-        pytest.skip(reason)
-    with Registry() as server:
-        yield server
-
-
 @pytest.fixture(scope="module")
 def postgres():
+    if postgres_server.missing():
+        pytest.skip(postgres_server.missing())
     server = postgres_server.PostgresServer(wal_level="logical")
     yield server
     server.close()
@@ -186,19 +106,19 @@ def drop_slot(writer, name):
     writer.rows(f"SELECT pg_drop_replication_slot('{name}')")
 
 
-def test_postgres(kafka_broker, admin, registry, postgres, tmp_path):
+def test_postgres(kafka_broker, admin, connect_registry, postgres, tmp_path):
     """Snapshot, kills of the connector, an incremental snapshot, a crash of the server, a connector made anew."""
     name = "live"
     postgres.sql(f"CREATE DATABASE {name}")
     for statement in SCHEMA.split(";\n"):
         postgres.sql(statement, dbname=name) if statement.strip() else None
     file = tmp_path / "job.yaml"
-    file.write_text(JOB.format(servers=kafka_broker.bootstrap_servers, name=name, registry=registry.url))
+    file.write_text(JOB.format(servers=kafka_broker.bootstrap_servers, name=name, registry=connect_registry.url))
     admin.create_topics([NewTopic(f"{name}.public.{table}", 3, 1) for table in KEYS])
-    writer = Writer(postgres, name)
-    play = Play(writer, file)
+    writer = PostgresWriter(postgres, name)
+    play = Play(writer, file, as_text=("price",))
     writer.write(60)
-    with connector(postgres, kafka_broker, registry, name) as debezium:
+    with connector(postgres, kafka_broker, connect_registry, name) as debezium:
         writer.write(60)
         play.proved()
         debezium.kill()

@@ -131,7 +131,8 @@ class Registry(JavaProcess):
 class Connector(JavaProcess):
     """A worker of Kafka Connect with one connector of Debezium; its offsets are in a file, flushed each `flush` ms.
 
-    `forget` removes the offsets: the connector that starts next is a new one, and makes a snapshot.
+    `forget` removes the offsets: the connector that starts next is a new one, and makes a snapshot. `{folder}` in a
+    setting is its folder.
     """
 
     def __init__(self, servers: str, registry: Registry, settings: dict[str, str], flush: int = 3_000) -> None:
@@ -145,10 +146,16 @@ class Connector(JavaProcess):
             "field.name.adjustment.mode": "avro",
             "topic.creation.default.replication.factor": "1",
             **{f"{side}.{name}": value for side in ("key", "value") for name, value in schemas.items()},
-            **settings,
+            **{name: value.replace("{folder}", str(self._folder)) for name, value in settings.items()},
         }
         self.name = settings["topic.prefix"]
-        (self._folder / "connector.json").write_text(json.dumps({"name": self.name, "config": config}))
+        self._config: dict[str, str] = {}
+        self.configure(config)
+
+    def configure(self, settings: dict[str, str]) -> None:
+        """Change settings; they hold from the next `start` on."""
+        self._config |= settings
+        (self._folder / "connector.json").write_text(json.dumps({"name": self.name, "config": self._config}))
 
     def command(self) -> list[str]:
         properties = {"defaultLogLevel": "warn", "log.io.debezium": "info"}
@@ -166,4 +173,5 @@ class Connector(JavaProcess):
         return any(task["state"] == "RUNNING" for task in tasks)
 
     def forget(self) -> None:
-        (self._folder / "offsets").unlink(missing_ok=True)
+        for name in ("offsets", "history"):
+            (self._folder / name).unlink(missing_ok=True)

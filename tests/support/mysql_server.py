@@ -139,8 +139,10 @@ class DatabaseServer(ABC):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def connect(self, user: str = USER, password: str = PASSWORD, **more: Any) -> pymysql.Connection:
-        """A connection of another program, with all rights; autocommit."""
-        return pymysql.connect(host="127.0.0.1", port=self.port, user=user, password=password, autocommit=True, **more)
+        """A connection of another program, with all rights; commits each statement unless told otherwise."""
+        return pymysql.connect(
+            host="127.0.0.1", port=self.port, user=user, password=password, **{"autocommit": True, **more}
+        )
 
     def sql(self, query: str, parameters: Any = None, database: str | None = None) -> list[tuple[Any, ...]]:
         """What another program does, with all rights."""
