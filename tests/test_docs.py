@@ -242,7 +242,7 @@ def test_every_step_at_which_a_message_may_die_is_told_of():
 
 def test_every_exit_status_is_told_of():
     shown = PAGES["docs/operating.md"].table("status", "means").column("status")
-    assert [int(status) for status in shown] == [main.GOOD, main.FAILED, main.WRONG, main.DIFFERENT]
+    assert [int(status) for status in shown] == [main.GOOD, main.FAILED, main.WRONG, main.DIFFERENT, main.SAFE_CHANGES]
 
 
 def test_every_mode_is_told_of():

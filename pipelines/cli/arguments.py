@@ -209,6 +209,15 @@ def _accept_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", metavar="T", action="append", default=[], help="this table, may be repeated (all)")
 
 
+def _plan(parser: argparse.ArgumentParser) -> None:
+    _job(parser)
+    text = "look at the schemas of this folder, not at the job's (<topic>-value.<id>.avsc, <topic>-key.<id>.avsc)"
+    parser.add_argument("--schemas", type=Path, metavar="FOLDER", help=text)
+    text = "exit with 0 where nothing would change, 4 for safe changes only, 3 where a decision is needed or values go"
+    parser.add_argument("--exit-code", action="store_true", help=text)
+    _json(parser)
+
+
 def _rewind(parser: argparse.ArgumentParser) -> None:
     _job(parser)
     parser.add_argument("--table", metavar="T", required=True, help="the table whose topics are read again")
@@ -259,6 +268,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "verify": ("fold the topics up to the ledger's offsets and compare with the target, row by row", _job_and_json),
     "check": ("preflight: finds what would fail or lose data, and changes nothing", _check),
     "status": ("how far each topic is committed and how far behind, without a running job", _job_and_json),
+    "plan": ("what the newest schemas would do to each table, and what people changed there", _plan),
     "accept-source": ("go on with a source that was failed over, restored or replaced", _accept_source),
     "rewind": ("read a table's topics again from an earlier offset", _rewind),
     "produce": ("send a made-up stream of orders to a topic", _produce),

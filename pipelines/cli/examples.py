@@ -11,6 +11,7 @@ examples:
   millrace run job.yaml --runner PrismRunner    as a stream, one second behind
   millrace status job.yaml             how far is it, how far behind?
   millrace compact job.yaml            maintenance of the target's tables
+  millrace plan job.yaml               what would the newest schemas do to each table?
   millrace accept-source job.yaml --table orders    after a failover: go on with the new source
   millrace rewind job.yaml --table orders --to earliest    read its topics again
   millrace verify job.yaml             prove that the target equals the topics
@@ -42,6 +43,8 @@ EPILOGS: Final = {
     "demo": "example:\n  millrace demo --folder try-it --changes 20000\n",
     "run": "examples:\n  millrace run job.yaml --once\n  millrace run job.yaml --runner PrismRunner\n",
     "accept-source": "example:\n  millrace accept-source job.yaml --table orders\n",
+    "plan": "examples:\n  millrace plan job.yaml\n"
+    "  millrace plan job.yaml --schemas ./contracts --exit-code    in the CI of whoever changes a schema\n",
     "rewind": "examples:\n  millrace rewind job.yaml --table orders --to 2026-01-02T00:00:00Z --plan\n"
     "  millrace rewind job.yaml --table orders --to earliest --yes\n",
     "compact": "example:\n  millrace compact job.yaml\n",

@@ -22,6 +22,7 @@ GOOD: Final = 0
 FAILED: Final = 1
 WRONG: Final = 2
 DIFFERENT: Final = 3
+SAFE_CHANGES: Final = 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,6 +116,18 @@ def _accept_source(found: Namespace) -> int:
     accepted = accept_source(job, found.table)
     _answer(found, accepted, accepted_lines(accepted, job))
     return GOOD
+
+
+def _plan(found: Namespace) -> int:
+    from ...schemas.merging.schema_changes import Label
+    from ..execution.plan_tables import plan_tables
+    from ..job.load import load_job
+    from .plan import most_serious, plan_json, plan_lines
+
+    plans = plan_tables(load_job(found.job), found.schemas)
+    _answer(found, plan_json(plans), plan_lines(plans))
+    label = most_serious(plans) if found.exit_code else None
+    return GOOD if label is None else SAFE_CHANGES if label is Label.SAFE else DIFFERENT
 
 
 def _rewind(found: Namespace) -> int:
@@ -223,6 +236,7 @@ ACTIONS: Final[dict[str, Callable[[Namespace], int]]] = {
     "check": _check,
     "status": _status,
     "accept-source": _accept_source,
+    "plan": _plan,
     "rewind": _rewind,
     "produce": _produce,
     "render": _render,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -98,6 +98,14 @@ class Encoding(Protocol):
         Raises UnknownSchemaError or SchemaError (the messages become dead letters), RegistryError (the registry does
         not answer) or JobError (the job lacks what is needed to decode them).
         """
+
+
+@runtime_checkable
+class NamesNewest(Protocol):
+    """An encoding whose schemas lie elsewhere than in the messages: a topic's newest is known before it is used."""
+
+    def newest(self, topic: str, side: Side) -> WriterSchema | None:
+        """The newest schema of one side; None where none is named after the topic. Raises as `Encoding.decoder`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

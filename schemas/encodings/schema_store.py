@@ -57,6 +57,9 @@ class SchemaStore(Protocol):
     def by_topic(self, topic: str, side: Side) -> Any:
         """The one fixed schema of a topic's bare data."""
 
+    def newest_id(self, topic: str, side: Side) -> int | None:
+        """The id of the newest schema named after the topic (`<topic>-<side>`), read anew; None where there is none."""
+
 
 class FolderSchemaStore:
     """The schema files of a folder and the folders below it, all read at once.
@@ -105,6 +108,11 @@ class FolderSchemaStore:
         if len(files) > 1 and plain not in files:
             raise JobError(f"{topic}: which schema wrote the {side}s, {' or '.join(sorted(files))}? Name it {plain}")
         return files[plain] if plain in files else next(iter(files.values()))
+
+    def newest_id(self, topic: str, side: Side) -> int | None:
+        """The largest id of the files `<topic>-<side>.<id>`."""
+        names = [ID_IN_NAME.fullmatch(Path(name).stem) for name in self._labels.get(f"{topic}-{side}", {})]
+        return max((int(name["id"]) for name in names if name is not None), default=None)
 
     def __repr__(self) -> str:
         return f"FolderSchemaStore({str(self.path)!r})"

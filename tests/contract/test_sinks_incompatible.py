@@ -9,11 +9,13 @@ import pytest
 from support.targets import Change, delete, delta, upsert
 
 from millrace.schemas.errors import ColumnsDecidedError, IncompatibleSchemaError
+from millrace.schemas.merging.schema_changes import Label, PlannedChange, Policies, schema_changes
 from millrace.schemas.model.beside import OnIncompatible
 from millrace.schemas.model.ledger import Commit, TopicPartition
 from millrace.schemas.model.route import Route
 from millrace.schemas.model.table import Table
-from millrace.transforms.sinks.shared.lookup import columns_of
+from millrace.transforms.sinks.shared.drift import inspect
+from millrace.transforms.sinks.shared.lookup import columns_of, widening_of
 from millrace.transforms.steps.columns import decide_columns
 from millrace.transforms.steps.precompact import marked
 from millrace.transforms.steps.stage import stage
@@ -144,3 +146,33 @@ def test_a_column_and_a_key_renamed_in_case_only_are_the_same_ones(target):
     assert target.rows() == [(1, "a", "x"), (2, "a", "y")]
     assert target.apply(delete(3, ID=1, R="a"), schema=other) == (1, 0)
     assert target.rows() == [(2, "a", "y")]
+
+
+KINDS = [
+    (pa.int32(), pa.int64()),
+    (pa.int64(), pa.int32()),
+    (pa.int32(), pa.decimal128(30, 2)),
+    (pa.date32(), pa.timestamp("us")),
+    (pa.int32(), pa.string()),
+    (pa.struct([("a", pa.int32())]), pa.struct([("a", pa.int32()), ("b", pa.string())])),
+    (pa.list_(pa.int32()), pa.list_(pa.string())),
+]
+
+
+@pytest.mark.parametrize("policy", [OnIncompatible.STOP, OnIncompatible.NEW_COLUMN])
+@pytest.mark.parametrize(("old", "new"), KINDS, ids=str)
+def test_a_plan_says_what_a_commit_does(target, old, new, policy):
+    target.apply(upsert(1, id=1), schema=columns(old))
+    policies = Policies(policy, widening_of(target.sink))
+
+    def plan() -> list[PlannedChange]:
+        return schema_changes(inspect(target.sink, target.name).table, [target.table(columns(new))], policies)
+
+    labels, way = {one.label for one in plan()}, replace(route(target), on_incompatible=policy)
+    part = stage(target.sink, target.job, way, [marked(delta(columns(new), [upsert(2, id=2)]), ("id",), {})])
+    if Label.DECIDE in labels:
+        with pytest.raises(IncompatibleSchemaError):
+            target.commit([part.staged])
+    else:
+        target.commit([part.staged])
+        assert plan() == []

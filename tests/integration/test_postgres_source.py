@@ -1,5 +1,6 @@
 """A Postgres database into tables: after each run the target is what SELECT gives at the source."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 from support.postgres_source import SourceDatabase
 
 from millrace.pipelines.cli.check import check
+from millrace.pipelines.cli.main import main
 from millrace.pipelines.cli.verify import verify_job
 from millrace.schemas.errors import JobError, LostOffsetsError
 from millrace.transforms.proof.report import Outcome, Verdict
@@ -292,3 +294,23 @@ def test_runs_that_are_killed_lose_and_double_nothing(shop):
     shop.run(job)
     assert_equal(shop)
     assert proved(job).outcome is Outcome.EQUAL
+
+
+def test_a_plan_asks_the_catalog_of_the_source(shop, capsys):
+    job = shop.job("public.orders", "on_incompatible: new_column")
+    words = ["plan", str(job.file), "--json", "--exit-code"]
+    assert main(words) == 4
+    (table,) = json.loads(capsys.readouterr().out)
+    assert table["topics"] == {"public.orders": "the source's catalog"}
+    columns = "id int32, name string, price decimal128(10, 2), body string"
+    assert table["changes"][0]["said"] == f"new table, key (id): {columns}"
+    shop.run(job)
+    assert main(words) == 0
+    capsys.readouterr()
+    shop.sql("ALTER TABLE orders ADD extra timestamptz, ALTER id TYPE bigint, ALTER name TYPE bytea USING name::bytea")
+    assert main(words) == 4
+    (table,) = json.loads(capsys.readouterr().out)
+    assert sorted(one["column"] for one in table["changes"]) == ["extra", "id", "name"]
+    shop.sql("INSERT INTO orders VALUES (-1, 'x', 1, 'y', now())")
+    shop.run(job)
+    assert main(words) == 0

@@ -81,7 +81,7 @@ CONTRACTS = (
     *("schemas.encodings.schema_store", "schemas.encodings.wire_format"),
     *("schemas.envelopes.decode_context", "schemas.envelopes.decoded", "schemas.envelopes.decoder"),
     "schemas.envelopes.envelope",
-    *("schemas.envelopes.key_columns", "schemas.envelopes.tombstones"),
+    *("schemas.envelopes.key_columns", "schemas.envelopes.tombstones", "schemas.envelopes.topic_columns"),
     *("transforms.registries.authorization", "transforms.registries.http_client"),
     *("transforms.sources.bounded", "transforms.sources.database", "transforms.sources.discovery"),
     *("transforms.sources.lag", "transforms.sources.log_records"),

@@ -61,9 +61,9 @@ class RegistryServer:
             self.schemas[schema_id]["references"] = list(references)
         return self
 
-    def add_version(self, subject, version, schema, references=()):
+    def add_version(self, subject, version, schema, references=(), schema_id=0):
         text = schema if isinstance(schema, str) else json.dumps(schema)
-        self.subjects[subject, version] = {"subject": subject, "version": version, "id": 0, "schema": text}
+        self.subjects[subject, version] = {"subject": subject, "version": version, "id": schema_id, "schema": text}
         if references:
             self.subjects[subject, version]["references"] = list(references)
         return self
@@ -75,6 +75,10 @@ class RegistryServer:
             case ["schemas", "ids", number] if path.startswith(self.prefix):
                 found = self.schemas.get(int(number))
                 return (200, found) if found else (404, {"error_code": 40403, "message": "Schema not found"})
+            case ["subjects", subject, "versions", "latest"] if path.startswith(self.prefix):
+                known = [version for name, version in self.subjects if name == subject]
+                found = self.subjects[subject, max(known)] if known else None
+                return (200, found) if found else (404, {"error_code": 40401, "message": "Subject not found."})
             case ["subjects", subject, "versions", version] if path.startswith(self.prefix):
                 found = self.subjects.get((subject, int(version)))
                 return (200, found) if found else (404, {"error_code": 40401, "message": "Subject not found."})

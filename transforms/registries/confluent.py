@@ -80,6 +80,19 @@ class ConfluentRegistry:
             f"{topic}: bare data need one fixed schema; set format.schemas to a folder with {topic}-{side}.avsc"
         )
 
+    def newest_id(self, topic: str, side: Side) -> int | None:
+        """The id of the newest version of the subject `<topic>-<side>`; RegistryError."""
+        subject = f"{topic}-{side}"
+        what = f"the newest version of subject {subject!r}"
+        path = f"/subjects/{quote(subject, safe='')}/versions/latest"
+        try:
+            found = _cache(self).ask(lambda client: client.get(path, what))
+            return int(found["id"])
+        except UnknownSchemaError:
+            return None
+        except (KeyError, TypeError, ValueError):
+            raise RegistryError(f"{what}: the registry's answer lacks its id: is the url right?") from None
+
     def __repr__(self) -> str:
         return f"ConfluentRegistry({', '.join(shown(url) for url in addresses(self.url))!r})"
 
@@ -104,14 +117,22 @@ class _Cache:
             until, refusal = self.refusals.get(name, (0.0, None))
             if refusal is not None and time.monotonic() < until:
                 raise type(refusal)(*refusal.args)
-            if self.client is None:
-                self.client = RegistryClient(self.settings.connection())
             try:
-                answer = self.answers[name] = self._patiently(self.client, fetch)
+                answer = self.answers[name] = self._patiently(self._opened(), fetch)
             except (UnknownSchemaError, SchemaError) as error:
                 self._refuse(name, error)
                 raise
             return answer
+
+    def ask(self, fetch: Callable[[RegistryClient], Any]) -> Any:
+        """What the registry says now."""
+        with self.lock:
+            return fetch(self._opened())
+
+    def _opened(self) -> RegistryClient:
+        if self.client is None:
+            self.client = RegistryClient(self.settings.connection())
+        return self.client
 
     def _patiently(self, client: RegistryClient, fetch: Callable[[RegistryClient], Any]) -> Any:
         """Fetch; what the registry does not know is asked for again for a while, unless that was in vain of late."""

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from ...schemas.envelopes.topic_columns import TopicColumns
 from ...schemas.model.ledger import TopicPartition
+from ...schemas.model.route import Route
 
 
 class Advice(NamedTuple):
@@ -44,6 +46,14 @@ class Advising(Protocol):
 
     def advice(self, topics: Sequence[str]) -> Sequence[Advice]:
         """All findings; asks, and changes nothing. Raises SourceError."""
+
+
+@runtime_checkable
+class KnowsTables(Protocol):
+    """A connection that tells the columns which changes of a table would have now, before there is one."""
+
+    def columns(self, topic: str, route: Route) -> TopicColumns:
+        """By the source's own catalog. Raises SourceError, SchemaError, IncompatibleSchemaError."""
 
 
 class RowsAtMoment(Protocol):

@@ -30,6 +30,17 @@ class AvroEncoding:
     def decoder(self, schema: WriterSchema, keep: Keep | None) -> AvroDecoder:
         return compile_decoder(self._schema(schema), keep)
 
+    def newest(self, topic: str, side: Side) -> WriterSchema | None:
+        """By its id, else the one fixed schema of bare data."""
+        number = None if self.framing == "bare" else self._schemas.newest_id(topic, side)
+        if number is not None:
+            return WriterSchema(topic, side, BY_ID, number)
+        try:
+            self._schemas.by_topic(topic, side)
+        except JobError:
+            return None
+        return WriterSchema(topic, side, BARE, 0)
+
     def _schema(self, schema: WriterSchema) -> Any:
         if schema.kind == BY_ID:
             return self._schemas.by_id(schema.number)

@@ -14,10 +14,12 @@ from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
 from ..shared.commit import TableChanges, commit_changes
+from ..shared.drift import InspectedTable
 from ..shared.key_index import KeyIndex
 from ..shared.lookup import matching
 from ..shared.staging import Staging
 from ..shared.staging_folders import folder_in
+from . import drift
 from .catalog import Catalog
 from .client import Dataset
 from .columns import bigquery_name, widened_in_place
@@ -89,6 +91,10 @@ class BigQuerySink:
         """The table's columns in the stream's types; None where there is no table."""
         known = self._catalog.known(table).table
         return None if known is None else known.columns
+
+    def inspect(self, table: str) -> InspectedTable:
+        """The table, and what others changed in it."""
+        return drift.inspect(self._dataset, self._catalog.known(table).table)
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by a query that leaves out most others. Raises TableError, SinkError."""

@@ -21,21 +21,21 @@ def ensure(dataset: Dataset, name: str, old: Table | None, new: Table, staleness
 
     `old` is what Millrace knows of it. Raises TerminalSinkError where it is another one by now.
     """
-    found, wanted = dataset.get(name), _wanted(new)
+    found, fields = dataset.get(name), wanted(new)
     if found is None:
         if old is not None:
             raise TerminalSinkError(
                 f"BigQuery {dataset}: the table {name} was dropped, but its ledger stands; to fill it anew, delete "
                 "its rows from _millrace_tables and _millrace_ledger, or set another `job` and another `to`"
             )
-        found = dataset.create(name, wanted, [bigquery_name(part) for part in new.key], _options(new, staleness))
+        found = dataset.create(name, fields, [bigquery_name(part) for part in new.key], _options(new, staleness))
     if LABEL not in found.labels:
         raise TerminalSinkError(
             f"BigQuery {dataset} has a table {name} that Millrace did not make: rename it, or set another `to`"
         )
     if old is not None:
-        _check_untouched(dataset, name, found.schema, _wanted(old), wanted)
-    merged = _merged(found.schema, wanted)
+        _check_untouched(dataset, name, found.schema, wanted(old), fields)
+    merged = _merged(found.schema, fields)
     if merged is not None:
         dataset.widen(found, merged)
 
@@ -50,8 +50,16 @@ def check_fresh(dataset: Dataset, name: str, what: str) -> None:
         )
 
 
-def _wanted(table: Table) -> list[Field]:
+def wanted(table: Table) -> list[Field]:
+    """The columns as BigQuery describes them."""
     return [*schema_fields(columns_in_bigquery(table.columns)), Field(POSITION, "BYTES", "NULLABLE")]
+
+
+def described(part: Field) -> str:
+    """A column's type in one word, with what is inside."""
+    kind = ONE_NAME.get(part.field_type, part.field_type)
+    inner = f"<{', '.join(f'{one.name} {described(one)}' for one in part.fields)}>" if part.fields else ""
+    return f"{kind}{inner}{' repeated' if part.mode == 'REPEATED' else ''}"
 
 
 def _options(table: Table, staleness: timedelta) -> dict[str, Any]:

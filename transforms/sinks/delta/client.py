@@ -31,6 +31,8 @@ FORMAT: Final = "millrace-format"
 """The transaction identifier whose version is that of the ledger's format."""
 TOMBSTONES: Final = "millrace-tombstones"
 """The one whose version is that of the table of tombstones with which the commit goes."""
+ACCOUNTS: Final = "millrace"
+"""The key of the commit information under which the accounts stand."""
 WORDS: Final = 4
 TEXT_BYTES: Final = 7
 SIGN: Final = 1 << 63
@@ -75,6 +77,17 @@ def create(uri: str, schema: pa.Schema, options: Mapping[str, str]) -> DeltaTabl
 def columns(target: DeltaTable) -> pa.Schema:
     """The stored columns with their metadata."""
     return pa.schema(target.schema().to_arrow())
+
+
+def columns_of_last_commit(target: DeltaTable, options: Mapping[str, str]) -> pa.Schema:
+    """The stored columns as Millrace's last commit left them; those of now where the log does not reach back to it."""
+    made = next((one["version"] for one in target.history() if ACCOUNTS in one), None)
+    if made is None or made == target.version():
+        return columns(target)
+    try:
+        return columns(DeltaTable(target.table_uri, version=made, storage_options=dict(options)))
+    except DeltaError:
+        return columns(target)
 
 
 def add_columns(target: DeltaTable, added: pa.Schema) -> None:
@@ -238,5 +251,5 @@ def _properties(entry: LedgerEntry | None = None) -> Any:
         return CommitProperties(max_commit_retries=0)
     transactions = [Transaction(identifier, version) for identifier, version in entry.transactions.items()]
     return CommitProperties(
-        max_commit_retries=0, app_transactions=transactions, custom_metadata={"millrace": entry.accounts}
+        max_commit_retries=0, app_transactions=transactions, custom_metadata={ACCOUNTS: entry.accounts}
     )

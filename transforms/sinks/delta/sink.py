@@ -16,10 +16,11 @@ from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
 from ..shared.commit import Conflict, TableChanges, commit_changes
+from ..shared.drift import InspectedTable
 from ..shared.passing import sink_error
 from ..shared.staging import Staging
 from ..shared.staging_folders import folder_in
-from . import client
+from . import client, drift
 from .client import DeltaError, DeltaTable
 from .columns import column_name, from_delta
 from .commit import COMPACT_FILES, DeltaCommit
@@ -127,6 +128,12 @@ class DeltaSink:
             target = self._tables.open(table)
             known = None if target is None else self._tables.columns(table, target)
             return None if known is None else known.columns
+
+    def inspect(self, table: str) -> InspectedTable:
+        """The table, and what others changed in it since the last commit."""
+        with self._errors():
+            target = self._tables.open(table)
+            return InspectedTable() if target is None else drift.inspect(target, table, self._tables.options)
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by one pass over the files whose statistics allow them."""

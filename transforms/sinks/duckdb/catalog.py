@@ -188,6 +188,15 @@ def _sql_type(con: Connection, field: pa.Field) -> str:
     return kind
 
 
+def sql_types(con: Connection, table: Table) -> dict[str, str]:
+    """DuckDB's types of the columns that the table has, by name."""
+    whole = stored_columns(table).append(pa.field(POSITION, POSITION_TYPE))
+    con.register("_millrace_in", whole.empty_table())
+    types = con.sql("SELECT * FROM _millrace_in").types
+    con.unregister("_millrace_in")
+    return {name: str(kind) for name, kind in zip(whole.names, types, strict=True)}
+
+
 def _rewrite(con: Connection, name: str, old: pa.Schema, new: pa.Schema, stored: pa.Schema) -> None:
     """Copy the table to one of the `stored` columns, and put it in its place.
 

@@ -16,10 +16,11 @@ from ....schemas.model.table import Table, conform, selected
 from ....schemas.options import size_text
 from .. import Staged, TableSnapshot
 from ..shared.commit import TableChanges, commit_changes
+from ..shared.drift import InspectedTable
 from ..shared.passing import sink_error
 from ..shared.staging import Staging
 from ..shared.staging_folders import LocalFolder
-from . import catalog, ledger, merge
+from . import catalog, drift, ledger, merge
 from .catalog import BATCH_ROWS, Connection, quote, quoted
 from .commit import DuckDBCommit
 from .options import DuckDBOptions
@@ -94,6 +95,11 @@ class DuckDBSink:
         with self._reading() as con:
             known = None if con is None else catalog.held(con, table).table
             return None if known is None else known.columns
+
+    def inspect(self, table: str) -> InspectedTable:
+        """The table, and what others changed in it."""
+        with self._reading() as con:
+            return InspectedTable() if con is None else drift.inspect(con, table)
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by a join."""

@@ -17,6 +17,7 @@ from ....schemas.model.table import Table, conform, selected
 from ...stores import STAGING, Address, open_store, sweep
 from .. import Staged, TableSnapshot
 from ..shared.commit import TableChanges, commit_changes
+from ..shared.drift import InspectedTable
 from ..shared.names import folder_name, table_name
 from ..shared.staging import Staging
 from ..shared.staging_folders import LocalFolder, StoreFolder
@@ -85,6 +86,10 @@ class FilesSink:
         """The log's columns, from the newest ledger."""
         known = newest(self._store, table).table
         return None if known is None else known.columns
+
+    def inspect(self, table: str) -> InspectedTable:
+        """The log, from the newest ledger; its files are never changed."""
+        return InspectedTable(newest(self._store, table).table)
 
     def _rows(self, state: State, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         if state.table is None:

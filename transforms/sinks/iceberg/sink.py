@@ -17,10 +17,11 @@ from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
 from ..shared.commit import Conflict, TableChanges, commit_changes
+from ..shared.drift import InspectedTable
 from ..shared.staging import Staging
 from ..shared.staging_folders import folder_in
+from . import drift, table_cache
 from . import ledger as ledgers
-from . import table_cache
 from .catalog.catalog import IcebergCatalog
 from .catalog.names import catalog_name, table_name
 from .commit import IcebergCommit, IcebergTarget
@@ -163,6 +164,12 @@ class IcebergSink:
             target, _ = self._opened(table)
             shape: Shape | None = target.shape if target.refresh() else None
             return shape.table.columns if shape is not None and shape.ids else None
+
+    def inspect(self, table: str) -> InspectedTable:
+        """The table, and what others changed in it."""
+        with self._catalog.errors():
+            found = self._catalog.load(catalog_name(table))
+            return InspectedTable() if found is None else drift.inspect(found)
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by the index of keys where they are whole. Raises TableError."""

@@ -12,6 +12,7 @@ from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, conform, selected
 from .. import Staged, TableSnapshot
 from ..shared.commit import TableChanges, commit_changes
+from ..shared.drift import InspectedTable
 from ..shared.key_index import KeyIndex
 from ..shared.lookup import matching
 from ..shared.staging import Staging
@@ -93,6 +94,10 @@ class MemorySink:
         """The table's columns, of the stream's own types."""
         known = self._held(table).table
         return None if known is None else known.columns
+
+    def inspect(self, table: str) -> InspectedTable:
+        """The table; nobody else can change it."""
+        return InspectedTable(self._held(table).table)
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by one pass over all rows."""

@@ -9,6 +9,7 @@ key to which nulls are equal. Beside it stands `_millrace_tombstones_<table>`. W
     _millrace_ledger    see `ledger`
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -209,22 +210,14 @@ def _create(session: Session, table: Table) -> None:
 
 def check_untouched(session: Session, table: Table) -> frozenset[int]:
     """The numbers of the columns with a companion. Raises TerminalSinkError where others changed the table."""
-    relation = physical(table.name)
-    rows = session.run(
-        "SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_class c "
-        "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid "
-        "WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped",
-        [session.schema, relation],
-    )
+    relation, there = physical(table.name), columns_there(session, table)
     place = f"schema {session.schema!r}"
-    if not rows:
+    if not there:
         raise TerminalSinkError(
             f"{place}: the table {relation!r} was dropped, but its ledger stands; to fill it anew, delete its rows "
             f"from {PREFIX}tables and {PREFIX}ledger and drop {physical(TOMBSTONES + table.name)!r}"
         )
-    beyond = {name for name, _ in rows if name.startswith(BEYOND)}
-    found = {name: kind for name, kind in rows if name not in beyond}
-    wanted = {physical(field.name): sql_type(field.type) for field in table.columns} | {POSITION: "bytea"}
+    found, wanted = without_companions(there), columns_left(table)
     for name in sorted(found.keys() | wanted.keys()):
         if found.get(name) != wanted.get(name):
             state = "is gone" if name not in found else "is not Millrace's"
@@ -233,4 +226,25 @@ def check_untouched(session: Session, table: Table) -> frozenset[int]:
             raise TerminalSinkError(
                 f"{place}: the column {name!r} of table {relation!r} {state}; put the table's columns back as they were"
             )
-    return frozenset(int(name.removeprefix(BEYOND)) for name in beyond)
+    return frozenset(int(name.removeprefix(BEYOND)) for name in there.keys() - found.keys())
+
+
+def columns_there(session: Session, table: Table) -> dict[str, str]:
+    """The types of all columns that the relation has, by name; empty where there is none."""
+    rows = session.run(
+        "SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_class c "
+        "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid "
+        "WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped",
+        [session.schema, physical(table.name)],
+    )
+    return dict(rows)
+
+
+def without_companions(there: Mapping[str, str]) -> dict[str, str]:
+    """The columns but those for what is out of range."""
+    return {name: kind for name, kind in there.items() if not name.startswith(BEYOND)}
+
+
+def columns_left(table: Table) -> dict[str, str]:
+    """The columns as commits leave them, but those for what is out of range."""
+    return {physical(field.name): sql_type(field.type) for field in table.columns} | {POSITION: "bytea"}

@@ -11,7 +11,8 @@ from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
 from ..shared.commit import TableChanges, commit_changes
-from . import catalog, ledger, merge, scan, staging
+from ..shared.drift import InspectedTable
+from . import catalog, drift, ledger, merge, scan, staging
 from .catalog import Kept
 from .client import PostgresError, Server, Session
 from .columns import physical
@@ -93,6 +94,11 @@ class PostgresSink:
         with self._session() as session:
             known = catalog.held(session, table).table if catalog.own(session) else None
         return None if known is None else known.columns
+
+    def inspect(self, table: str) -> InspectedTable:
+        """The table, and what others changed in it."""
+        with self._session() as session:
+            return drift.inspect(session, table)
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by a join. Raises TableError."""

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .blocks import Column
+from ....schemas.envelopes.topic_columns import TopicColumns, columns_of_row
+from ....schemas.model.route import Route
+from .blocks import Column, TableSchema
 from .pgoutput import gathered
 
 PLAIN: Final[dict[str, pa.DataType]] = {
@@ -63,6 +65,16 @@ def _typed(text: pa.Array, column: Column) -> tuple[pa.Array, pa.Array | None]:
     if name == "timestamptz":
         return _fitting(text, MOMENT, lambda good: good.cast(pa.timestamp("us", "UTC")))
     return text, None
+
+
+def topic_columns(schema: TableSchema, route: Route, topic: str) -> TopicColumns:
+    """What the changes of a table have. Raises SchemaError for a table without a key."""
+    arrays = [_typed(pa.nulls(1, pa.string()), column)[0] for column in schema.columns]
+    row = pa.StructArray.from_arrays(arrays, [column.name for column in schema.columns])
+    key = None
+    if schema.key:
+        key = pa.StructArray.from_arrays([row.field(name) for name in schema.key], list(schema.key))
+    return columns_of_row(row, key, route, topic)
 
 
 def decimal_of(modifier: int) -> pa.DataType | None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....schemas.envelopes.decoded import Decoded
+from ....schemas.envelopes.topic_columns import TopicColumns
 from ....schemas.errors import JobError, LostOffsetsError, SourceError
 from ....schemas.model.block import Block
 from ....schemas.model.ledger import TopicPartition
@@ -23,7 +24,7 @@ from .options import PostgresOptions
 from .preflight import preflight
 from .reader import TableReader, current_lsn, tail_text
 from .rows import TableRows, rows_at_moment
-from .tables import STREAM, SourceTable, chunks, lost_slot, prepared, slot_of, tables
+from .tables import STREAM, SourceTable, chunks, lost_slot, prepared, schema_of, slot_of, tables
 from .wal_stream import close_streams
 
 PASS_CHUNKS: Final = 32
@@ -202,6 +203,15 @@ class PostgresConnection:
         known = tables(self.session)
         found: list[SourceTable] = [known[topic] for topic in topics if topic in known]
         return preflight(self.session, found)
+
+    def columns(self, topic: str, route: Route) -> TopicColumns:
+        known = tables(self.session)
+        if topic not in known:
+            raise SourceError(f"there is no table {topic!r} in {self.session.settings.where}")
+        # Compiled loops take most of a second to import: what asks for no columns does without them.
+        from .columns import topic_columns
+
+        return topic_columns(schema_of(self.session, known[topic]), route, topic)
 
     def close(self) -> None:
         self.session.close()

@@ -84,14 +84,22 @@ class Shape:
         return {TABLE: json.dumps(found, ensure_ascii=False)}
 
 
-def read_shape(properties: dict[str, str], schema: Any) -> Shape | None:
-    """The shape of a table; None where Millrace did not make it. Raises TerminalSinkError where others changed it."""
+def stored_shape(properties: dict[str, str], schema: Any) -> Shape | None:
+    """The shape by the property, whatever the schema is by now; None where Millrace did not make the table."""
     if TABLE not in properties:
         return None
     found = json.loads(properties[TABLE])
     POSITIONS.check(found.get("format"), f"the Iceberg table of {found['name']}")
     columns = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(found["columns"])))
-    shape = Shape(Table(found["name"], tuple(found["key"]), columns), tuple(found["ids"]), schema)
+    return Shape(Table(found["name"], tuple(found["key"]), columns), tuple(found["ids"]), schema)
+
+
+def read_shape(properties: dict[str, str], schema: Any) -> Shape | None:
+    """The shape of a table; None where Millrace did not make it. Raises TerminalSinkError where others changed it."""
+    shape = stored_shape(properties, schema)
+    if shape is None:
+        return None
+    columns = shape.table.columns
     held = {field.field_id: field.name for field in schema.fields}
     strange = [n for number, n in held.items() if number not in shape.ids and not n.startswith(PREFIX)]
     gone = [name for name, number in zip(columns.names, shape.ids, strict=True) if number not in held]
