@@ -12,6 +12,7 @@ from ..schemas.plurals import counted
 from .dead_letters import place
 
 FEWEST_READ: Final = 1_000
+FEWEST_READ_BY_DEFAULT: Final = 200
 EXAMPLES: Final = 3
 
 
@@ -20,8 +21,9 @@ class Limit:
     """`max_dead_letters`: a whole number, or a percentage of the messages read; None is no limit.
 
     A percentage is of at least 1,000 messages, so that the first bad message of a small run does not stop it;
-    `0%` and `0` stop at the first. A limit that the job file does not give (`given` False) also stops a table whose
-    first messages are all dead: a wrong registry, folder of schemas or key would drain the stream.
+    `0%` and `0` stop at the first. A limit that the job file does not give (`given` False) is of at least 200, and
+    also stops a table whose first messages are all dead: a wrong registry, folder of schemas or key would drain the
+    stream.
     """
 
     count: int | None = None
@@ -52,7 +54,7 @@ class Limit:
     def allowed(self, read: int) -> int | None:
         """How many dead letters are good among so many messages; None is any number."""
         if self.percent is not None:
-            return int(self.percent * max(read, FEWEST_READ) / 100)
+            return int(self.percent * max(read, FEWEST_READ if self.given else FEWEST_READ_BY_DEFAULT) / 100)
         return self.count
 
     def check(self, dead: int, read: int, letters: Sequence[DeadLetter] = ()) -> None:
@@ -76,8 +78,12 @@ class Limit:
         )
 
 
-DEFAULT_LIMIT: Final = Limit(percent=Decimal(10), given=False)
-"""Of a job that names none: a mistake in the job file makes nearly all messages dead, bad producers a few."""
+DEFAULT_LIMIT: Final = Limit(percent=Decimal(50), given=False)
+"""Of a job that names none: where most messages are dead, the job or its registry is wrong and not the messages.
+
+A bad producer among good ones, or a schema that comes late, makes fewer: the good rows go on, and what is dead can be
+replayed.
+"""
 
 
 def _examples(letters: Sequence[DeadLetter]) -> str:

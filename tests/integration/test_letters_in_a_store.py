@@ -49,7 +49,7 @@ def test_poison_messages_go_to_the_store_and_are_listed_and_shown(job, topic, s3
     s3.create_bucket(bucket)
     findings = json.loads(answer(capsys, "check", file, "--json"))
     (found,) = [finding for finding in findings if finding["what"] == "dead letters"]
-    told = f"go to s3://{bucket}/dead/shop; max_dead_letters: 10% (the default)"
+    told = f"go to s3://{bucket}/dead/shop; max_dead_letters: 50% (the default)"
     assert (found["level"], found["found"]) == ("ok", told)
     assert answer(capsys, "dead-letters", "ls", file) == "no dead letters\n"
     summary = json.loads(answer(capsys, "run", file, "--once", "--json"))

@@ -78,7 +78,7 @@ def test_a_stream_whose_first_messages_are_all_dead_is_not_drained(embedded_brok
     assert run_once(write_job(tmp_path, servers, [topic])).total("applied") == 20
 
 
-def test_a_tenth_of_dead_letters_stops_a_job_that_names_no_limit(embedded_broker, topic, tmp_path):
+def test_a_half_of_dead_letters_stops_a_job_that_names_no_limit(embedded_broker, topic, tmp_path):
     servers, table = embedded_broker.bootstrap_servers, table_of(topic)
     good = [(0, key(n), event("c", n, "a", n)) for n in range(20)]
     send(servers, topic, [*good, *[(0, key(9), b"x")] * 100])
@@ -86,7 +86,7 @@ def test_a_tenth_of_dead_letters_stops_a_job_that_names_no_limit(embedded_broker
     send(servers, topic, [(0, key(9), b"x")] * 101)
     summary = run_once(write_job(tmp_path, servers, [topic]))
     assert "101 dead letters among 101 messages" in summary.tables[table].error
-    assert "max_dead_letters: 10% (the default) allows 100" in summary.tables[table].error
+    assert "max_dead_letters: 50% (the default) allows 100" in summary.tables[table].error
 
 
 def test_a_run_whose_messages_are_all_dead_has_failed_and_says_why(embedded_broker, topic, tmp_path):
