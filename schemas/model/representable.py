@@ -140,10 +140,12 @@ def _items(array: pa.Array, given: pa.Array | None, policy: OnUnrepresentable) -
     if given is not None and array.offset:
         return _items(array.take(pa.array(np.arange(len(array)))), given, policy)
     values, lengths = array.items if is_map else array.values, np.diff(np.asarray(array.offsets)).astype(np.int64)
-    of_items = None if given is None else items_of_texts(given, lengths, array.keys if is_map else None)
+    # An array that is NULL has no items: its text is of the whole.
+    whole, inside = (None, None) if given is None else _apart(given, array)
+    of_items = None if inside is None else items_of_texts(inside, lengths, array.keys if is_map else None)
     items, texts = _fitted(values, of_items, policy)
     if items is values and texts is None:
-        return array, None
+        return array, whole
     if array.offset:
         return _items(array.take(pa.array(np.arange(len(array)))), given, policy)
     mask = array.is_null() if array.null_count else None
@@ -152,8 +154,16 @@ def _items(array: pa.Array, given: pa.Array | None, policy: OnUnrepresentable) -
     else:
         fitted = type(array).from_arrays(array.offsets, items, mask=mask)
     if texts is None:
-        return fitted, None
-    return fitted, texts_of_items(texts, lengths, array.keys if is_map else None)
+        return fitted, whole
+    noted = texts_of_items(texts, lengths, array.keys if is_map else None)
+    return fitted, noted if whole is None else _first(noted, whole)
+
+
+def _apart(texts: pa.Array, array: pa.Array) -> tuple[pa.Array | None, pa.Array | None]:
+    """The texts of arrays that are NULL, and those of the others' items; None where there are none."""
+    absent, nothing = array.is_null(), pa.scalar(None, texts.type)
+    whole, inside = pc.if_else(absent, texts, nothing), pc.if_else(absent, nothing, texts)
+    return tuple(part if part.null_count < len(part) else None for part in (whole, inside))  # type: ignore[return-value]
 
 
 def _scalars(array: pa.Array, given: pa.Array | None, policy: OnUnrepresentable) -> tuple[pa.Array, pa.Array | None]:

@@ -2,12 +2,16 @@
 
 import time
 
+import duckdb
 import psycopg
 import pytest
 from kafka.admin import NewTopic
+from support import postgres_kinds as kinds
 from support import postgres_server, recorded_stream
 from support.debezium import Connector
+from support.jobs import run_once
 from support.live_debezium import JOB, KEYS, Play, Writer
+from support.postgres_source import SourceDatabase
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -147,3 +151,53 @@ def test_postgres(kafka_broker, admin, connect_registry, postgres, tmp_path):
         debezium.start()
         writer.write(30)
         play.proved()
+
+
+def test_types_are_those_of_a_job_that_reads_the_database_itself(kafka_broker, admin, connect_registry, tmp_path):
+    """Every column, of the snapshot and of the log, by both ways: the same types in the target, the same values."""
+    shop = SourceDatabase(tmp_path)
+    for statement in kinds.STATEMENTS:
+        shop.sql(statement)
+    shop.sql(kinds.create("kinds", kinds.SHARED))
+    shop.sql(kinds.insert("kinds", 1, kinds.SHARED))
+    admin.create_topics([NewTopic(f"{shop.name}.public.kinds", 1, 1)])
+    theirs = tmp_path / "theirs.yaml"
+    theirs.write_text(
+        f"job: theirs\nsource: {{type: kafka, bootstrap_servers: '{kafka_broker.bootstrap_servers}', "
+        f"topics: [{shop.name}.public.kinds]}}\nformat: {{type: debezium, registry: '{connect_registry.url}'}}\n"
+        "target: {type: duckdb, path: theirs.duckdb}\n"
+    )
+    slot = {"slot.name": f"{shop.name}_theirs", "publication.name": f"{shop.name}_theirs"}
+    settings = {**slot, "table.include.list": "public.kinds", "topic.creation.default.partitions": "1"}
+    with connector(shop.server, kafka_broker, connect_registry, shop.name, **settings):
+        deadline = time.monotonic() + 60
+        while not shop.sql(f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{slot['slot.name']}' AND active"):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        ours = shop.job("public.kinds")
+        shop.run(ours)
+        shop.sql(kinds.insert("kinds", 2, kinds.SHARED))
+        shop.sql("INSERT INTO kinds (id) VALUES (3)")
+        shop.run(ours)
+        query = f"SELECT id, {', '.join(name.split()[0] for name in kinds.SHARED)} FROM kinds ORDER BY id"
+        while len(found := _rows_where_there(tmp_path / "theirs.duckdb", query)[1]) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+            run_once(theirs)
+    drop_slot(PostgresWriter(shop.server, shop.name), slot["slot.name"])
+    described = [_rows_where_there(tmp_path / name, query)[0] for name in ("theirs.duckdb", "w.duckdb")]
+    assert described[0] == described[1]
+    assert repr(found) == repr(shop.rows(query))
+    shop.close()
+
+
+def _rows_where_there(path, query):
+    """The types and the rows of a table in DuckDB; nothing before there is one."""
+    if not path.exists():
+        return [], []
+    with duckdb.connect(str(path), read_only=True) as con:
+        con.execute("SET TimeZone = 'UTC'")
+        if ("kinds",) not in con.execute("SHOW TABLES").fetchall():
+            return [], []
+        done = con.execute(query)
+        return [(one[0], str(one[1])) for one in done.description], done.fetchall()

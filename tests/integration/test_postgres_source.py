@@ -189,11 +189,11 @@ def test_types_come_out_the_same_from_the_copy_and_from_the_log(shop):
     same = 'id, i2, f4, f8, b, n2, d, t, ts, ts0, tz, "by", c'
     query = "SELECT {} FROM kinds WHERE id IN (1, 2, 11, 12) ORDER BY 1"
     assert shop.rows(query.format(same)) == shop.sql(query.format(same))
-    texts = "n, u, j, m, a, iv"
+    texts = "n, u, j, m"
     as_text = ", ".join(f"{name}::text" for name in texts.split(", "))
     assert shop.rows(query.format(texts)) == shop.sql(query.format(as_text))
     assert shop.rows("SELECT d__text, t__text, ts__text, tz__text FROM kinds WHERE id = 3") == [
-        ("infinity", "24:00:00", "0044-03-15 00:00:00 BC", "-infinity")
+        ("infinity", "24:00:00", "-0043-03-15T00:00:00", "-infinity")
     ]
 
 

@@ -1,6 +1,7 @@
 """The proof against the source's own rows: what the target holds is what the source shows at one moment of its log."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 
 from ...schemas.model.change import of_row
 from ...schemas.model.unrepresentable import text_name
-from .canonical import number
+from .canonical import moment, number
 from .compare import Scan, compare
 from .reference_table import ReferenceTable
 from .report import Report
@@ -45,6 +46,10 @@ def compare_rows(table: str, rows: Iterable[Row], columns: Sequence[str], scan: 
 
 
 def _canonical(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, timedelta):
+        return moment("duration", (value // timedelta(microseconds=1)) * 1_000)
     if not isinstance(value, Decimal):
         return value
     sign, digits, exponent = value.as_tuple()

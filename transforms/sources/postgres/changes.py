@@ -1,13 +1,11 @@
 """Blocks of a Postgres source to changes: rows with their key, operation and position."""
 
 import json
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ....schemas.envelopes.decoded import Decoded
@@ -16,38 +14,18 @@ from ....schemas.model.block import Block
 from ....schemas.model.change import DELETE, UPSERT, names_by_row
 from ....schemas.model.change_batch import ChangeColumns, change_batch
 from ....schemas.model.dead_letter import DeadLetter
-from ....schemas.model.position import pack
 from ....schemas.model.representable import Represented, represented, represented_key
 from ....schemas.model.route import OnTruncate, Route
 from ....schemas.model.value_texts import text_field
 from ..log_records import AT, KIND, LENGTH, OFFSET, SCHEMA, TIME, TransactionCounter, read_records
 from .blocks import COPIED, DELETED, TRUNCATED, TableSchema, lsn_text
 from .columns import column_of
-from .pgoutput import NULL, UNCHANGED, Rows, find_rows
+from .key_moves import differing_keys, old_keys
+from .part import Part, Whole
+from .pgoutput import NULL, UNCHANGED, find_rows
 
 INSIDE: Final = 24
 """Bits for the place of a row within its chunk of a copy."""
-
-WHOLE_NUMBERS: Final = ("int2", "int4", "int8", "oid")
-
-Whole = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Changes of one schema: offsets, times, positions and kinds by row of `rows`."""
-
-    data: NDArray[np.uint8]
-    schema: TableSchema
-    rows: Rows
-    offset: Whole
-    time: Whole
-    commit: NDArray[np.uint64]
-    inner: NDArray[np.uint64]
-
-    def position(self, chosen: Whole, after: int = 1) -> pa.Array:
-        """Positions of these rows; `after` 0 stands just before the row's own."""
-        return pack(self.commit[chosen], self.inner[chosen] + np.uint64(after), self.offset[chosen])
 
 
 def decode(block: Block, route: Route) -> Decoded:
@@ -74,7 +52,7 @@ def decode(block: Block, route: Route) -> Decoded:
 
 def _part(
     data: NDArray[np.uint8], schema: TableSchema, found: Whole, counting: TransactionCounter, route: Route
-) -> _Part:
+) -> Part:
     try:
         rows = find_rows(data, np.ascontiguousarray(found), len(schema.columns))
     except ValueError as error:
@@ -84,10 +62,10 @@ def _part(
     # A copy is older than all that is streamed; its later chunks are newer, for a row that moved is read twice.
     inner = np.where(copied, (offset << INSIDE) + 2 * numbers, 2 * numbers).astype(np.uint64)
     commit = np.where(copied, 0, offset).astype(np.uint64)
-    return _Part(data, schema, rows, offset, found[rows.record, TIME], commit, inner)
+    return Part(data, schema, rows, offset, found[rows.record, TIME], commit, inner)
 
 
-def _add(done: Decoded, part: _Part, route: Route) -> None:
+def _add(done: Decoded, part: Part, route: Route) -> None:
     rows = part.rows
     done.read += len(rows.kind)
     key = route.key or part.schema.key
@@ -104,7 +82,7 @@ def _add(done: Decoded, part: _Part, route: Route) -> None:
         _deletes(done, part, deleted, route, key, accounted=True)
 
 
-def _truncates(done: Decoded, part: _Part, chosen: Whole, route: Route) -> None:
+def _truncates(done: Decoded, part: Part, chosen: Whole, route: Route) -> None:
     if not len(chosen):
         return
     if route.on_truncate is OnTruncate.FAIL:
@@ -127,7 +105,7 @@ def _truncates(done: Decoded, part: _Part, chosen: Whole, route: Route) -> None:
     done.emptied.append(change_batch({}, marks))
 
 
-def _rows(done: Decoded, part: _Part, chosen: Whole, route: Route, key: tuple[str, ...]) -> None:
+def _rows(done: Decoded, part: Part, chosen: Whole, route: Route, key: tuple[str, ...]) -> None:
     """Inserted, updated and copied rows; before an update that changes the key, its old row is deleted."""
     if not len(chosen):
         return
@@ -160,7 +138,7 @@ def _rows(done: Decoded, part: _Part, chosen: Whole, route: Route, key: tuple[st
 
 def _moves(
     done: Decoded,
-    part: _Part,
+    part: Part,
     chosen: Whole,
     before: Whole,
     route: Route,
@@ -170,29 +148,17 @@ def _moves(
     old_rows = chosen[before]
     names = [column.name for column in part.schema.columns]
     numbers = [names.index(name) for name in key]
-    differs = np.zeros(len(before), np.bool_)
-    texts = []
-    for number in numbers:
-        new = _text(part, part.rows.at[number, old_rows], part.rows.size[number, old_rows])
-        was = _text(part, part.rows.old_at[number, old_rows], part.rows.old_size[number, old_rows])
-        unchanged = part.rows.size[number, old_rows] == UNCHANGED
-        same = np.asarray(pc.fill_null(pc.equal(new, was), False))
-        differs |= ~same & ~unchanged & (part.rows.old_size[number, old_rows] >= 0)
-        texts.append(was)
-    if not differs.any():
+    left = np.flatnonzero(differing_keys(part, old_rows, numbers))
+    if not len(left):
         return None
-    left = np.flatnonzero(differs)
     _deletes(done, part, old_rows[left], route, key, accounted=False)
     headers: list[bytes | None] = [None] * len(chosen)
-    for i in left:
-        named = [text[int(i)].as_py() for text in texts]
-        kinds = [part.schema.columns[number].type_name for number in numbers]
-        values = [int(text) if kind in WHOLE_NUMBERS else text for text, kind in zip(named, kinds, strict=True)]
-        headers[int(before[i])] = json.dumps(dict(zip(key, values, strict=True))).encode()
+    for i, text in zip(left, old_keys(part, old_rows[left], dict(zip(key, numbers, strict=True))), strict=True):
+        headers[int(before[i])] = text
     return pa.array(headers, pa.binary())
 
 
-def _deletes(done: Decoded, part: _Part, chosen: Whole, route: Route, key: tuple[str, ...], *, accounted: bool) -> None:
+def _deletes(done: Decoded, part: Part, chosen: Whole, route: Route, key: tuple[str, ...], *, accounted: bool) -> None:
     """Deletes of the rows before; those of key changes stand just before the row's own place and do not count."""
     struct = _struct(part, part.rows.old_at[:, chosen], part.rows.old_size[:, chosen])
     dead = len(done.letters)
@@ -211,7 +177,7 @@ def _deletes(done: Decoded, part: _Part, chosen: Whole, route: Route, key: tuple
     done.changes.append(change_batch(columns, marks))
 
 
-def _struct(part: _Part, at: NDArray[np.int64], size: NDArray[np.int64]) -> pa.StructArray:
+def _struct(part: Part, at: NDArray[np.int64], size: NDArray[np.int64]) -> pa.StructArray:
     """The rows in the types of their columns, with the texts of values that those have not."""
     fields: list[pa.Field] = []
     arrays: list[pa.Array] = []
@@ -225,14 +191,8 @@ def _struct(part: _Part, at: NDArray[np.int64], size: NDArray[np.int64]) -> pa.S
     return pa.StructArray.from_arrays(arrays, fields=fields)
 
 
-def _text(part: _Part, at: Whole, size: Whole) -> pa.Array:
-    column = part.schema.columns[0]
-    text = type(column)(column.name, "text", -1)
-    return column_of(part.data, np.ascontiguousarray(at), np.ascontiguousarray(size), text)[0]
-
-
 def _representable(
-    done: Decoded, part: _Part, chosen: Whole, struct: pa.StructArray, route: Route, key: tuple[str, ...]
+    done: Decoded, part: Part, chosen: Whole, struct: pa.StructArray, route: Route, key: tuple[str, ...]
 ) -> tuple[pa.StructArray, pa.StructArray, Whole]:
     """The rows and their keys as the job wants odd values, and which of `chosen` they are; the others are dead."""
     missing = [name for name in key if struct.type.get_field_index(name) < 0]
@@ -263,7 +223,7 @@ def _representable(
     return row.struct.take(pa.array(good)), ordered.take(pa.array(good)), good
 
 
-def _letter(done: Decoded, part: _Part, row: int, why: Represented | str, number: int) -> DeadLetter:
+def _letter(done: Decoded, part: Part, row: int, why: Represented | str, number: int) -> DeadLetter:
     """The values of the row as JSON texts by column."""
     rows = part.rows
     old = part.rows.kind[row] == DELETED

@@ -1,7 +1,7 @@
 """Connections to a Postgres server that is read: statements, copies, and the stream of a replication slot."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -97,7 +97,7 @@ class Session:
         with told(settings):
             self._con = psycopg.connect(**settings.parameters(), autocommit=True)
 
-    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a statement; raises SourceError, JobError."""
         with told(self.settings):
             done = self._con.execute(query.encode(), parameters or None)
@@ -107,6 +107,13 @@ class Session:
         """The rows of a long answer, a few thousand at a time. Raises SourceError, JobError."""
         with told(self.settings), self._con.transaction(), self._con.cursor("each") as cursor:
             yield from cursor.execute(query.encode(), parameters)
+
+    @contextmanager
+    def unaltered(self, table: str) -> Iterator[None]:
+        """The columns of a table (quoted) stay as they are until the end: all in between is one transaction."""
+        with told(self.settings), self._con.transaction():
+            self._con.execute(f"LOCK TABLE {table} IN ACCESS SHARE MODE".encode())
+            yield
 
     def copied(self, query: str) -> bytes:
         """What COPY ... (FORMAT binary) gives, without its header."""
@@ -132,6 +139,11 @@ class Snapshot:
         """The rows of a statement. Raises SourceError, JobError."""
         with told(self.settings):
             return self._con.execute(query.encode(), parameters).fetchall()
+
+    def described(self, query: str) -> list[tuple[int, int]]:
+        """The type and its modifier of each column of a query. Raises SourceError."""
+        done = self._run(query)
+        return [(done.ftype(column), done.fmod(column)) for column in range(done.nfields)]
 
     def texts(self, query: str) -> Iterator[list[bytes | None]]:
         """The rows as the server writes them: each value's text, None for NULL. Raises SourceError."""

@@ -10,7 +10,7 @@ from ..log_records import record
 from ..source import LOGGER, lost_offsets
 from .blocks import COPIED
 from .client import PostgresSettings, Session
-from .tables import STREAM, SourceTable, chunks, copy_query, lost_slot, schema_of, slot_of, tables
+from .tables import STREAM, SourceTable, chunks, copy_query, lost_slot, quoted_name, schema_of, slot_of, tables
 from .wal_stream import stream_of
 
 
@@ -86,8 +86,9 @@ class TableReader:
         if first >= chunks(table):
             stop = STREAM if self.stop is None else min(STREAM, self.stop)
             return Block(*self._place, first, stop, b"", tail=tail)
-        schema = schema_of(session, table)
-        data = session.copied(copy_query(table, schema, first))
+        with session.unaltered(quoted_name(table.name)):
+            schema = schema_of(session, table)
+            data = session.copied(copy_query(table, schema, first))
         return Block(*self._place, first, first + 1, schema.record() + record(COPIED, first, -1, data), tail=tail)
 
     def _streamed(self, wait: float) -> Block | None:

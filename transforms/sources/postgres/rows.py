@@ -1,24 +1,28 @@
 """The rows of a table at one moment, for the proof. It shares nothing with the reading of copies and of the log."""
 
-import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final
 
 from ....schemas.errors import SourceError
 from ....schemas.model.unrepresentable import text_name
 from .client import PostgresSettings, Session, Snapshot
+from .row_values import PartlyUnfit, Unfit, reader
 from .tables import STREAM
 
 COLUMNS: Final = """
-SELECT a.attname, coalesce(b.typname, t.typname), CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END
-FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd'
-WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+SELECT attname FROM pg_attribute
+WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum
 """
+NAMED: Final = """
+SELECT format_type(oid, %s), format_type(typelem, NULL),
+  typelem <> 0 AND (SELECT e.typtype = 'd' FROM pg_type e WHERE e.oid = t.typelem)
+FROM pg_type t WHERE oid = %s
+"""
+SHOWN: Final = {"money": "numeric", "money[]": "numeric[]", "hstore": "json"}
+"""What is asked for in place of a type: the server converts it."""
 KEY: Final = """
 SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
 WHERE i.indrelid = %s::regclass AND i.indisprimary
@@ -28,30 +32,23 @@ SELECT substring(data FOR 9) FROM pg_logical_slot_peek_binary_changes(
   %s, NULL, NULL, 'proto_version', '1', 'publication_names', %s)
 """
 BEGIN, TRUNCATE, OF_A_ROW = ord("B"), ord("T"), frozenset(b"IUD")
-DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
-CLOCK: Final = re.compile(r"([01]\d|2[0-3]):\d\d:\d\d(\.\d+)?")
-MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?(\+00)?")
-
-
-class _Unfit(Exception):
-    """A value that no target's type has."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableRows:
     """One table as one snapshot of the server shows it; keeps the contract of `sources.database.RowsAtMoment`.
 
-    `table` is quoted. `columns` are by name the type and its modifier.
+    `table` is quoted. `columns` are by name the types, as `format_type` writes them.
     """
 
     table: str
     key: tuple[str, ...]
-    columns: Mapping[str, tuple[str, int]]
+    columns: Mapping[str, str]
     _snapshot: Snapshot
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        read = {name: _reader(*kind) for name, kind in self.columns.items()}
-        listed = ", ".join(map(_quoted, read))
+        read = {name: reader(kind.replace("money", "cents")) for name, kind in self.columns.items()}
+        listed = ", ".join(_shown(name, kind) for name, kind in self.columns.items())
         for texts in self._snapshot.texts(f"SELECT {listed} FROM {self.table}"):
             yield _row(read, texts)
 
@@ -77,9 +74,25 @@ def rows_at_moment(settings: PostgresSettings, table: str) -> Iterator[TableRows
     schema, _, name = table.partition(".")
     quoted = f"{_quoted(schema)}.{_quoted(name)}"
     with closing(Snapshot(settings)) as snapshot:
-        columns = {one: (kind, modifier) for one, kind, modifier in snapshot.rows(COLUMNS, (quoted,))}
+        names = [one for (one,) in snapshot.rows(COLUMNS, (quoted,))]
+        kinds = snapshot.described(f"SELECT {', '.join(map(_quoted, names))} FROM {quoted} LIMIT 0")
+        columns = {one: _named(snapshot, *kind) for one, kind in zip(names, kinds, strict=True)}
         key = tuple(one for (one,) in snapshot.rows(KEY, (quoted,)))
         yield TableRows(quoted, key, columns, snapshot)
+
+
+def _named(snapshot: Snapshot, number: int, modifier: int) -> str:
+    """A type's name with its modifier; the server shows a domain as what it is of, but not in an array."""
+    ((name, item, of_domain),) = snapshot.rows(NAMED, (modifier, number))
+    if not of_domain:
+        return str(name)
+    ((of_item, its_modifier),) = snapshot.described(f"SELECT NULL::{item} LIMIT 0")
+    return f"{_named(snapshot, of_item, its_modifier)}[]"
+
+
+def _shown(name: str, kind: str) -> str:
+    shown = SHOWN.get(kind.rpartition(".")[2])
+    return _quoted(name) if shown is None else f"{_quoted(name)}::{shown}"
 
 
 def _row(read: Mapping[str, Callable[[str], Any]], texts: list[bytes | None]) -> dict[str, Any]:
@@ -89,46 +102,9 @@ def _row(read: Mapping[str, Callable[[str], Any]], texts: list[bytes | None]) ->
         text = None if raw is None else raw.decode()
         try:
             row[name] = None if text is None else convert(text)
-        except _Unfit:
-            row[name], row[text_name(name)] = None, text
+        except Unfit as unfit:
+            row[name], row[text_name(name)] = unfit.values if isinstance(unfit, PartlyUnfit) else None, str(unfit)
     return row
-
-
-def _reader(kind: str, modifier: int) -> Callable[[str], Any]:
-    """From a value's text to a plain value; moments stay text in the form of ISO 8601."""
-    if kind in ("int2", "int4", "int8", "oid"):
-        return int
-    if kind in ("float4", "float8"):
-        return float if kind == "float8" else _single
-    if kind == "bool":
-        return lambda text: text == "t"
-    if kind == "bytea":
-        return lambda text: bytes.fromhex(text[2:])
-    if kind == "numeric":
-        return _decimal if modifier >= 4 else lambda text: text
-    forms = {"date": DAY, "time": CLOCK, "timestamp": MOMENT, "timestamptz": MOMENT}
-    return _moment(forms[kind]) if kind in forms else lambda text: text
-
-
-def _single(text: str) -> float:
-    (value,) = struct.unpack("f", struct.pack("f", float(text)))
-    return float(value)
-
-
-def _decimal(text: str) -> Decimal:
-    value = Decimal(text)
-    if not value.is_finite():
-        raise _Unfit
-    return value
-
-
-def _moment(form: re.Pattern[str]) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if form.fullmatch(text) is None:
-            raise _Unfit
-        return text
-
-    return read
 
 
 def _quoted(name: str) -> str:

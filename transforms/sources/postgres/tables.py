@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ....schemas.errors import JobError, LostOffsetsError, SourceError
-from .blocks import Column, TableSchema
+from .blocks import TableSchema
 from .client import PostgresSettings, Session
+from .type_names import typed_columns
 
 STREAM: Final = 1 << 24
 """The offset where a table's copy ends and its log begins: no LSN is lower. Below it are the chunks of the copy."""
@@ -23,10 +24,8 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%'
 """
 COLUMNS: Final = """
-SELECT a.attname, coalesce(b.typname, t.typname), CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END
-FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd'
-WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum
+SELECT attname, atttypid::bigint, atttypmod FROM pg_attribute
+WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum
 """
 KEY: Final = """
 SELECT a.attname FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
@@ -95,8 +94,8 @@ def tables(session: Session) -> dict[str, SourceTable]:
 
 def schema_of(session: Session, table: SourceTable) -> TableSchema:
     """The columns as the catalog has them now."""
-    columns = tuple(Column(*row) for row in session.rows(COLUMNS, (table.oid,)))
-    return TableSchema(columns, key_of(session, table.oid))
+    columns = [(name, number, modifier) for name, number, modifier in session.rows(COLUMNS, (table.oid,))]
+    return TableSchema(typed_columns(session, columns), key_of(session, table.oid))
 
 
 def key_of(session: Session, oid: int) -> tuple[str, ...]:

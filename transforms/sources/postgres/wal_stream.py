@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from ..log_records import OFFSET, packed
 from ..table_queues import BLOCK_BYTES, Piece, TableQueues
-from .blocks import Column, TableSchema
+from .blocks import TableSchema
 from .client import PostgresSettings, Session, SlotStream
 from .tables import STREAM, key_of, lost_slot, slot_of
+from .type_names import typed_columns
 
 LOGGER: Final = logging.getLogger("millrace")
 CHUNK_MESSAGES: Final = 20_000
@@ -176,19 +177,7 @@ class WalStream:
             oid = int.from_bytes(rest[end + 1 : end + 5], "big")
             found.append((text, oid, int.from_bytes(rest[end + 5 : end + 9], "big", signed=True)))
             p = end + 9
-        types = {
-            oid: (type_name, modifier)
-            for oid, type_name, modifier in self._session.rows(
-                "SELECT t.oid, coalesce(b.typname, t.typname), CASE WHEN t.typtype = 'd' THEN t.typtypmod END "
-                "FROM pg_type t LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' WHERE t.oid = ANY(%s)",
-                ([oid for _, oid, _ in found],),
-            )
-        }
-        columns = []
-        for text, oid, modifier in found:
-            type_name, of_domain = types.get(oid, ("text", None))
-            columns.append(Column(text, type_name, modifier if of_domain is None else of_domain))
-        schema = TableSchema(tuple(columns), key_of(self._session, number))
+        schema = TableSchema(typed_columns(self._session, found), key_of(self._session, number))
         return Relation(f"{namespace.decode()}.{name.decode()}", schema.record())
 
 
