@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ....schemas.model.change import POSITION, UNAVAILABLE
-from ....schemas.model.table import Table, conform
-from ..shared import guard
-from ..shared.guard import NOTHING, Match, Verdict, chosen
-from ..shared.partial_rows import partial_rows
-from ..shared.types import stored_schema
+from .....schemas.model.change import POSITION, UNAVAILABLE
+from .....schemas.model.table import Table, conform
+from .. import guard
+from ..guard import NOTHING, Match, Verdict, chosen
+from ..partial_rows import partial_rows
+from ..types import stored_schema
 from .catalog import DELETED_AT, Connection, quote, quoted, stored_columns, tombstones
 from .types import in_duckdb
 

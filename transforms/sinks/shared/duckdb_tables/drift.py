@@ -1,6 +1,6 @@
 """What others changed in a table of a DuckDB file."""
 
-from ..shared.drift import GONE, Drift, InspectedTable, drift_of
+from ..drift import GONE, Drift, InspectedTable, drift_of
 from . import catalog
 from .catalog import Connection
 

@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import pyarrow as pa
 
-from ....schemas.model.ledger import Account, TopicPartition
-from ....schemas.model.table import Table
-from .. import Staged
-from ..shared.commit import HeldTable, TableChanges
-from ..shared.guard import Verdict
-from ..shared.ledger import JobLedger, LedgerChange
-from ..shared.staging import Staging
+from .....schemas.model.ledger import Account, TopicPartition
+from .....schemas.model.table import Table
+from ... import Staged
+from ..commit import HeldTable, TableChanges
+from ..guard import Verdict
+from ..ledger import JobLedger, LedgerChange
+from ..staging import Staging
 from . import catalog, ledger, merge
 from .catalog import Connection
 

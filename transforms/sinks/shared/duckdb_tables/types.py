@@ -22,7 +22,7 @@
 
 import pyarrow as pa
 
-from ..shared.types import in_any_target
+from ..types import in_any_target
 
 
 def in_duckdb(kind: pa.DataType) -> pa.DataType:

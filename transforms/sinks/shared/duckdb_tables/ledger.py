@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from ..shared.ledger import COLUMNS, JobLedger, LedgerChange, from_rows, to_rows
+from ..ledger import COLUMNS, JobLedger, LedgerChange, from_rows, to_rows
 from .catalog import Connection
 
 MINE: Final = "WHERE job = ? AND table_name = ?"

@@ -14,12 +14,12 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
-from ....schemas.errors import TerminalSinkError
-from ....schemas.model.change import POSITION, POSITION_TYPE
-from ....schemas.model.stored_format import POSITIONS
-from ....schemas.model.table import Table, conform
-from ..shared.commit import HeldTable
-from ..shared.types import stored_schema
+from .....schemas.errors import TerminalSinkError
+from .....schemas.model.change import POSITION, POSITION_TYPE
+from .....schemas.model.stored_format import POSITIONS
+from .....schemas.model.table import Table, conform
+from ..commit import HeldTable
+from ..types import stored_schema
 from .types import in_duckdb
 
 DELETED_AT: Final = "_millrace_deleted_at"

@@ -1,0 +1,99 @@
+"""A DuckDB file: one connection, its transactions, and what a person can do about its errors."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+import duckdb
+
+from ....schemas.errors import TerminalSinkError, TransientSinkError
+from ....schemas.options import size_text
+from ..shared.commit import TableChanges
+from ..shared.duckdb_tables import catalog
+from ..shared.duckdb_tables.catalog import Connection
+from ..shared.passing import sink_error
+
+
+class DuckDBFile:
+    """The file `place`, opened at the first use. Beyond `memory_limit` bytes DuckDB spills into `<place>.tmp`."""
+
+    attempts: Final = 1
+
+    def __init__(self, place: str, memory_limit: int) -> None:
+        self.place, self._memory_limit = place, memory_limit
+        self._open: Any = None
+
+    def check(self) -> None:
+        """Whether its folder is there."""
+        if not os.path.isdir(os.path.dirname(self.place)):
+            raise TerminalSinkError(f"{self.place}: its folder does not exist; make it, or correct target.path")
+
+    def close(self) -> None:
+        """Close the file: another process can open it."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _connect(self) -> Connection:
+        if self._open is None:
+            self.check()
+            self._open = duckdb.connect(
+                self.place, config={"memory_limit": f"{self._memory_limit}B", "preserve_insertion_order": "false"}
+            )
+        return self._open
+
+    @contextmanager
+    def transaction(self, changes: TableChanges) -> Iterator[Connection]:
+        """Of DuckDB; an error closes the file."""
+        with self._errors():
+            con = self._connect()
+            con.execute("BEGIN")
+            with ExitStack() as undo:
+                undo.callback(self.close)
+                yield con
+                con.execute("COMMIT")
+                undo.pop_all()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection | None]:
+        """None where there is no file, or nothing of Millrace in it."""
+        with self._errors():
+            con = self._connect() if os.path.exists(self.place) else None
+            yield con if con is not None and catalog.own(con) else None
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """DuckDB's errors as Millrace's, with the file's name."""
+        try:
+            yield
+        except duckdb.OutOfMemoryException as error:
+            raise TerminalSinkError(
+                f"{self.place}: raise memory_limit, {size_text(self._memory_limit)} is too small ({_line(error)})"
+            ) from error
+        except (duckdb.IOException, duckdb.ConnectionException, duckdb.FatalException) as error:
+            raise sink_error(f"{self.place}: {_advice(str(error))} ({_line(error)})", error) from error
+        except duckdb.TransactionException as error:
+            if "conflict" in str(error).lower():
+                raise TransientSinkError(f"{self.place}: another commit was faster ({_line(error)})") from error
+            raise TerminalSinkError(f"{self.place}: {_advice(str(error))} ({_line(error)})") from error
+        except duckdb.Error as error:
+            raise TerminalSinkError(f"{self.place}: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _advice(message: str) -> str:
+    """What a person can do about it."""
+    words = message.lower()
+    if "lock" in words:
+        return "another process has the file open; DuckDB lets in one at a time: close it and run again"
+    if "not a valid duckdb" in words or "magic" in words:
+        return "this is not a DuckDB file; correct target.path"
+    if "permission" in words or "read-only" in words or "cannot open" in words:
+        return "the file cannot be opened or written; check its rights and those of its folder"
+    if "space" in words or "could not write" in words or "truncate" in words:
+        return "nothing was committed, the disk is full or the file cannot be written; make room and run again"
+    return "DuckDB cannot read or write the file"
