@@ -29,14 +29,12 @@ KNOWN = {
 }
 """By part the modules that name it all the same today; nothing is added here."""
 APART = (
-    "schemas/encodings/json/",
     "transforms/proof/",
     "pipelines/workload/",
     "transforms/sinks/files/",
     "pipelines/cli/demo.py",
 )
-"""Users of one part by design: JSON becomes Avro, the proof has readers of its own, made-up streams go to Kafka, files
-may be Avro."""
+"""Users of one part by design: the proof has readers of its own, made-up streams go to Kafka, files may be Avro."""
 LAYERS = ("schemas", "transforms", "pipelines")
 PARTS = [(kind, name) for kind, names in KINDS.items() for name in names]
 

@@ -101,6 +101,11 @@ PLANTED: tuple[tuple[str, Mapping[str, str], Breach], ...] = (
     ),
     (
         "connectors",
+        {"schemas/encodings/json/new.py": "from ..avro import decoder\n", "schemas/encodings/avro/decoder.py": ""},
+        Breach("schemas.encodings.json.new", "imports the connector schemas.encodings.avro"),
+    ),
+    (
+        "connectors",
         {"transforms/stores/new.py": "from .s3 import S3Store\n", "transforms/stores/s3.py": ""},
         Breach("transforms.stores.new", "imports the connector transforms.stores.s3"),
     ),

@@ -80,6 +80,7 @@ CONTRACTS = (
     *("schemas.encodings.columns", "schemas.encodings.encoding", "schemas.encodings.message_reader"),
     *("schemas.encodings.schema_store", "schemas.encodings.wire_format"),
     *("schemas.envelopes.decode_context", "schemas.envelopes.decoded", "schemas.envelopes.decoder"),
+    "schemas.envelopes.expected_columns",
     "schemas.envelopes.envelope",
     *("schemas.envelopes.key_columns", "schemas.envelopes.tombstones", "schemas.envelopes.topic_columns"),
     *("transforms.registries.authorization", "transforms.registries.http_client"),
@@ -150,11 +151,7 @@ IMPORTERS: Mapping[str, tuple[str, ...]] = {
         "pipelines.cli.demo",
         "pipelines.workload.produce",
     ),
-    "schemas.encodings.avro": (
-        "transforms.sinks.files.avro",
-        # JSON becomes Avro's bytes: columns and logical types are made in one place.
-        *(f"schemas.encodings.json.{name}" for name in ("decoder",)),
-    ),
+    "schemas.encodings.avro": ("transforms.sinks.files.avro",),
     "pipelines.runners.dataflow": ("pipelines.cli.launch_template", "pipelines.render.dataflow"),
 }
 """By connector the modules that import it past its registry today."""

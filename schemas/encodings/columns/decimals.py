@@ -47,12 +47,12 @@ def fits_precision(data, p, length, precision, words):  # type: ignore[no-untype
             byte = data[last - k] if k < length - extra else fill
             bits |= np.uint64(byte) << np.uint64(8 * i)
         words[word] = bits
-    return _below(words, precision, negative)
+    return is_below(words, precision, negative)
 
 
 @compiled
-def _below(words, precision, negative):  # type: ignore[no-untyped-def]
-    """Whether the magnitude is less than ten to the `precision`.
+def is_below(words, precision, negative):  # type: ignore[no-untyped-def]
+    """Whether the magnitude of a number of four words, in two's complement, is less than ten to the `precision`.
 
     The magnitude of a negative number is its complement plus one, made word by word. The highest word that differs is
     the last one looked at, and decides.

@@ -103,16 +103,16 @@ def instant(data, p, end):  # type: ignore[no-untyped-def]
             if data[p + i] != _PLACEHOLDER[i]:
                 return NO_TIME
         return PLACEHOLDER_TIME
-    p, days = _date(data, p, end)
+    p, days = iso_date(data, p, end)
     if days == NO_TIME or p >= end or data[p] != _T:
         return NO_TIME
-    p, seconds = _clock(data, p + 1, end)
+    p, seconds = iso_clock(data, p + 1, end)
     if seconds < 0:
         return NO_TIME
     p, micros = _fraction(data, p, end)
     if micros < 0:
         return NO_TIME
-    p, offset = _offset(data, p, end)
+    p, offset = iso_offset(data, p, end)
     if offset == NO_TIME or p != end:
         return NO_TIME
     total = days * 86400 + seconds - offset
@@ -122,7 +122,7 @@ def instant(data, p, end):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _date(data, p, end):  # type: ignore[no-untyped-def]
+def iso_date(data, p, end):  # type: ignore[no-untyped-def]
     """The position after a date, and its days since the epoch or NO_TIME."""
     signed = p < end and (data[p] == _PLUS or data[p] == _MINUS)
     negative = signed and data[p] == _MINUS
@@ -140,7 +140,7 @@ def _date(data, p, end):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _clock(data, p, end):  # type: ignore[no-untyped-def]
+def iso_clock(data, p, end):  # type: ignore[no-untyped-def]
     """The position after `HH:MM` or `HH:MM:SS`, and the seconds or -1."""
     hour, minute = _number(data, p, end, 2), _number(data, p + 3, end, 2)
     if hour < 0 or hour > 23 or minute < 0 or minute > 59 or data[p + 2] != _COLON:
@@ -171,7 +171,7 @@ def _fraction(data, p, end):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _offset(data, p, end):  # type: ignore[no-untyped-def]
+def iso_offset(data, p, end):  # type: ignore[no-untyped-def]
     """The position after an offset from UTC, and its seconds or NO_TIME."""
     if p >= end:
         return p, NO_TIME
@@ -180,7 +180,7 @@ def _offset(data, p, end):  # type: ignore[no-untyped-def]
     if data[p] != _PLUS and data[p] != _MINUS:
         return p, NO_TIME
     negative = data[p] == _MINUS
-    p, seconds = _clock(data, p + 1, end)
+    p, seconds = iso_clock(data, p + 1, end)
     if seconds < 0 or seconds > 18 * 3600:
         return p, NO_TIME
     return p, -seconds if negative else seconds

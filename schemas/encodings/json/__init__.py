@@ -1,7 +1,7 @@
 """Kafka Connect's JSON with the schema in each message to Arrow columns, without Python per record: exact, or an error.
 
-A payload is read into tokens, checked to its last byte, and written as the Avro datum of the same schema; Avro's
-decoder makes the columns. So a column has the type that it has in Avro, and Debezium's names mean what they mean there.
+One loop reads each payload once, checks it to its last byte, and writes its values to slots. A column has the type
+that it has in Avro, and Debezium's names mean what they mean there.
 
     nesting of a message          128 deep
     numbers                       integers of 64 bits keep every digit; 1.0 and 1e3 are no integers

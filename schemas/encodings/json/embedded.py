@@ -5,8 +5,10 @@ from numpy.typing import NDArray
 
 from ...loops import array, compile_ahead, read_only
 from ..columns.jit import compiled, inlined
+from ..columns.words import same
 from .errors import MAX_DEPTH
-from .tokens import CLOSE_OBJECT, COLON, COMMA, OPEN_OBJECT, QUOTE, WIDTH, blank, is_blank, tokenize
+from .escapes import QUOTE
+from .scan import CLOSE_OBJECT, COLON, COMMA, OPEN_OBJECT, blank, is_blank, skip
 
 SCHEMA = np.frombuffer(b"schema", np.uint8).copy()
 PAYLOAD = np.frombuffer(b"payload", np.uint8).copy()
@@ -19,15 +21,14 @@ PRIME = 1_099_511_628_211
         read_only(np.uint8),
         read_only(np.int64),
         read_only(np.int64),
-        array(np.int64, 2),
-        array(np.int64),
+        array(np.uint8),
         array(np.uint8),
         array(np.uint8),
         array(np.int64, 2),
     ),
 )
 @compiled
-def split(data, at, length, tape, stack, schema_name, payload_name, found):  # type: ignore[no-untyped-def]
+def split(data, at, length, kinds, schema_name, payload_name, found):  # type: ignore[no-untyped-def]
     """Fill by message, in `found`: where its schema begins, ends, the schema's hash, where the payload begins and ends.
 
     A message that has not both is left at zero. What stands before a payload is the same from message to message as a
@@ -42,7 +43,8 @@ def split(data, at, length, tape, stack, schema_name, payload_name, found):  # t
         if length[row] < 0 or stop == p or data[stop - 1] != CLOSE_OBJECT:
             continue
         stop -= 1
-        if before >= 0 and _same(data, at[before], found[before, 3], p, stop):
+        size = found[before, 3] - at[before]
+        if before >= 0 and size <= stop - p and same(data, p, data, at[before], size):
             moved = p - at[before]
             found[row, 0] = found[before, 0] + moved
             found[row, 1] = found[before, 1] + moved
@@ -50,23 +52,12 @@ def split(data, at, length, tape, stack, schema_name, payload_name, found):  # t
             found[row, 3] = found[before, 3] + moved
             found[row, 4] = stop
             continue
-        first, last, payload = _parts(data, p, stop, tape, stack, schema_name, payload_name)
+        first, last, payload = _parts(data, p, stop, kinds, schema_name, payload_name)
         if payload < 0:
             continue
         found[row, 0], found[row, 1], found[row, 3], found[row, 4] = first, last, payload, stop
         found[row, 2] = _hash(data, first, last)
         before = row
-
-
-@compiled
-def _same(data, first, last, p, end):  # type: ignore[no-untyped-def]
-    """Whether the bytes from `p` on are those of `[first, last)`."""
-    if last - first > end - p:
-        return False
-    at = 0
-    while at < last - first and data[first + at] == data[p + at]:
-        at += 1
-    return at == last - first
 
 
 @compiled
@@ -78,7 +69,7 @@ def _hash(data, first, last):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _parts(data, p, end, tape, stack, schema_name, payload_name):  # type: ignore[no-untyped-def]
+def _parts(data, p, end, kinds, schema_name, payload_name):  # type: ignore[no-untyped-def]
     """Where the schema begins and ends and the payload begins; -1 for each where the message has another form."""
     p = blank(data, p, end)
     if p >= end or data[p] != OPEN_OBJECT:
@@ -86,7 +77,7 @@ def _parts(data, p, end, tape, stack, schema_name, payload_name):  # type: ignor
     first = _member(data, p + 1, end, schema_name)
     if first < 0:
         return -1, -1, -1
-    last, _ = tokenize(data, first, end, tape, stack)
+    last = skip(data, first, end, 0, kinds)
     if last < 0 or data[first] != OPEN_OBJECT:
         return -1, -1, -1
     p = blank(data, last, end)
@@ -114,7 +105,5 @@ def _member(data, p, end, name):  # type: ignore[no-untyped-def]
 def parts(data: NDArray[np.uint8], at: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.int64]:
     """By message, a row of `split`'s `found`."""
     found = np.zeros((len(at), 5), np.int64)
-    longest = int(length.max(initial=0))
-    tape = np.zeros((longest // 2 + 2, WIDTH), np.int64)
-    split(data, at, length, tape, np.zeros(MAX_DEPTH, np.int64), SCHEMA, PAYLOAD, found)
+    split(data, at, length, np.zeros(MAX_DEPTH, np.uint8), SCHEMA, PAYLOAD, found)
     return found

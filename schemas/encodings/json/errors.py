@@ -3,11 +3,13 @@
 from typing import Final
 
 SYNTAX, TRUNCATED, DEPTH, UTF8, ESCAPE, LEFT_OVER, KIND, RANGE, BASE64, MISSING, FULL, CELLS = range(1, 13)
+TWICE, UNFIT, ROUNDED, FIELDS = range(13, 17)
 
-CODE_BITS: Final = 4
+CODE_BITS: Final = 5
 MAX_DEPTH: Final = 128
+FREE_CELLS: Final = 16_384
 CELLS_PER_BYTE: Final = 64
-"""What a payload may become, in bytes of Avro for each byte of JSON, where it has many optional fields."""
+"""Cells that the items of a payload may take are FREE_CELLS and these for each byte."""
 
 _SENTENCES: Final = {
     SYNTAX: "not JSON",
@@ -20,7 +22,10 @@ _SENTENCES: Final = {
     RANGE: "a number beyond the range of the schema's type",
     BASE64: "bytes that are not base64",
     MISSING: "a field that is not optional is missing or null",
-    CELLS: "the payload has too many fields that are left out",
+    CELLS: "the payload has too many items with fields that are left out",
+    UNFIT: "the text is no value of the column's type",
+    ROUNDED: "a number with more digits than a double holds: declare the column under tables.columns",
+    FIELDS: "a field that cannot be a column: it has no name, or there are too many",
 }
 
 

@@ -1,139 +1,129 @@
-"""Values of one piece to Avro: numbers, texts, base64; called by `transcode` alone."""
+"""One value of JSON to its slots; called by `fill` alone. Each gives the place behind the value, or minus an error."""
 
 import numpy as np
 
+from ..columns.decimals import fits_precision
 from ..columns.jit import compiled, inlined
-from .connect_schema import BOOLEAN, BYTES, INT, TEXT
-from .errors import BASE64, FULL, KIND, RANGE
-from .tokens import BACKSLASH, ESCAPED, FALSE, FLOATING, INTEGER, SIZE, START, STOP, STRING, TOKEN, TRUE, escape
-
-# Columns of `Work.floats`: where the number goes in `out`, where its text begins, its length, its bytes (4 or 8).
-GOES, TEXT_AT, LENGTH, BYTES_OF = 0, 1, 2, 3
-# `Work.counts`: how many floats there are, the node of the last error, how far `out` is filled, rows that are done.
-FLOATS, NODE, FILLED, DONE = 0, 1, 2, 3
-ROOM = 16
-"""Bytes that the largest value without a length of its own takes."""
+from ..columns.text import NO_TIME, PLACEHOLDER_TIME, TEXT_AT, instant
+from .errors import BASE64, KIND, RANGE
+from .escapes import BACKSLASH, QUOTE, unescaped
+from .nodes import AS_BASE64, AS_HEX, AS_NUMBER, AS_URL, FORMS, MARK, SLOT, STRIDE, A, B
+from .number_texts import decimal_words
+from .numbers import integer
+from .scan import ESCAPED, is_digit, number, string, word
+from .work import ARENA
 
 
 @inlined
-def varint(out, o, number):  # type: ignore[no-untyped-def]
-    """Write a whole number as Avro does; the place behind it. There must be room for ten bytes."""
-    left = np.uint64((number << 1) ^ (number >> 63))
-    while left >= np.uint64(128):
-        out[o] = np.uint8((left & np.uint64(127)) | np.uint64(128))
-        left = left >> np.uint64(7)
-        o += 1
-    out[o] = np.uint8(left)
-    return o + 1
-
-
-@inlined
-def utf8_byte(point, size, byte):  # type: ignore[no-untyped-def]
-    """Byte `byte` of a character that is `size` bytes of UTF-8."""
-    if size == 1:
-        return point
-    bits = (point >> (6 * (size - 1 - byte))) & 0x3F
-    if byte:
-        return 0x80 | bits
-    return ((0xF00 >> size) & 0xFF) | (point >> (6 * (size - 1)))
-
-
-@compiled
-def write_scalar(data, token, node, schema, work, o):  # type: ignore[no-untyped-def]
-    """Write a value of one piece at `o`; the place behind it, or minus an error."""
-    kind, found = schema.nodes[node, 0], work.tape[token]
-    if kind == INT:
-        return _integer(data, found, schema.nodes[node, 2], work.out, o)
-    if kind == TEXT:
-        return write_text(data, found, work.out, o)
-    if kind == BOOLEAN:
-        if found[TOKEN] != TRUE and found[TOKEN] != FALSE:
-            return -KIND
-        work.out[o] = 1 if found[TOKEN] == TRUE else 0
-        return o + 1
-    if kind == BYTES:
-        return _base64(data, found, work.out, o)
-    return _float(data, found, schema.nodes[node, 2], work, o)
+def text(data, p, end, node, row, work):  # type: ignore[no-untyped-def]
+    """A text, its slots the place and length: in the data, or with escapes in the arena behind them."""
+    if data[p] != QUOTE:
+        return _number_as_text(data, p, end, node, row, work)
+    start = p + 1
+    p, marks = string(data, start, end)
+    if p < 0:
+        return p
+    slot = node[SLOT] + row
+    if marks & ESCAPED:
+        o = work.counts[ARENA]
+        stop = unescaped(data, start, p, work.arena, o)
+        if stop < 0:
+            return stop
+        work.counts[ARENA] = stop
+        work.values[slot] = len(data) + o
+        work.values[slot + node[STRIDE]] = stop - o
+    else:
+        work.values[slot] = start
+        work.values[slot + node[STRIDE]] = p - start
+    return p + 1
 
 
 @compiled
-def _integer(data, found, bits, out, o):  # type: ignore[no-untyped-def]
-    if found[TOKEN] != INTEGER:
+def _number_as_text(data, p, end, node, row, work):  # type: ignore[no-untyped-def]
+    if not node[FORMS] & AS_NUMBER or not (is_digit(data[p]) or data[p] == 0x2D):
         return -KIND
-    p, stop = found[START], found[STOP]
-    negative = data[p] == 0x2D
-    if negative:
-        p += 1
-    if stop - p > 19:
-        return -RANGE
-    # Nineteen digits fit into 64 bits without a sign.
-    number = np.uint64(0)
-    while p < stop:
-        number = number * np.uint64(10) + np.uint64(data[p] - 0x30)
-        p += 1
-    if number > (np.uint64(1) << np.uint64(bits - 1)) - np.uint64(0 if negative else 1):
-        return -RANGE
-    signed = np.int64(number)
-    return varint(out, o, -signed if negative else signed)
+    start = p
+    p, _ = number(data, p, end)
+    if p >= 0:
+        work.values[node[SLOT] + row] = start
+        work.values[node[SLOT] + row + node[STRIDE]] = p - start
+    return p
 
 
 @compiled
-def write_text(data, found, out, o):  # type: ignore[no-untyped-def]
-    """Write a string, its escapes read; `found` is its row of the tape."""
-    if found[TOKEN] != STRING and found[TOKEN] != ESCAPED:
+def boolean(data, p, end, node, row, work):  # type: ignore[no-untyped-def]
+    if data[p] == 0x74:
+        p = word(data, p, end, (0x74, 0x72, 0x75, 0x65))
+        if p >= 0:
+            work.values[node[SLOT] + row] = 1
+        return p
+    if data[p] != 0x66:
         return -KIND
-    if o + ROOM + found[SIZE] > len(out):
-        return -FULL
-    o = varint(out, o, found[SIZE])
-    p, stop = found[START], found[STOP]
-    while p < stop:
-        if data[p] != BACKSLASH:
-            out[o] = data[p]
-            p, o = p + 1, o + 1
-        else:
-            p, point, size = escape(data, p, stop + 1)
-            for byte in range(size):
-                out[o] = utf8_byte(point, size, byte)
-                o += 1
-    return o
+    return word(data, p, end, (0x66, 0x61, 0x6C, 0x73, 0x65))
+
+
+@compiled
+def octets(data, p, end, node, row, work):  # type: ignore[no-untyped-def]
+    """Bytes as base64 or hexadecimal digits, to the arena."""
+    o = work.counts[ARENA]
+    p, stop = _decoded(data, p, end, node, work.arena, o)
+    if p < 0:
+        return p
+    if stop - o > node[A]:
+        return -RANGE
+    work.values[node[SLOT] + row] = len(data) + o
+    work.values[node[SLOT] + row + node[STRIDE]] = stop - o
+    work.counts[ARENA] = stop
+    return p
+
+
+@compiled
+def _decoded(data, p, end, node, out, o):  # type: ignore[no-untyped-def]
+    """The place behind a text of bytes, and where these end in `out`."""
+    if data[p] != QUOTE:
+        return -KIND, 0
+    start = p + 1
+    p, _ = string(data, start, end)
+    if p < 0:
+        return p, 0
+    stop = _from_hex(data, start, p, out, o) if node[FORMS] & AS_HEX else _base64(data, start, p, node, out, o)
+    return (p + 1, stop) if stop >= 0 else (stop, 0)
 
 
 @inlined
-def _six_bits(byte):  # type: ignore[no-untyped-def]
-    """What a letter of base64 stands for, or -1."""
+def _six_bits(byte, minus, line):  # type: ignore[no-untyped-def]
+    """What a letter of base64 stands for, or -1; `minus` and `line` are the two that are no letters or digits."""
     if 0x41 <= byte <= 0x5A:
         return byte - 0x41
     if 0x61 <= byte <= 0x7A:
         return byte - 0x47
     if 0x30 <= byte <= 0x39:
         return byte + 4
-    return 62 if byte == 0x2B else 63 if byte == 0x2F else -1
+    return 62 if byte == minus else 63 if byte == line else -1
 
 
 @compiled
-def _base64(data, found, out, o):  # type: ignore[no-untyped-def]
-    if found[TOKEN] != STRING and found[TOKEN] != ESCAPED:
-        return -KIND
-    letters, p, stop = found[SIZE], found[START], found[STOP]
+def _base64(data, p, stop, node, out, o):  # type: ignore[no-untyped-def]
+    letters = stop - p
+    minus, line = (0x2D, 0x5F) if node[FORMS] & AS_URL else (0x2B, 0x2F)
+    # Only a slash may be escaped: each takes a byte more.
+    for at in range(p, stop):
+        letters -= 1 if data[at] == BACKSLASH else 0
     if letters % 4:
         return -BASE64
-    if o + ROOM + letters > len(out):
-        return -FULL
     padding = 0
     while padding < 2 and padding < letters and data[stop - 1 - padding] == 0x3D:
         padding += 1
-    o = varint(out, o, letters // 4 * 3 - padding)
     group, held = 0, 0
     for _ in range(letters - padding):
         byte = np.int64(data[p])
         p += 1
-        # A slash may be escaped.
         if byte == BACKSLASH:
             byte = np.int64(data[p])
             p += 1
             if byte != 0x2F:
                 return -BASE64
-        bits = _six_bits(byte)
+        bits = _six_bits(byte, minus, line)
         if bits < 0:
             return -BASE64
         group, held = ((group << 6) | bits) & 0xFFFFFF, held + 6
@@ -146,34 +136,89 @@ def _base64(data, found, out, o):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _float(data, found, width, work, o):  # type: ignore[no-untyped-def]
-    kind = found[TOKEN]
-    if kind == STRING:
-        if not _is_no_number(data, found[START], found[SIZE]):
-            return -KIND
-    elif kind != INTEGER and kind != FLOATING:
-        return -KIND
-    count = work.counts[FLOATS]
-    if count >= len(work.floats):
-        return -FULL
-    work.floats[count, GOES] = o
-    work.floats[count, TEXT_AT] = found[START]
-    work.floats[count, LENGTH] = found[STOP] - found[START]
-    work.floats[count, BYTES_OF] = width
-    work.counts[FLOATS] = count + 1
-    return o + width
+def _from_hex(data, p, stop, out, o):  # type: ignore[no-untyped-def]
+    if (stop - p) % 2:
+        return -BASE64
+    while p < stop:
+        pair = np.int64(0)
+        for i in range(2):
+            byte = np.int64(data[p + i])
+            letter = (byte | 0x20) - 0x57
+            digit = byte - 0x30 if is_digit(byte) else letter if letter > 9 else 16
+            if digit > 15:
+                return -BASE64
+            pair = pair * 16 + digit
+        out[o] = pair
+        p, o = p + 2, o + 1
+    return o
+
+
+@inlined
+def _prefix(out, o, size):  # type: ignore[no-untyped-def]
+    """Write a length as `columns.arrays` reads it before a value that its type has not; the place behind it."""
+    left = np.uint64(size << 1)
+    while left >= np.uint64(128):
+        out[o] = np.uint8((left & np.uint64(127)) | np.uint64(128))
+        left = left >> np.uint64(7)
+        o += 1
+    out[o] = np.uint8(left)
+    return o + 1
 
 
 @compiled
-def _is_no_number(data, p, size):  # type: ignore[no-untyped-def]
-    """Whether a text is NaN, Infinity or -Infinity, which converters write as texts."""
-    if size == 3:
-        return data[p] == 0x4E and data[p + 1] == 0x61 and data[p + 2] == 0x4E
-    if size == 9 and data[p] == 0x2D:
-        p, size = p + 1, 8
-    if size != 8:
-        return False
-    word, at = (0x49, 0x6E, 0x66, 0x69, 0x6E, 0x69, 0x74, 0x79), 0
-    while at < 8 and data[p + at] == word[at]:
-        at += 1
-    return at == 8
+def decimal(data, p, end, node, row, work):  # type: ignore[no-untyped-def]
+    """A decimal to the words of its unscaled number; one of more digits than its type has stands in the arena."""
+    if not node[FORMS] & AS_BASE64 or data[p] != QUOTE:
+        return decimal_words(data, p, end, node, row, work)
+    start = work.counts[ARENA]
+    size, _ = string(data, p + 1, end)
+    if size < 0:
+        return size
+    # The bytes are written behind room for their length, which is moved to them.
+    room = 10
+    p, stop = _decoded(data, p, end, node, work.arena, start + room)
+    if p < 0:
+        return p
+    count = stop - start - room
+    fits = fits_precision(work.arena, start + room, count, node[B], work.words)
+    words = 2 if node[B] <= 38 else 4
+    slot = node[SLOT] + row
+    for i in range(words):
+        work.values[slot + i * node[STRIDE]] = np.int64(work.words[i])
+    if not fits:
+        o = _prefix(work.arena, start, count)
+        for i in range(count):
+            work.arena[o + i] = work.arena[start + room + i]
+        work.counts[ARENA] = o + count
+        work.values[slot + (words - 1) * node[STRIDE]] = TEXT_AT + len(data) + start
+    return p
+
+
+@compiled
+def zoned(data, p, end, node, row, work):  # type: ignore[no-untyped-def]
+    """An instant in ISO 8601; other texts stand in the arena."""
+    if data[p] != QUOTE:
+        return integer(data, p, end, node, row, work) if node[FORMS] & AS_NUMBER else -KIND
+    start = p + 1
+    p, marks = string(data, start, end)
+    if p < 0:
+        return p
+    micros = NO_TIME if marks & ESCAPED else instant(data, start, p)
+    if micros == NO_TIME:
+        o = work.counts[ARENA]
+        # Twice: the length is known when the escapes are read.
+        stop = unescaped(data, start, p, work.arena, o)
+        if stop < 0:
+            return stop
+        size = stop - o
+        micros = instant(work.arena, o, stop)
+        if micros == NO_TIME:
+            begin = _prefix(work.arena, o, size)
+            stop = unescaped(data, start, p, work.arena, begin)
+            work.counts[ARENA] = stop
+            micros = TEXT_AT + len(data) + o
+    work.values[node[SLOT] + row] = micros
+    if node[MARK] >= 0:
+        absent = micros == PLACEHOLDER_TIME or TEXT_AT <= micros < TEXT_AT + (1 << 39)
+        work.valid[node[MARK] + row] = 0 if absent else 1
+    return p + 1

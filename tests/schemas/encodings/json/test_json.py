@@ -200,3 +200,22 @@ def test_a_mutated_text_is_a_row_or_a_dead_letter_as_the_proof_has_it(data):
 def test_a_key_twice_has_its_last_value():
     assert told(b'{"int32":1,"int32":2,"map":{"a":1,"a":2}}')["int32"] == 2
     assert told(b'{"map":{"a":1,"a":2}}')["map"] == {"a": 2}
+
+
+def test_what_a_failed_payload_wrote_of_its_items_is_gone():
+    texts = [b'{"list":[1,2.5],"int8":1000}', b'{"list":[null,3],"map":{"b":null}}', b'{"map":{"a":1},"list":["x"]}']
+    found, letters = decoded([message(text) for text in texts], encoding())
+    assert [letter.offset for letter in letters] == [0, 2]
+    assert (found[1]["list"], found[1]["map"]) == ([None, 3.0], {"b": None})
+
+
+def test_there_is_room_for_any_number_of_items():
+    many = {"list": [i / 3 for i in range(5_000)], "map": {f"k{i}": i for i in range(3_000)}}
+    found, _ = decoded([message(json.dumps(row).encode()) for row in ({}, many, {"list": [1]})], encoding())
+    assert (found[1]["list"], found[1]["map"], found[2]["list"]) == (many["list"], many["map"], [1.0])
+
+
+def test_keys_in_another_order_with_escapes_and_unknown_ones_between():
+    texts = [b'{"string":"a","int8":1}', b'{ "int8" : 2 , "x" : [{"y":"\\n"}] , "str\\u0069ng" : "b" }', b'{"int8":3}']
+    found, _ = decoded([message(text) for text in texts], encoding())
+    assert [(row["int8"], row["string"]) for row in found.values()] == [(1, "a"), (2, "b"), (3, None)]
