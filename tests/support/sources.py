@@ -19,6 +19,7 @@ from millrace.transforms.sources.kafka.source import KafkaSource
 from millrace.transforms.sources.scripted.source import ScriptedSource
 from millrace.transforms.sources.source import BlockReader, MessageSource, Source
 
+from . import rabbitmq_server, rabbitmq_streams
 from .postgres_source import SourceDatabase
 
 Record = tuple[int, int, bytes | None, bytes | None]
@@ -33,6 +34,8 @@ class SourcePlace(Protocol):
     """Options of the job file, with a secret as the reference ${env:CONTRACT_SECRET} where the source takes one."""
     knows_times: bool
     """False for the embedded broker, which answers each question for an offset by time with the beginning."""
+    keeps_times: bool
+    """False where messages have the time when the server wrote them, not the one that their producer gave."""
 
     def create(self, topic: str, partitions: int) -> None:
         """A topic with this many partitions."""
@@ -45,6 +48,7 @@ class SourcePlace(Protocol):
 class KafkaPlace:
     broker: EmbeddedBroker
     knows_times = False
+    keeps_times = True
 
     def __post_init__(self) -> None:
         self.source = KafkaSource(KafkaSettings(self.broker.bootstrap_servers))
@@ -66,6 +70,7 @@ class KafkaPlace:
 
 class ScriptedPlace:
     knows_times = True
+    keeps_times = True
 
     def __init__(self) -> None:
         self.source = ScriptedSource(uuid4().hex)
@@ -94,7 +99,45 @@ def scripted_place() -> Iterator[ScriptedPlace]:
     place.source.clear()
 
 
-SOURCE_PLACES = {"kafka": kafka_place, "scripted": scripted_place}
+class RabbitmqPlace:
+    """Streams in a virtual host of one's own."""
+
+    knows_times = True
+    keeps_times = False
+
+    def __init__(self) -> None:
+        self._server = rabbitmq_server.server()
+        self._host = f"contract-{uuid4().hex[:8]}"
+        self._server.add_host(self._host)
+        spec = SOURCES["rabbitmq"]
+        self.options = {
+            "servers": ["127.0.0.1:1"],
+            "password": "${env:CONTRACT_SECRET}",
+            "management": "http://127.0.0.1:1",
+        }
+        options = {
+            "servers": [self._server.address],
+            "virtual_host": self._host,
+            "username": rabbitmq_server.USER,
+            "password": f"${{env:{rabbitmq_server.IN_A_JOB}}}",
+            "management": self._server.management,
+        }
+        self.source = spec.open(spec.options.model_validate(options))
+
+    def create(self, topic: str, partitions: int) -> None:
+        self._server.create_stream(topic, self._host)
+
+    def send(self, topic: str, records: Sequence[tuple[int, bytes | None, bytes | None, int]]) -> None:
+        messages = [rabbitmq_streams.amqp(key, value) for _, key, value, _ in records]
+        rabbitmq_streams.publish(self._server, topic, messages, host=self._host)
+
+
+@contextmanager
+def rabbitmq_place() -> Iterator[RabbitmqPlace]:
+    yield RabbitmqPlace()
+
+
+SOURCE_PLACES = {"kafka": kafka_place, "rabbitmq": rabbitmq_place, "scripted": scripted_place}
 
 
 class PostgresPlace:

@@ -3,6 +3,6 @@
 from typing import Final
 
 from ...schemas.plugins import Plugins
-from . import kafka, postgres, scripted
+from . import kafka, postgres, rabbitmq, scripted
 
-SOURCES: Final = Plugins("millrace.sources", "source.type", (kafka.SPEC, postgres.SPEC, scripted.SPEC))
+SOURCES: Final = Plugins("millrace.sources", "source.type", (kafka.SPEC, postgres.SPEC, rabbitmq.SPEC, scripted.SPEC))

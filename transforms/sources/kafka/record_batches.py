@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ....schemas.model.block import Block
 from ....schemas.model.dead_letter import DeadLetter
 from ....schemas.model.message_batch import Headers, MessageBatch
-from .compression import CodecError, decompress
+from ..compression import CodecError, decompress
 from .record_varints import PROBLEMS, find_headers, walk
 
 MAX_BATCH_BYTES: Final = 128 << 20

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.record_batches import CODECS, HEADER, batch, read, rows, sealed, with_body
 
 from millrace.schemas.model.block import Block
-from millrace.transforms.sources.kafka.compression import CodecError, decompress
+from millrace.transforms.sources.compression import CodecError, decompress
 from millrace.transforms.sources.kafka.record_batches import MAX_BATCH_BYTES, split
 
 NOW = 1_700_000_000_000

@@ -1,4 +1,4 @@
-"""Decompression of record batches, never beyond a bound."""
+"""Decompression of record batches and of sub-batches, never beyond a bound."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -18,6 +18,7 @@ NAMES: Final[Mapping[int, str]] = {GZIP: "gzip", SNAPPY: "snappy", LZ4: "lz4", Z
 _CHUNK: Final = 1 << 20
 _XERIAL: Final = b"\x82SNAPPY\x00"
 _XERIAL_HEADER: Final = 16
+_FRAMED: Final = b"\xff\x06\x00\x00sNaPpY"
 _ERRORS: Final = (zlib.error, cramjam.DecompressionError, zstandard.ZstdError, RuntimeError, EOFError)
 
 
@@ -28,8 +29,8 @@ class CodecError(Exception):
 def decompress(codec: int, data: memoryview, bound: int) -> bytes:
     """The content of compressed `data`; raises CodecError rather than allocate more than about twice `bound`.
 
-    Codec numbers are Kafka's (attributes of a record batch, bits 0 to 2). Snappy is read in both shapes that
-    producers write: the xerial stream and one raw block.
+    Codec numbers are Kafka's (attributes of a record batch, bits 0 to 2), and RabbitMQ's. Snappy is read in the shapes
+    that producers write: the xerial stream, the framing format, and one raw block.
     """
     if codec not in _CODECS:
         raise CodecError(f"unknown codec {codec}")
@@ -57,6 +58,8 @@ def _gzip(data: memoryview, bound: int) -> bytes:
 
 
 def _snappy(data: memoryview, bound: int) -> bytes:
+    if bytes(data[: len(_FRAMED)]) == _FRAMED:
+        return _snappy_frames(data, bound)
     if bytes(data[: len(_XERIAL)]) != _XERIAL:
         return _snappy_block(data, bound)
     parts: list[bytes] = []
@@ -70,6 +73,19 @@ def _snappy(data: memoryview, bound: int) -> bytes:
         size += len(parts[-1])
         at += length
     return b"".join(parts)
+
+
+def _snappy_frames(data: memoryview, bound: int) -> bytes:
+    """Frames: a byte that says what one is, its length (3 bytes, little-endian), a checksum and a block."""
+    at, size = 0, 0
+    while at + 4 <= len(data):
+        kind, stop = data[at], at + 4 + int.from_bytes(data[at + 1 : at + 4], "little")
+        if kind == 0:
+            size += cramjam.snappy.decompress_raw_len(data[at + 8 : stop])
+        at = stop
+        if size > bound:
+            raise EOFError("larger than allowed when decompressed")
+    return bytes(cramjam.snappy.decompress(data))
 
 
 def _snappy_block(data: memoryview, bound: int) -> bytes:
