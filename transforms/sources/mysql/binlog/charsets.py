@@ -1,10 +1,6 @@
 """Character sets of MySQL and MariaDB: by collation, and as Python's codecs."""
 
-from functools import cache
 from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 IDS: Final = {
     "armscii8": (32, 64), "ascii": (11, 65), "big5": (1, 84), "binary": (63,), "cp1250": (26, 34, 44, 66, 99),
@@ -33,49 +29,11 @@ CODECS: Final = {
     "cp850": "cp850", "cp852": "cp852", "cp866": "cp866", "cp932": "cp932", "eucjpms": "euc_jp", "euckr": "cp949",
     "gb18030": "gb18030", "gb2312": "gb2312", "gbk": "gbk", "greek": "iso8859_7", "hebrew": "iso8859_8",
     "koi8r": "koi8_r", "koi8u": "koi8_u", "latin1": "cp1252", "latin2": "iso8859_2", "latin5": "iso8859_9",
-    "latin7": "iso8859_13", "macce": "mac_latin2", "macroman": "mac_roman", "sjis": "shift_jis", "tis620": "tis_620",
+    "hp8": "hp_roman8", "latin7": "iso8859_13", "macce": "mac_latin2",
+    "macroman": "mac_roman", "sjis": "shift_jis", "tis620": "tis_620",
     "ucs2": "utf_16_be", "ujis": "euc_jp", "utf16": "utf_16_be", "utf16le": "utf_16_le", "utf32": "utf_32_be",
     "utf8mb3": "utf_8", "utf8mb4": "utf_8",
 }  # fmt: skip
-
-UTF_8: Final = frozenset(("utf8mb3", "utf8mb4", "ascii"))
-WIDTHS: Final = {"ucs2": (2, 0), "utf16": (2, 0), "utf16le": (2, 1), "utf32": (4, 0)}
-"""Bytes of a unit, and 1 where the lowest comes first."""
-FULL_WIDTH: Final = frozenset((*WIDTHS, "swe7"))
-"""Sets in which bytes below 128 are not ASCII."""
-PAIRS: Final = frozenset(("big5", "cp932", "eucjpms", "euckr", "gb2312", "gbk", "sjis", "ujis"))
-TRIPLES: Final = frozenset(("eucjpms", "ujis"))
-CORRECTED: Final = {
-    "latin1": {byte: byte for byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D)},
-}
-"""Where the servers have other characters than Python's codec, or have some at all."""
-
-Table = NDArray[np.int32]
-
-
-@cache
-def char_tables(charset: str) -> tuple[Table, Table, Table] | None:
-    """Code points by byte, by two bytes, and by the two behind 8F, -1 where there is none; None for an unknown set."""
-    nothing = np.empty(0, np.int32)
-    if charset in WIDTHS:
-        return nothing, nothing, nothing
-    if charset not in CODECS:
-        return None
-    codec = CODECS[charset]
-    single = _table(codec, [bytes((byte,)) for byte in range(256)])
-    pairs = triples = nothing
-    if charset in PAIRS:
-        pairs = _table(codec, [bytes((high, low)) for high in range(256) for low in range(256)])
-    if charset in TRIPLES:
-        triples = _table(codec, [bytes((0x8F, high, low)) for high in range(256) for low in range(256)])
-    for code, character in CORRECTED.get(charset, {}).items():
-        (single if code < 256 else pairs)[code] = character
-    return single, pairs, triples
-
-
-def _table(codec: str, codes: list[bytes]) -> Table:
-    found = [code.decode(codec, "ignore") for code in codes]
-    return np.array([ord(text) if len(text) == 1 else -1 for text in found], np.int32)
 
 
 def charset_of(collation: int) -> str | None:

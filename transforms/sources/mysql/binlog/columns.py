@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .....schemas.errors import SourceError
 from .....schemas.model.value_texts import text_field, texts_at
 from . import event_types as types
+from .json_text import json_of
 from .numbers import cells, decimals, whole_numbers
 from .rows import Image, size_of
 from .table_map import Column, TableMap
@@ -191,6 +192,10 @@ def _geometry(data: Bytes, at: Whole, size: Whole, column: Column) -> Made:
     return binary_of(data, at + SRID, np.where(size < 0, size, size - SRID)), None
 
 
+def _json(data: Bytes, at: Whole, size: Whole, column: Column) -> Made:
+    return json_of(data, at, size, column.name or ""), None
+
+
 def _null(_: Bytes, at: Whole, __: Whole, ___: Column) -> Made:
     return pa.nulls(len(at), pa.string()), None
 
@@ -209,6 +214,7 @@ _MAKERS: Final[dict[int, Callable[[Bytes, Whole, Whole, Column], Made]]] = {
     types.BIT: _bit,
     types.ENUM: _enum,
     types.SET: _set,
+    types.JSON: _json,
     types.GEOMETRY: _geometry,
     types.VECTOR: _bytes,
     types.NULL: _null,

@@ -11,7 +11,7 @@ from .....schemas.errors import SourceError
 from .....schemas.loops import array, compile_ahead, read_only
 from . import event_types as types
 from .event_types import DELETES, WRITES
-from .events import Events
+from .events import Events, Whole
 from .table_map import Column, TableMap
 
 NULL, UNAVAILABLE = -1, -2
@@ -101,11 +101,11 @@ def find_rows(events: Events, table: TableMap) -> Rows:
     if count < 0:
         event = -1 - count
         raise events.failed(event, f"the rows are not those of {table.database}.{table.table} as its TABLE_MAP says")
-    has_before, has_after = not np.isin(events.kind, WRITES).all(), not np.isin(events.kind, DELETES).all()
-    before, after = _image(len(sizes), count, has_before), _image(len(sizes), count, has_after)
+    before = _room(len(sizes), count, there=not np.isin(events.kind, WRITES).all())
+    after = _room(len(sizes), count, there=not np.isin(events.kind, DELETES).all())
     marks = np.empty((2, count), np.int64)
-    walk_rows(events.data, spans, sizes, marks, (before.at, before.size, after.at, after.size))
-    return Rows(marks[0], marks[1], before, after)
+    walk_rows(events.data, spans, sizes, marks, (*before, *after))
+    return Rows(marks[0], marks[1], _image(before, count), _image(after, count))
 
 
 def _check_shapes(table: TableMap) -> None:
@@ -123,12 +123,19 @@ def _check_shapes(table: TableMap) -> None:
             raise SourceError(f"column {column.name}: a column of type {kind} has {meta} as its metadata")
 
 
-def _image(columns: int, count: int, there: bool) -> Image:
-    if there:
-        return Image(np.zeros((columns, count), np.int64), np.full((columns, count), UNAVAILABLE, np.int64))
+def _room(columns: int, count: int, *, there: bool) -> tuple[Whole, Whole]:
+    """Places and sizes to fill, or no room for an image that no event has."""
+    shape = (columns, count if there else 0)
+    return np.zeros(shape, np.int64), np.full(shape, UNAVAILABLE, np.int64)
+
+
+def _image(room: tuple[Whole, Whole], count: int) -> Image:
+    at, size = room
+    if at.shape[1] == count:
+        return Image(at, size)
     # One number stands for all, and takes no room.
-    at = np.broadcast_to(np.int64(0), (columns, count))
-    return Image(at, np.broadcast_to(np.int64(UNAVAILABLE), (columns, count)))
+    shape = (len(at), count)
+    return Image(np.broadcast_to(np.int64(0), shape), np.broadcast_to(np.int64(UNAVAILABLE), shape))
 
 
 @numba.njit(cache=True, nogil=True)

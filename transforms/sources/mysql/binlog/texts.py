@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from .....schemas.errors import SourceError
 from .....schemas.loops import array, compile_ahead, read_only
 from .....schemas.model.value_texts import texts_at
-from .charsets import FULL_WIDTH, UTF_8, WIDTHS, char_tables
+from .charset_tables import FULL_WIDTH, UTF_8, WIDTHS, char_tables
 
 Whole = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 MOST: Final = (1 << 31) - 1
 GB18030: Final = "gb18030"
 """It has codes of four bytes, of which no table is made: its distinct values are decoded by Python."""
+SWAPPED: Final = {0xE7C7: 0x1E3F, 0x1E3F: 0xE7C7}
+"""Two characters that changed places in 2005, which the server follows and Python does not."""
 
 
 def validity(size: Whole) -> pa.Buffer | None:
@@ -75,7 +77,8 @@ def _by_value(raw: pa.Array, codec: str = GB18030) -> tuple[pa.Array, pa.Array |
     notes: list[str | None] = []
     for value in coded.dictionary.to_pylist():
         try:
-            texts.append(value.decode(codec))
+            text = value.decode(codec)
+            texts.append(text.translate(SWAPPED) if codec == GB18030 else text)
             notes.append(None)
         except UnicodeDecodeError:
             texts.append(None)
