@@ -269,6 +269,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "check": ("preflight: finds what would fail or lose data, and changes nothing", _check),
     "status": ("how far each topic is committed and how far behind, without a running job", _job_and_json),
     "plan": ("what the newest schemas would do to each table, and what people changed there", _plan),
+    "apply": ("rename, add and widen columns as the job file and the newest schemas say", _job_and_json),
     "accept-source": ("go on with a source that was failed over, restored or replaced", _accept_source),
     "rewind": ("read a table's topics again from an earlier offset", _rewind),
     "produce": ("send a made-up stream of orders to a topic", _produce),

@@ -12,6 +12,7 @@ examples:
   millrace status job.yaml             how far is it, how far behind?
   millrace compact job.yaml            maintenance of the target's tables
   millrace plan job.yaml               what would the newest schemas do to each table?
+  millrace apply job.yaml              do it, as the job file decides
   millrace accept-source job.yaml --table orders    after a failover: go on with the new source
   millrace rewind job.yaml --table orders --to earliest    read its topics again
   millrace verify job.yaml             prove that the target equals the topics
@@ -45,6 +46,7 @@ EPILOGS: Final = {
     "accept-source": "example:\n  millrace accept-source job.yaml --table orders\n",
     "plan": "examples:\n  millrace plan job.yaml\n"
     "  millrace plan job.yaml --schemas ./contracts --exit-code    in the CI of whoever changes a schema\n",
+    "apply": "example:\n  millrace apply job.yaml    after millrace plan job.yaml\n",
     "rewind": "examples:\n  millrace rewind job.yaml --table orders --to 2026-01-02T00:00:00Z --plan\n"
     "  millrace rewind job.yaml --table orders --to earliest --yes\n",
     "compact": "example:\n  millrace compact job.yaml\n",

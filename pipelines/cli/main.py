@@ -130,6 +130,18 @@ def _plan(found: Namespace) -> int:
     return GOOD if label is None else SAFE_CHANGES if label is Label.SAFE else DIFFERENT
 
 
+def _apply(found: Namespace) -> int:
+    from ..execution.apply_plan import apply_plans
+    from ..execution.plan_tables import plan_tables
+    from ..job.load import load_job
+    from .apply import applied_json, applied_lines
+
+    job = load_job(found.job)
+    applied = apply_plans(job, plan_tables(job))
+    _answer(found, applied_json(applied), list(applied_lines(applied, job)))
+    return FAILED if any(one.error for one in applied) else GOOD
+
+
 def _rewind(found: Namespace) -> int:
     from ..job.load import load_job
     from .rewind import confirmed, plan_rewind, rewind, rewind_json, rewind_lines
@@ -237,6 +249,7 @@ ACTIONS: Final[dict[str, Callable[[Namespace], int]]] = {
     "status": _status,
     "accept-source": _accept_source,
     "plan": _plan,
+    "apply": _apply,
     "rewind": _rewind,
     "produce": _produce,
     "render": _render,

@@ -24,14 +24,15 @@ def plan_json(plans: Sequence[TablePlan]) -> list[dict[str, Any]]:
             "table": plan.table,
             "topics": dict(plan.origins),
             "exists": plan.held is not None,
-            "changes": [_change_json(change) for change in plan.changes],
-            "by_hand": [_change_json(change) for change in plan.drift],
+            "changes": [change_json(change) for change in plan.changes],
+            "by_hand": [change_json(change) for change in plan.drift],
         }
         for plan in plans
     ]
 
 
-def _change_json(change: PlannedChange) -> dict[str, Any]:
+def change_json(change: PlannedChange) -> dict[str, Any]:
+    """A change as data."""
     return {"column": change.column, "label": str(change.label), "said": change.said, "hint": change.hint}
 
 
@@ -47,10 +48,11 @@ def _table_lines(plan: TablePlan) -> list[str]:
     origins = [f"{topic}: {origin}" for topic, origin in plan.origins.items()]
     head = f"table {plan.table}" + (f" ({'; '.join(origins)})" if origins else "")
     if not plan.all:
-        return [f"{head}: nothing to do" if plan.wanted else head]
-    return [f"{head}:", *(_line(change) for change in plan.all)]
+        return [f"{head}: nothing to do" if plan.planned is not None else head]
+    return [f"{head}:", *(change_line(change) for change in plan.all)]
 
 
-def _line(change: PlannedChange) -> str:
+def change_line(change: PlannedChange) -> str:
+    """Its label, its column, what it is."""
     said = f"{change.column}: {change.said}" if change.column else change.said
     return f"  {change.label:<{WIDTH}}  {said}{f'; {change.hint}' if change.hint else ''}"

@@ -11,6 +11,7 @@ import pyarrow as pa
 from ...schemas.encodings import ENCODINGS
 from ...schemas.envelopes import ENVELOPES
 from ...schemas.errors import JobError, MillraceError, SinkError, TableError
+from ...schemas.merging.renaming import names_due
 from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.route import OnTruncate, OrderBy, Route
@@ -82,8 +83,20 @@ def _proof(job: Job, table: TableSnapshot, route: Route) -> Proof:
     stops = ledger.next or dict.fromkeys(route.sources, 0)
     late = job.window.by == "event"
     epochs = {source: mark.epochs.begins for source, mark in ledger.marks.items() if mark.epochs.begins}
-    rules = _rules(job, route, epochs, _columns(table))
+    columns = _columns(table)
+    refuse_old_names(route, columns)
+    rules = _rules(job, route, epochs, columns)
     return Proof(route.table, stops, rules, ledger.start, route.key or (), mode=route.mode, late=late)
+
+
+def refuse_old_names(route: Route, columns: pa.Schema | None) -> None:
+    """Raises TableError where the table has columns under names that the job file renames."""
+    due = {} if columns is None else names_due(route.table, columns.names, (), dict(route.renames))
+    if due:
+        said = ", ".join(f"{old}: {new}" for old, new in due.items())
+        raise TableError(
+            f"table {route.table}: renames: {{{said}}} is not done yet: millrace apply does it, and the next run"
+        )
 
 
 def _columns(table: TableSnapshot) -> pa.Schema | None:
@@ -116,6 +129,7 @@ def _rules(
         by_time=route.order_by is OrderBy.TIMESTAMP,
         columns=columns,
         refuses_others=route.on_incompatible is OnIncompatible.DEAD_LETTER,
+        renames=dict(route.renames),
     )
     text = job.format.envelope_options.model_dump().get("unavailable_value")
     return rules if text is None else replace(rules, unavailable_value=text)

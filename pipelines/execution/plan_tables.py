@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ...schemas.errors import DeniedTopicsError, IncompatibleSchemaError, JobError, SchemaError, UnknownSchemaError
+from ...schemas.merging.renaming import renamed_table
 from ...schemas.merging.schema_changes import Label, PlannedChange, Policies, schema_changes
 from ...schemas.merging.wanted_table import wanted_table
 from ...schemas.model.route import Route
@@ -28,16 +29,16 @@ from .start_offsets import by_table, find_routes
 class TablePlan:
     """What would become of one table: `origins` say by topic where its columns are known from.
 
-    `drift` are the changes that people made by hand. `wanted` are the tables that the topics ask for, `held` what the
-    last commit left, None where there is no table yet.
+    `drift` are the changes that people made by hand. `held` is what the last commit left, None where there is no table
+    yet; `planned` what it becomes by all that needs no decision, None where no schema is known.
     """
 
     table: str
     origins: Mapping[str, str]
     changes: Sequence[PlannedChange]
     drift: Sequence[PlannedChange] = ()
-    wanted: Sequence[Table] = ()
     held: Table | None = None
+    planned: Table | None = None
 
     @property
     def all(self) -> list[PlannedChange]:
@@ -59,6 +60,16 @@ class _Topics:
             self.found[topic] = newest_columns(self.format, self.connection, topic, route)
         except (SchemaError, UnknownSchemaError, IncompatibleSchemaError, DeniedTopicsError) as error:
             self.refused[topic] = str(error)
+
+    def refusals(self, route: Route) -> list[PlannedChange]:
+        """The topics of the table whose newest schema brings nothing."""
+        told = [(topic, self.refused[topic]) for topic in route.topics if topic in self.refused]
+        return [PlannedChange("", Label.LOSES, f"no message of {topic} could be applied: {why}") for topic, why in told]
+
+    def wanted(self, route: Route) -> list[Table]:
+        """The tables that the topics ask for. Raises IncompatibleSchemaError where the job's renames cannot be."""
+        mine = [self.found[topic] for topic in route.topics if topic in self.found]
+        return [wanted_table(route, one) for newest in mine for one in newest.found]
 
 
 def plan_tables(job: Job, schemas: Path | None = None) -> list[TablePlan]:
@@ -89,25 +100,34 @@ def _with_schemas(job: Job, folder: Path | None) -> Job:
 
 def _plan(sink: Sink, topics: _Topics, route: Route) -> TablePlan:
     known = retried(f"table {route.table}", partial(inspect, sink, route.table))
-    mine = [topic for topic in route.topics if topic in topics.found]
-    wanted = [wanted_table(route, one) for topic in mine for one in topics.found[topic].found]
-    changes = [
-        PlannedChange("", Label.LOSES, f"no message of {topic} could be applied: {topics.refused[topic]}")
-        for topic in route.topics
-        if topic in topics.refused
-    ]
+    changes, planned = topics.refusals(route), None
+    try:
+        wanted = topics.wanted(route)
+        held = None if known.table is None else renamed_table(known.table, dict(route.renames))
+    except IncompatibleSchemaError as error:
+        changes.append(PlannedChange("", Label.DECIDE, str(error)))
+        wanted = []
     if wanted:
-        # A table that the last commit left without a key is one of a sink that does not tell keys.
-        held = known.table if known.table is None or known.table.key else replace(known.table, key=wanted[0].key)
-        changes += schema_changes(held, wanted, Policies(route.on_incompatible, widening_of(sink)))
+        changes += _renames(known.table, held)
+        # A sink of a package may not tell the key.
+        held = held if held is None or held.key else replace(held, key=wanted[0].key)
+        found = schema_changes(held, wanted, Policies(route.on_incompatible, widening_of(sink)))
+        changes, planned = [*changes, *found.changes], found.table
     return TablePlan(
         table=route.table,
-        origins={topic: topics.found[topic].origin for topic in mine},
+        origins={topic: topics.found[topic].origin for topic in route.topics if topic in topics.found},
         changes=changes,
         drift=list(_drift(known)),
-        wanted=wanted,
         held=known.table,
+        planned=planned,
     )
+
+
+def _renames(before: Table | None, after: Table | None) -> Iterable[PlannedChange]:
+    if before is not None and after is not None:
+        for old, new in zip(before.columns.names, after.columns.names, strict=True):
+            if old != new:
+                yield PlannedChange(old, Label.SAFE, f"is renamed to {new}, and keeps its values")
 
 
 def _drift(known: InspectedTable) -> Iterable[PlannedChange]:

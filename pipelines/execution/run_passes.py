@@ -33,6 +33,7 @@ from ..job.model import Job
 from .job_parts import source_of, target_of
 from .pass_ranges import OffsetProgress, PassSizer, next_ranges
 from .progress import Progress
+from .renames import rename_due
 from .start_offsets import (
     ReadPlan,
     anchor,
@@ -140,6 +141,8 @@ def _to_the_end(state: Run) -> None:
 def _passes(state: Run) -> bool:
     """Passes from the ledger on; whether some table has to be read from its ledger again."""
     routes = find_routes(state.job, state.connection)
+    for name, refused in rename_due(state.sink, without(routes, state.failed)).items():
+        _fail(state, name, refused)
     plan = find_read_plan(state.job, state.connection, state.sink, without(routes, state.failed))
     if isinstance(state.connection, Confirming) and state.connection.prepare(plan.next):
         plan = find_read_plan(state.job, state.connection, state.sink, without(routes, state.failed))

@@ -22,12 +22,11 @@ from pydantic import (
 
 from ...schemas.errors import JobError
 from ...schemas.model.beside import OnIncompatible
-from ...schemas.model.change import PREFIX
 from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.modes import Mode
-from ...schemas.model.route import OnTruncate, OrderBy
+from ...schemas.model.route import OnTruncate
 from ...schemas.model.unrepresentable import OnUnrepresentable
-from ...schemas.option_values import Interval, Words, built, read_name
+from ...schemas.option_values import Interval, built, read_name
 from ...schemas.options import Duration, Location, Options, mistake, mistakes_at
 from ...schemas.suggestions import guess
 from ...transforms.dead_letter_limit import DEFAULT_LIMIT, Limit
@@ -36,8 +35,9 @@ from ...transforms.sinks import SINKS
 from ...transforms.sinks.shared.guarantees import Promise
 from ...transforms.stores import SCHEMES, Address, unknown_scheme
 from .format import NO_FORMAT, Format, read_format
-from .source import Source, TopicNames, read_source
-from .target import Modes, Target, no_mode, read_target
+from .source import Source, read_source
+from .table_entry import TableEntry
+from .target import Target, no_mode, read_target
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 KEEPING: Final = (Mode.SOFT_DELETE, Mode.SCD2)
@@ -56,18 +56,6 @@ def _check_job_name(name: str) -> str:
     return name
 
 
-def _check_table_name(name: str) -> str:
-    if name.lower().startswith(PREFIX):
-        raise ValueError(f"{name!r}: names that begin with {PREFIX} are Millrace's own")
-    if len(name) > 200 or name in (".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", name):
-        raise ValueError(f"{name!r} cannot be a table: no '/', '\\' or control characters, at most 200 characters")
-    return name
-
-
-def _last_part(found: Mapping[str, Any]) -> str:
-    return str(found["topics"][0]).rpartition(".")[2]
-
-
 def _read_limit(value: Any) -> Limit:
     if isinstance(value, Limit):
         return value
@@ -83,49 +71,7 @@ JobName = Annotated[
     AfterValidator(_check_job_name),
     WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$"}),
 ]
-TableName = Annotated[
-    str,
-    BeforeValidator(read_name, json_schema_input_type=str),
-    AfterValidator(_check_table_name),
-    WithJsonSchema({"type": "string", "pattern": r"^(?!_millrace_)[^/\\\x00-\x1f\x7f]{1,200}$"}),
-]
 LimitText = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%?\s*$"})]
-
-
-class TableEntry(Options):
-    """Topics that go to one table. `key` None: the message key's fields. `modes` None: those of the target."""
-
-    topics: TopicNames = Field(alias="from", description="A topic, or several that share the table.")
-    to: TableName = Field(
-        default_factory=_last_part, validate_default=False, description="The table; by default the topic's last part."
-    )
-    key: Words | None = Field(
-        default=None, description="The columns of the key, instead of the fields of the message's key."
-    )
-    on_truncate: OnTruncate = Field(
-        default=OnTruncate.FAIL, description="What a TRUNCATE in the stream does to the table."
-    )
-    order_by: OrderBy = Field(
-        default=OrderBy.POSITION,
-        description="What orders the changes of a key: the source's position, or the time of the message.",
-    )
-    on_new_source: OnNewSource | None = Field(
-        default=None,
-        description="What a new source does to the table, instead of the job's on_new_source.",
-    )
-    on_incompatible: OnIncompatible | None = Field(
-        default=None,
-        description="What becomes of values that the table's column cannot hold, instead of the job's on_incompatible.",
-    )
-    modes: Modes | None = Field(
-        default=None, alias="mode", description="What the table keeps, instead of the target's mode."
-    )
-
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        if len(self.topics) > 1 and "to" not in self.model_fields_set:
-            raise mistake("several topics need the table's name: add to: NAME")
-        return self
 
 
 class Window(Options):
@@ -267,6 +213,9 @@ class Job(Options):
             if not self.source.reads(topic):
                 free = [name for name in self.source.topics if not any(name in entry.topics for entry in self.tables)]
                 yield f"{topic!r} does not {where}{guess(topic, free)}", ("from", at)
+        refusal = SINKS.find(self.target.type).exceptions.get(Promise.RENAMES)
+        if table.renames and refusal is not None:
+            yield f"a target of type {self.target.type} cannot rename columns: {refusal}", ("renames",)
         able = SINKS.find(self.target.type).modes
         for at, mode in enumerate(table.modes or ()):
             if mode not in able:

@@ -27,6 +27,7 @@ class TableRoute:
     on_new_source: OnNewSource = OnNewSource.STOP
     order_by: OrderBy = OrderBy.POSITION
     on_incompatible: OnIncompatible = OnIncompatible.STOP
+    renames: tuple[tuple[str, str], ...] = ()
 
     @property
     def copies(self) -> dict[str, Mode]:
@@ -67,6 +68,7 @@ def route(job: Job, topics: Iterable[str]) -> dict[str, TableRoute]:
                 on_new_source=entry.on_new_source or job.on_new_source,
                 order_by=entry.order_by,
                 on_incompatible=entry.on_incompatible or job.on_incompatible,
+                renames=tuple(entry.renames.items()),
             )
         for table in (routes[topic].table, *routes[topic].copies):
             other = owners.setdefault(table.casefold(), topic)

@@ -25,12 +25,16 @@ class Label(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlannedChange:
-    """One change of a table; `column` is empty for one of the whole table. `hint` names what may be behind it."""
+    """One change of a table; `column` is empty for one of the whole table. `hint` names what may be behind it.
+
+    `acts`: there is something to do in the target.
+    """
 
     column: str
     label: Label
     said: str
     hint: str = ""
+    acts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,15 @@ class _Plan:
             yield PlannedChange(beside, Label.SAFE, f"grows from {old} to {new}")
 
 
-def schema_changes(held: Table | None, wanted: Sequence[Table], policies: Policies) -> list[PlannedChange]:
+@dataclass(frozen=True, slots=True)
+class PlannedTable:
+    """The changes, and the table once those that need no decision and lose nothing are made."""
+
+    changes: list[PlannedChange]
+    table: Table
+
+
+def schema_changes(held: Table | None, wanted: Sequence[Table], policies: Policies) -> PlannedTable:
     """What these schemas, one after the other, would do to the table; `held` None is one that is not there yet.
 
     A column that vanished beside one that appeared of the same type bears a hint: it may have been renamed.
@@ -115,11 +127,13 @@ def schema_changes(held: Table | None, wanted: Sequence[Table], policies: Polici
     plan = _Plan(held, policies)
     for table in wanted:
         found += plan.of(table)
+    made = Table(held.name, held.key, pa.schema(list(plan.kinds.items())))
     try:
-        check_columns(Table(held.name, held.key, pa.schema(list(plan.kinds.items()))))
+        check_columns(made)
     except IncompatibleSchemaError as error:
         found.append(PlannedChange("", Label.DECIDE, str(error)))
-    return [*found, *_vanished(held, wanted, plan.added)]
+        made = held
+    return PlannedTable([*found, *_vanished(held, wanted, plan.added)], made)
 
 
 def _other_table(held: Table, wanted: Table) -> Iterator[PlannedChange]:
@@ -143,4 +157,4 @@ def _vanished(held: Table, wanted: Sequence[Table], added: dict[str, pa.DataType
         alike = [name for name, kind in added.items() if kind.equals(column.type)]
         hint = "; or ".join(f"was it renamed? renames: {{{column.name}: {name}}} keeps its values" for name in alike)
         said = "is sent no more; it stays, and rows that change have NULL there"
-        yield PlannedChange(column.name, Label.SAFE, said, hint)
+        yield PlannedChange(column.name, Label.SAFE, said, hint, acts=False)

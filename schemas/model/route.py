@@ -34,6 +34,7 @@ class Route:
     `sources` are the partitions known when the job was built; others of the same topics may come later. With
     `event_time` the changes carry their own time (`_millrace_time`): the record's timestamp. `copies` are further
     tables that the same changes fill, each in a mode of its own, and each a `copy`: its messages count once.
+    `renames` are (old, new) names of columns.
     `epochs`: the ledger knows of epochs, so it is asked for the epoch of each change.
     """
 
@@ -50,6 +51,7 @@ class Route:
     on_incompatible: OnIncompatible = OnIncompatible.STOP
     epochs: bool = False
     order_by: OrderBy = OrderBy.POSITION
+    renames: tuple[tuple[str, str], ...] = ()
 
     @property
     def tables(self) -> tuple["Route", ...]:

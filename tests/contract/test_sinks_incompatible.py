@@ -166,7 +166,7 @@ def test_a_plan_says_what_a_commit_does(target, old, new, policy):
     policies = Policies(policy, widening_of(target.sink))
 
     def plan() -> list[PlannedChange]:
-        return schema_changes(inspect(target.sink, target.name).table, [target.table(columns(new))], policies)
+        return schema_changes(inspect(target.sink, target.name).table, [target.table(columns(new))], policies).changes
 
     labels, way = {one.label for one in plan()}, replace(route(target), on_incompatible=policy)
     part = stage(target.sink, target.job, way, [marked(delta(columns(new), [upsert(2, id=2)]), ("id",), {})])

@@ -314,3 +314,15 @@ def test_a_plan_asks_the_catalog_of_the_source(shop, capsys):
     shop.sql("INSERT INTO orders VALUES (-1, 'x', 1, 'y', now())")
     shop.run(job)
     assert main(words) == 0
+
+
+def test_a_column_that_was_renamed_keeps_its_values(shop, capsys):
+    job = shop.job("public.orders")
+    shop.run(job)
+    shop.sql("ALTER TABLE orders RENAME name TO title; UPDATE orders SET title = 'new' WHERE id < 5")
+    job = shop.job("public.orders", "tables: [{from: public.orders, renames: {name: title}}]")
+    assert main(["plan", str(job.file)]) == 0
+    assert "name: is renamed to title, and keeps its values" in capsys.readouterr().out
+    assert shop.run(job).tables["orders"].error is None
+    assert_equal(shop, columns="id, title, price, body")
+    assert main(["verify", str(job.file)]) == 0

@@ -79,7 +79,9 @@ class ChangeReader:
     def __post_init__(self) -> None:
         self._payloads = payload_reader(self.rules)
         self.names = self.rules.key
-        self._placings = Placings(self.rules.columns, self.rules.refuses_others, self.rules.on_unrepresentable)
+        self._placings = Placings(
+            self.rules.columns, self.rules.refuses_others, self.rules.on_unrepresentable, self.rules.renames
+        )
 
     def read(self, message: Message) -> list[Change]:
         """The changes of one message: none, one, or two where a row moves to another key.

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
-from ...schemas.model.unrepresentable import OnUnrepresentable
+from ...schemas.model.unrepresentable import SUFFIX, OnUnrepresentable
 from .avro_logical_types import VARIABLE_DECIMAL, ZONED, decimal_of, moment_of, zone_of
 from .avro_reader import Reader
 from .avro_validator import Malformed
@@ -58,17 +58,30 @@ class Placing:
         yield from self.beside.get(name, ())
 
 
-def placing_of(
-    columns: pa.Schema, record: Any, named: Mapping[str, Any], key: Sequence[str], policy: OnUnrepresentable
-) -> Placing:
-    """Where the fields of a record schema go; `named` are the types that its schema defines, by full and short name."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The target's columns, what the job says of them, and the types of a schema, by full and short name."""
+
+    columns: pa.Schema
+    named: Mapping[str, Any]
+    key: Sequence[str]
+    policy: OnUnrepresentable
+    renames: Mapping[str, str] = field(default_factory=dict)
+
+
+def placing_of(asked: Asked, record: Any) -> Placing:
+    """Where the fields of a record schema go."""
     moved, beside, refused = {}, {}, []
-    types = _Types(named, policy)
+    columns, key, types = asked.columns, asked.key, _Types(asked.named, asked.policy)
+    renames = {old.casefold(): new for old, new in asked.renames.items()}
     fields = {part["name"]: types.of(part["type"], (_name(record),)) for part in record["fields"]}
     by_fold = {name.casefold(): name for name in reversed(columns.names)}
     for name, kind in fields.items():
-        own = name if name in columns.names else by_fold.get(name.casefold(), name)
-        own = name if own in fields else own
+        wanted = renames.get(name.casefold(), name)
+        own = wanted if wanted in columns.names else by_fold.get(wanted.casefold(), wanted)
+        own = wanted if own in fields else own
+        if wanted != name:
+            moved[name + SUFFIX] = wanted + SUFFIX
         others = [other for other in columns.names if other not in fields and _stands_beside(other, own)]
         place = own
         if own in columns.names and name not in key and not holds(columns.field(own).type, kind):
@@ -209,6 +222,7 @@ class Placings:
     columns: pa.Schema | None
     refuses: bool
     policy: OnUnrepresentable
+    renames: Mapping[str, str] = field(default_factory=dict)
     _found: dict[int, Placing | None] = field(default_factory=dict)
 
     def of(self, reader: Reader, part: str | None, key: Sequence[str]) -> Placing | None:
@@ -221,7 +235,7 @@ class Placings:
             record = named.get(record["type"], record)
             found = None
             if isinstance(record, dict) and "fields" in record:
-                found = placing_of(self.columns, record, named, key, self.policy)
+                found = placing_of(Asked(self.columns, named, key, self.policy, self.renames), record)
                 refused = found.refused if self.refuses else ()
                 found = replace(found, refused=refused) if found.moved or found.beside or refused else None
             self._found[id(reader)] = found

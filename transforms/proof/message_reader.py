@@ -35,7 +35,7 @@ def reader_of(rules: Rules) -> ProofReader:
         return ChangeReader(rules)
     if rules.key is None:
         raise JobError("tables: the proof of such a format needs the key's columns: add key: [...] to the table")
-    return PackageReader(rules.key, rules.reader())
+    return PackageReader(rules.key, rules.reader(), rules.renames)
 
 
 @dataclass(slots=True)
@@ -44,6 +44,7 @@ class PackageReader:
 
     key: tuple[str, ...]
     reader: MessageReader
+    renames: Mapping[str, str]
     names: tuple[str, ...] | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,6 +57,6 @@ class PackageReader:
         key = tuple([said.row.get(name) for name in self.key])
         if None in key:
             raise Malformed("a key column is NULL")
-        row = None if said.deleted else said.row
+        row = None if said.deleted else {self.renames.get(name, name): value for name, value in said.row.items()}
         position = (0, *said.order, message.offset)
         return Change(key, Event(position, row, timestamp=message.timestamp, source=message.source))

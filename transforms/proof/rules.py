@@ -22,8 +22,9 @@ class Rules:
     `by_time`: the time of a message orders it, then its offset, and nothing of its source does.
     `epochs` are by partition the beginnings of epochs, (offset, epoch) in the order of offsets, as the ledger has them.
     `columns` are those of the target, which tell where a value of another type stands; with `refuses_others` a message
-    with one that no column can hold is a dead letter of the job's. `encoding` is avro or json; `schemas` are None where
-    each message holds its own. `reader` makes the reader of a format that a package brings: `format` is `own` then.
+    with one that no column can hold is a dead letter of the job's. `renames` lead from names in the messages to those
+    of columns. `encoding` is avro or json; `schemas` are None where each message holds its own. `reader` makes the
+    reader of a format that a package brings: `format` is `own` then.
     """
 
     format: Literal["debezium", "upsert", "own"]
@@ -38,6 +39,7 @@ class Rules:
     by_time: bool = False
     columns: pa.Schema | None = None
     refuses_others: bool = False
+    renames: Mapping[str, str] = field(default_factory=dict)
     epochs: Mapping[TopicPartition, Sequence[tuple[int, int]]] = field(default_factory=dict)
 
     def epoch(self, message: Message) -> int:

@@ -45,6 +45,17 @@ def compare_rows(table: str, rows: Iterable[Row], columns: Sequence[str], scan: 
     return compare(table, reference, known, key)
 
 
+def renamed_rows(
+    rows: Iterable[Row], columns: Sequence[str], renames: Mapping[str, str]
+) -> tuple[Iterable[Row], Sequence[str]]:
+    """The rows and columns under the names that the target has."""
+    if not renames:
+        return rows, columns
+    names = {**renames, **{text_name(old): text_name(new) for old, new in renames.items()}}
+    moved = ({names.get(name, name): value for name, value in row.items()} for row in rows)
+    return moved, [names.get(name, name) for name in columns]
+
+
 def _canonical(value: Any) -> Any:
     if isinstance(value, list):
         return [_canonical(item) for item in value]

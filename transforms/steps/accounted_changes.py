@@ -15,7 +15,7 @@ import pyarrow as pa
 from apache_beam.transforms.window import TimestampedValue
 
 from ...schemas.errors import AccountingError, MillraceError
-from ...schemas.merging.modes.decoded_rows import shaped
+from ...schemas.merging.renaming import of_table
 from ...schemas.model.block import Block
 from ...schemas.model.change import SOURCE
 from ...schemas.model.route import Route
@@ -45,7 +45,11 @@ class ReadAccounted(beam.DoFn):
                 yield part.table, _bearing(NOTHING, (), Failure(part.table, error))
             return
         for part in route.tables:
-            mine = shaped(part.mode, done)
+            try:
+                mine = of_table(part, done)
+            except MillraceError as error:
+                yield part.table, _bearing(NOTHING, (), Failure(part.table, error))
+                continue
             told = receipt(mine)
             for changes in mine.changes or [NOTHING]:
                 yield part.table, _bearing(changes, mine.key, replace(told, changes=_counted(changes)))

@@ -25,6 +25,7 @@ from ..dead_letters import DeadLetterFiles
 from ..retry import retried
 from ..sinks import Sink, Staged
 from ..sinks.shared.lookup import TargetRows
+from ..sinks.shared.renames import rename_columns
 from ..sinks.target import Target
 from .arrow_errors import told_of
 from .columns import decide_columns
@@ -169,7 +170,7 @@ def _committed(sink: Sink, settings: CommitSettings, name: str, items: Sequence[
         settings.limit.check_first(read, letters)
     settings.dead_letters.write(letters)
     settings.limit.check(settings.dead + len(letters), settings.read + read, letters)
-    ready = ready_rows(sink, name, window)
+    ready = ready_rows(sink, settings.routes[name], window)
     done = ready.done
     order = _order(sink, settings, name, window, done)
     made = retried(f"table {name}", lambda: sink.commit(ready.table, ready.staged, order))
@@ -192,13 +193,17 @@ class ReadyRows:
     done: CompleteRows
 
 
-def ready_rows(sink: Sink, name: str, window: WindowItems) -> ReadyRows:
-    """Complete what needs the target's rows, and stage it. Raises TableError, SinkError."""
-    done = complete(TargetRows(sink, name), window.incomplete)
+def ready_rows(sink: Sink, route: Route, window: WindowItems) -> ReadyRows:
+    """Complete what needs the target's rows, and stage it; columns that the table has under old names get the new ones.
+
+    Raises TableError, SinkError.
+    """
+    retried(f"table {route.table}", lambda: rename_columns(sink, route.table, route.renames))
+    done = complete(TargetRows(sink, route.table), window.incomplete)
     staged = [part.staged for part in window.parts if part.staged.rows]
     staged += [sink.stage(part.table, part.rows) for part in done.parts]
     key = window.parts[0].table.key if window.parts else ()
-    return ReadyRows(staged[0].table if staged else Table(name, key, pa.schema([])), staged, done)
+    return ReadyRows(staged[0].table if staged else Table(route.table, key, pa.schema([])), staged, done)
 
 
 def _order(sink: Sink, settings: CommitSettings, name: str, window: WindowItems, done: CompleteRows) -> Commit:

@@ -14,7 +14,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from ...schemas.envelopes.decoded import Decoded
 from ...schemas.errors import MillraceError
-from ...schemas.merging.modes.decoded_rows import shaped
+from ...schemas.merging.renaming import of_table
 from ...schemas.model.block import Block
 from ...schemas.model.change import SOURCE, TIME
 from ...schemas.model.dead_letter import DeadLetter
@@ -80,7 +80,11 @@ class Decode(beam.DoFn):
                 yield beam.pvalue.TaggedOutput(RECEIPTS, (part.table, Failure(part.table, error)))
             return
         for part in route.tables:
-            mine = shaped(part.mode, done)
+            try:
+                mine = of_table(part, done)
+            except MillraceError as error:
+                yield beam.pvalue.TaggedOutput(RECEIPTS, (part.table, Failure(part.table, error)))
+                continue
             yield beam.pvalue.TaggedOutput(RECEIPTS, (part.table, receipt(mine)))
             for changes in mine.changes:
                 for stamp, piece in by_window(changes, self._every):

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final
@@ -15,6 +15,7 @@ from ...schemas.envelopes.decoded import Decoded
 from ...schemas.envelopes.decoder import TopicDecoder
 from ...schemas.envelopes.envelope import Envelope
 from ...schemas.errors import JobError, LostOffsetsError
+from ...schemas.merging.renaming import with_old_names
 from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.block import Block
 from ...schemas.model.change import DELETE, OP
@@ -71,7 +72,7 @@ class Format:
         encoding, envelope = self.encoding, self.envelope
         held = None
         if route.on_incompatible is OnIncompatible.DEAD_LETTER and self.target is not None:
-            held = TargetColumns(self.target, route.table)
+            held = TargetColumns(self.target, route.table, route.renames)
         messages = TopicDecoder(encoding, envelope, topic, route, held)
         before = PrecedingDelete(source, lambda: TopicDecoder(encoding, envelope, topic, route))
         return MessagesDecoder(source, messages, None if envelope.null_deletes else before)
@@ -79,10 +80,14 @@ class Format:
 
 @dataclass(slots=True)
 class TargetColumns:
-    """Called, it tells a table's columns in the target, which is asked at most once in `ASK_SECONDS`."""
+    """Called, it tells a table's columns in the target, which is asked at most once in `ASK_SECONDS`.
+
+    A column that was renamed stands under its old names too: messages are compared as they were written.
+    """
 
     target: Target
     table: str
+    renames: Sequence[tuple[str, str]] = ()
     _asked: float = -math.inf
 
     def __call__(self) -> pa.Schema | None:
@@ -92,7 +97,7 @@ class TargetColumns:
         with closing(self.target.open()) as sink:
             columns = columns_of(sink, self.table)
         self._asked = time.monotonic()
-        return columns
+        return columns if columns is None else with_old_names(columns, self.renames)
 
 
 @dataclass(slots=True)

@@ -13,8 +13,8 @@ import numpy as np
 from ...schemas.envelopes.decoded import Decoded
 from ...schemas.errors import LostOffsetsError
 from ...schemas.merging.log_order import Committed
-from ...schemas.merging.modes.decoded_rows import shaped
 from ...schemas.merging.newest_by_key import leans
+from ...schemas.merging.renaming import of_table
 from ...schemas.model.change import AFTER
 from ...schemas.model.dead_letter import DeadLetter
 from ...schemas.model.ledger import Account, Commit, Ledger, TopicPartition
@@ -193,7 +193,7 @@ def commit_letters(sink: Sink, job: str, route: Route, parts: Sequence[Decoded],
 
 
 def _committed(sink: Sink, job: str, route: Route, parts: Sequence[Decoded], replay: Replay) -> tuple[Account, ...]:
-    mine = [shaped(route.mode, part) for part in parts]
+    mine = [of_table(route, part) for part in parts]
     ledger = sink.ledger(job, route.table, route.sources)
     batches = [
         marked(piece, part.key, {}) for part in mine for batch in part.changes for _, piece in by_window(batch, None)
@@ -202,7 +202,7 @@ def _committed(sink: Sink, job: str, route: Route, parts: Sequence[Decoded], rep
     before = Committed({}, ledger.truncate, epochs_of(route, ledger))
     staged = [staged_behind(sink, route, batches, before)] if batches else []
     window = WindowItems([receipt(part) for part in mine], staged)
-    ready = ready_rows(sink, route.table, window)
+    ready = ready_rows(sink, route, window)
     accounts = _accounts(route, window, Counter(ready.done.superseded), ready.done.applied)
     truncates: Counter[int] = Counter()
     for part in mine:

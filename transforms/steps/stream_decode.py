@@ -17,7 +17,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from ...schemas.envelopes.decoded import Decoded
 from ...schemas.errors import MillraceError, RegistryError
-from ...schemas.merging.modes.decoded_rows import shaped
+from ...schemas.merging.renaming import of_table
 from ...schemas.model.block import Block
 from ...schemas.model.change import TIME
 from ...schemas.model.ledger import OffsetRange
@@ -96,7 +96,11 @@ class StreamDecode(beam.DoFn):
                 self._filling[part.table, stamp].failure = Failure(part.table, error)
             return
         for part in route.tables:
-            mine = shaped(part.mode, done)
+            try:
+                mine = of_table(part, done)
+            except MillraceError as error:
+                self._filling[part.table, stamp].failure = Failure(part.table, error)
+                continue
             self._filling[part.table, stamp].receipts.append(receipt(mine))
             for changes in mine.changes:
                 self._gathering.add(part.table, mine.key, stamp, _untimed(changes), mine.falls)

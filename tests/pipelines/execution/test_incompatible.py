@@ -1,7 +1,8 @@
 """A column whose type changes, from the job file to the proof: each policy, each mode, and what loses nothing."""
 
 import pytest
-from support.jobs import KEY, SOURCE, contracts, key, rows, run_once, send, wire, write_job
+from support.changed_column import Table, envelope
+from support.jobs import contracts, rows, run_once, send, wire, write_job
 
 from millrace.pipelines.cli.dead_letters import letters
 from millrace.pipelines.cli.verify import verify_job
@@ -16,56 +17,6 @@ def topic(embedded_broker, topic_name):
     name = topic_name("retyped")
     embedded_broker.create_topic(name, 1)
     return name
-
-
-def envelope(kind, name="v"):
-    fields = [{"name": "id", "type": "long"}, {"name": name, "type": ["null", kind], "default": None}]
-    row = {"type": "record", "name": "Value", "fields": fields}
-    return {
-        "type": "record",
-        "name": "Envelope",
-        "fields": [
-            {"name": "before", "type": ["null", row]},
-            {"name": "after", "type": ["null", "Value"]},
-            {"name": "source", "type": SOURCE},
-            {"name": "op", "type": "string"},
-        ],
-    }
-
-
-def change(schema_id, schema, number, value, at, op="u", name="v"):
-    row = {"id": number, name: value}
-    before, after = (row, None) if op == "d" else (None, row)
-    source = {"sequence": f'["{at}","{at}"]', "lsn": at}
-    return (0, key(number), wire(schema_id, {"before": before, "after": after, "source": source, "op": op}, schema))
-
-
-class Table:
-    """A table of its own: `old` messages have the type of the first schema, `new` ones that of the second."""
-
-    def __init__(self, broker, topic, folder, old, new, **job):
-        self.servers, self.topic, self.folder = broker.bootstrap_servers, topic, folder
-        self.old, self.new = envelope(old), envelope(new)
-        self.file = write_job(folder, self.servers, [topic], **job)
-        contracts(folder / "contracts", {1: KEY, 8: self.old, 9: self.new})
-
-    def send(self, *messages):
-        send(self.servers, self.topic, messages)
-
-    def before(self, number, value, at, **more):
-        return change(8, self.old, number, value, at, **more)
-
-    def after(self, number, value, at, **more):
-        return change(9, self.new, number, value, at, **more)
-
-    def run(self):
-        return run_once(self.file).tables[self.topic.rpartition(".")[2]]
-
-    def rows(self, table=None):
-        return rows(self.folder, table or self.topic.rpartition(".")[2])
-
-    def proved(self):
-        return all(report.ok for report in verify_job(load_job(self.file)))
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one pass", "two passes"])

@@ -17,7 +17,7 @@ def table(key=("id",), **columns):
 
 def told(*wanted, held=HELD, policies=STOP):
     """(column, label) of each change."""
-    return [(one.column, one.label) for one in schema_changes(held, wanted, policies)]
+    return [(one.column, one.label) for one in schema_changes(held, wanted, policies).changes]
 
 
 SAME = {"id": pa.int64(), "v": pa.string(), "n": pa.int32()}
@@ -50,7 +50,7 @@ def test_what_no_policy_decides(columns, expected, policies):
     ],
 )
 def test_a_type_that_does_not_fit_is_what_the_policy_makes_of_it(policies, label, said):
-    (found,) = schema_changes(HELD, [table(**{**SAME, "n": pa.string()})], policies)
+    (found,) = schema_changes(HELD, [table(**{**SAME, "n": pa.string()})], policies).changes
     assert (found.column, found.label) == ("n", label)
     assert said in found.said
 
@@ -73,16 +73,16 @@ def test_several_schemas_come_one_after_the_other():
 
 
 def test_a_table_that_is_not_there_is_made():
-    (found,) = schema_changes(None, [table(**SAME)], STOP)
+    (found,) = schema_changes(None, [table(**SAME)], STOP).changes
     assert (found.label, found.said) == (Label.SAFE, "new table, key (id): id int64, v string, n int32")
 
 
 def test_a_vanished_column_beside_a_new_one_of_its_type_bears_a_hint():
-    found = schema_changes(HELD, [table(id=pa.int64(), w=pa.string(), x=pa.string(), n=pa.int32())], STOP)
+    found = schema_changes(HELD, [table(id=pa.int64(), w=pa.string(), x=pa.string(), n=pa.int32())], STOP).changes
     (gone,) = [one for one in found if one.column == "v"]
     assert "renames: {v: w}" in gone.hint
     assert "renames: {v: x}" in gone.hint
-    found = schema_changes(HELD, [table(id=pa.int64(), w=pa.int8(), n=pa.int32())], STOP)
+    found = schema_changes(HELD, [table(id=pa.int64(), w=pa.int8(), n=pa.int32())], STOP).changes
     assert [one.hint for one in found] == ["", ""]
 
 
@@ -97,7 +97,9 @@ def test_what_a_target_does_not_rewrite_needs_a_decision_whatever_the_policy():
         return old if old.equals(new) else None
 
     for policy in (OnIncompatible.STOP, OnIncompatible.DEAD_LETTER):
-        (found,) = schema_changes(HELD, [table(**{**SAME, "n": pa.int64()})], Policies(policy, narrow))
+        (found,) = schema_changes(HELD, [table(**{**SAME, "n": pa.int64()})], Policies(policy, narrow)).changes
         assert (found.label, "stores in another way" in found.said) == (Label.DECIDE, True)
-    beside = schema_changes(HELD, [table(**{**SAME, "n": pa.int64()})], Policies(OnIncompatible.NEW_COLUMN, narrow))
+    beside = schema_changes(
+        HELD, [table(**{**SAME, "n": pa.int64()})], Policies(OnIncompatible.NEW_COLUMN, narrow)
+    ).changes
     assert [one.label for one in beside] == [Label.SAFE]

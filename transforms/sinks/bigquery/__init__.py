@@ -23,6 +23,7 @@ SPEC: Final = SinkSpec(
         Promise.ANY_KEY: "no floats and no times of day in a key, and at most 16 columns: the table stops",
         Promise.REWRITES: "the table stops, and says what to do",
         Promise.YEARS: "years 1 to 9999: the table stops",
+        Promise.RENAMES: "the job is refused; the values stay in the column of the old name",
         Promise.REWINDS: "its ledger keeps the largest offset: `rewind` refuses it; fill the table anew beside",
     },
 )

@@ -95,9 +95,13 @@ def add_columns(target: DeltaTable, added: pa.Schema) -> None:
     target.alter.add_columns(DeltaSchema.from_arrow(added).fields, commit_properties=_properties())
 
 
-def replace(target: DeltaTable, rows: pa.Table | pa.RecordBatchReader) -> None:
-    """Put these rows and columns in place of all the table has; the ledger stays."""
-    write_deltalake(target, rows, mode="overwrite", schema_mode="overwrite", commit_properties=_properties())
+def replace(target: DeltaTable, rows: pa.Table | pa.RecordBatchReader, told: str = "") -> None:
+    """Put these rows and columns in place of all the table has; the ledger stays.
+
+    `told` stands in the commit information where this is no part of a commit of changes.
+    """
+    properties = CommitProperties(max_commit_retries=0, custom_metadata={ACCOUNTS: told} if told else None)
+    write_deltalake(target, rows, mode="overwrite", schema_mode="overwrite", commit_properties=properties)
 
 
 def append(target: DeltaTable, rows: pa.Table, entry: "LedgerEntry | None" = None) -> None:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Final
@@ -134,6 +134,15 @@ class DeltaSink:
         with self._errors():
             target = self._tables.open(table)
             return InspectedTable() if target is None else drift.inspect(target, table, self._tables.options)
+
+    def rename(self, table: str, names: Mapping[str, str]) -> None:
+        """All rows are written anew, in one commit; Delta's column mapping, which would save that, few writers know."""
+        with self._errors():
+            target = self._tables.open(table)
+            known = None if target is None else self._tables.columns(table, target)
+            due = {} if known is None else {old: new for old, new in names.items() if old in known.columns.names}
+            if target is not None and known is not None and due:
+                self._tables.rename(target, known, due)
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by one pass over the files whose statistics allow them."""

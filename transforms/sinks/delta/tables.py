@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from ....schemas.errors import TableError, TerminalSinkError
+from ....schemas.merging.renaming import with_names
 from ....schemas.model import stored_format
 from ....schemas.model.change import POSITION, PREFIX
 from ....schemas.model.table import Table, conform
@@ -79,6 +80,15 @@ class DeltaTables:
     def grown(self, target: DeltaTable | None, table: Table) -> DeltaTable:
         """The Delta table with exactly these columns; it is made where there is none."""
         return self._fitted(self.uri(table.name), target, table, [POSITION_FIELD])
+
+    def rename(self, target: DeltaTable, table: Table, names: Mapping[str, str]) -> None:
+        """Write all rows anew with columns of other names, which are not of the key, in one commit."""
+        renamed = with_names(table, names)
+        stored = pa.schema([*delta_schema(renamed), POSITION_FIELD])
+        held = [*(column_name(name) for name in table.columns.names), POSITION]
+        batches = target.to_pyarrow_dataset().to_batches(columns=held)
+        rows = (conform(batch.rename_columns(stored.names), stored) for batch in batches)
+        client.replace(target, pa.RecordBatchReader.from_batches(stored, rows), told="renamed")
 
     def tombstones(self, table: Table, committed: int | None) -> DeltaTable:
         """The table of tombstones, with the key columns as the table has them.

@@ -8,12 +8,13 @@ import base64
 import json
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import pyarrow as pa
 
 from ....schemas.errors import TerminalSinkError
+from ....schemas.merging.renaming import with_names
 from ....schemas.model.ledger import Account, TopicPartition
 from ....schemas.model.source_mark import SourceMark
 from ....schemas.model.stored_format import LEDGER as LEDGER_FORMAT
@@ -54,7 +55,10 @@ class FilesAhead:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One version of a table's ledger; `table` is None until rows came, `commit` tells who made it."""
+    """One version of a table's ledger; `table` is None until rows came, `commit` tells who made it.
+
+    `renames` are by older name the columns of now: files that were written before have the older names.
+    """
 
     version: int = 0
     commit: str = ""
@@ -62,6 +66,7 @@ class State:
     streams: Mapping[Stream, Line] = field(default_factory=dict)
     topic_ids: Mapping[tuple[str, str], int] = field(default_factory=dict)
     truncate: bytes | None = None
+    renames: Mapping[str, str] = field(default_factory=dict)
 
     def of_job(self, job: str) -> JobLedger:
         """What the job has in it."""
@@ -102,7 +107,16 @@ class State:
             {**self.streams, **lines},
             {**self.topic_ids, **ids},
             max(filter(None, (self.truncate, held.truncate)), default=None),
+            self.renames,
         )
+
+    def renamed(self, names: Mapping[str, str]) -> "State":
+        """The next version, in which these columns have other names; `renames` leads there from each name of before."""
+        assert self.table is not None
+        before = {old: names.get(new, new) for old, new in self.renames.items()}
+        table = with_names(self.table, names)
+        renames = {old: new for old, new in {**before, **names}.items() if old not in table.columns.names}
+        return replace(self, version=self.version + 1, commit=uuid.uuid4().hex, table=table, renames=renames)
 
 
 def newest(store: Store, name: str) -> State:
@@ -147,6 +161,7 @@ def _to_json(state: State) -> dict[str, Any]:
         "key": None if table is None else list(table.key),
         "columns": None if table is None else base64.b64encode(table.columns.serialize().to_pybytes()).decode(),
         "truncate": None if state.truncate is None else state.truncate.hex(),
+        "renames": dict(state.renames),
         "topic_ids": [{"job": job, "topic": topic, "id": id} for (job, topic), id in state.topic_ids.items()],
         "streams": [
             {
@@ -182,4 +197,5 @@ def _from_json(name: str, found: dict[str, Any]) -> State:
         lines,
         {(part["job"], part["topic"]): part["id"] for part in found["topic_ids"]},
         None if found["truncate"] is None else bytes.fromhex(found["truncate"]),
+        found.get("renames", {}),
     )

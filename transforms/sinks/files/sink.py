@@ -1,6 +1,6 @@
 """Change logs: every change exactly once in Parquet or Avro files, on a local disk, S3, GCS or HDFS."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....schemas.errors import TableError
+from ....schemas.errors import TableError, TransientSinkError
 from ....schemas.model.change import PREFIX
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, conform, selected
@@ -22,7 +22,7 @@ from ..shared.names import folder_name, table_name
 from ..shared.staging import Staging
 from ..shared.staging_folders import LocalFolder, StoreFolder
 from .commit import FilesCommit, FilesTarget
-from .ledger import State, newest
+from .ledger import State, newest, write
 from .options import FilesOptions
 from .writer import FORMATS, LogFiles
 
@@ -91,6 +91,19 @@ class FilesSink:
         """The log, from the newest ledger; its files are never changed."""
         return InspectedTable(newest(self._store, table).table)
 
+    def rename(self, table: str, names: Mapping[str, str]) -> None:
+        """In the ledger: files that are there keep the older names, and are read by them.
+
+        Raises TransientSinkError where others are always faster.
+        """
+        for _ in range(ATTEMPTS):
+            state = newest(self._store, table)
+            known = () if state.table is None else state.table.columns.names
+            due = {old: new for old, new in names.items() if old in known}
+            if not due or write(self._store, table, state.renamed(due)):
+                return
+        raise TransientSinkError(f"{self._place(table)}: other writers were faster {ATTEMPTS} times")
+
     def _rows(self, state: State, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         if state.table is None:
             raise TableError(f"{self._store.place} has no table {table!r} of Millrace")
@@ -104,6 +117,7 @@ class FilesSink:
                 within = before[before >= file.first]
                 rows, offsets = self._files.below(file, stops[file.stream], within)
                 seen[file.stream] = np.concatenate((within, offsets))
+                rows = rows.rename_columns([state.renames.get(name, name) for name in rows.column_names])
                 yield from (conform(batch, schema) for batch in rows.to_batches())
 
     def tables(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """An Iceberg table made, and grown so that it holds what was staged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -9,7 +9,7 @@ from ....schemas.errors import IncompatibleSchemaError, TerminalSinkError
 from ....schemas.model.table import Table, conform
 from .keys.keyed_table import KeyedTable
 from .rows import from_stored, read_all, to_stored, write
-from .table_format.columns import LastIds, Shape, empty_shape, grown
+from .table_format.columns import LastIds, Shape, empty_shape, grown, renamed
 from .table_format.partitions import new_spec
 from .table_format.snapshots import Change
 
@@ -55,6 +55,14 @@ def fit(target: KeyedTable, table: Table, terms: Terms, change: Change) -> Shape
     if not old.ids and terms:
         change.spec = new_spec(terms, shape)
     return shape
+
+
+def rename(target: KeyedTable, names: Mapping[str, str]) -> None:
+    """Columns that are not of the key get other names, by a commit that changes no row. Raises Conflict."""
+    shape = target.shape
+    due = {} if shape is None else {old: new for old, new in names.items() if old in shape.table.columns.names}
+    if shape is not None and due:
+        target.commit(Change(shape=renamed(shape, due, LastIds.of(target.table.metadata)), rewrite=True), "")
 
 
 def _check_partitions(target: KeyedTable, shape: Shape) -> None:

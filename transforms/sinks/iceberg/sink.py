@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from . import ledger as ledgers
 from .catalog.catalog import IcebergCatalog
 from .catalog.names import catalog_name, table_name
 from .commit import IcebergCommit, IcebergTarget
+from .evolve import rename
 from .keys.keyed_table import KeyedTable
 from .lookup import lookup
 from .maintenance import Maintenance
@@ -170,6 +171,22 @@ class IcebergSink:
         with self._catalog.errors():
             found = self._catalog.load(catalog_name(table))
             return InspectedTable() if found is None else drift.inspect(found)
+
+    def rename(self, table: str, names: Mapping[str, str]) -> None:
+        """The schema alone: files know their columns by id.
+
+        Raises TransientSinkError where other writers are always faster.
+        """
+        for _ in range(ATTEMPTS):
+            with self._catalog.errors():
+                target, _ = self._opened(table)
+                try:
+                    if target.refresh():
+                        rename(target, names)
+                    return
+                except Conflict:
+                    target.recent = False
+        raise TransientSinkError(f"{self._catalog.place}.{table}: other writers were faster {ATTEMPTS} times")
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by the index of keys where they are whole. Raises TableError."""

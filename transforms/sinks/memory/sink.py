@@ -1,13 +1,15 @@
 """Tables in memory: a job writes them, and the test that runs it in its own process reads them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import pyarrow as pa
 
 from ....schemas.errors import TableError
+from ....schemas.merging.renaming import with_names
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, conform, selected
 from .. import Staged, TableSnapshot
@@ -98,6 +100,15 @@ class MemorySink:
     def inspect(self, table: str) -> InspectedTable:
         """The table; nobody else can change it."""
         return InspectedTable(self._held(table).table)
+
+    def rename(self, table: str, names: Mapping[str, str]) -> None:
+        """Another table in the place of the old one."""
+        with self._tables.lock:
+            held = self._held(table)
+            due = {old: new for old, new in names.items() if old in held.rows.column_names}
+            if held.table is not None and due:
+                rows = held.rows.rename_columns([due.get(name, name) for name in held.rows.column_names])
+                self._tables.tables[table] = replace(held, table=with_names(held.table, due), rows=rows)
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by one pass over all rows."""

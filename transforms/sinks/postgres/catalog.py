@@ -16,6 +16,7 @@ from typing import Final
 import pyarrow as pa
 
 from ....schemas.errors import IncompatibleSchemaError, TableError, TerminalSinkError
+from ....schemas.merging.renaming import with_names
 from ....schemas.model.change import POSITION, PREFIX
 from ....schemas.model.stored_format import POSITIONS
 from ....schemas.model.table import Table
@@ -148,6 +149,20 @@ def grow(session: Session, old: Table | None, new: Table) -> Kept:
         [kept.relation, list(new.key), new.columns.serialize().to_pybytes(), new.name],
     )
     return kept
+
+
+def rename(session: Session, table: Table, names: Mapping[str, str]) -> None:
+    """Rename columns that are not of the key. Raises TerminalSinkError where others changed the table."""
+    renamed = with_names(table, names)
+    _check_physical(renamed)
+    check_untouched(session, table)
+    target = session.name(physical(table.name))
+    for old, new in names.items():
+        session.run(f"ALTER TABLE {target} RENAME COLUMN {quote(physical(old))} TO {quote(physical(new))}")
+    session.run(
+        f"UPDATE {session.bound(f'{PREFIX}tables')} SET columns = %s WHERE table_name = %s",
+        [renamed.columns.serialize().to_pybytes(), escaped(table.name)],
+    )
 
 
 def with_beyond(session: Session, kept: Kept, numbers: frozenset[int]) -> Kept:

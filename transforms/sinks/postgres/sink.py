@@ -1,6 +1,6 @@
 """Postgres 15 or newer: rows are staged by COPY, and one transaction applies them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 
@@ -99,6 +99,17 @@ class PostgresSink:
         """The table, and what others changed in it."""
         with self._session() as session:
             return drift.inspect(session, table)
+
+    def rename(self, table: str, names: Mapping[str, str]) -> None:
+        """ALTER TABLE in one transaction, under the lock of the table."""
+        with self._session() as session:
+            if not catalog.own(session):
+                return
+            with session.transaction():
+                known = catalog.lock_table(session, table).table
+                due = {} if known is None else {old: new for old, new in names.items() if old in known.columns.names}
+                if known is not None and due:
+                    catalog.rename(session, known, due)
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by a join. Raises TableError."""

@@ -7,7 +7,7 @@ renamed in the catalog stays the same.
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
@@ -15,6 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from .....schemas.errors import TerminalSinkError
+from .....schemas.merging.renaming import with_names
 from .....schemas.model.change import POSITION, PREFIX
 from .....schemas.model.stored_format import POSITIONS
 from .....schemas.model.table import Table
@@ -160,6 +161,16 @@ def grown(shape: Shape, table: Table, last: LastIds, at_end: bool = False) -> tu
     same = made == list(shape.schema.fields)
     schema = shape.schema if same else Schema(*made, schema_id=last.schema + 1)
     return Shape(table, tuple(ids), schema), rewrite
+
+
+def renamed(shape: Shape, names: Mapping[str, str], last: LastIds) -> Shape:
+    """The shape with columns of other names, in the catalog too where they have the stream's name there."""
+    fields = {field.field_id: field for field in shape.schema.fields}
+    for name, number in zip(shape.table.columns.names, shape.ids, strict=True):
+        if name in names and fields[number].name == name:
+            fields[number] = fields[number].model_copy(update={"name": names[name]})
+    schema = Schema(*fields.values(), schema_id=last.schema + 1)
+    return Shape(with_names(shape.table, names), shape.ids, schema)
 
 
 def _same_ids(field: Any, kind: pa.DataType) -> Any:

@@ -9,12 +9,13 @@ Beside each table `t` stand its tombstones, `_millrace_tombstones_t`. What Millr
                         has come: `schemas.model.source_mark`), format (the row's version)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
 from .....schemas.errors import TerminalSinkError
+from .....schemas.merging.renaming import with_names
 from .....schemas.model.change import POSITION, POSITION_TYPE
 from .....schemas.model.stored_format import POSITIONS
 from .....schemas.model.table import Table, conform
@@ -117,6 +118,15 @@ def save_truncate(con: Connection, name: str, position: bytes) -> None:
             "INSERT INTO _millrace_tables (table_name, truncate, format) VALUES (?, ?, ?)",
             [name, position, POSITIONS.newest],
         )
+
+
+def rename(con: Connection, table: Table, names: Mapping[str, str], path: str) -> None:
+    """Rename columns that are not of the key. Raises TerminalSinkError where another user changed the table."""
+    _check_untouched(con, table, path)
+    for old, new in names.items():
+        con.execute(f"ALTER TABLE {quote(table.name)} RENAME COLUMN {quote(old)} TO {quote(new)}")
+    columns = with_names(table, names).columns.serialize().to_pybytes()
+    con.execute("UPDATE _millrace_tables SET columns = ? WHERE table_name = ?", [columns, table.name])
 
 
 def stored_columns(table: Table) -> pa.Schema:

@@ -1,6 +1,6 @@
 """The contract of a target over tables behind a connection of DuckDB."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -8,11 +8,11 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from .....schemas.errors import TableError
+from .....schemas.errors import TableError, TransientSinkError
 from .....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from .....schemas.model.table import Table, conform, selected
 from ... import Staged, TableSnapshot
-from ..commit import TableChanges, commit_changes
+from ..commit import Conflict, TableChanges, commit_changes
 from ..drift import InspectedTable
 from ..staging import Staging
 from . import catalog, drift, ledger, merge
@@ -116,6 +116,23 @@ class DuckDBTables:
         """The table, and what others changed in it."""
         with self._database.reading() as con:
             return InspectedTable() if con is None else drift.inspect(con, table)
+
+    def rename(self, table: str, names: Mapping[str, str]) -> None:
+        """ALTER TABLE in one transaction. Raises TransientSinkError where other writers are always faster."""
+        changes = TableChanges(Table(table, (), pa.schema([])), [], Commit("", ()))
+        for _ in range(self._database.attempts):
+            try:
+                with self._database.transaction(changes) as con:
+                    known = catalog.held(con, table).table
+                    due = (
+                        {} if known is None else {old: new for old, new in names.items() if old in known.columns.names}
+                    )
+                    if known is not None and due:
+                        catalog.rename(con, known, due, self._database.place)
+                return
+            except Conflict:
+                continue
+        raise TransientSinkError(f"{self._database.place}: other writers were faster {self._database.attempts} times")
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by a join."""

@@ -1,0 +1,94 @@
+"""An item of the job file's `tables`: topics that go to one table, and what is said of that table alone."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from ...schemas.model.beside import OnIncompatible
+from ...schemas.model.change import PREFIX
+from ...schemas.model.epoch import OnNewSource
+from ...schemas.model.route import OnTruncate, OrderBy
+from ...schemas.option_values import Words, read_name
+from ...schemas.options import Options, mistake
+from .source import TopicNames
+from .target import Modes
+
+
+def _check_table_name(name: str) -> str:
+    if name.lower().startswith(PREFIX):
+        raise ValueError(f"{name!r}: names that begin with {PREFIX} are Millrace's own")
+    if len(name) > 200 or name in (".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", name):
+        raise ValueError(f"{name!r} cannot be a table: no '/', '\\' or control characters, at most 200 characters")
+    return name
+
+
+def _check_column_name(name: str) -> str:
+    if not name or name.lower().startswith(PREFIX):
+        raise ValueError(f"{name!r}: names that begin with {PREFIX} are Millrace's own")
+    return name
+
+
+def _last_part(found: Mapping[str, Any]) -> str:
+    return str(found["topics"][0]).rpartition(".")[2]
+
+
+TableName = Annotated[
+    str,
+    BeforeValidator(read_name, json_schema_input_type=str),
+    AfterValidator(_check_table_name),
+    WithJsonSchema({"type": "string", "pattern": r"^(?!_millrace_)[^/\\\x00-\x1f\x7f]{1,200}$"}),
+]
+ColumnName = Annotated[
+    str,
+    BeforeValidator(read_name, json_schema_input_type=str),
+    AfterValidator(_check_column_name),
+    WithJsonSchema({"type": "string", "pattern": "^(?!_millrace_)."}),
+]
+Renames = Mapping[ColumnName, ColumnName]
+
+
+class TableEntry(Options):
+    """Topics that go to one table. `key` None: the message key's fields. `modes` None: those of the target."""
+
+    topics: TopicNames = Field(alias="from", description="A topic, or several that share the table.")
+    to: TableName = Field(
+        default_factory=_last_part, validate_default=False, description="The table; by default the topic's last part."
+    )
+    key: Words | None = Field(
+        default=None, description="The columns of the key, instead of the fields of the message's key."
+    )
+    on_truncate: OnTruncate = Field(
+        default=OnTruncate.FAIL, description="What a TRUNCATE in the stream does to the table."
+    )
+    order_by: OrderBy = Field(
+        default=OrderBy.POSITION,
+        description="What orders the changes of a key: the source's position, or the time of the message.",
+    )
+    on_new_source: OnNewSource | None = Field(
+        default=None,
+        description="What a new source does to the table, instead of the job's on_new_source.",
+    )
+    on_incompatible: OnIncompatible | None = Field(
+        default=None,
+        description="What becomes of values that the table's column cannot hold, instead of the job's on_incompatible.",
+    )
+    renames: Renames = Field(
+        default={}, description="By old name of a column its new one: values stay, and older messages go there too."
+    )
+    modes: Modes | None = Field(
+        default=None, alias="mode", description="What the table keeps, instead of the target's mode."
+    )
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if len(self.topics) > 1 and "to" not in self.model_fields_set:
+            raise mistake("several topics need the table's name: add to: NAME")
+        for old, new in self.renames.items():
+            if new in self.renames:
+                last = self.renames[new]
+                raise mistake(f"{old}: {new} is renamed itself: write {{{old}: {last}, {new}: {last}}}", "renames")
+            if {old, new} & set(self.key or ()):
+                raise mistake(f"{old}: {new}: a column of the key keeps its name", "renames")
+        return self
