@@ -89,7 +89,9 @@ def _unpacked(events: Events, number: int) -> Iterator[Events]:
             for inner in _payload(events, number, body):
                 found = split(inner, events.place, checksum=False)
                 found.next[:] = events.next[number]
-                yield from plain(found)
+                if len(found.of_kind(TRANSACTION_PAYLOAD, PARTIAL_UPDATE)):
+                    raise SourceError("a transaction that was unpacked holds what is not read within it")
+                yield found
         else:
             header = events.data[events.start[number] - HEADER : events.start[number]].tobytes()
             content = _statement(body) if kind == QUERY_COMPRESSED else _rows(kind, body)
