@@ -18,7 +18,7 @@ from millrace.transforms.sources.kafka.cluster import open_broker
 from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 
-from . import iceberg, postgres
+from . import binlog, iceberg, postgres
 from .flink import PRISM, FlinkCluster, built, options, soak, throughput
 from .lakes import lake_growth, lake_history, same_as_log
 from .streaming import run_beside
@@ -141,6 +141,23 @@ def into_postgres(bench: Bench, workload: Workload) -> None:
         raise SystemExit("the two tables differ: the figures mean nothing")
 
 
+def of_binlog(bench: Bench, workload: Workload) -> None:
+    """Rows of a binlog to Arrow, beside mysql-replication, which reads a tenth of them."""
+    with binlog.written(workload.changes) as place:
+        if place is None:
+            return
+        ours = bench.measure("binlog_to_arrow", workload, place)
+        theirs = bench.measure("mysql_replication", workload, place)
+        size = Path(place["file"]).stat().st_size / workload.changes
+    cases = ("binlog_to_arrow", "mysql_replication")
+    same = binlog.same_rows(*(bench.folder / f"{case}-{workload.topic}" for case in cases))
+    tell("mysql_replication", **theirs)
+    ratio = round(ours["changes_per_cpu_second"] / theirs["changes_per_cpu_second"], 1)
+    tell("binlog_to_arrow", bytes_a_row=round(size), **ours, cpu_ratio_to_mysql_replication=ratio, same_rows=same)
+    if not same:
+        raise SystemExit("the rows differ: the figures mean nothing")
+
+
 def into_iceberg(bench: Bench, workload: Workload, keys: int) -> None:
     """Into a table of `keys` rows, beside pyiceberg's upsert of the first rows of the same deltas into one like it."""
     ours = bench.measure("kafka_to_iceberg", workload, {"keys": keys})
@@ -205,7 +222,7 @@ def soaking(bench: Bench, broker: EmbeddedBroker, seconds: int, rate: int = 10_0
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="a tenth of the changes")
-    parts = ("main", "postgres", "steps", "growth", "delta_growth", "iceberg_growth", "iceberg_history")
+    parts = ("main", "postgres", "binlog", "steps", "growth", "delta_growth", "iceberg_growth", "iceberg_history")
     parts += ("streaming", "soak")
     parser.add_argument("--only", choices=parts, help="one part of the figures")
     chosen = parser.parse_args()
@@ -238,6 +255,8 @@ def main() -> None:
             into_iceberg(bench, many, unit)
         if chosen.only in (None, "postgres"):
             into_postgres(bench, many)
+        if chosen.only in (None, "binlog"):
+            of_binlog(bench, few)
         if chosen.only in (None, "steps"):
             for step in STEPS:
                 tell(f"step_{step}", **bench.measure(step, few))

@@ -37,7 +37,7 @@ from millrace.transforms.sources.kafka.settings import KafkaSettings
 from millrace.transforms.sources.kafka.source import KafkaSource
 from millrace.transforms.steps.format import BlockDecoder, Format
 
-from . import iceberg, per_record, postgres
+from . import binlog, iceberg, per_record, postgres
 
 JOB = """job: bench
 source: {{type: kafka, bootstrap_servers: '{servers}', topics: [{topic}]}}
@@ -227,6 +227,8 @@ CASES: dict[str, Callable[[dict[str, Any]], Callable[[], int]]] = {
     "kafka_to_parquet": lambda arguments: sync("files", arguments),
     "per_record_beam": peer,
     "kafka_to_arrow": to_arrow,
+    "binlog_to_arrow": binlog.ours,
+    "mysql_replication": binlog.theirs,
     "fetch": fetch,
     "split": split_only,
     "decode": decode_only,
