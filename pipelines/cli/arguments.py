@@ -228,6 +228,16 @@ def _rewind(parser: argparse.ArgumentParser) -> None:
     _json(parser)
 
 
+def _slot(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+    text = "Make the slot and the publication now: the log is kept from here on. The first run does it, too."
+    create = actions.add_parser("create", help="make them, as the first run does", description=text)
+    text = "Drop the slot and the publication: the server keeps no log for the job any more."
+    drop = actions.add_parser("drop", help="when the job is given up", description=text)
+    for action in (create, drop):
+        _job_and_json(action)
+
+
 def _schema(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(json=True)
 
@@ -272,6 +282,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "apply": ("rename, add and widen columns as the job file and the newest schemas say", _job_and_json),
     "accept-source": ("go on with a source that was failed over, restored or replaced", _accept_source),
     "rewind": ("read a table's topics again from an earlier offset", _rewind),
+    "slot": ("make or drop what keeps a database's log for the job", _slot),
     "produce": ("send a made-up stream of orders to a topic", _produce),
     "render": ("write the files that run a job on Kubernetes (Flink) or Dataflow", _render),
     "schema": ("print the JSON Schema of the job file, for editors", _schema),

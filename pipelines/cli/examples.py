@@ -49,6 +49,8 @@ EPILOGS: Final = {
     "apply": "example:\n  millrace apply job.yaml    after millrace plan job.yaml\n",
     "rewind": "examples:\n  millrace rewind job.yaml --table orders --to 2026-01-02T00:00:00Z --plan\n"
     "  millrace rewind job.yaml --table orders --to earliest --yes\n",
+    "slot": "examples:\n  millrace slot create job.yaml    the log is kept from now on, before the first copy\n"
+    "  millrace slot drop job.yaml    the job is given up: the server keeps no log for it\n",
     "compact": "example:\n  millrace compact job.yaml\n",
     "verify": "example:\n  millrace verify job.yaml --json > report.json\n",
     "check": "example:\n  millrace check job.yaml --runner FlinkRunner --flink_master localhost:8081\n",

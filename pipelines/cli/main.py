@@ -155,6 +155,15 @@ def _rewind(found: Namespace) -> int:
     return GOOD
 
 
+def _slot(found: Namespace) -> int:
+    from ..job.load import load_job
+    from .slot import slot
+
+    said = slot(load_job(found.job), found.action)
+    _answer(found, said, said)
+    return GOOD
+
+
 def _check(found: Namespace) -> int:
     from ..job.load import load_job
     from ..runners.findings import FAIL, finding_lines
@@ -251,6 +260,7 @@ ACTIONS: Final[dict[str, Callable[[Namespace], int]]] = {
     "plan": _plan,
     "apply": _apply,
     "rewind": _rewind,
+    "slot": _slot,
     "produce": _produce,
     "render": _render,
     "schema": _schema,

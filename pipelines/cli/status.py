@@ -12,11 +12,13 @@ import numpy as np
 
 from ...schemas.errors import SourceError
 from ...schemas.plurals import counted
+from ...transforms.sources.database import Advice
 from ...transforms.stop_notes import StopNote
 from ..execution.job_parts import source_of, target_of
 from ..execution.standings import Standing, standings, stopped_tables
 from ..job.formatting import aligned, duration
 from ..job.model import Job
+from .slot import kept
 
 WAIT_SECONDS: Final = 1.0
 TRIES: Final = 5
@@ -24,20 +26,21 @@ TRIES: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How far a job is, by partition, and which of its tables stopped."""
+    """How far a job is, by partition, which of its tables stopped, and what its source keeps for it."""
 
     file: Path
     standings: Sequence[Standing]
     stopped: Mapping[str, StopNote]
+    kept: Sequence[Advice] = ()
 
 
 def status(job: Job) -> Status:
     """The standings with the age of what waits. Raises SourceError, SinkError, JobError."""
     source = source_of(job)
     with closing(source), closing(source.connect()) as connection, closing(target_of(job).open()) as sink:
-        found = standings(job, connection, sink)
+        found, held = standings(job, connection, sink), kept(connection)
     stopped = stopped_tables(job, found)
-    return Status(file=job.file, standings=[_aged(job, standing) for standing in found], stopped=stopped)
+    return Status(file=job.file, standings=[_aged(job, standing) for standing in found], stopped=stopped, kept=held)
 
 
 def _aged(job: Job, standing: Standing) -> Standing:
@@ -65,11 +68,13 @@ def oldest_waiting(job: Job, standing: Standing) -> int | None:
         return None
     finally:
         reader.close()
+        source.close()
     return None
 
 
 def status_json(status: Status) -> list[dict[str, Any]]:
-    """Plain data for `--json`, an object a partition."""
+    """Plain data for `--json`, an object a partition; with `kept`, where the source keeps its log for the job."""
+    held = {"kept": [f"{one.what} {one.said}" for one in status.kept]} if status.kept else {}
     return [
         {
             "topic": standing.source.topic,
@@ -80,6 +85,7 @@ def status_json(status: Status) -> list[dict[str, Any]]:
             "lag": standing.lag,
             "behind_seconds": None if standing.behind is None else round(standing.behind, 1),
             "stopped": status.stopped[standing.table].to_json() if standing.table in status.stopped else None,
+            **held,
         }
         for standing in status.standings
     ]
@@ -97,7 +103,9 @@ def status_lines(status: Status) -> list[str]:
         else "everything is committed"
     )
     table = aligned([("topic", "table", "partitions", "committed", "end", "lag", "behind"), *rows])
-    return [*table, "", said, *stop_lines(status.stopped, status.file)]
+    held = [f"{'' if one.level == 'ok' else 'warning: '}{one.what} {one.said}" for one in status.kept]
+    held += [f"  {one.fix}" for one in status.kept if one.fix]
+    return [*table, "", said, *held, *stop_lines(status.stopped, status.file)]
 
 
 def stop_lines(stopped: Mapping[str, StopNote], file: Path) -> list[str]:

@@ -41,6 +41,20 @@ class Confirming(Protocol):
 
 
 @runtime_checkable
+class KeepsLog(Protocol):
+    """A connection to a source where something is made that keeps its log for the job."""
+
+    def make(self, topics: Sequence[str]) -> Sequence[str]:
+        """Make it, as the first run of these topics would; sentences on what was there and what was made."""
+
+    def drop(self) -> Sequence[str]:
+        """Drop it: the log is free. Raises SourceError where a run reads it."""
+
+    def kept(self) -> Sequence[Advice]:
+        """What it is called, and how much of the log it holds back. Raises SourceError."""
+
+
+@runtime_checkable
 class Advising(Protocol):
     """A connection that tells what has to be set at the source before these topics can be read."""
 

@@ -1,7 +1,9 @@
 """Blocks of a Postgres source to changes: rows with their key, operation and position."""
 
 import json
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -24,6 +26,8 @@ from .key_moves import differing_keys, old_keys
 from .part import Part, Whole
 from .pgoutput import NULL, UNCHANGED, find_rows
 
+PART_RECORDS: Final = 100_000
+"""Records that are decoded at once: of a large transaction, the places of all values would not fit into memory."""
 INSIDE: Final = 24
 """Bits for the place of a row within its chunk of a copy."""
 
@@ -39,15 +43,23 @@ def decode(block: Block, route: Route) -> Decoded:
     data, found = read_records(block.data)
     inside = (found[:, OFFSET] >= block.first) & (found[:, OFFSET] < block.stop) | (found[:, KIND] == SCHEMA)
     found = found[inside]
-    schemas = [*np.flatnonzero(found[:, KIND] == SCHEMA), len(found)]
     counting = TransactionCounter()
-    for place, stop in pairwise(schemas):
-        if place + 1 == stop:
-            continue
-        at, size = int(found[place, AT]), int(found[place, LENGTH])
-        schema = TableSchema.of_text(block.data[at : at + size])
-        _add(done, _part(data, schema, found[place + 1 : stop], counting, route), route)
+    for schema, rows in _by_schema(block.data, found):
+        for low in range(0, len(rows), PART_RECORDS):
+            _add(done, _part(data, schema, rows[low : low + PART_RECORDS], counting, route), route)
     return done
+
+
+def _by_schema(data: bytes, found: Whole) -> Iterator[tuple[TableSchema, Whole]]:
+    """The records that one schema describes, together; pieces of a block often repeat the schema before."""
+    schemas = np.flatnonzero(found[:, KIND] == SCHEMA)
+    texts = [data[at : at + size] for at, size in found[schemas][:, [AT, LENGTH]].tolist()]
+    stops = [*schemas[1:].tolist(), len(found)]
+    places = zip(texts, schemas.tolist(), stops, strict=True)
+    for text, group in groupby(places, key=itemgetter(0)):
+        rows = np.concatenate([found[first + 1 : stop] for _, first, stop in group])
+        if len(rows):
+            yield TableSchema.of_text(text), rows
 
 
 def _part(

@@ -1,15 +1,18 @@
 """Connections to a Postgres server that is read: statements, copies, and the stream of a replication slot."""
 
-import struct
+import ctypes
+import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from ctypes.util import find_library
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
 from psycopg import pq
 
-from ....schemas.errors import JobError, SourceError
+from ....schemas.errors import JobError, LostOffsetsError, SourceError
 from ....schemas.secrets import resolve
 
 SETTINGS: Final = (
@@ -18,7 +21,6 @@ SETTINGS: Final = (
 """How values are written: the same in the log and in a copy."""
 FETCHED: Final = 5_000
 """Rows of one FETCH."""
-STATUS: Final = struct.Struct(">cQQQqB")
 LASTING: Final = (
     ("authentication failed", "source.username or source.password are wrong"),
     ("no password supplied", "add source.password"),
@@ -30,6 +32,15 @@ LASTING: Final = (
     ("permission denied", "grant this role what is denied"),
 )
 BUSY: Final = "55006"
+LOST: Final = (
+    (r'publication "[^"]+" does not exist', "was read without its publication"),
+    (r'replication slot "[^"]+" does not exist', "is gone"),
+    (
+        r"can no longer get changes|WAL segment \S+ has already been removed",
+        "has lost its WAL (max_slot_wal_keep_size)",
+    ),
+)
+"""What the server says where the log is not to be had any more, and what that means of the slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,8 @@ class PostgresSettings:
             "client_encoding": "UTF8",
             "connect_timeout": 10,
             "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
             "tcp_user_timeout": 60_000,
             "fallback_application_name": "millrace",
         }
@@ -73,14 +86,29 @@ class PostgresSettings:
         return found
 
 
+def lost_slot(settings: PostgresSettings, why: str) -> LostOffsetsError:
+    """The error for a slot that does not hold any more what the target lacks."""
+    return LostOffsetsError(
+        f"the slot {settings.slot} at {settings.where} {why}: changes that the target lacks are gone from the log; "
+        "nothing was skipped. For a new copy, remove the tables from the target, drop the slot "
+        "(millrace slot drop JOB) and run again"
+    )
+
+
 @contextmanager
 def told(settings: PostgresSettings) -> Iterator[None]:
-    """Errors of the server as one sentence: JobError for what a person has to mend, SourceError for the rest."""
+    """Errors of the server as one sentence: JobError for what a person has to mend, SourceError for the rest.
+
+    LostOffsetsError where the log is gone.
+    """
     try:
         yield
     except psycopg.Error as error:
         said = " ".join(str(error).split()) or type(error).__name__
         said = said.removeprefix("connection failed: ")
+        for pattern, why in LOST:
+            if re.search(pattern, said):
+                raise lost_slot(settings, why) from None
         for part, advice in LASTING:
             if part in said:
                 raise JobError(f"Postgres at {settings.where}: {said}; {advice}") from None
@@ -166,66 +194,35 @@ class Snapshot:
         self._con.close()
 
 
-class SlotStream:
-    """The messages of a slot as the server sends them. Not thread-safe."""
+def replication(settings: PostgresSettings, command: str) -> psycopg.Connection[Any]:
+    """A connection that begins to stream. Raises SourceError, LostOffsetsError."""
+    with told(settings):
+        con = psycopg.connect(**settings.parameters(), replication="database", autocommit=True)
+        done = con.pgconn.exec_(command.encode())
+        if done.status != pq.ExecStatus.COPY_BOTH:
+            said = done.error_message.decode(errors="replace").strip()
+            con.close()
+            raise psycopg.errors.ObjectInUse(said) if "is active" in said else broken(said)
+    return con
 
-    def __init__(self, settings: PostgresSettings) -> None:
-        self.settings = settings
-        with told(settings):
-            self._con = psycopg.connect(**settings.parameters(), replication="database", autocommit=True)
-            self._pg = self._con.pgconn
-            command = (
-                f"START_REPLICATION SLOT {settings.slot} LOGICAL 0/0 "
-                f"(proto_version '1', publication_names '{settings.publication}')"
-            )
-            done = self._pg.exec_(command.encode())
-            if done.status != pq.ExecStatus.COPY_BOTH:
-                said = done.error_message.decode(errors="replace").strip()
-                busy = "is active" in said
-                self._con.close()
-                raise psycopg.errors.ObjectInUse(said) if busy else psycopg.OperationalError(said)
-        self.reached = 0
 
-    def messages(self, most: int, size: int) -> list[bytes]:
-        """The messages that have come, up to `most` or about `size` bytes; keepalives move `reached`."""
-        found: list[bytes] = []
-        left = size
-        with told(self.settings):
-            self._pg.consume_input()
-            while len(found) < most and left > 0:
-                count, data = self._pg.get_copy_data(1)
-                if count == 0:
-                    # With TLS libpq takes in one record at a time, often of one transaction: there may be more.
-                    self._pg.consume_input()
-                    count, data = self._pg.get_copy_data(1)
-                if count == 0:
-                    break
-                if count < 0:
-                    raise psycopg.OperationalError(self._ended())
-                message = bytes(data)
-                if message[0] == 107:
-                    self.reached = max(self.reached, int.from_bytes(message[1:9], "big"))
-                    if message[17]:
-                        self.answer(asking=False)
-                else:
-                    found.append(message)
-                    left -= count
-        return found
+def broken(said: str) -> psycopg.OperationalError:
+    """What `told` makes a sentence of."""
+    return psycopg.OperationalError(said)
 
-    def answer(self, *, asking: bool) -> None:
-        """Tell the server that we are here, without confirming anything; `asking` has it say how far it is."""
-        with told(self.settings):
-            self._pg.put_copy_data(STATUS.pack(b"r", self.reached, 0, 0, 0, int(asking)))
-            self._pg.flush()
 
-    def _ended(self) -> str:
-        done = self._pg.get_result()
-        said = done.error_message.decode(errors="replace").strip() if done is not None else ""
-        return said or "the server ended the stream"
+def connection_address(con: psycopg.Connection[Any]) -> int | None:
+    """Where libpq has the connection; None once it is closed."""
+    address: int | None = getattr(con.pgconn, "pgconn_ptr", None)
+    return address
 
-    @property
-    def socket(self) -> int:
-        return self._pg.socket
 
-    def close(self) -> None:
-        self._con.close()
+def libpq_functions(*names: str) -> list[int]:
+    """Where these functions of the libpq in use are; none where they are not to be found."""
+    module = inspect.getfile(pq.PGconn)
+    library = module if module.endswith((".so", ".pyd")) else find_library("pq")
+    try:
+        loaded = ctypes.CDLL(library)
+        return [ctypes.cast(getattr(loaded, name), ctypes.c_void_p).value or 0 for name in names]
+    except (OSError, AttributeError, TypeError):
+        return []

@@ -5,6 +5,7 @@ from typing import Final
 
 from ..database import Advice
 from .client import Session
+from .publication import published, refusal
 from .tables import SourceTable, quoted_name, slot_of
 
 MUCH_WAL: Final = 10 << 30
@@ -13,7 +14,7 @@ OLDEST: Final = 140_000
 
 def preflight(session: Session, tables: Sequence[SourceTable]) -> list[Advice]:
     """All findings; asks, and changes nothing."""
-    return [*_server(session), *_slot(session), *_publication(session, tables), *_tables(tables)]
+    return [*_server(session), *slot_advice(session), *_publication(session, tables), *_tables(tables)]
 
 
 def _server(session: Session) -> Iterator[Advice]:
@@ -32,7 +33,8 @@ def _server(session: Session) -> Iterator[Advice]:
         )
 
 
-def _slot(session: Session) -> Iterator[Advice]:
+def slot_advice(session: Session) -> Iterator[Advice]:
+    """The slot: whether it is there, and how much WAL it holds back."""
     settings = session.settings
     slot = slot_of(session, settings)
     if slot is None:
@@ -45,14 +47,16 @@ def _slot(session: Session) -> Iterator[Advice]:
         else:
             yield Advice("ok", "slot", f"{settings.slot} is not there yet: the first run makes it")
         return
-    drop = f"SELECT pg_drop_replication_slot('{settings.slot}')"
+    drop = "millrace slot drop JOB"
     if slot.plugin != "pgoutput":
         yield Advice("fail", "slot", f"{settings.slot} is of the plugin {slot.plugin}", "name another one: source.slot")
     elif slot.status == "lost":
         yield Advice("fail", "slot", f"{settings.slot} has lost its WAL: a new copy is needed", drop)
     else:
-        much = slot.retained > MUCH_WAL
+        much = slot.retained > MUCH_WAL or slot.status == "unreserved"
         said = f"{settings.slot} holds back {slot.retained / (1 << 20):,.0f} MB of WAL"
+        if slot.status == "unreserved":
+            said += ", more than max_slot_wal_keep_size: the next checkpoint may remove it"
         yield Advice("warn" if much else "ok", "slot", said, f"run the job, or give it up: {drop}" if much else "")
 
 
@@ -65,6 +69,12 @@ def _publication(session: Session, tables: Sequence[SourceTable]) -> Iterator[Ad
             "SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = %s", (name,)
         )
     }
+    for table in tables:
+        found = published(session, table)
+        said = None if found is None or not found.listed else refusal(table, name, found)
+        if said is not None:
+            what, _, statement = said.partition("; ")
+            yield Advice("fail", "publication", what, statement)
     missing = [table for table in tables if table.name not in listed]
     if not missing:
         yield Advice("ok", "publication", f"{name} has the tables")

@@ -9,8 +9,9 @@ from ....schemas.model.ledger import TopicPartition
 from ..log_records import record
 from ..source import LOGGER, lost_offsets
 from .blocks import COPIED
-from .client import PostgresSettings, Session
-from .tables import STREAM, SourceTable, chunks, copy_query, lost_slot, quoted_name, schema_of, slot_of, tables
+from .client import PostgresSettings, Session, lost_slot
+from .publication import published
+from .tables import STREAM, SourceTable, chunks, copy_query, quoted_name, schema_of, slot_of, tables
 from .wal_stream import stream_of
 
 
@@ -26,6 +27,7 @@ class TableReader:
     end: int | None = None
     _session: Session | None = field(default=None, repr=False)
     _away_since: float | None = None
+    _mark: str | None = None
 
     @property
     def _place(self) -> tuple[str, int]:
@@ -82,7 +84,7 @@ class TableReader:
         slot = slot_of(session, self.settings)
         if slot is None:
             raise lost_slot(self.settings, "is gone")
-        tail = tail_text(session, slot.confirmed)
+        tail = self._tail(session, table, slot.confirmed)
         if first >= chunks(table):
             stop = STREAM if self.stop is None else min(STREAM, self.stop)
             return Block(*self._place, first, stop, b"", tail=tail)
@@ -92,7 +94,7 @@ class TableReader:
         return Block(*self._place, first, first + 1, schema.record() + record(COPIED, first, -1, data), tail=tail)
 
     def _streamed(self, wait: float) -> Block | None:
-        session, _ = self._table()
+        session, table = self._table()
         if self.end is None or self.at_end:
             self.end = current_lsn(session)
             if self.next > max(self.end, STREAM):
@@ -103,7 +105,14 @@ class TableReader:
         if taken is None:
             return None
         reached, data = taken
-        return Block(*self._place, self.next, reached, data, tail=tail_text(session, reached))
+        return Block(*self._place, self.next, reached, data, tail=self._tail(session, table, reached))
+
+    def _tail(self, session: Session, table: SourceTable, confirmed: int) -> str:
+        """As the publication was when this reader began: one that is made anew later is found by the next run."""
+        if self._mark is None:
+            found = published(session, table)
+            self._mark = "" if found is None else found.mark
+        return f"{system_of(session)}/{confirmed}/{self._mark}"
 
     def close(self) -> None:
         session, self._session = self._session, None
@@ -123,7 +132,7 @@ def current_lsn(session: Session) -> int:
     return int(lsn)
 
 
-def tail_text(session: Session, confirmed: int) -> str:
-    """What a ledger remembers: the cluster, and the LSN that the slot must not have passed."""
+def system_of(session: Session) -> str:
+    """The number of the cluster, which a restored copy has too, and a new one has not."""
     ((system,),) = session.rows("SELECT system_identifier::text FROM pg_control_system()")
-    return f"{system}/{confirmed}"
+    return str(system)

@@ -19,12 +19,13 @@ from ....schemas.model.message import MessageLog
 from ....schemas.model.route import Route
 from ..database import Advice
 from ..source import PATIENCE_SECONDS, ReadUpTo, TypedSource
-from .client import PostgresSettings, Session
+from .client import PostgresSettings, Session, lost_slot
 from .options import PostgresOptions
-from .preflight import preflight
-from .reader import TableReader, current_lsn, tail_text
+from .preflight import preflight, slot_advice
+from .publication import dropped, prepared, published, unpublished
+from .reader import TableReader, current_lsn, system_of
 from .rows import TableRows, rows_at_moment
-from .tables import STREAM, SourceTable, chunks, lost_slot, prepared, schema_of, slot_of, tables
+from .tables import STREAM, SourceTable, chunks, schema_of, slot_of, tables
 from .wal_stream import close_streams
 
 PASS_CHUNKS: Final = 32
@@ -152,9 +153,9 @@ class PostgresConnection:
         if not told:
             return {}
         slot, settings = slot_of(self.session, self.session.settings), self.session.settings
-        system = tail_text(self.session, 0).partition("/")[0]
+        system, there = system_of(self.session), tables(self.session)
         for one in told:
-            known, _, confirmed = one.tail.partition("/")
+            known, confirmed, mark, *_ = (*one.tail.split("/"), "")
             if known != system:
                 raise LostOffsetsError(
                     f"{one.partition}: {settings.where} is another cluster than the one that was read (a restored or "
@@ -164,6 +165,10 @@ class PostgresConnection:
                 raise lost_slot(settings, "is gone")
             if slot.confirmed > int(confirmed):
                 raise lost_slot(settings, "has moved past what the target holds")
+            table = there.get(one.partition.topic)
+            now = None if table is None else published(self.session, table)
+            if mark and (now is None or now.mark != mark):
+                raise unpublished(settings, one.partition.topic)
         return {}
 
     def pass_stop(self, partition: TopicPartition, first: int, end: int) -> int:
@@ -203,6 +208,20 @@ class PostgresConnection:
         known = tables(self.session)
         found: list[SourceTable] = [known[topic] for topic in topics if topic in known]
         return preflight(self.session, found)
+
+    def make(self, topics: Sequence[str]) -> list[str]:
+        settings = self.session.settings
+        before = slot_of(self.session, settings)
+        known = tables(self.session)
+        added = [topic for topic in topics if topic in known and prepared(self.session, known[topic], new=True)]
+        now = "was there" if before is not None else "made"
+        return [f"slot {settings.slot}: {now}", f"publication {settings.publication}: {', '.join(added) or 'has all'}"]
+
+    def drop(self) -> list[str]:
+        return dropped(self.session)
+
+    def kept(self) -> list[Advice]:
+        return list(slot_advice(self.session))
 
     def columns(self, topic: str, route: Route) -> TopicColumns:
         known = tables(self.session)

@@ -1,10 +1,8 @@
 """What the source's catalog says of tables and of the slot, and what is made there for reading."""
 
-import time
 from dataclasses import dataclass
 from typing import Final
 
-from ....schemas.errors import JobError, LostOffsetsError, SourceError
 from .blocks import TableSchema
 from .client import PostgresSettings, Session
 from .type_names import typed_columns
@@ -12,13 +10,16 @@ from .type_names import typed_columns
 STREAM: Final = 1 << 24
 """The offset where a table's copy ends and its log begins: no LSN is lower. Below it are the chunks of the copy."""
 CHUNK_PAGES: Final = 512
-WAIT_SECONDS: Final = 60.0
 
 TABLES: Final = """
 SELECT n.nspname || '.' || c.relname, c.oid, c.relkind::text, c.relreplident::text, c.relpersistence::text,
   pg_relation_size(c.oid) / current_setting('block_size')::int,
   EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),
-  has_table_privilege(c.oid, 'SELECT')
+  has_table_privilege(c.oid, 'SELECT'),
+  NOT EXISTS (
+    SELECT FROM pg_index p CROSS JOIN unnest(p.indkey) AS k WHERE p.indrelid = c.oid AND p.indisprimary
+      AND NOT EXISTS (SELECT FROM pg_index r WHERE r.indrelid = c.oid AND r.indisreplident AND k = ANY (r.indkey))
+  )
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%'
@@ -41,7 +42,10 @@ FROM pg_replication_slots WHERE slot_name = %s
 
 @dataclass(frozen=True, slots=True)
 class SourceTable:
-    """A table as the catalog has it; `pages` of its own storage. `identity` is its REPLICA IDENTITY: d, f, i or n."""
+    """A table as the catalog has it; `pages` of its own storage. `identity` is its REPLICA IDENTITY: d, f, i or n.
+
+    `covered`: an index of REPLICA IDENTITY has all columns of the primary key.
+    """
 
     name: str
     oid: int
@@ -51,6 +55,7 @@ class SourceTable:
     pages: int
     keyed: bool
     readable: bool
+    covered: bool
 
     @property
     def refusal(self) -> str | None:
@@ -66,6 +71,11 @@ class SourceTable:
             return (
                 f"{self.name} has no replica identity, so the server refuses its updates and deletes once it is "
                 f"published; add a primary key, or: ALTER TABLE {quoted} REPLICA IDENTITY FULL"
+            )
+        if self.identity == "i" and self.keyed and not self.covered:
+            return (
+                f"{self.name} has a replica identity without its primary key, so deletes do not say which row goes; "
+                f"ALTER TABLE {quoted} REPLICA IDENTITY DEFAULT"
             )
         return None
 
@@ -106,71 +116,6 @@ def slot_of(session: Session, settings: PostgresSettings) -> Slot | None:
     """The job's slot; None where there is none."""
     rows = session.rows(SLOT, (settings.slot,))
     return Slot(*rows[0]) if rows else None
-
-
-def lost_slot(settings: PostgresSettings, why: str) -> LostOffsetsError:
-    """The error for a slot that does not hold any more what the target lacks."""
-    return LostOffsetsError(
-        f"the slot {settings.slot} at {settings.where} {why}: changes that the target lacks are gone from the log; "
-        "nothing was skipped. For a new copy, remove the tables from the target, drop the slot "
-        f"(SELECT pg_drop_replication_slot('{settings.slot}')) and run again"
-    )
-
-
-def prepared(session: Session, table: SourceTable, *, new: bool) -> bool:
-    """Put the table into the publication and make the slot, where nothing was read yet (`new`); whether it was needed.
-
-    Raises JobError for a table that cannot be read, LostOffsetsError where the slot is gone.
-    """
-    settings = session.settings
-    if table.refusal:
-        raise JobError(table.refusal)
-    made = _publish(session, table)
-    slot = slot_of(session, settings)
-    if slot is None:
-        if not new:
-            raise lost_slot(settings, "is gone")
-        session.rows("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (settings.slot,))
-        made = True
-        slot = slot_of(session, settings)
-    if slot is None or slot.plugin != "pgoutput":
-        raise JobError(f"the slot {settings.slot} is not one of pgoutput; name another one: source.slot")
-    if slot.status == "lost":
-        raise lost_slot(settings, "has lost its WAL (max_slot_wal_keep_size)")
-    return made
-
-
-def _publish(session: Session, table: SourceTable) -> bool:
-    name, quoted = session.settings.publication, quoted_name(table.name)
-    found = session.rows("SELECT pubviaroot FROM pg_publication WHERE pubname = %s", (name,))
-    if not found:
-        session.rows(f"CREATE PUBLICATION {name} FOR TABLE {quoted} WITH (publish_via_partition_root = true)")
-        return True
-    if table.kind == "p" and not found[0][0]:
-        raise JobError(
-            f"{table.name} is partitioned, and the publication {name} names its partitions instead; "
-            f"ALTER PUBLICATION {name} SET (publish_via_partition_root = true)"
-        )
-    listed = session.rows(
-        "SELECT 1 FROM pg_publication_tables WHERE pubname = %s AND schemaname || '.' || tablename = %s",
-        (name, table.name),
-    )
-    if not listed:
-        session.rows(f"ALTER PUBLICATION {name} ADD TABLE {quoted}")
-        _wait_for_open_transactions(session)
-    return not listed
-
-
-def _wait_for_open_transactions(session: Session) -> None:
-    """A transaction that began before a table was published does not send what it wrote there before."""
-    ((newest,),) = session.rows("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
-        ((oldest,),) = session.rows("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-        if oldest >= newest:
-            return
-        time.sleep(0.1)
-    raise SourceError("a transaction that is older than the publication's new table is still open; run again after it")
 
 
 def copy_query(table: SourceTable, schema: TableSchema, chunk: int) -> str:

@@ -19,18 +19,15 @@ from numpy.typing import NDArray
 from ..log_records import OFFSET, packed
 from ..table_queues import BLOCK_BYTES, Piece, TableQueues
 from .blocks import TableSchema
-from .client import PostgresSettings, Session, SlotStream
-from .tables import STREAM, key_of, lost_slot, slot_of
+from .client import PostgresSettings, Session, lost_slot
+from .slot_stream import Messages, SlotStream
+from .tables import STREAM, key_of, slot_of
 from .type_names import typed_columns
 
 LOGGER: Final = logging.getLogger("millrace")
-CHUNK_MESSAGES: Final = 20_000
-CHUNK_BYTES: Final = 8 << 20
 QUIET_SECONDS: Final = 1.0
-START: Final = 25
-"""Bytes before the message itself: w, two LSNs and the server's clock."""
 BEGIN, COMMIT, RELATION, TRUNCATE = (ord(kind) for kind in "BCRT")
-ROW_KINDS: Final = np.frombuffer(b"IUD", np.uint8)
+OF_A_ROW: Final = np.isin(np.arange(256), np.frombuffer(b"IUD", np.uint8))
 EPOCH_2000: Final = 946_684_800_000
 
 
@@ -53,7 +50,7 @@ class WalStream:
     def _forget(self) -> None:
         self._stream: SlotStream | None = None
         self._session: Session | None = None
-        self._open: list[bytes] = []
+        self._open: tuple[int, int] | None = None
         self._relations: dict[int, Relation] = {}
         self._queues = TableQueues()
         self._quiet_since: float | None = None
@@ -62,9 +59,9 @@ class WalStream:
 
     def close(self) -> None:
         """End the connections; the stream may be read again, from what the slot has confirmed."""
-        stream, session = self._stream, self._session
+        stream, session, queues = self._stream, self._session, self._queues
         self._forget()
-        for held in (stream, session):
+        for held in (stream, session, queues):
             if held is not None:
                 held.close()
 
@@ -76,6 +73,7 @@ class WalStream:
         begin = max(first, self.base) if first == STREAM else first
         if self._stream is None or begin < max(self.base, self._queues.served(topic)):
             self._begin(first)
+        self._queues.ask(topic)
         deadline = time.monotonic() + wait
         limit = np.iinfo(np.int64).max if stop is None else stop
         while True:
@@ -103,11 +101,10 @@ class WalStream:
         stream = self._stream
         assert stream is not None and self._session is not None
         before = stream.reached
-        messages = stream.messages(CHUNK_MESSAGES, CHUNK_BYTES)
-        if messages:
+        messages = stream.messages()
+        if len(messages):
             self._quiet_since = None
-            self._open += messages
-            self._sort_open()
+            self._sort(messages)
         elif stream.reached == before:
             now = time.monotonic()
             if self._quiet_since is None:
@@ -118,50 +115,61 @@ class WalStream:
                 self._session.rows("SELECT pg_logical_emit_message(true, 'millrace', '')")
             stream.answer(asking=True)
             select.select([stream.socket], [], [], 0.05)
-        if not self._open:
+        if self._open is None:
             self.position = max(self.position, stream.reached)
-        return bool(messages) or stream.reached > before
+        return bool(len(messages)) or stream.reached > before
 
-    def _sort_open(self) -> None:
-        """Move the transactions that are whole to the tables that they changed."""
-        last = next((i for i in range(len(self._open) - 1, -1, -1) if self._open[i][START] == COMMIT), None)
-        if last is None:
-            return
-        whole, self._open = self._open[: last + 1], self._open[last + 1 :]
-        sizes = np.fromiter(map(len, whole), np.int64, len(whole))
-        joined = b"".join(whole)
-        data = np.frombuffer(joined, np.uint8)
-        starts = np.cumsum(sizes) - sizes + START
+    def _sort(self, messages: Messages) -> None:
+        """Move rows to the queues of their tables; a transaction counts as received once its COMMIT is there."""
+        data, starts = messages.data, messages.starts[:-1]
         kinds = data[starts]
-        commit, moment = _transactions(data, starts, kinds)
+        commit, moment = self._transactions(data, starts, kinds)
         numbers = _numbers(data, starts + 1)
-        rows = np.isin(kinds, ROW_KINDS)
+        rows = OF_A_ROW[kinds]
         by_table: dict[int, list[NDArray[np.int64]]] = defaultdict(list)
         for number in np.unique(numbers[rows]):
             by_table[int(number)].append(np.flatnonzero(rows & (numbers == number)))
         for i in np.flatnonzero(kinds == TRUNCATE):
-            message = whole[i][START:]
-            count = int.from_bytes(message[1:5], "big")
-            for place in range(count):
-                number = int.from_bytes(message[6 + 4 * place : 10 + 4 * place], "big")
+            for number in _truncated(_message(messages, int(i))):
                 by_table[number].append(np.array([i], np.int64))
         described: dict[int, list[int]] = defaultdict(list)
         for i in np.flatnonzero(kinds == RELATION):
             described[int(numbers[i])].append(int(i))
-        table = np.column_stack([kinds.astype(np.int64), commit, moment, starts, sizes - START])
+        table = np.column_stack([kinds.astype(np.int64), commit, moment, starts, np.diff(messages.starts)])
         for number in {*by_table, *described}:
             mine = np.sort(np.concatenate(by_table[number])) if by_table[number] else np.empty(0, np.int64)
             changes = described[number]
             edges = [0, *np.searchsorted(mine, changes), len(mine)]
             for place, (low, high) in enumerate(pairwise(edges)):
                 if place:
-                    self._relations[number] = self._relation(number, whole[changes[place - 1]][START:])
+                    self._relations[number] = self._relation(number, _message(messages, changes[place - 1]))
                 if low < high:
                     self._wait(self._relations[number], data, np.ascontiguousarray(table[mine[low:high]]))
-        self.position = max(self.position, int(commit[-1]) + 1)
+        self._received(kinds, commit, moment)
+
+    def _transactions(
+        self, data: NDArray[np.uint8], starts: NDArray[np.int64], kinds: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """By message the LSN of its transaction's commit, which its BEGIN tells, and the commit's time in ms."""
+        begins = np.flatnonzero(kinds == BEGIN)
+        at = starts[begins]
+        commits = _numbers(data, at + 1) << 32 | _numbers(data, at + 5)
+        clocks = (_numbers(data, at + 9) << 32 | _numbers(data, at + 13)) // 1000 + EPOCH_2000
+        before = self._open or (0, 0)
+        which = np.searchsorted(begins, np.arange(len(kinds)), "right")
+        return np.concatenate(([before[0]], commits))[which], np.concatenate(([before[1]], clocks))[which]
+
+    def _received(self, kinds: NDArray[np.uint8], commit: NDArray[np.int64], moment: NDArray[np.int64]) -> None:
+        ends = np.flatnonzero(kinds == COMMIT)
+        begins = np.flatnonzero(kinds == BEGIN)
+        if len(ends):
+            self.position = max(self.position, int(commit[ends[-1]]) + 1)
+            self._open = None
+        if len(begins) and (not len(ends) or begins[-1] > ends[-1]):
+            self._open = int(commit[-1]), int(moment[-1])
 
     def _wait(self, relation: Relation, data: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
-        piece = relation.schema + packed(data, rows).tobytes()
+        piece = b"".join((relation.schema, packed(data, rows)))
         self._queues.add(relation.topic, Piece(int(rows[0, OFFSET]), int(rows[-1, OFFSET]), piece))
 
     def _relation(self, number: int, message: bytes) -> Relation:
@@ -187,16 +195,14 @@ def _numbers(data: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.int64
     return sum(padded[at + i].astype(np.int64) << (24 - 8 * i) for i in range(4))  # type: ignore[return-value]
 
 
-def _transactions(
-    data: NDArray[np.uint8], starts: NDArray[np.int64], kinds: NDArray[np.uint8]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """By message the LSN of its transaction's commit, and the commit's time in milliseconds."""
-    begins = np.flatnonzero(kinds == BEGIN)
-    at = starts[begins]
-    high, low = _numbers(data, at + 1), _numbers(data, at + 5)
-    clock = (_numbers(data, at + 9) << 32 | _numbers(data, at + 13)) // 1000 + EPOCH_2000
-    which = np.searchsorted(begins, np.arange(len(kinds)), "right") - 1
-    return (high << 32 | low)[which], clock[which]
+def _message(messages: Messages, i: int) -> bytes:
+    return messages.data[messages.starts[i] : messages.starts[i + 1]].tobytes()
+
+
+def _truncated(message: bytes) -> list[int]:
+    """The numbers of the tables that a TRUNCATE names."""
+    count = int.from_bytes(message[1:5], "big")
+    return [int.from_bytes(message[6 + 4 * i : 10 + 4 * i], "big") for i in range(count)]
 
 
 _STREAMS: Final[dict[PostgresSettings, WalStream]] = {}
