@@ -283,7 +283,7 @@ def test_runs_that_are_killed_lose_and_double_nothing(shop):
     """kill -9 at several moments of the copy and of the log, with changes in between; the last run has it all."""
     shop.sql("INSERT INTO orders SELECT i, 'n', 1, repeat('x', 900) FROM generate_series(1000, 12000) i")
     job = shop.job("public.orders")
-    command = [sys.executable, "-m", "millrace.pipelines.cli.main", "run", str(job.file), "--once"]
+    command = [sys.executable, "-m", "millrace.pipelines", "run", str(job.file), "--once"]
     for number, seconds in enumerate((2.0, 3.0, 4.0, 5.0)):
         run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(seconds)

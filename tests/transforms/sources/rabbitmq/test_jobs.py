@@ -104,7 +104,7 @@ def test_messages_that_cannot_be_read_are_dead_letters(job, capsys):
 def test_runs_that_are_killed_lose_and_double_nothing(job):
     """kill -9 at several moments, with changes in between; the last run has them all."""
     chance = random.Random(6)
-    command = [sys.executable, "-m", "millrace.pipelines.cli.main", "run", str(job.file), "--once"]
+    command = [sys.executable, "-m", "millrace.pipelines", "run", str(job.file), "--once"]
     for seconds in (2.0, 3.0, 4.0):
         job.change(3_000, chance)
         run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
