@@ -35,7 +35,7 @@ public class MiniDfs {
     settings.set("fs.permissions.umask-mode", "022");
     settings.set("dfs.namenode.file.close.num-committed-allowed", "1");
     new MiniDFSCluster.Builder(settings, new java.io.File(arguments[0]))
-        .nameNodePort(Integer.parseInt(arguments[1])).numDataNodes(1).build().waitActive();
+        .nameNodePort(Integer.parseInt(arguments[1])).numDataNodes(2).build().waitActive();
     System.out.println("MiniDFS is ready");
     Thread.currentThread().join();
   }
@@ -221,7 +221,7 @@ def fake_gcs() -> Path:
 
 
 def hadoop() -> Path:
-    with _made(f"hadoop-{HADOOP}-1") as (place, new):
+    with _made(f"hadoop-{HADOOP}-2") as (place, new):
         if new is not None:
             (new / "pom.xml").write_text(POM)
             (new / "MiniDfs.java").write_text(MINI_DFS)
