@@ -7,13 +7,14 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import settings
-from support import go_programs, remembered_beam
+from support import go_programs
 from support.downloads import beam_flink_jar, missing_java
 from support.flink_cluster import FlinkCluster
 from support.go_programs import PRISM
 from support.kafka_broker import KafkaBroker
 from support.object_stores import S3, Gcs, gcs_server, hdfs_server, missing_for_gcs, missing_for_hdfs, s3_server
 
+from millrace.pipelines.execution import remembered_beam
 from millrace.transforms.sources.kafka.consumer_pool import POOL
 from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
 

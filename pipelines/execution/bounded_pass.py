@@ -26,6 +26,7 @@ from ...transforms.steps.outcome_queue import OutcomeQueue, collect
 from ..job.model import Job
 from .graph import JobGraph, Windows, build
 from .job_format import format_of
+from .remembered_beam import remembering
 from .start_offsets import by_table
 from .summary import Summary
 
@@ -100,21 +101,29 @@ def run_pass(ranges: Sequence[OffsetRange], graph: JobGraph) -> PassResult:
     opening the target does; other failures are of one table.
     """
     started = time.time()
-    spans = [PartitionSpan(part.topic, part.partition, part.first, part.stop, started) for part in ranges]
     name = uuid.uuid4().hex
-    read = BoundedRead(graph.format.source, spans)
-    pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
     try:
-        _ = build(pipeline, graph, read) | "Post outcomes" >> beam.ParDo(OutcomeQueue(name))
-        pipeline.run().wait_until_finish()
+        with remembering():
+            _run(ranges, graph, started, name)
     except MillraceError as error:
         error.args = (STEP.sub("", str(error)),)
         raise
     finally:
-        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
         posted = collect(name)
     return PassResult(
         tuple(item for item in posted if isinstance(item, Outcome)),
         tuple(item for item in posted if isinstance(item, Failure)),
         time.time() - started,
     )
+
+
+def _run(ranges: Sequence[OffsetRange], graph: JobGraph, started: float, name: str) -> None:
+    """Build the pipeline and run it to its end; outcomes are posted under `name`."""
+    spans = [PartitionSpan(part.topic, part.partition, part.first, part.stop, started) for part in ranges]
+    pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
+    try:
+        read = BoundedRead(graph.format.source, spans)
+        _ = build(pipeline, graph, read) | "Post outcomes" >> beam.ParDo(OutcomeQueue(name))
+        pipeline.run().wait_until_finish()
+    finally:
+        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)

@@ -29,10 +29,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import duckdb
 import psycopg
 from pyiceberg.catalog import load_catalog
-from support import postgres_server, remembered_beam
+from support import postgres_server
 from support.jobs import rows, run_once
 
 from millrace.pipelines.cli.compile_kernels import registering_modules
+from millrace.pipelines.execution import remembered_beam
 from millrace.pipelines.execution.replay_letters import open_letters_of, replay_letters
 from millrace.pipelines.job.load import load_job
 from millrace.schemas.loops import LOOPS

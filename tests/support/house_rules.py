@@ -83,7 +83,7 @@ CONTRACTS = (
     "schemas.envelopes.expected_columns",
     "schemas.envelopes.envelope",
     *("schemas.envelopes.key_columns", "schemas.envelopes.tombstones", "schemas.envelopes.topic_columns"),
-    *("transforms.registries.authorization", "transforms.registries.http_client"),
+    *("transforms.registries.authorization", "transforms.registries.connection", "transforms.registries.http_client"),
     *("transforms.sources.bounded", "transforms.sources.database", "transforms.sources.discovery"),
     *("transforms.sources.compression", "transforms.sources.lag", "transforms.sources.log_records"),
     "transforms.sources.table_queues",

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ...schemas.option_values import Interval, read_secret, refuse_password
 from ...schemas.options import Location, Options, mistake
-from .authorization import OAuth
 from .confluent import ConfluentRegistry
+from .connection import OAuth
 
 __all__ = ["ConfluentRegistry", "OAuthOptions", "RegistryOptions", "as_url"]
 

@@ -9,6 +9,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 
 from ...schemas.errors import RegistryError
 from ...schemas.secrets import resolve, shown
+from .connection import OAuth
 
 TOKEN_MARGIN: Final = 30.0
 """A token is asked for anew so many seconds before it ends."""
@@ -22,16 +23,6 @@ class Busy(Exception):
     def __init__(self, text: str, pause: float = 0.0) -> None:
         super().__init__(text)
         self.pause = pause
-
-
-@dataclass(frozen=True)
-class OAuth:
-    """Client credentials (RFC 6749, section 4.4); texts may hold `${env:NAME}` and `${file:PATH}`."""
-
-    token_url: str
-    client_id: str
-    client_secret: str = field(repr=False)
-    scope: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """The HTTP schema registry (Confluent REST protocol): schemas by id, each fetched once a process."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
 from ...schemas.encodings import ENCODINGS, SHORT_ENCODING
@@ -12,9 +13,12 @@ from ...schemas.encodings.schema_store import SchemaLanguage, Side
 from ...schemas.errors import JobError, MillraceError, RegistryError, SchemaError, UnknownSchemaError
 from ...schemas.secrets import shown
 from ..retry import STOPPING
-from .authorization import OAuth
-from .http_client import LOGGER, Connection, RegistryClient, addresses
+from .connection import Connection, OAuth, addresses
 
+if TYPE_CHECKING:
+    from .http_client import RegistryClient
+
+LOGGER: Final = logging.getLogger("millrace")
 REFUSALS_KEPT: Final = 10_000
 REPLICA_SECONDS: Final = 3.0
 """How long an unknown id is asked for again: a replica may be behind the server that took the schema."""
@@ -108,7 +112,7 @@ class _Cache:
         self.refusals: dict[Any, tuple[float, MillraceError]] = {}
         self.patient_from = 0.0
 
-    def get(self, name: Any, fetch: Callable[[RegistryClient], Any]) -> Any:
+    def get(self, name: Any, fetch: Callable[["RegistryClient"], Any]) -> Any:
         if name in self.answers:
             return self.answers[name]
         with self.lock:
@@ -124,17 +128,20 @@ class _Cache:
                 raise
             return answer
 
-    def ask(self, fetch: Callable[[RegistryClient], Any]) -> Any:
+    def ask(self, fetch: Callable[["RegistryClient"], Any]) -> Any:
         """What the registry says now."""
         with self.lock:
             return fetch(self._opened())
 
-    def _opened(self) -> RegistryClient:
+    def _opened(self) -> "RegistryClient":
         if self.client is None:
+            # The client library is imported by those who ask, not by those who read a job file.
+            from .http_client import RegistryClient
+
             self.client = RegistryClient(self.settings.connection())
         return self.client
 
-    def _patiently(self, client: RegistryClient, fetch: Callable[[RegistryClient], Any]) -> Any:
+    def _patiently(self, client: "RegistryClient", fetch: Callable[["RegistryClient"], Any]) -> Any:
         """Fetch; what the registry does not know is asked for again for a while, unless that was in vain of late."""
         give_up = time.monotonic() + min(REPLICA_SECONDS, self.settings.give_up_after)
         while True:
@@ -187,7 +194,7 @@ class _Registered:
             raise SchemaError(f"{what}: {error}") from None
 
 
-def _by_id(client: RegistryClient, schema_id: int, language: SchemaLanguage) -> Any:
+def _by_id(client: "RegistryClient", schema_id: int, language: SchemaLanguage) -> Any:
     what = f"schema id {schema_id}"
     found = _Registered.read(client.get(f"/schemas/ids/{schema_id}", what), what, language)
     types: dict[str, Any] = {}

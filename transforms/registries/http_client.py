@@ -5,8 +5,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -15,7 +14,8 @@ import requests
 from ...schemas.errors import JobError, RegistryError, UnknownSchemaError
 from ...schemas.secrets import resolve, resolve_url, shown
 from ..retry import STOPPING, Backoff
-from .authorization import Busy, Credentials, OAuth, authorization
+from .authorization import Busy, Credentials, authorization
+from .connection import Connection
 
 LOGGER: Final = logging.getLogger("millrace")
 
@@ -27,26 +27,6 @@ BACKOFF: Final = Backoff(2 * FIRST_PAUSE, LONGEST_PAUSE)
 ACCEPT: Final = "application/vnd.schemaregistry.v1+json, application/vnd.schemaregistry+json, application/json"
 UNKNOWN: Final = (40401, 40402, 40403)
 """The registry's own codes for a subject, a version and a schema that it does not have; a gateway's 404 has none."""
-
-
-@dataclass(frozen=True)
-class Connection:
-    """Where a registry is and who asks it: `urls` of servers that are one registry, asked in turn.
-
-    At most one of a user name, a `token` and `oauth`. `ca`, `certificate` and `certificate_key` are PEM files.
-    Seconds: `timeout` of one request, `give_up_after` for all tries of one answer.
-    """
-
-    urls: tuple[str, ...]
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
-    oauth: OAuth | None = None
-    ca: str | None = None
-    certificate: str | None = None
-    certificate_key: str | None = None
-    timeout: float = 8.0
-    give_up_after: float = 60.0
 
 
 class RegistryClient:
@@ -180,12 +160,6 @@ def _address(url: str) -> tuple[str, str | None, str | None]:
     if parts.query or parts.fragment:
         raise JobError(f"format.registry: {shown(url)!r} must end with its path: no '?' and no '#'")
     return base.rstrip("/"), username, password
-
-
-def addresses(url: str | Sequence[str]) -> tuple[str, ...]:
-    """The addresses of one registry: a list of them, or a text with commas between."""
-    listed = [url] if isinstance(url, str) else url
-    return tuple(part.strip() for text in listed for part in text.split(",") if part.strip())
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

@@ -12,8 +12,8 @@ import pytest
 from support.registry_server import Fault, RegistryServer
 
 from millrace.schemas.errors import JobError, RegistryError, UnknownSchemaError
-from millrace.transforms.registries.authorization import OAuth
 from millrace.transforms.registries.confluent import ConfluentRegistry
+from millrace.transforms.registries.connection import OAuth
 
 RECORD = {"type": "record", "name": "R", "namespace": "shop", "fields": [{"name": "id", "type": "long"}]}
 

@@ -3,29 +3,18 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from kafka import KafkaConsumer
-
 from ....schemas.errors import JobError
 from ....schemas.secrets import REFERENCE, resolve
 from ....schemas.suggestions import guess
-from .oauth import NAMES as OAUTH
-from .oauth import with_tokens
 
 _OWN: Final = frozenset(
     {"allow_auto_create_topics", "auto_offset_reset", "bootstrap_servers", "check_crcs", "enable_auto_commit"}
     | {"group_id", "group_instance_id", "isolation_level", "key_deserializer", "value_deserializer"}
-)
-_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
-    {
-        name: default
-        for name, default in KafkaConsumer.DEFAULT_CONFIG.items()
-        if name not in _OWN and (default is None or isinstance(default, str | int | float))
-    }
-    | dict.fromkeys(OAUTH)
 )
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -76,7 +65,27 @@ class KafkaSettings:
             if isinstance(value, str) and REFERENCE.search(value):
                 options[name] = _resolved(name, value)
                 secrets.append(options[name])
+        from .oauth import with_tokens
+
         return with_tokens(options), secrets
+
+
+@cache
+def _options() -> Mapping[str, Any]:
+    """The settings that a job can give, each with its default.
+
+    The client library is imported where a job gives some: a small command takes less time than that.
+    """
+    from kafka import KafkaConsumer
+
+    from .oauth import NAMES
+
+    defaults = {
+        name: default
+        for name, default in KafkaConsumer.DEFAULT_CONFIG.items()
+        if name not in _OWN and (default is None or isinstance(default, str | int | float))
+    }
+    return MappingProxyType(defaults | dict.fromkeys(NAMES))
 
 
 def _resolved(name: str, value: str, place: str = "source.client") -> str:
@@ -90,8 +99,8 @@ def _check(name: str, value: Any) -> None:
     place = f"source.client.{name}"
     if name in _OWN:
         raise JobError(f"{place} is set by Millrace; remove it")
-    if name in _OBJECTS or name not in _OPTIONS:
-        near = difflib.get_close_matches(name, set(_OPTIONS) - _OBJECTS, 1)
+    if name in _OBJECTS or name not in _options():
+        near = difflib.get_close_matches(name, set(_options()) - _OBJECTS, 1)
         hint = f"did you mean {near[0]!r}?" if near else "see kafka-python's KafkaConsumer for the options"
         raise JobError(f"{place} is not a client option that a job can set; {hint}")
     if not (value is None or isinstance(value, str | int | float)):
@@ -103,7 +112,7 @@ def _check(name: str, value: Any) -> None:
     if name in _WORDS and value is not None and value not in _WORDS[name]:
         said = ", ".join(_WORDS[name])
         raise JobError(f"{place}: {value!r} is not one of {said}{guess(str(value).upper(), _WORDS[name])}")
-    if _is_number(_OPTIONS[name]) and value is not None and not _is_number(value):
+    if _is_number(_options()[name]) and value is not None and not _is_number(value):
         raise JobError(f"{place} must be a number, not {value!r}")
 
 
