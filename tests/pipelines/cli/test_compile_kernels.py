@@ -127,14 +127,17 @@ def loops(path: Path) -> tuple[dict[str, bool], set[str]]:
     """The module's loops, each with whether it is registered, and the names that its loops call."""
     found: dict[str, bool] = {}
     called: set[str] = set()
-    for node in ast.parse(path.read_text()).body:
+    tree = ast.parse(path.read_text())
+    imports = (alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names)
+    names = {alias.asname: alias.name for alias in imports if alias.asname}
+    for node in tree.body:
         if not isinstance(node, ast.FunctionDef):
             continue
         decorators = [ast.unparse(decorator).partition("(")[0] for decorator in node.decorator_list]
         if any(name.rpartition(".")[2].lstrip("_") in ("njit", "compiled", "inlined") for name in decorators):
             found[node.name] = "compile_ahead" in decorators
             calls = (part.func for part in ast.walk(node) if isinstance(part, ast.Call))
-            called |= {call.id for call in calls if isinstance(call, ast.Name)}
+            called |= {names.get(call.id, call.id) for call in calls if isinstance(call, ast.Name)}
     return found, called
 
 
