@@ -18,7 +18,7 @@ from millrace.transforms.sources.kafka.cluster import open_broker
 from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 
-from . import binlog, iceberg, postgres
+from . import binlog, iceberg, postgres, wal
 from .flink import PRISM, FlinkCluster, built, options, soak, throughput
 from .lakes import lake_growth, lake_history, same_as_log
 from .streaming import run_beside
@@ -223,7 +223,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="a tenth of the changes")
     parts = ("main", "postgres", "binlog", "steps", "growth", "delta_growth", "iceberg_growth", "iceberg_history")
-    parts += ("streaming", "soak")
+    parts += ("streaming", "soak", "wal")
     parser.add_argument("--only", choices=parts, help="one part of the figures")
     chosen = parser.parse_args()
     unit = 200_000 if chosen.quick else 2_000_000
@@ -257,6 +257,8 @@ def main() -> None:
             into_postgres(bench, many)
         if chosen.only in (None, "binlog"):
             of_binlog(bench, few)
+        if chosen.only in (None, "wal"):
+            wal.figures(tell, bench.folder / "wal", unit // 4)
         if chosen.only in (None, "steps"):
             for step in STEPS:
                 tell(f"step_{step}", **bench.measure(step, few))

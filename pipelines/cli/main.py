@@ -1,10 +1,8 @@
 """The command `millrace`. Exit status: 0 good, 1 failed, 2 job file or command wrong, 3 verification differs."""
 
 import json
-import logging
 import os
 import sys
-import time
 import traceback
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -16,6 +14,7 @@ from ...schemas.errors import JobError, MillraceError
 from ..job.formatting import for_terminal
 from .arguments import RUNNERS, parse
 from .lean_imports import import_less
+from .own_logs import quiet_logs
 
 JAR_OPTION: Final = "--output_executable_path"
 GOOD: Final = 0
@@ -32,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         sys.excepthook = _report_bug
-        _quiet_logs()
+        quiet_logs()
     found = None
     try:
         found = parse(argv)
@@ -288,21 +287,6 @@ def _say_error(text: str, status: int) -> int:
     first, *rest = for_terminal(f"error: {text}".splitlines(), sys.stderr)
     print("\n".join([f"{label}{first.removeprefix('error:')}", *rest]), file=sys.stderr)
     return status
-
-
-def _quiet_logs() -> None:
-    """Millrace's own warnings on stderr; of the libraries only what is critical: their errors arrive as exceptions."""
-    handler = logging.StreamHandler()
-    if sys.stderr.isatty():
-        handler.setFormatter(logging.Formatter("warning: %(message)s"))
-    else:
-        stamped = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-        stamped.converter = time.gmtime
-        handler.setFormatter(stamped)
-    own = logging.getLogger("millrace")
-    own.handlers, own.propagate = [handler], False
-    logging.getLogger().setLevel(logging.CRITICAL)
-    own.setLevel(logging.WARNING)
 
 
 def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
