@@ -18,7 +18,7 @@ from ...schemas.model.route import OnTruncate, OrderBy, Route
 from ...schemas.plurals import counted
 from ...transforms.dead_letter_marks import LetterMarks, read_marks
 from ...transforms.dead_letters import read
-from ...transforms.proof.message_reader import FORMATS
+from ...transforms.proof.message_reader import with_format
 from ...transforms.proof.report import Outcome, Report, Verdict
 from ...transforms.proof.rules import Rules
 from ...transforms.proof.verify import Proof, Tell, verify
@@ -111,28 +111,29 @@ def _rules(
 ) -> Rules:
     """Raises JobError where neither the proof nor the envelope's package has a reader of the job's format."""
     written = (job.format.encoding, job.format.envelope)
-    reader = None if written in FORMATS else ENVELOPES.find(job.format.envelope).proof_reader(job.format.encoding)
-    if written not in FORMATS and reader is None:
-        raise JobError(
-            f"{job.file}: format: the proof cannot read the encoding {written[0]} with the envelope {written[1]}"
-        )
     rules = Rules(
-        format=FORMATS.get(written, "own"),
+        format="own",
         schemas=job.format.contracts() if ENCODINGS.find(written[0]).schemas else None,
         encoding=written[0],
         key=route.key,
         truncate=route.on_truncate is OnTruncate.APPLY,
         framing=job.format.framing,
         on_unrepresentable=job.on_unrepresentable,
-        reader=reader,
         epochs=epochs,
         by_time=route.order_by is OrderBy.TIMESTAMP,
         columns=columns,
         refuses_others=route.on_incompatible is OnIncompatible.DEAD_LETTER,
         renames=dict(route.renames),
     )
-    text = job.format.envelope_options.model_dump().get("unavailable_value")
-    return rules if text is None else replace(rules, unavailable_value=text)
+    rules = with_format(rules, written[1], job.format.envelope_options.model_dump())
+    if rules.format != "own":
+        return rules
+    reader = ENVELOPES.find(written[1]).proof_reader(written[0])
+    if reader is None:
+        raise JobError(
+            f"{job.file}: format: the proof cannot read the encoding {written[0]} with the envelope {written[1]}"
+        )
+    return replace(rules, reader=reader)
 
 
 def report_lines(reports: Sequence[Report], job: Job) -> list[str]:

@@ -10,9 +10,7 @@ ENVELOPES: Final = Plugins(
     "millrace.envelopes",
     "format.envelope",
     (
-        EnvelopeSpec(
-            name="debezium", envelope=f"{__name__}.debezium.envelope:DebeziumEnvelope", options=DebeziumOptions
-        ),
+        EnvelopeSpec(name="debezium", envelope=f"{__name__}.debezium.opening:open_envelope", options=DebeziumOptions),
         EnvelopeSpec(name="upsert", envelope=f"{__name__}.upsert:UpsertEnvelope"),
     ),
 )

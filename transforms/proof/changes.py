@@ -11,7 +11,7 @@ from .avro_reader import Reader
 from .avro_validator import Malformed
 from .avro_values import Convert
 from .column_placement import Placing, Placings, refuse_others
-from .debezium import TEXTS, source_order, unavailable
+from .debezium import connector_name, not_sent, source_order
 from .key_values import has_columns, key_from_json, key_names, key_part, spelled
 from .payloads import Payloads, payload_reader
 from .rules import Rules
@@ -131,11 +131,14 @@ class ChangeReader:
         row, reader = self._payloads.read(value, message.topic, "value")
         key, extra = self._row_key(message, row, reader, reader.key_convert)
         self._check_values(row, reader.convert)
+        missing = not_sent(row, self.rules.unavailable_value) if self.rules.flat else ()
         placing = self._placings.of(reader, None, self.rules.key or self.names or ())
-        refuse_others(placing, row, ())
+        refuse_others(placing, row, missing)
         position = self._position_by_time(message) if self.rules.by_time else (0, 0, 0, message.offset)
         event = Event(position, row, reader.convert, extra, timestamp=message.timestamp)
-        return Change(key, event._replace(placing=placing))
+        columns = missing if placing is None else placing.columns(missing)
+        old = self._old_key(message) if missing else None
+        return Change(key, event._replace(placing=placing, missing=columns, old_key=old, not_sent=missing))
 
     def _envelope(self, message: Message, value: bytes) -> Iterator[Change]:
         envelope, reader = self._payloads.read(value, message.topic, "value")
@@ -151,12 +154,12 @@ class ChangeReader:
             yield from self._placed(op, message, envelope, reader, self._position_by_time(message))
             return
         if op == "r":
-            position = self._position_in_log(message, _connector(envelope))
+            position = self._position_in_log(message, connector_name(envelope))
             yield from self._put_row(message, envelope, reader, position, self._snapshot_at(message, envelope))
             return
         order = (self.rules.epoch(message), *source_order(envelope.get("source") or {}))
         position = (*order, message.offset)
-        newest, connector = self._newest.setdefault(place, {}), _connector(envelope)
+        newest, connector = self._newest.setdefault(place, {}), connector_name(envelope)
         newest[connector] = max(order, newest.get(connector, order))
         yield from self._placed(op, message, envelope, reader, position)
 
@@ -203,8 +206,7 @@ class ChangeReader:
         convert = reader.convert_part("after")
         key, extra = self._row_key(message, row, reader, reader.convert_key_part("after"))
         self._check_values(row, convert)
-        text = self.rules.unavailable_value
-        missing = tuple([name for name, value in row.items() if type(value) in TEXTS and unavailable(value, text)])
+        missing = not_sent(row, self.rules.unavailable_value)
         placing = self._placings.of(reader, "after", self.rules.key or self.names or ())
         refuse_others(placing, row, missing)
         old = self._old_key(message)
@@ -281,13 +283,6 @@ class ChangeReader:
                 _, reader = self._payloads.read(message.key, message.topic, "key")
                 return key_from_json(text, reader, self.names or ())
         return None
-
-
-def _connector(envelope: Mapping[str, Any]) -> str:
-    """The name of the connector that sent a change; empty where it has none."""
-    source = envelope.get("source")
-    name = source.get("name") if isinstance(source, dict) else None
-    return name if isinstance(name, str) else ""
 
 
 def plain_row(event: Event) -> dict[str, Any] | None:

@@ -34,6 +34,18 @@ def unavailable(value: Any, text: str = PLACEHOLDER) -> bool:
     return value in _placeholders(text) or (type(value) is dict and list(value) == [text])
 
 
+def not_sent(row: Mapping[str, Any], text: str = PLACEHOLDER) -> tuple[str, ...]:
+    """The columns of a row whose value is the placeholder."""
+    return tuple([name for name, value in row.items() if type(value) in TEXTS and unavailable(value, text)])
+
+
+def connector_name(envelope: Mapping[str, Any]) -> str:
+    """The name of the connector that sent a change; empty where it has none."""
+    source = envelope.get("source")
+    name = source.get("name") if isinstance(source, dict) else None
+    return name if isinstance(name, str) else ""
+
+
 def source_order(source: Mapping[str, Any]) -> tuple[int, int]:
     """(commit order, order inside it) from an envelope's `source`; raises Malformed where it cannot be read."""
     try:

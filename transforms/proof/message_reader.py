@@ -1,8 +1,8 @@
 """Who reads the messages for the proof: its own reader, or one that a package brings with its envelope."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, Protocol
 
 from ...schemas.errors import JobError
 from ...schemas.model.message import Message
@@ -18,6 +18,15 @@ FORMATS: Final[Mapping[tuple[str, str], Literal["debezium", "upsert"]]] = {
     ("json", "upsert"): "upsert",
 }
 """The encodings and envelopes that the proof reads, by code of its own."""
+
+
+def with_format(rules: Rules, envelope: str, options: Mapping[str, Any]) -> Rules:
+    """The rules with the format of this envelope, of which these are the options; `own` where it is unknown."""
+    if (rules.encoding, envelope) in FORMATS:
+        rules = replace(rules, format=FORMATS[rules.encoding, envelope])
+    if rules.format == "debezium" and options.get("flat") is not None:
+        rules = replace(rules, format="debezium" if options["flat"] == "rewrite" else "upsert", flat=True)
+    return replace(rules, unavailable_value=options.get("unavailable_value", rules.unavailable_value))
 
 
 class ProofReader(Protocol):

@@ -1,10 +1,12 @@
 """The reader of keys and values, by the encoding of the messages."""
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 from ...schemas.encodings.schema_store import Side
 from ...schemas.errors import JobError
 from .avro_reader import PayloadReader, Reader
+from .flat_debezium import FlatPayloads
 from .json_reader import JsonPayloadReader
 from .rules import Rules
 
@@ -18,6 +20,9 @@ class Payloads(Protocol):
 
 def payload_reader(rules: Rules) -> Payloads:
     """A reader for messages of these rules. Raises JobError where they lack the schemas."""
+    if rules.flat:
+        plain = payload_reader(replace(rules, flat=False))
+        return FlatPayloads(plain, rules.format == "debezium", rules.on_unrepresentable)
     if rules.encoding == "json":
         return JsonPayloadReader(rules.on_unrepresentable)
     if rules.schemas is None:

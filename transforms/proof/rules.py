@@ -25,6 +25,7 @@ class Rules:
     with one that no column can hold is a dead letter of the job's. `renames` lead from names in the messages to those
     of columns. `encoding` is avro or json; `schemas` are None where each message holds its own. `reader` makes the
     reader of a format that a package brings: `format` is `own` then.
+    `flat`: Debezium's transform made its messages flat; their deletes are rewritten where `format` is `debezium`.
     """
 
     format: Literal["debezium", "upsert", "own"]
@@ -36,6 +37,7 @@ class Rules:
     unavailable_value: str = PLACEHOLDER
     on_unrepresentable: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE
     reader: Callable[[], MessageReader] | None = None
+    flat: bool = False
     by_time: bool = False
     columns: pa.Schema | None = None
     refuses_others: bool = False

@@ -49,8 +49,9 @@ class DebeziumEnvelope(Envelope):
         what, snapshot = WHAT[op], op == READ
         commit = inner = np.zeros(len(op), np.uint64)
         unread = np.zeros(len(op), np.bool_)
-        if "source" in names:
-            (commit, inner), unread = source_order(value.field("source"))
+        source = value.field("source") if "source" in names else None
+        if source is not None:
+            (commit, inner), unread = source_order(source)
             unread &= ~snapshot
         return Events(
             what=what,
@@ -59,9 +60,9 @@ class DebeziumEnvelope(Envelope):
             order=(commit, inner),
             placed=~(unread | snapshot | (what == UNKNOWN) | (what == NOTHING)),
             snapshot=snapshot if snapshot.any() else None,
-            time=_number(value, "ts_ms"),
-            server=_number(value, "server_id"),
-            connector=_connector(value),
+            time=number_of(source, "ts_ms"),
+            server=number_of(source, "server_id"),
+            connector=connector_of(source),
             wrong=(
                 (what == UNKNOWN, "unknown op: only r, c, u, d, t and m are known"),
                 ((what == UPSERT) & np.asarray(after.is_null()), "an upsert without a row: after is null"),
@@ -82,32 +83,29 @@ class DebeziumEnvelope(Envelope):
         return moved_keys(messages, rows, deletes, unavailable)
 
 
-def _of_source(value: pa.StructArray, name: str) -> pa.Array | None:
-    """A field of the `source` block; None where there is none."""
-    index = value.type.get_field_index("source")
-    source = None if index < 0 else value.field(index)
-    if source is None or not pa.types.is_struct(source.type) or source.type.get_field_index(name) < 0:
-        return None
-    return source.field(name)
-
-
-def _number(value: pa.StructArray, name: str) -> NDArray[np.int64] | None:
+def number_of(source: pa.StructArray | None, name: str) -> NDArray[np.int64] | None:
     """A whole number of the `source` block, -1 where it is null; None where there is none."""
-    numbers = _of_source(value, name)
+    numbers = _field(source, name)
     if numbers is None or not pa.types.is_integer(numbers.type):
         return None
     return np.asarray(numbers.cast(pa.int64()).fill_null(-1))
 
 
-def _connector(value: pa.StructArray) -> pa.DictionaryArray | None:
+def connector_of(source: pa.StructArray | None) -> pa.DictionaryArray | None:
     """The connector's name, which the `source` block bears; None where it bears no text."""
-    names = _of_source(value, "name")
+    names = _field(source, "name")
     if names is None or not pa.types.is_string(names.type):
         return None
     # Nearly always there is one, and to compare is three times as fast as to encode.
     if len(names) and pc.all(pc.equal(names, names[0]), skip_nulls=False).as_py():
         return pa.DictionaryArray.from_arrays(np.zeros(len(names), np.int32), names[:1])
     return names.dictionary_encode()
+
+
+def _field(source: pa.StructArray | None, name: str) -> pa.Array | None:
+    if source is None or not pa.types.is_struct(source.type) or source.type.get_field_index(name) < 0:
+        return None
+    return source.field(name)
 
 
 def op_codes(op: pa.Array) -> NDArray[np.uint8]:
