@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .....schemas.errors import SourceError
 from .....schemas.loops import array, compile_ahead, read_only
 from .checksum import first_damaged
-from .event_types import CHECKSUM, FORMAT_DESCRIPTION, HEADER, ROWS, TABLE_MAP, TABLE_NUMBER
+from .event_types import CHECKSUM, FORMAT_DESCRIPTION, HEADER, PARTIAL_UPDATE, ROWS, TABLE_MAP, TABLE_NUMBER
 
 Whole = NDArray[np.int64]
 
@@ -59,9 +59,14 @@ class Events:
         return np.flatnonzero(np.isin(self.kind, kinds))
 
     def tables(self) -> Whole:
-        """By event the table's number that it names; -1 for those that are neither a TABLE_MAP nor rows."""
+        """By event the table's number that it names; -1 for those that are neither a TABLE_MAP nor rows.
+
+        Those that `find_rows` refuses, such as updates of parts of JSON values, are rows too.
+        """
         numbers = np.full(len(self), -1, np.int64)
-        chosen = np.flatnonzero(np.isin(self.kind, (TABLE_MAP, *ROWS)) & (self.stop - self.start >= TABLE_NUMBER))
+        chosen = np.flatnonzero(
+            np.isin(self.kind, (TABLE_MAP, PARTIAL_UPDATE, *ROWS)) & (self.stop - self.start >= TABLE_NUMBER)
+        )
         numbers[chosen] = 0
         for i in range(TABLE_NUMBER):
             numbers[chosen] |= self.data[self.start[chosen] + i].astype(np.int64) << 8 * i

@@ -11,7 +11,7 @@ import pyarrow as pa
 from .....schemas.errors import SourceError
 from .control import inflated
 from .cursor import Cursor
-from .event_types import CHECKSUM, HEADER, PARTIAL_UPDATE, PLAIN_OF, QUERY_COMPRESSED, TRANSACTION_PAYLOAD
+from .event_types import CHECKSUM, HEADER, PLAIN_OF, QUERY_COMPRESSED, TRANSACTION_PAYLOAD
 from .events import Events, Place, Whole, split
 
 MOST: Final = 64 << 20
@@ -56,14 +56,8 @@ class _Part:
 def plain(events: Events, *, most: int = MOST) -> Iterator[Events]:
     """The same events with those that are compressed unpacked, in parts of about `most` bytes.
 
-    An event of a payload has the `next` of the payload. Raises SourceError for bytes that cannot be unpacked, and for
-    updates of parts of JSON values (`binlog_row_value_options=PARTIAL_JSON`), which are not read.
+    An event of a payload has the `next` of the payload. Raises SourceError for bytes that cannot be unpacked.
     """
-    partial = events.of_kind(PARTIAL_UPDATE)
-    if len(partial):
-        raise events.failed(
-            int(partial[0]), "PARTIAL_UPDATE_ROWS is not read; SET GLOBAL binlog_row_value_options = '' at the source"
-        )
     compressed = events.of_kind(TRANSACTION_PAYLOAD, *PLAIN_OF)
     if not len(compressed):
         yield events
@@ -89,8 +83,8 @@ def _unpacked(events: Events, number: int) -> Iterator[Events]:
             for inner in _payload(events, number, body):
                 found = split(inner, events.place, checksum=False)
                 found.next[:] = events.next[number]
-                if len(found.of_kind(TRANSACTION_PAYLOAD, PARTIAL_UPDATE)):
-                    raise SourceError("a transaction that was unpacked holds what is not read within it")
+                if len(found.of_kind(TRANSACTION_PAYLOAD)):
+                    raise SourceError("a transaction that was unpacked holds another that is to be unpacked")
                 yield found
         else:
             header = events.data[events.start[number] - HEADER : events.start[number]].tobytes()

@@ -37,6 +37,10 @@ PREFIXED: Final = frozenset(
 )
 DIGITS: Final = (0, 1, 1, 2, 2, 3, 3, 4, 4)
 """Bytes of so many digits of a decimal, of those that do not fill a group of nine."""
+PARTIAL: Final = (
+    "PARTIAL_UPDATE_ROWS, an update of parts of JSON values, is not read; SET GLOBAL binlog_row_value_options = '' at "
+    "the source, and copy the table again"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +91,15 @@ def size_of(column: Column) -> int:
 def find_rows(events: Events, table: TableMap) -> Rows:
     """The changes in these events, all of which are rows of the table.
 
-    Raises SourceError for bytes that are no rows of it, and for an event of another kind.
+    Raises SourceError for bytes that are no rows of it, for an event of another kind, and for updates of parts of JSON
+    values (`binlog_row_value_options=PARTIAL_JSON`), which are not read.
     """
     wrong = np.flatnonzero(~np.isin(events.kind, types.ROWS))
     if len(wrong):
-        raise events.failed(int(wrong[0]), f"event type {events.kind[wrong[0]]} holds no rows")
+        kind = int(events.kind[wrong[0]])
+        raise events.failed(
+            int(wrong[0]), PARTIAL if kind == types.PARTIAL_UPDATE else f"event type {kind} has no rows"
+        )
     sizes = np.array([size_of(column) for column in table.columns], np.int64)
     _check_shapes(table)
     spans = np.stack([events.kind, events.start, events.stop], axis=1)

@@ -11,6 +11,7 @@ from millrace.transforms.sources.mysql.binlog.columns import column_of
 from millrace.transforms.sources.mysql.binlog.control import query
 from millrace.transforms.sources.mysql.binlog.events import Place, split
 from millrace.transforms.sources.mysql.binlog.payloads import plain
+from millrace.transforms.sources.mysql.binlog.rows import find_rows
 
 PLACE = Place("binlog.000001", 4)
 ROWS = 2000
@@ -88,6 +89,21 @@ def test_bytes_that_cannot_be_unpacked_are_refused_with_their_place(kind, body):
         list(plain(events))
 
 
+def stored_payload(inner: bytes) -> bytes:
+    """A TRANSACTION_PAYLOAD whose events are not compressed."""
+    return b"\2\3" + b"\xfc\xff\0" + b"\0" + inner
+
+
+def test_a_transaction_within_a_transaction_is_refused():
+    inner = event(types.XID, b"12345678", checksum=False)
+    (found,) = plain(split(event(types.TRANSACTION_PAYLOAD, stored_payload(inner)), PLACE, checksum=True))
+    assert found.kind.tolist() == [types.XID] and found.body(0) == b"12345678"
+    nested = event(types.TRANSACTION_PAYLOAD, stored_payload(inner), checksum=False)
+    events = split(event(types.TRANSACTION_PAYLOAD, stored_payload(nested)), PLACE, checksum=True)
+    with pytest.raises(SourceError, match="position 4: a transaction that was unpacked holds another"):
+        list(plain(events))
+
+
 def test_parts_of_json_values_are_refused_by_name():
     database = server("mysql")
     database.sql("DROP DATABASE IF EXISTS packed_mysql")
@@ -98,5 +114,12 @@ def test_parts_of_json_values_are_refused_by_name():
         cursor.execute("""INSERT INTO t VALUES (1, '{"a": 1, "b": "a long text that is not sent again"}')""")
         cursor.execute("FLUSH BINARY LOGS")
         cursor.execute("UPDATE t SET doc = JSON_SET(doc, '$.a', 2)")
-    with pytest.raises(SourceError, match="PARTIAL_UPDATE_ROWS is not read; SET GLOBAL binlog_row_value_options = ''"):
-        written(database)
+        cursor.execute("INSERT INTO t VALUES (2, NULL)")
+    found = written(database)
+    table, rows = found.rows("t")
+    assert len(rows) == 1
+    numbers = found.events.tables()
+    partial = found.events.of_kind(types.PARTIAL_UPDATE)
+    assert numbers[partial].tolist() == numbers[found.events.of_kind(types.TABLE_MAP)][:1].tolist()
+    with pytest.raises(SourceError, match=r"PARTIAL_UPDATE_ROWS.* is not read; SET GLOBAL binlog_row_value_options"):
+        find_rows(found.events.only(partial), table)

@@ -1,6 +1,7 @@
 """Rows and tables as servers with other settings write them, and bytes that no server writes."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,6 +102,21 @@ def test_wide_tables_and_many_rows_keep_their_order():
     struct = struct_of(events.data, changes.before, table, np.flatnonzero(changes.kind == ord("D")))
     assert struct.field("c299").to_pylist() == [row * 299 for row in range(40)]
     assert (np.diff(changes.event) >= 0).all()
+
+
+def test_a_row_that_ends_too_early_is_refused_with_its_place():
+    found = placed(
+        server("mysql"),
+        "id INT PRIMARY KEY, a VARCHAR(9), b BLOB, c BIGINT",
+        "INSERT INTO t VALUES (1, 'text', 'blob', 7)",
+    )
+    table, events = found.table("t")
+    row = 1 + 4 + 5 + 6 + 8
+    for cut in range(1, row):
+        short = replace(events, stop=events.stop - cut)
+        with pytest.raises(SourceError, match=r"^binlog binlog\.\d+, position \d+: the rows are not those"):
+            find_rows(short, table)
+    assert len(find_rows(replace(events, stop=events.stop - row), table)) == 0
 
 
 def decoded(data: bytes, *, mariadb: bool) -> None:
