@@ -1,6 +1,8 @@
 """`millrace plan`: what the newest schemas would do, from each place where schemas are; it changes nothing."""
 
 import json
+import subprocess
+import sys
 
 import duckdb
 import pytest
@@ -194,3 +196,11 @@ def test_json_brings_its_schema_in_each_message(filled, embedded_broker, topic_n
     assert (status, found[""][1]) == (4, "new table, key (id): id int64, name string, count int32")
     assert filled.table["topics"][topic].startswith("the schema comes with the messages: the last 200 messages")
     assert main(["plan", str(filled.file), "--schemas", str(tmp_path / "nowhere")]) == 2
+
+
+def test_it_waits_for_a_file_that_a_run_has_open(filled, tmp_path):
+    code = "import duckdb, sys, time; held = duckdb.connect(sys.argv[1]); print(flush=True); time.sleep(1)"
+    words = [sys.executable, "-c", code, str(tmp_path / "out.duckdb")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as run:
+        assert run.stdout.readline() == b"\n"
+        assert filled.plan() == (0, {})

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 from support.changed_column import Table, envelope
+from support.connect_json import as_json
 from support.jobs import SCHEMAS, contracts, event, key, run_once, send, wire, write_job
 
 from millrace.pipelines.cli.main import main
@@ -12,9 +13,15 @@ from millrace.pipelines.execution.apply_plan import apply_plans
 from millrace.pipelines.execution.job_parts import target_of
 from millrace.pipelines.execution.plan_tables import plan_tables
 from millrace.pipelines.job.load import load_job
+from millrace.schemas.model.message import Message
 from millrace.transforms.sinks.shared.renames import rename_columns
 
 PLACEHOLDER = "__debezium_unavailable_value"
+
+
+class Schemas:
+    def __init__(self, schemas):
+        self.by_id = schemas.__getitem__
 
 
 @pytest.fixture
@@ -148,11 +155,12 @@ def test_what_was_renamed_may_change_its_type_as_well(embedded_broker, topic, tm
     assert table.proved()
 
 
-def test_what_does_not_fit_the_renamed_column_is_a_dead_letter(embedded_broker, topic, tmp_path):
+@pytest.mark.parametrize("names", ["{v: w}", "{w: v}"])
+def test_what_does_not_fit_the_renamed_column_is_a_dead_letter(embedded_broker, topic, tmp_path, names):
     table = Table(embedded_broker, topic, tmp_path, "int", "string", name="w")
     table.send(table.before(1, 1, 1))
     assert table.run().error is None
-    decide(table, f"on_incompatible: dead_letter\nmax_dead_letters: 100\n{renames(topic)}")
+    decide(table, f"on_incompatible: dead_letter\nmax_dead_letters: 100\n{renames(topic, names)}")
     table.send(table.after(2, "x", 2), table.before(3, 3, 2), table.after(1, None, 3))
     run = table.run()
     assert (run.error, run.dead) == (None, 1)
@@ -234,3 +242,22 @@ def test_a_target_that_cannot_rename_refuses_the_job(tmp_path, capsys):
     file = write_job(tmp_path, "localhost:1", ["t"], more=renames("t"), target=target)
     assert main(["check", str(file)]) == 2
     assert "a target of type bigquery cannot rename columns" in capsys.readouterr().err
+
+
+def test_json_that_brings_its_schemas(embedded_broker, topic, tmp_path):
+    table = Table(embedded_broker, topic, tmp_path, "string", "string", name="w")
+    schemas = {1: SCHEMAS[1], 8: table.old, 9: table.new}
+    text = table.file.read_text()
+    table.file.write_text(text.replace("type: debezium, schemas: ./contracts", "encoding: json, envelope: debezium"))
+
+    def documents(*messages):
+        found = [as_json(Message(topic, 0, 0, one, two, (), 0), Schemas(schemas)) for _, one, two in messages]
+        return [(0, message.key, message.value) for message in found]
+
+    table.send(*documents(table.before(1, "a", 1), table.before(2, "b", 1)))
+    assert table.run().error is None
+    decide(table, renames(topic))
+    table.send(*documents(table.after(1, "x", 3), table.before(3, "y", 3)))
+    assert table.run().error is None
+    assert table.rows() == [(1, "x"), (2, "b"), (3, "y")]
+    assert table.proved()
