@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 from support import postgres_server
+from support.mysql_server import ROLE_PASSWORD, MariaDb
 from support.sources import TYPED_PLACES, blocks_of
 
 from millrace.schemas.errors import LostOffsetsError
@@ -16,7 +17,8 @@ from millrace.transforms.sources.source import TypedSource
 ROWS = 50
 CHANGED = [(3, "new"), (4, None), (3, "newer"), (99, "made"), (99, None)]
 HELD = {number: "copied" for number in range(1, ROWS + 1) if number != 4} | {3: "newer"}
-NEEDS = {"postgres": postgres_server.missing}
+NEEDS = {"mysql": MariaDb.missing, "postgres": postgres_server.missing}
+PASSWORDS = {"mysql": ROLE_PASSWORD, "postgres": postgres_server.PASSWORD}
 
 
 @pytest.fixture(scope="module", params=sorted(TYPED_PLACES))
@@ -75,8 +77,8 @@ def test_it_travels_to_workers_and_shows_no_secret(place):
     sent = pickle.dumps(place.source)
     again = pickle.loads(sent)
     assert again == place.source and hash(again) == hash(place.source) and again.where == place.source.where
-    assert postgres_server.PASSWORD.encode() not in sent
-    assert postgres_server.PASSWORD not in repr(place.source) + place.source.where
+    for password in PASSWORDS.values():
+        assert password.encode() not in sent and password not in repr(place.source) + place.source.where
 
 
 def test_the_changes_fold_to_the_rows_of_the_source(place, bounds):

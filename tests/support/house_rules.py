@@ -113,6 +113,7 @@ OTHER_ROOMS: Mapping[str, tuple[str, ...]] = {
     "lz4": ("transforms.sources.compression",),
     "rstream": ("transforms.sources.rabbitmq.replay",),
     "psycopg": ("transforms.sources.postgres.client",),
+    "pymysql": ("transforms.sources.mysql.client",),
     "pydantic": (
         *("schemas.envelopes", "schemas.option_values", "schemas.options", "transforms.registries"),
         *("transforms.sinks", "transforms.sources", "pipelines.job"),

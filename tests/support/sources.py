@@ -19,7 +19,7 @@ from millrace.transforms.sources.kafka.source import KafkaSource
 from millrace.transforms.sources.scripted.source import ScriptedSource
 from millrace.transforms.sources.source import BlockReader, MessageSource, Source
 
-from . import rabbitmq_server, rabbitmq_streams
+from . import mysql_server, mysql_source, rabbitmq_server, rabbitmq_streams
 from .postgres_source import SourceDatabase
 
 Record = tuple[int, int, bytes | None, bytes | None]
@@ -179,7 +179,48 @@ def postgres_place(folder: Path) -> Iterator[PostgresPlace]:
     place.close()
 
 
-TYPED_PLACES = {"postgres": postgres_place}
+class MySqlPlace:
+    """Tables with the columns `id` and `name`, of a MariaDB."""
+
+    def __init__(self, folder: Path) -> None:
+        self._database = mysql_source.SourceDatabase(folder, mysql_server.server("mariadb"))
+        text = self._database.source("rows_read")
+        self.options = {name: value for name, value in yaml.safe_load(text).items() if name not in ("type", "tables")}
+        spec = SOURCES["mysql"]
+        self.source = spec.open(spec.options.model_validate(self.options))
+
+    def create(self, rows: int) -> TopicPartition:
+        values = ", ".join(f"({number}, 'copied')" for number in range(1, rows + 1))
+        self._database.sql(
+            "CREATE TABLE rows_read (id int PRIMARY KEY, name text)", f"INSERT INTO rows_read VALUES {values}"
+        )
+        partition = TopicPartition(self._database.topic("rows_read"), 0)
+        connection = self.source.connect()
+        connection.prepare({partition: 0})
+        connection.close()
+        return partition
+
+    def change(self, number: int, name: str | None) -> None:
+        if name is None:
+            self._database.sql(f"DELETE FROM rows_read WHERE id = {number}")
+        else:
+            self._database.sql(
+                f"INSERT INTO rows_read VALUES ({number}, '{name}') ON DUPLICATE KEY UPDATE name = '{name}'"
+            )
+
+    def close(self) -> None:
+        self.source.close()
+        self._database.close()
+
+
+@contextmanager
+def mysql_place(folder: Path) -> Iterator[MySqlPlace]:
+    place = MySqlPlace(folder)
+    yield place
+    place.close()
+
+
+TYPED_PLACES = {"mysql": mysql_place, "postgres": postgres_place}
 """Sources whose log has types: they give changes of rows, not messages."""
 
 

@@ -3,6 +3,8 @@
 from typing import Final
 
 from ...schemas.plugins import Plugins
-from . import kafka, postgres, rabbitmq, scripted
+from . import kafka, mysql, postgres, rabbitmq, scripted
 
-SOURCES: Final = Plugins("millrace.sources", "source.type", (kafka.SPEC, postgres.SPEC, rabbitmq.SPEC, scripted.SPEC))
+SOURCES: Final = Plugins(
+    "millrace.sources", "source.type", (kafka.SPEC, mysql.SPEC, postgres.SPEC, rabbitmq.SPEC, scripted.SPEC)
+)

@@ -10,7 +10,7 @@ The first record is an S, and each S holds for the records up to the next one.
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numba
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...schemas.loops import array, compile_ahead, read_only
+from ...schemas.model.block import Block
 
 HEADER: Final = struct.Struct("<BQqI")
 SCHEMA: Final = ord("S")
@@ -125,3 +126,22 @@ class TransactionCounter:
             numbers[offsets == self.offset] += self.next
         self.offset, self.next = int(offsets[-1]), int(numbers[-1]) + 1
         return numbers
+
+
+def cut_block(block: Block, starts: Sequence[int]) -> list[Block]:
+    """The block cut at these offsets, as `Source.cut` promises."""
+    pieces = cut_data(block.data, starts) if block.data else [b""] * len(starts)
+    stops = [*starts[1:], block.stop]
+    return [
+        replace(block, first=first, stop=stop, data=data, tail=block.tail if stop == block.stop else "")
+        for first, stop, data in zip(starts, stops, pieces, strict=True)
+    ]
+
+
+def record_times(block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Offset and time of each record, as `Source.times` promises."""
+    if not block.data:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    _, found = read_records(block.data)
+    found = found[(found[:, KIND] != SCHEMA) & (found[:, OFFSET] >= block.first) & (found[:, OFFSET] < block.stop)]
+    return found[:, OFFSET], found[:, TIME]

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -63,23 +63,14 @@ class PostgresSource(TypedSource):
         return decode(block, route)
 
     def cut(self, block: Block, starts: Sequence[int]) -> list[Block]:
-        from ..log_records import cut_data
+        from ..log_records import cut_block
 
-        pieces = cut_data(block.data, starts) if block.data else [b""] * len(starts)
-        stops = [*starts[1:], block.stop]
-        return [
-            replace(block, first=first, stop=stop, data=data, tail=block.tail if stop == block.stop else "")
-            for first, stop, data in zip(starts, stops, pieces, strict=True)
-        ]
+        return cut_block(block, starts)
 
     def times(self, block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        from ..log_records import KIND, OFFSET, SCHEMA, TIME, read_records
+        from ..log_records import record_times
 
-        if not block.data:
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        _, found = read_records(block.data)
-        found = found[(found[:, KIND] != SCHEMA) & (found[:, OFFSET] >= block.first) & (found[:, OFFSET] < block.stop)]
-        return found[:, OFFSET], found[:, TIME]
+        return record_times(block)
 
     def newest(self, block: Block) -> int | None:
         times = self.times(block)[1]

@@ -1,0 +1,171 @@
+"""Reads one table of a MySQL source: the chunks of its copy, then its part of the binlog."""
+
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ....schemas.errors import JobError, LostOffsetsError, SourceError
+from ....schemas.model.block import Block
+from ....schemas.model.ledger import TopicPartition
+from ..log_records import record
+from ..source import LOGGER, START_OVER, lost_offsets
+from .binlog_stream import stream_of
+from .client import MySqlSettings, Session
+from .log_place import identity, log_end, safe_start
+from .log_tables import COPIED
+from .marks import Mark, Marks, marks_of
+from .offsets import STREAM, place_of
+from .packets import count_rows, fill_fields
+from .tables import CopiedSchema, SourceTable, copy_query, key_texts, schema_of, tables
+
+
+@dataclass(slots=True)
+class TableReader:
+    """Keeps the contract of `sources.source.BlockReader`."""
+
+    settings: MySqlSettings
+    partition: TopicPartition
+    next: int
+    stop: int | None
+    patience: float
+    tail: str = ""
+    end: int | None = None
+    _session: Session | None = field(default=None, repr=False)
+    _away_since: float | None = None
+
+    @property
+    def _place(self) -> tuple[str, int]:
+        return self.partition.topic, self.partition.partition
+
+    @property
+    def done(self) -> bool:
+        return self.stop is not None and self.next >= self.stop
+
+    @property
+    def at_end(self) -> bool:
+        return self.end is not None and self.next >= self.end
+
+    def read(self, wait: float) -> Block | None:
+        if self.done:
+            return None
+        if self.tail:
+            learn_tail(self.settings, self.partition.topic, self.tail)
+            self.tail = ""
+        try:
+            block = self._streamed(wait) if self.next > STREAM else self._begun()
+        except LostOffsetsError:
+            raise
+        except SourceError as error:
+            self._wait_for_server(error, wait)
+            return None
+        self._away_since = None
+        if block is not None:
+            self.next = block.stop
+        return block
+
+    def _wait_for_server(self, error: SourceError, wait: float) -> None:
+        self.close()
+        stream = stream_of(self.settings)
+        with stream.lock:
+            stream.close()
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+            LOGGER.warning("%s; trying again", error)
+        if now - self._away_since >= self.patience:
+            raise error
+        time.sleep(min(wait, 1.0))
+
+    def _table(self) -> tuple[Session, SourceTable]:
+        if self._session is None:
+            self._session = Session(self.settings)
+        found = tables(self._session).get(self.partition.topic)
+        if found is None:
+            raise JobError(f"there is no table {self.partition.topic} in {self.settings.where} any more")
+        return self._session, found
+
+    @property
+    def _marks(self) -> Marks:
+        return marks_of(self.settings)
+
+    def _block(self, mark: Mark, data: bytes) -> Block:
+        self._marks.learn(self.partition.topic, mark)
+        return Block(*self._place, self.next, mark.next, data, tail=mark.text())
+
+    def _begun(self) -> Block:
+        """The next chunk of the copy; its last one, or where the job has none, all up to where the log begins."""
+        session, table = self._table()
+        mark = self._marks.at(self.partition.topic, self.next)
+        if mark is None:
+            if self.next not in (0, STREAM):
+                raise LostOffsetsError(
+                    f"{self.partition}: nobody knows where chunk {self.next} of the copy begins; nothing was skipped. "
+                    f"{START_OVER}"
+                )
+            mark = begin(session, self.partition.topic, self.next)
+        limit = mark.log if self.stop is None else min(mark.log, self.stop)
+        if mark.copied:
+            return self._block(replace(mark, next=limit), b"")
+        schema = schema_of(session, table)
+        rows = session.copied(copy_query(session, table, schema, mark.after))
+        after, count = _last_key(rows, schema)
+        if not schema.key or count < table.chunk_rows:
+            mark = replace(mark, next=limit, copied=True, after=None)
+        else:
+            mark = replace(mark, next=self.next + 1, after=after)
+        data = schema.record() + record(COPIED, self.next, -1, rows) if count else b""
+        return self._block(mark, data)
+
+    def _streamed(self, wait: float) -> Block | None:
+        if self.end is None or self.at_end:
+            session, _ = self._table()
+            self.end = log_end(session)
+            if self.next > self.end:
+                raise lost_offsets(self.partition, self.next, 0, self.end)
+        stream = stream_of(self.settings)
+        with stream.lock:
+            taken = stream.take(self.partition.topic, self.next, self.stop, wait)
+            if taken is None:
+                return None
+            reached, data = taken
+            log = stream.end_before(reached)
+        born = self._marks.born.get(place_of(log)[0], 0)
+        server = self._server()
+        return self._block(Mark(server, reached, log, copied=True, born=born), data)
+
+    def _server(self) -> str:
+        mark = self._marks.at(self.partition.topic, self.next)
+        return identity(self._table()[0]) if mark is None else mark.server
+
+    def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+
+def begin(session: Session, topic: str, offset: int) -> Mark:
+    """Where the log of a table begins whose copy begins now, or which is not copied (`offset` STREAM)."""
+    mark = Mark(identity(session), offset, safe_start(session), copied=offset == STREAM)
+    marks_of(session.settings).begin(topic, mark)
+    return mark
+
+
+def learn_tail(settings: MySqlSettings, topic: str, tail: str) -> Mark:
+    """What a ledger, or the block before, has kept."""
+    mark = Mark.of_text(tail)
+    marks_of(settings).learn(topic, mark)
+    return mark
+
+
+def _last_key(rows: bytes, schema: CopiedSchema) -> tuple[tuple[str, ...] | None, int]:
+    """The key of the last row as texts, and the number of rows."""
+    view = np.frombuffer(rows, np.uint8)
+    count, width = int(count_rows(view)), len(schema.columns) + len(schema.key)
+    if not count:
+        return None, 0
+    at, size = np.empty((width, count), np.int64), np.empty((width, count), np.int64)
+    if not fill_fields(view, at, size):
+        raise SourceError("the server sent a row that has not the columns that were asked for")
+    places = [(int(at[i, -1]), int(size[i, -1])) for i in range(len(schema.columns), width)]
+    return key_texts(schema, [rows[start : start + length] for start, length in places]), count

@@ -1,0 +1,201 @@
+"""A MySQL or MariaDB server as a source: it keeps the contract of `sources.source`. A table is a topic."""
+
+import difflib
+import re
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....schemas.envelopes.decoded import Decoded
+from ....schemas.envelopes.topic_columns import TopicColumns
+from ....schemas.errors import JobError, SourceError
+from ....schemas.model.block import Block
+from ....schemas.model.ledger import TopicPartition
+from ....schemas.model.message import MessageLog
+from ....schemas.model.route import Route
+from ..database import Advice
+from ..source import PATIENCE_SECONDS, ReadUpTo, TypedSource
+from .binlog_stream import close_streams
+from .client import MySqlSettings, Session, other_server
+from .log_place import file_of, identity, log_end, pass_stop
+from .marks import marks_of
+from .offsets import STREAM, place_of
+from .options import MySqlOptions
+from .preflight import preflight
+from .reader import TableReader, begin, learn_tail
+from .rows import TableRows, rows_at_moment
+from .tables import schema_of, tables
+
+PASS_CHUNKS: Final = 32
+PASS_BYTES: Final = 256 << 20
+"""How much of a copy (chunks of 4 MB) and of the log (bytes) one pass reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class MySqlSource(TypedSource):
+    """A server. Blocks are chunks of a copy, and events of the binlog, whole transactions each."""
+
+    settings: MySqlSettings
+
+    @property
+    def where(self) -> str:
+        return self.settings.where
+
+    def connect(self) -> "MySqlConnection":
+        return MySqlConnection(Session(self.settings))
+
+    def reader(
+        self,
+        partition: TopicPartition,
+        first: int,
+        stop: int | None,
+        patience: float = PATIENCE_SECONDS,
+        tail: str = "",
+    ) -> TableReader:
+        return TableReader(self.settings, partition, first, stop, patience, tail)
+
+    def changes(self, block: Block, route: Route) -> Decoded:
+        # Compiled loops take most of a second to import: what decodes no block does without them.
+        from .changes import decode
+
+        return decode(block, route)
+
+    def cut(self, block: Block, starts: Sequence[int]) -> list[Block]:
+        from ..log_records import cut_block
+
+        return cut_block(block, starts)
+
+    def times(self, block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        from ..log_records import record_times
+
+        return record_times(block)
+
+    def newest(self, block: Block) -> int | None:
+        times = self.times(block)[1]
+        return int(times.max()) if len(times) and times.max() >= 0 else None
+
+    def replay(self) -> MessageLog:
+        raise JobError("a MySQL source keeps no messages that could be read again: verify compares with its rows")
+
+    def rows(self, topic: str) -> AbstractContextManager[TableRows]:
+        return rows_at_moment(self.settings, topic)
+
+    def close(self) -> None:
+        close_streams(self.settings)
+
+
+def open_source(options: MySqlOptions) -> MySqlSource:
+    """The server that a job file names."""
+    return MySqlSource(
+        MySqlSettings(
+            options.host,
+            options.port,
+            options.username,
+            options.password,
+            options.sslmode,
+            options.sslrootcert,
+            options.server_id,
+            options.sync == "hybrid",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MySqlConnection:
+    """Answers about the tables of a server."""
+
+    session: Session
+
+    def topics(self, names: Sequence[str] = (), pattern: str | None = None) -> dict[str, list[int]]:
+        known = tables(self.session)
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else "write DATABASE.TABLE, such as shop.orders"
+                raise SourceError(
+                    f"there is no table {name!r} in {self.session.settings.where} that this user can see; {hint}"
+                )
+        try:
+            matching = {name for name in known if pattern is not None and re.fullmatch(pattern, name)}
+        except re.error as error:
+            raise JobError(f"source.table_pattern: {pattern!r} is no regular expression: {error}") from None
+        return {name: [0] for name in sorted({*names, *matching})}
+
+    def offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        first = 0 if self.session.settings.hybrid else STREAM
+        return dict.fromkeys(partitions, (first, log_end(self.session)))
+
+    def offsets_at(self, timestamp: int, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        # The log is not searched by time; an earlier offset is allowed, and a copy is always right.
+        return {partition: first for partition, (first, _) in self.offsets(partitions).items()}
+
+    def topic_ids(self, topics: Sequence[str]) -> dict[str, int]:
+        # A table that is dropped and made again has the same name and no number; the DROP stands in the log.
+        return {}
+
+    def cut_short(self, read: Collection[ReadUpTo]) -> dict[ReadUpTo, int]:
+        """Empty: raises LostOffsetsError where the server is another one."""
+        told = [one for one in read if one.tail]
+        server = identity(self.session) if told else ""
+        for one in told:
+            if learn_tail(self.session.settings, one.partition.topic, one.tail).server != server:
+                raise other_server(self.session.settings)
+        return {}
+
+    def pass_stop(self, partition: TopicPartition, first: int, end: int) -> int:
+        """Where a pass that begins at `first` ends: so many chunks of a copy, or bytes of the log."""
+        if first > STREAM:
+            return pass_stop(self.session, first, end, PASS_BYTES)
+        mark = marks_of(self.session.settings).at(partition.topic, first)
+        if mark is None or not mark.copied:
+            return min(end, first + PASS_CHUNKS)
+        begins = min(mark.log, end)
+        return pass_stop(self.session, begins, end, PASS_BYTES) if begins < end else end
+
+    def prepare(self, next: Mapping[TopicPartition, int]) -> bool:
+        """Fix where the log begins for tables of which nothing was read yet; others need the log that was there.
+
+        Raises LostOffsetsError where the server has that log no more.
+        """
+        settings = self.session.settings
+        first = 0 if settings.hybrid else STREAM
+        marks = marks_of(settings)
+        marks.wanted.update(source.topic for source in next)
+        for source, offset in sorted(next.items()):
+            if offset == first:
+                continue
+            mark = marks.at(source.topic, offset)
+            log = offset if mark is None else mark.log
+            if log > STREAM:
+                file_of(self.session, place_of(log)[0])
+        new = [source.topic for source, offset in next.items() if offset == first]
+        if new:
+            mark = begin(self.session, new[0], first)
+            for topic in new:
+                marks.learn(topic, mark)
+        return bool(new)
+
+    def confirm(self, reached: Mapping[TopicPartition, int]) -> None:
+        """A server keeps its binlog for a time, whoever reads it."""
+
+    def advice(self, topics: Sequence[str]) -> list[Advice]:
+        """What would fail, each with the statement that mends it."""
+        known = tables(self.session)
+        return preflight(self.session, [known[topic] for topic in topics if topic in known])
+
+    def columns(self, topic: str, route: Route) -> TopicColumns:
+        """By the server's catalog."""
+        known = tables(self.session)
+        if topic not in known:
+            raise SourceError(f"there is no table {topic!r} in {self.session.settings.where}")
+        # Compiled loops take most of a second to import: what asks for no columns does without them.
+        from .text_columns import topic_columns
+
+        return topic_columns(schema_of(self.session, known[topic]), route, topic)
+
+    def close(self) -> None:
+        self.session.close()

@@ -1,0 +1,81 @@
+"""Statements of the binlog that change a table without its rows: what they do to it."""
+
+import re
+from collections.abc import Collection, Iterator
+from typing import Final, NamedTuple
+
+EMPTIES, LOSES = "empties", "loses"
+"""It leaves no row; or what it did is not in the log, so that a new copy is needed."""
+NAME: Final = r"(?:`(?:[^`]|``)+`|\"[^\"]+\"|[\w$\u0080-\uffff]+)"
+TABLE: Final = rf"{NAME}(?:\s*\.\s*{NAME})?"
+COMMENT: Final = re.compile(r"/\*(?!!).*?\*/|(?:--\s|#)[^\n]*", re.DOTALL)
+VERSIONED: Final = re.compile(r"/\*!(?:M?\d+)?(.*?)\*/", re.DOTALL)
+TRUNCATE: Final = re.compile(rf"TRUNCATE\s+(?:TABLE\s+)?({TABLE})", re.IGNORECASE)
+DROP: Final = re.compile(rf"DROP\s+TABLES?\s+(?:IF\s+EXISTS\s+)?({TABLE}(?:\s*,\s*{TABLE})*)", re.IGNORECASE)
+DROP_DATABASE: Final = re.compile(rf"DROP\s+(?:DATABASE|SCHEMA)\s+(?:IF\s+EXISTS\s+)?({NAME})", re.IGNORECASE)
+RENAME: Final = re.compile(r"RENAME\s+TABLES?\s+(?:IF\s+EXISTS\s+)?(.*)", re.IGNORECASE | re.DOTALL)
+PAIR: Final = re.compile(rf"({TABLE})\s+(?:WAIT\s+\d+\s+|NOWAIT\s+)?TO\s+({TABLE})", re.IGNORECASE)
+ALTER: Final = re.compile(
+    rf"ALTER\s+(?:ONLINE\s+|OFFLINE\s+|IGNORE\s+)*TABLE\s+(?:IF\s+EXISTS\s+)?({TABLE})(.*)", re.IGNORECASE | re.DOTALL
+)
+MOVED: Final = re.compile(
+    rf"\bRENAME\s+(?:TO\s+|AS\s+|=\s*)?(?!COLUMN\b|INDEX\b|KEY\b)({TABLE})\s*(?:,|$)", re.IGNORECASE
+)
+PARTITION: Final = re.compile(
+    r"\b(?:(?:DROP|TRUNCATE|EXCHANGE|DISCARD|IMPORT)\s+(?:PARTITION|TABLESPACE))\b", re.IGNORECASE
+)
+CHANGES: Final = re.compile(r"(?:INSERT|UPDATE|DELETE|REPLACE|LOAD)\b", re.IGNORECASE)
+WORDS: Final = re.compile(NAME)
+
+
+class Effect(NamedTuple):
+    """What a statement does to a table; `how` is EMPTIES or LOSES."""
+
+    topic: str
+    how: str
+
+
+def effects(database: str, text: str, topics: Collection[str]) -> Iterator[Effect]:
+    """What a statement does to these tables, which are named `DATABASE.TABLE`."""
+    plain = COMMENT.sub(" ", VERSIONED.sub(r"\1", text)).strip().rstrip(";").strip()
+    for topic, how in _found(database, plain, topics):
+        if topic in topics:
+            yield Effect(topic, how)
+
+
+def _found(database: str, text: str, topics: Collection[str]) -> Iterator[Effect]:
+    if match := TRUNCATE.match(text):
+        yield Effect(_topic(database, match[1]), EMPTIES)
+    elif match := DROP.match(text):
+        for name in re.findall(TABLE, match[1]):
+            yield Effect(_topic(database, name), EMPTIES)
+    elif match := DROP_DATABASE.match(text):
+        yield from (Effect(topic, EMPTIES) for topic in topics if topic.startswith(f"{_plain(match[1])}."))
+    elif match := RENAME.match(text):
+        for before, after in PAIR.findall(match[1]):
+            yield Effect(_topic(database, before), LOSES)
+            yield Effect(_topic(database, after), LOSES)
+    elif match := ALTER.match(text):
+        yield from _altered(database, _topic(database, match[1]), match[2])
+    elif CHANGES.match(text):
+        words = {_plain(word) for word in WORDS.findall(text)}
+        yield from (Effect(topic, LOSES) for topic in topics if topic.partition(".")[2] in words)
+
+
+def _altered(database: str, topic: str, rest: str) -> Iterator[Effect]:
+    if PARTITION.search(rest):
+        yield Effect(topic, LOSES)
+    if match := MOVED.search(rest):
+        yield Effect(topic, LOSES)
+        yield Effect(_topic(database, match[1]), LOSES)
+
+
+def _topic(database: str, name: str) -> str:
+    parts = [_plain(part) for part in WORDS.findall(name)]
+    return ".".join(parts if len(parts) == 2 else [database, *parts])
+
+
+def _plain(name: str) -> str:
+    if name[0] in '`"':
+        return name[1:-1].replace(name[0] * 2, name[0])
+    return name
