@@ -153,7 +153,6 @@ IMPORTERS: Mapping[str, tuple[str, ...]] = {
         "pipelines.cli.demo",
         "pipelines.workload.produce",
     ),
-    "schemas.encodings.avro": ("transforms.sinks.files.avro",),
     "pipelines.runners.dataflow": ("pipelines.cli.launch_template", "pipelines.render.dataflow"),
 }
 """By connector the modules that import it past its registry today."""

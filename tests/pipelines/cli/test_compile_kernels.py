@@ -86,7 +86,7 @@ for batch in batches:
             assert len(index.find(keys)[0]) == len(batch)
 """
 AVRO = """
-from millrace.schemas.encodings.avro.encode import encode_rows
+from millrace.transforms.sinks.files.avro_columns import encode_rows
 assert sum(len(encode_rows(batch)) for batch in batches) == 7
 """
 

@@ -1,6 +1,6 @@
 """Avro container files of changes. Every column may be null; names that Avro does not allow are written with `_xHH_`.
 
-Written in columns by `schemas.avro.encode`, in blocks compressed by Snappy; read again by fastavro, one record after
+Written in columns by `avro_columns`, in blocks compressed by Snappy; read again by fastavro, one record after
 the other, which only `scan` and a commit after a crash do. Source of the format: the Avro specification, 1.12.
 """
 
@@ -19,7 +19,7 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 
-from ....schemas.encodings.avro.encode import Encoded, encode_rows
+from .avro_columns import Encoded, encode_rows
 
 MAGIC: Final = b"Obj\x01"
 BLOCK_BYTES: Final = 1 << 20

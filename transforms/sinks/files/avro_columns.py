@@ -1,4 +1,4 @@
-"""Arrow columns to Avro's binary encoding, a column at a time: the way back from `columns`.
+"""Arrow columns to Avro's binary encoding, a column at a time.
 
 Every value is a union of null and its type, so each begins with one byte: 0 for null, 2 for a value. An encoded column
 is its values' bytes one after the other, and where each begins. Source of the encoding: the Avro specification, 1.12.
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ...loops import array, compile_ahead, read_only
+from ....schemas.loops import array, compile_ahead, read_only
 
 Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]

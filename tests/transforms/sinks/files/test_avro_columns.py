@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.schemas.encodings.avro.encode import encode_rows
 from millrace.transforms.sinks.files.avro import Avro, avro_schema
+from millrace.transforms.sinks.files.avro_columns import encode_rows
 
 SCALARS = [
     (pa.bool_(), st.booleans()),
