@@ -18,7 +18,7 @@ from millrace.transforms.sources.kafka.cluster import open_broker
 from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 
-from . import binlog, iceberg, postgres, wal
+from . import binlog, iceberg, postgres, rabbitmq, wal
 from .flink import PRISM, FlinkCluster, built, options, soak, throughput
 from .lakes import lake_growth, lake_history, same_as_log
 from .streaming import run_beside
@@ -158,6 +158,21 @@ def of_binlog(bench: Bench, workload: Workload) -> None:
         raise SystemExit("the rows differ: the figures mean nothing")
 
 
+def of_rabbitmq(bench: Bench, workload: Workload) -> None:
+    """Messages of a stream to Arrow, beside rstream, which reads a tenth of them."""
+    with rabbitmq.written(workload.changes) as place:
+        if place is None:
+            return
+        cases = ("rabbitmq_stream_to_arrow", "rstream")
+        ours, theirs = (bench.measure(case, workload, place) for case in cases)
+    same = rabbitmq.same_rows(*(bench.folder / f"{case}-{workload.topic}" for case in cases))
+    tell("rstream", **theirs)
+    ratio = round(ours["changes_per_cpu_second"] / theirs["changes_per_cpu_second"], 1)
+    tell("rabbitmq_stream_to_arrow", **ours, cpu_ratio_to_rstream=ratio, same_rows=same)
+    if not same:
+        raise SystemExit("the messages differ: the figures mean nothing")
+
+
 def into_iceberg(bench: Bench, workload: Workload, keys: int) -> None:
     """Into a table of `keys` rows, beside pyiceberg's upsert of the first rows of the same deltas into one like it."""
     ours = bench.measure("kafka_to_iceberg", workload, {"keys": keys})
@@ -223,7 +238,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="a tenth of the changes")
     parts = ("main", "postgres", "binlog", "steps", "growth", "delta_growth", "iceberg_growth", "iceberg_history")
-    parts += ("streaming", "soak", "wal")
+    parts += ("streaming", "soak", "wal", "rabbitmq")
     parser.add_argument("--only", choices=parts, help="one part of the figures")
     chosen = parser.parse_args()
     unit = 200_000 if chosen.quick else 2_000_000
@@ -257,6 +272,8 @@ def main() -> None:
             into_postgres(bench, many)
         if chosen.only in (None, "binlog"):
             of_binlog(bench, few)
+        if chosen.only in (None, "rabbitmq"):
+            of_rabbitmq(bench, few)
         if chosen.only in (None, "wal"):
             wal.figures(tell, bench.folder / "wal", unit // 4)
         if chosen.only in (None, "steps"):

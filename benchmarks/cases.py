@@ -37,7 +37,7 @@ from millrace.transforms.sources.kafka.settings import KafkaSettings
 from millrace.transforms.sources.kafka.source import KafkaSource
 from millrace.transforms.steps.format import BlockDecoder, Format
 
-from . import binlog, iceberg, per_record, postgres
+from . import binlog, iceberg, per_record, postgres, rabbitmq
 
 JOB = """job: bench
 source: {{type: kafka, bootstrap_servers: '{servers}', topics: [{topic}]}}
@@ -229,6 +229,8 @@ CASES: dict[str, Callable[[dict[str, Any]], Callable[[], int]]] = {
     "kafka_to_arrow": to_arrow,
     "binlog_to_arrow": binlog.ours,
     "mysql_replication": binlog.theirs,
+    "rabbitmq_stream_to_arrow": rabbitmq.ours,
+    "rstream": rabbitmq.theirs,
     "fetch": fetch,
     "split": split_only,
     "decode": decode_only,
