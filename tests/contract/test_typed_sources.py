@@ -9,9 +9,10 @@ from support.mysql_server import ROLE_PASSWORD, MariaDb
 from support.sources import TYPED_PLACES, blocks_of
 
 from millrace.schemas.errors import LostOffsetsError
-from millrace.schemas.model.change import DELETE, OP, POSITION
+from millrace.schemas.model.change import DELETE, OP, POSITION, row_schema
 from millrace.schemas.model.route import Route
 from millrace.transforms.sources import SOURCES
+from millrace.transforms.sources.database import KnowsTables
 from millrace.transforms.sources.source import TypedSource
 
 ROWS = 50
@@ -109,3 +110,15 @@ def test_an_offset_behind_the_end_is_lost(place, bounds):
         for _ in range(10):
             reader.read(0.5)
     reader.close()
+
+
+def test_the_catalog_tells_the_columns_that_changes_have(place, bounds):
+    route, connection = Route(table="rows", sources=(place.partition,)), place.source.connect()
+    if not isinstance(connection, KnowsTables):
+        pytest.skip("it does not tell columns: a plan reads them from the last changes")
+    told = connection.columns(place.partition.topic, route)
+    connection.close()
+    found = [place.source.changes(block, route) for block in read(place, *bounds)]
+    schemas = [(done.key, row_schema(batch.schema)) for done in found for batch in done.changes]
+    assert schemas
+    assert all(one == (told.key, told.columns) for one in schemas)
