@@ -20,7 +20,8 @@ DAY: Final = 86_400
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896
 """Days from 1970-01-01 to 0001-01-01 and to 9999-12-31."""
 FACTORS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-SIGN_AND_YEAR: Final = re.compile(r"([+-]?)(infinity$|\d{4,}-)")
+SIGN_AND_YEAR: Final = re.compile(r"(-)?\+?(infinity$|\d{5,}-|0000-|(?<=-)\d{4}-)")
+"""Of a text before all dates or behind them; one of a year between, such as 2024-00-10, is near to none."""
 
 Mask = NDArray[np.bool_]
 Whole = NDArray[np.signedinteger[Any]]

@@ -188,8 +188,10 @@ class Place:
 
 def day_text(days):
     """numpy's calendar knows all years; ISO 8601 wants a sign before years of more than four digits."""
-    text = str(np.datetime64(days, "D"))
-    return f"+{text}" if days > LAST else text
+    year, month, day = str(np.datetime64(days, "D")).rsplit("-", 2)
+    # It writes the sign of a year within its four digits.
+    year = f"-{year[1:]:0>4}" if year.startswith("-") else year
+    return f"{'+' if days > LAST else ''}{year}-{month}-{day}"
 
 
 def moment_text(ticks, unit, zone=""):

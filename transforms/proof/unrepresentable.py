@@ -57,8 +57,8 @@ def zoned_reader(read: Callable[[str], Moment | None], policy: OnUnrepresentable
             return text
         if policy is OnUnrepresentable.CLAMP:
             year = (text[1:] if text[:1] in ("+", "-") else text).partition("-")[0]
-            if year == "infinity" or (len(year) >= 4 and year.isdigit() and year.isascii()):
-                low = text.startswith("-") or year == "0000"
+            low = text.startswith("-") or year == "0000"
+            if year == "infinity" or (len(year) >= (4 if low else 5) and year.isdigit() and year.isascii()):
                 return Moment("instant", least if low else most, 1_000)
         return Noted(None, text)
 

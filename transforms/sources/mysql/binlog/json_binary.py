@@ -195,7 +195,8 @@ def _document(data, span, stack, doubles, out, q):  # type: ignore[no-untyped-de
         array(np.int64, 2),
         (array(np.int64), array(np.int64), array(np.int64), read_only(np.uint8)),
         (array(np.int64), array(np.uint8)),
-    )
+    ),
+    slow=True,
 )
 @_njit
 def write_documents(data, values, stack, doubles, written):  # type: ignore[no-untyped-def]
