@@ -122,9 +122,13 @@ def _rules(
         epochs=epochs,
         by_time=route.order_by is OrderBy.TIMESTAMP,
         columns=columns,
+        declared=route.columns,
         refuses_others=route.on_incompatible is OnIncompatible.DEAD_LETTER,
         renames=dict(route.renames),
     )
+    said = job.format.encoding_options.model_dump()
+    if "binary" in said:
+        rules = replace(rules, json_decimals=str(said["decimals"]), json_binary=str(said["binary"]))
     rules = with_format(rules, written[1], job.format.envelope_options.model_dump())
     if rules.format != "own":
         return rules

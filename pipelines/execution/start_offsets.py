@@ -65,6 +65,7 @@ def _route(job: Job, entry: TableRoute, topics: Mapping[str, Sequence[int]]) -> 
         order_by=entry.order_by,
         on_incompatible=entry.on_incompatible,
         renames=entry.renames,
+        columns=entry.columns,
     )
     copies = tuple(replace(first, table=table, mode=mode, copy=True) for table, mode in entry.copies.items())
     return replace(first, copies=copies)

@@ -16,7 +16,7 @@ from ...schemas.options import Options, mistake, read_location, refuse_unknown
 from ...transforms.registries import ConfluentRegistry, RegistryOptions, as_url
 from .part_type import known_type
 
-Framing = Literal["auto", "confluent", "single_object", "bare"]
+Framing = Literal["auto", "confluent", "single_object", "bare", "embedded", "plain"]
 SHORT: Final = "type"
 """`type: X` is short for the encoding that is most used, with the envelope X."""
 

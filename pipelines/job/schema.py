@@ -103,7 +103,9 @@ def _format(parts: Iterable[Schema]) -> Schema:
         "envelope": {"enum": list(ENVELOPES), "description": "What a message says of its row."},
     }
     for part in parts:
-        properties |= part.get("properties", {})
+        for name, found in part.get("properties", {}).items():
+            # A key that several encodings have takes the values of each.
+            properties[name] = {"anyOf": [properties[name], found]} if name in properties else found
     short = {"required": [SHORT], "properties": {"encoding": False, "envelope": False}}
     long = {"required": ["encoding", "envelope"], "properties": {SHORT: False}}
     return {

@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.change import PREFIX
+from ...schemas.model.declared_type import DeclaredType, declared_type
 from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.route import OnTruncate, OrderBy
 from ...schemas.option_values import Words, read_name
@@ -49,6 +50,22 @@ ColumnName = Annotated[
 Renames = Mapping[ColumnName, ColumnName]
 
 
+def _read_columns(value: Any) -> Mapping[str, DeclaredType]:
+    """Types by column, each a text. Raises ValueError."""
+    if not isinstance(value, Mapping):
+        raise ValueError("is a mapping of columns to types, such as price: decimal(12,2)")
+    found = {}
+    for name, text in value.items():
+        try:
+            found[str(name)] = text if isinstance(text, DeclaredType) else declared_type(str(text))
+        except ValueError as error:
+            raise mistake(str(error), str(name)) from None
+    return found
+
+
+Columns = Annotated[Mapping[str, DeclaredType], PlainValidator(_read_columns, json_schema_input_type=dict[str, str])]
+
+
 class TableEntry(Options):
     """Topics that go to one table. `key` None: the message key's fields. `modes` None: those of the target."""
 
@@ -73,6 +90,9 @@ class TableEntry(Options):
     on_incompatible: OnIncompatible | None = Field(
         default=None,
         description="What becomes of values that the table's column cannot hold, instead of the job's on_incompatible.",
+    )
+    columns: Columns = Field(
+        default={}, description="Types of columns, for messages that do not say them: price: decimal(12,2)."
     )
     renames: Renames = Field(
         default={}, description="By old name of a column its new one: values stay, and older messages go there too."

@@ -1,11 +1,12 @@
 """Which table each topic goes to."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from ...schemas.errors import JobError
 from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.change import PREFIX
+from ...schemas.model.declared_type import DeclaredType
 from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.modes import SUFFIXES, Mode
 from ...schemas.model.route import OnTruncate, OrderBy
@@ -28,6 +29,7 @@ class TableRoute:
     order_by: OrderBy = OrderBy.POSITION
     on_incompatible: OnIncompatible = OnIncompatible.STOP
     renames: tuple[tuple[str, str], ...] = ()
+    columns: Mapping[str, DeclaredType] = field(default_factory=dict, hash=False)
 
     @property
     def copies(self) -> dict[str, Mode]:
@@ -69,6 +71,7 @@ def route(job: Job, topics: Iterable[str]) -> dict[str, TableRoute]:
                 order_by=entry.order_by,
                 on_incompatible=entry.on_incompatible or job.on_incompatible,
                 renames=tuple(entry.renames.items()),
+                columns=entry.columns,
             )
         for table in (routes[topic].table, *routes[topic].copies):
             other = owners.setdefault(table.casefold(), topic)

@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import JobError
+from ..model.declared_type import DeclaredType
 from ..model.message_batch import MessageBatch
 from ..options import Options
 from ..plugins import imported
@@ -40,14 +41,28 @@ class Framed:
     length: NDArray[Any]
 
 
+class Expected(Protocol):
+    """What is known of fields whose types the messages do not say; a path is as for `Keep`."""
+
+    def declared(self, path: tuple[str, ...]) -> DeclaredType | None:
+        """The type that the job or the envelope declares, None where it is to be inferred."""
+
+    def held(self, path: tuple[str, ...]) -> pa.DataType | None:
+        """The type of the table's column for this field in the target, None where there is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class WriterSchema:
-    """Which schema wrote one side of a topic's messages: `kind` and `number` as in `Framed`."""
+    """Which schema wrote one side of a topic's messages: `kind` and `number` as in `Framed`.
+
+    `expected` says more of messages that name no schema (BARE).
+    """
 
     topic: str
     side: Side
     kind: int
     number: int
+    expected: Expected | None = field(default=None, compare=False)
 
 
 class DecodedColumn(Protocol):
@@ -83,7 +98,8 @@ class Encoding(Protocol):
     """Bytes of keys and values to Arrow columns. Picklable; its class is made with its options and the job's schemas.
 
     The class is called with two arguments: an object of the spec's `options`, and the job's SchemaStore, or None where
-    the job names none.
+    the job names none. One that infers types from messages says so by an attribute `infers` that is true: it is told
+    of the columns in the target.
     """
 
     def frame(self, messages: MessageBatch, side: Side) -> Framed:
@@ -106,6 +122,11 @@ class NamesNewest(Protocol):
 
     def newest(self, topic: str, side: Side) -> WriterSchema | None:
         """The newest schema of one side; None where none is named after the topic. Raises as `Encoding.decoder`."""
+
+
+def infers(encoding: Encoding) -> bool:
+    """Whether it finds types in the messages, and has to know those of the target."""
+    return bool(getattr(encoding, "infers", False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

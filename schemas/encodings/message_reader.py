@@ -1,6 +1,6 @@
 """Messages of one topic as groups of decoded keys and values; what cannot be decoded as dead letters."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from ..errors import SchemaError, UnknownSchemaError
 from ..model.dead_letter import DeadLetter
 from ..model.message_batch import MessageBatch
-from .encoding import BAD, BY_ID, NULL, PRIMITIVE_KEY, ColumnDecoder, Encoding, Framed, Keep, WriterSchema
+from .encoding import BAD, BY_ID, NULL, PRIMITIVE_KEY, ColumnDecoder, Encoding, Expected, Framed, Keep, WriterSchema
 from .schema_store import Side
+
+ExpectedOfSide = Callable[[Side], Expected]
 
 FEW: Final = 16
 """Groups that `same_schemas` looks for one by one, before it sorts what is left."""
@@ -74,8 +76,10 @@ class _Block:
 class MessageReader:
     """Decodes the messages of one topic; keeps a decoder for each schema that it meets."""
 
-    def __init__(self, encoding: Encoding, topic: str, keep: Keep | None = None) -> None:
-        self._encoding, self._topic, self._keep = encoding, topic, keep
+    def __init__(
+        self, encoding: Encoding, topic: str, keep: Keep | None = None, expected: ExpectedOfSide | None = None
+    ) -> None:
+        self._encoding, self._topic, self._keep, self._expected = encoding, topic, keep, expected
         self._decoders: dict[tuple[Side, int, int], ColumnDecoder | str] = {}
 
     def read(self, messages: MessageBatch, failures: Failures, keys_of_values: bool) -> Iterator[Group]:
@@ -141,7 +145,8 @@ class MessageReader:
         known = self._decoders.get((side, kind, number))
         if known is not None:
             return known
-        schema = WriterSchema(self._topic, side, kind, number)
+        expected = None if self._expected is None else self._expected(side)
+        schema = WriterSchema(self._topic, side, kind, number, expected)
         try:
             made: ColumnDecoder | str = self._encoding.decoder(schema, self._keep if side == "value" else None)
         except UnknownSchemaError as error:

@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..encodings.encoding import Encoding
+from ..encodings.encoding import Encoding, infers
 from ..encodings.message_reader import Failures, Group, MessageReader
 from ..errors import SchemaError, TruncateError
+from ..model.beside import OnIncompatible
 from ..model.change import AFTER, AFTER_TYPE, DELETE
 from ..model.change_batch import ChangeColumns, change_batch, take_positions
 from ..model.epoch import Climb
@@ -22,6 +23,7 @@ from ..model.table_types import HeldColumns, TableTypes, fitting
 from .decode_context import DecodeContext
 from .decoded import Decoded
 from .envelope import NOTHING, TRUNCATE, Envelope, Events, fields_of
+from .expected_columns import ExpectedColumns
 from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, message_key, refuse_own_names
 from .tombstones import Order, TombstoneContext, highest_before, lone_tombstones
 
@@ -29,16 +31,22 @@ from .tombstones import Order, TombstoneContext, highest_before, lone_tombstones
 class TopicDecoder:
     """Decodes the messages of one topic; the key is the message key's fields, or the route's columns.
 
-    With `held`, values that the table's columns cannot hold make their messages dead letters. Not safe to share between
-    threads.
+    `held` tells the table's columns: with `on_incompatible: dead_letter` values that they cannot hold make their
+    messages dead letters, and where types are inferred they are looked at. Not safe to share between threads.
     """
 
     def __init__(
         self, encoding: Encoding, envelope: Envelope, topic: str, route: Route, held: HeldColumns | None = None
     ) -> None:
         self._envelope, self._route = envelope, route
-        self._types = None if held is None else TableTypes(held)
-        self._reader = MessageReader(encoding, topic, lambda path: envelope.keep(path, route))
+        refuses = held is not None and route.on_incompatible is OnIncompatible.DEAD_LETTER
+        self._types = TableTypes(held) if held is not None and refuses else None
+        self._reader = MessageReader(
+            encoding,
+            topic,
+            lambda path: envelope.keep(path, route),
+            lambda side: ExpectedColumns(envelope, route, side, held if infers(encoding) else None),
+        )
         # By partition the next offset, and the highest position of each connector.
         self._reached: dict[int, tuple[int, dict[str, Order]]] = {}
         self._last: dict[tuple[int, str], Climb] = {}

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..model.change import DELETE, UPSERT
+from ..model.declared_type import DeclaredType
 from ..model.message_batch import MessageBatch
 from ..model.position import Numbers
 from ..model.route import Route
@@ -61,6 +62,18 @@ class Envelope(Protocol):
     def keep(self, path: tuple[str, ...], route: Route) -> bool:
         """Whether `events` or the table needs the value's field at this path, such as `("after", "id")`."""
         return True
+
+    def declared(self, path: tuple[str, ...], route: Route) -> DeclaredType | None:
+        """The type of the value's field at this path, in messages that do not say it; None where it is inferred.
+
+        That of a row's field is what `column` and the route say; an envelope says those of its own fields.
+        """
+        name = self.column(path)
+        return None if name is None else route.columns.get(name)
+
+    def column(self, path: tuple[str, ...]) -> str | None:
+        """The column of the row that the value's field at this path is, None where it is none."""
+        return path[0] if len(path) == 1 else None
 
     def events(self, value: pa.StructArray, route: Route) -> Events:
         """What the values say; their fields are those of one schema. No Python by row.

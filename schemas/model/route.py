@@ -1,9 +1,11 @@
 """Where the changes of a topic go."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .beside import OnIncompatible
+from .declared_type import DeclaredType
 from .epoch import OnNewSource
 from .ledger import TopicPartition
 from .modes import Mode
@@ -35,7 +37,8 @@ class Route:
     `event_time` the changes carry their own time (`_millrace_time`): the record's timestamp. `copies` are further
     tables that the same changes fill, each in a mode of its own, and each a `copy`: its messages count once.
     `renames` are (old, new) names of columns.
-    `epochs`: the ledger knows of epochs, so it is asked for the epoch of each change.
+    `epochs`: the ledger knows of epochs, so it is asked for the epoch of each change. `columns` are the types that the
+    job declares, for messages that do not say them.
     """
 
     table: str
@@ -52,6 +55,7 @@ class Route:
     epochs: bool = False
     order_by: OrderBy = OrderBy.POSITION
     renames: tuple[tuple[str, str], ...] = ()
+    columns: Mapping[str, DeclaredType] = field(default_factory=dict, hash=False)
 
     @property
     def tables(self) -> tuple["Route", ...]:

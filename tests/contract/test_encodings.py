@@ -39,8 +39,13 @@ def decoded(place, values):
     return found, {letter.offset: letter for letter in failures.letters}
 
 
+def is_row(found, row):
+    """Whether these are the row's values; a column that another message brought is null."""
+    return found | row == found and all(found[name] is None for name in found.keys() - row.keys())
+
+
 def test_every_encoding_of_the_registry_is_tested():
-    assert set(ENCODING_PLACES) == set(ENCODINGS)
+    assert {name.partition(":")[0] for name in ENCODING_PLACES} == set(ENCODINGS)
 
 
 def test_rows_come_back_as_they_were(place):
@@ -76,7 +81,7 @@ def test_a_mutated_payload_harms_nobody_else(place, data):
     for _ in range(data.draw(st.integers(1, 4))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     found, letters = decoded(place, [place.encode(ROWS[1]), bytes(whole), place.encode(ROWS[2])])
-    assert (found[0], found[2]) == (ROWS[1], ROWS[2])
+    assert is_row(found[0], ROWS[1]) and is_row(found[2], ROWS[2])
     assert (1 in found) != (1 in letters)
 
 
@@ -91,7 +96,7 @@ def test_noise_is_decoded_or_told(place, noise):
 def test_hostile_payloads_are_dead_letters(place):
     hostile = place.hostile()
     found, letters = decoded(place, [*hostile, place.encode(ROWS[3])])
-    assert found == {len(hostile): ROWS[3]}
+    assert list(found) == [len(hostile)] and is_row(found[len(hostile)], ROWS[3])
     assert sorted(letters) == list(range(len(hostile)))
 
 

@@ -23,6 +23,13 @@ def as_json(message, schemas):
     return message._replace(key=_document(message.key, schemas), value=_document(message.value, schemas))
 
 
+def as_plain(message, schemas):
+    """The same without its schema (`schemas.enable=false`)."""
+    parts = [None if one is None else json.loads(one)["payload"] for one in as_json(message, schemas)[3:5]]
+    key, value = (None if one is None else json.dumps(one, ensure_ascii=False).encode() for one in parts)
+    return message._replace(key=key, value=value)
+
+
 def _document(payload, schemas):
     if payload is None:
         return None

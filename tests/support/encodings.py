@@ -89,4 +89,25 @@ class JsonPlace:
         ]
 
 
-ENCODING_PLACES = {"avro": AvroPlace, "json": JsonPlace}
+class PlainJsonPlace:
+    def __init__(self, folder: Path) -> None:
+        spec = ENCODINGS["json"]
+        self.encoding = spec.open(spec.options(framing="plain"), None)
+
+    def encode(self, row: dict[str, Any]) -> bytes:
+        return json.dumps(row).encode()
+
+    def hostile(self) -> list[bytes]:
+        head = b'{"id":1,"name":null,"price":0.5,"more":'
+        return [
+            b"[" * 200_000,
+            b"[" * 200_000 + b"]" * 200_000,
+            head + b'{"a":' * 5_000 + b"1" + b"}" * 5_001,
+            b'{"id":' + b"9" * 100_000 + b',"price":0}',
+            head + b'"\\ud800"}',
+            head + b"1}" + b"}" * 1_000,
+            b"",
+        ]
+
+
+ENCODING_PLACES = {"avro": AvroPlace, "json": JsonPlace, "json:plain": PlainJsonPlace}

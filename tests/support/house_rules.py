@@ -51,7 +51,13 @@ MAY_IMPORT = {
     ),
     "transforms.proof": (
         *("transforms.proof", "schemas.errors", "schemas.encodings.schema_store"),
-        *("schemas.model.change", "schemas.model.ledger", "schemas.model.message", "schemas.model.modes"),
+        *(
+            "schemas.model.change",
+            "schemas.model.declared_type",
+            "schemas.model.ledger",
+            "schemas.model.message",
+            "schemas.model.modes",
+        ),
         "schemas.model.unrepresentable",
     ),
     "pipelines": ("millrace", *LAYERS),
@@ -115,7 +121,13 @@ OTHER_ROOMS: Mapping[str, tuple[str, ...]] = {
     "psycopg": ("transforms.sources.postgres.client",),
     "pymysql": ("transforms.sources.mysql.client",),
     "pydantic": (
-        *("schemas.envelopes", "schemas.option_values", "schemas.options", "transforms.registries"),
+        *(
+            "schemas.encodings",
+            "schemas.envelopes",
+            "schemas.option_values",
+            "schemas.options",
+            "transforms.registries",
+        ),
         *("transforms.sinks", "transforms.sources", "pipelines.job"),
     ),
     "requests": ("transforms.registries", "transforms.stores.gcs"),

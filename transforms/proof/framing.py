@@ -7,7 +7,8 @@ from typing import Any, Final, Literal, NamedTuple
 from ...schemas.encodings.schema_store import SchemaStore, Side
 from .avro_validator import Malformed
 
-Framing = Literal["auto", "confluent", "single_object", "bare"]
+Framing = Literal["auto", "confluent", "single_object", "bare", "embedded", "plain"]
+"""The last two are JSON's, which has nothing before it: its schema in each message, or none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -50,14 +50,14 @@ class JsonPayloadReader:
         """The value as fastavro would give it, and its reader. Raises one of `avro_reader.UNREADABLE`."""
         try:
             text = payload.decode()
-            message = json.loads(text, object_pairs_hook=_Members, parse_float=_Real, parse_constant=_refused)
+            message = json.loads(text, object_pairs_hook=Members, parse_float=Real, parse_constant=refused)
         except RecursionError:
             raise Malformed("nested too deeply") from None
-        if not isinstance(message, _Members) or [name for name, _ in message.pairs] != ["schema", "payload"]:
+        if not isinstance(message, Members) or [name for name, _ in message.pairs] != ["schema", "payload"]:
             raise Malformed("not a schema and a payload")
         (_, schema), (_, value) = message.pairs
         if "\\ud" in text or "\\uD" in text or text.count("[") + text.count("{") > DEEPEST:
-            _check(value, 1)
+            check(value, 1)
         reader, plain = self._reader(schema)
         return _value(value, plain), reader
 
@@ -72,7 +72,7 @@ class JsonPayloadReader:
         return self._readers[named]
 
 
-class _Members:
+class Members:
     """An object as it was written, with keys that may stand in it twice: the last one counts."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
@@ -82,32 +82,32 @@ class _Members:
         return f"{{{self.pairs!r}}}"
 
 
-def _check(value: Any, depth: int) -> None:
+def check(value: Any, depth: int) -> None:
     """Refuse what is nested too deeply, and half of a surrogate pair, wherever it is."""
     if isinstance(value, str):
         value.encode()
         return
-    parts = [part for pair in value.pairs for part in pair] if isinstance(value, _Members) else value
+    parts = [part for pair in value.pairs for part in pair] if isinstance(value, Members) else value
     if isinstance(parts, list):
         if depth > DEEPEST:
             raise Malformed("nested too deeply")
         for part in parts:
-            _check(part, depth + 1)
+            check(part, depth + 1)
 
 
-class _Real(str):
+class Real(str):
     """A number with a fraction or an exponent, as it was written."""
 
 
-def _refused(word: str) -> Any:
+def refused(word: str) -> Any:
     raise ValueError(f"{word} is no JSON")
 
 
 def _plain(value: Any) -> Any:
     """Objects as dictionaries."""
-    if isinstance(value, _Members):
+    if isinstance(value, Members):
         return {name: _plain(part) for name, part in value.pairs}
-    if isinstance(value, _Real):
+    if isinstance(value, Real):
         return float(value)
     return [_plain(part) for part in value] if isinstance(value, list) else value
 
@@ -176,7 +176,7 @@ def _value(value: Any, schema: Mapping[str, Any]) -> Any:
 
 
 def _pairs(value: Any) -> list[tuple[str, Any]]:
-    if not isinstance(value, _Members):
+    if not isinstance(value, Members):
         raise Malformed("no object")
     return value.pairs
 
@@ -201,7 +201,7 @@ def _scalar(value: Any, kind: str) -> Any:
     if kind == "bytes" and type(value) is str:
         return _bytes(value)
     if AVRO_NAMES[kind] in ("float", "double"):
-        return _float(value, single=AVRO_NAMES[kind] == "float")
+        return float_of(value, single=AVRO_NAMES[kind] == "float")
     raise Malformed(f"no {kind}")
 
 
@@ -220,10 +220,10 @@ def _bytes(value: str) -> bytes:
     return made
 
 
-def _float(value: Any, single: bool) -> float:
+def float_of(value: Any, single: bool) -> float:
     if type(value) is str and value in NO_NUMBERS:
         return NO_NUMBERS[value]
-    if type(value) not in (int, _Real):
+    if type(value) not in (int, Real):
         raise Malformed("no number")
     return _nearest_single(str(value)) if single else float(str(value))
 

@@ -8,6 +8,7 @@ from ...schemas.errors import JobError
 from .avro_reader import PayloadReader, Reader
 from .flat_debezium import FlatPayloads
 from .json_reader import JsonPayloadReader
+from .plain_json_reader import PlainJsonReader
 from .rules import Rules
 
 
@@ -21,8 +22,10 @@ class Payloads(Protocol):
 def payload_reader(rules: Rules) -> Payloads:
     """A reader for messages of these rules. Raises JobError where they lack the schemas."""
     if rules.flat:
-        plain = payload_reader(replace(rules, flat=False))
+        plain = payload_reader(replace(rules, flat=False, format="upsert"))
         return FlatPayloads(plain, rules.format == "debezium", rules.on_unrepresentable)
+    if rules.encoding == "json" and rules.framing == "plain":
+        return PlainJsonReader(rules)
     if rules.encoding == "json":
         return JsonPayloadReader(rules.on_unrepresentable)
     if rules.schemas is None:

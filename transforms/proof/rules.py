@@ -7,6 +7,7 @@ from typing import Literal
 import pyarrow as pa
 
 from ...schemas.encodings.schema_store import SchemaStore
+from ...schemas.model.declared_type import DeclaredType
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from ...schemas.model.unrepresentable import OnUnrepresentable
@@ -26,6 +27,8 @@ class Rules:
     of columns. `encoding` is avro or json; `schemas` are None where each message holds its own. `reader` makes the
     reader of a format that a package brings: `format` is `own` then.
     `flat`: Debezium's transform made its messages flat; their deletes are rewritten where `format` is `debezium`.
+    `declared` are the types that the job declares, for JSON without a schema; `json_decimals` and `json_binary` say how
+    texts stand for decimals and bytes there.
     """
 
     format: Literal["debezium", "upsert", "own"]
@@ -42,6 +45,9 @@ class Rules:
     columns: pa.Schema | None = None
     refuses_others: bool = False
     renames: Mapping[str, str] = field(default_factory=dict)
+    declared: Mapping[str, DeclaredType] = field(default_factory=dict)
+    json_decimals: str = "string"
+    json_binary: str = "base64"
     epochs: Mapping[TopicPartition, Sequence[tuple[int, int]]] = field(default_factory=dict)
 
     def epoch(self, message: Message) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from ...schemas.encodings.encoding import Encoding
+from ...schemas.encodings.encoding import Encoding, infers
 from ...schemas.envelopes.decoded import Decoded
 from ...schemas.envelopes.decoder import TopicDecoder
 from ...schemas.envelopes.envelope import Envelope
@@ -38,7 +38,7 @@ class Format:
     """How a job's blocks become changes; travels to the workers, which make a decoder for each topic.
 
     A source whose log is typed has neither an encoding nor an envelope. `target` is asked for the columns of tables
-    with `on_incompatible: dead_letter`.
+    with `on_incompatible: dead_letter`, and where the encoding infers types.
     """
 
     source: Source
@@ -71,7 +71,8 @@ class Format:
             raise JobError("format: the source gives messages, so say how they are written: encoding and envelope")
         encoding, envelope = self.encoding, self.envelope
         held = None
-        if route.on_incompatible is OnIncompatible.DEAD_LETTER and self.target is not None:
+        asks = infers(encoding) or route.on_incompatible is OnIncompatible.DEAD_LETTER
+        if asks and self.target is not None:
             held = TargetColumns(self.target, route.table, route.renames)
         messages = TopicDecoder(encoding, envelope, topic, route, held)
         before = PrecedingDelete(source, lambda: TopicDecoder(encoding, envelope, topic, route))

@@ -12,7 +12,7 @@ from ..columns.arrays import build
 from ..columns.layout import starts
 from ..columns.slots import Slots
 from ..encoding import PRIMITIVE_KEY, Keep
-from .errors import CODE_BITS, ROUNDED, TWICE, sentence
+from .errors import BASE64, CODE_BITS, KIND, MISSING, RANGE, ROUNDED, TWICE, UNFIT, sentence
 from .fill import fill
 from .nodes import MARK, SLOT, STRIDE
 from .plan import Plan, plan_of
@@ -21,6 +21,8 @@ from .rounding import rounded
 from .work import ARENA, EXACT, FLOATS, GOES, LENGTH, PAYLOAD, SIZE, TEXT_PLACE, Rows, Work, new_work
 from .work import Plan as PlanArrays
 
+MAY_REPEAT: Final = (TWICE, KIND, RANGE, BASE64, MISSING, UNFIT, ROUNDED)
+"""Errors of payloads that may be right, but for a value before the last one of its key."""
 CODE: Final = (1 << CODE_BITS) - 1
 MANY: Final = 64
 """Payloads of which what they hold tells something of the next ones."""
@@ -58,16 +60,18 @@ class JsonDecoder:
         at: NDArray[np.int64],
         length: NDArray[np.int64],
         known: NDArray[np.int64] | None = None,
+        learning: bool = False,
     ) -> DecodedJson:
         """Decode `data[at[i] : at[i] + length[i]]` as row i, but those whose errors are `known`.
 
-        Raises SchemaError where no column can hold them.
+        A key may stand twice: the last value counts, whatever the first is. While `learning` such a payload is an
+        error. Raises SchemaError where no column can hold them.
         """
         data, at, length = frozen(data, np.uint8), frozen(at, np.int64), frozen(length, np.int64)
         rows = Rows(at, length, np.zeros(len(at), np.int64) if known is None else known.copy())
         run = self._run(data, rows)
-        twice = np.flatnonzero(rows.errors & CODE == TWICE)
-        if len(twice):
+        twice = np.flatnonzero(np.isin(rows.errors & CODE, MAY_REPEAT) & (known is None or known == 0))
+        if len(twice) and not learning:
             data, rows = without_repeated_keys(data, rows, twice)
             run = self._run(data, rows)
         return DecodedJson(run.built(self._plan), rows.errors, run.work.strange, self._plan.places)
@@ -165,10 +169,10 @@ def _write_floats(data: NDArray[np.uint8], rows: Rows, work: Work) -> bool:
             work.singles[2 * mine[:, GOES]] = np.asarray(numbers)
             continue
         work.reals[mine[:, GOES]] = np.asarray(numbers)
-        exact = np.flatnonzero(mine[:, EXACT] == 1)
+        exact = np.flatnonzero(mine[:, EXACT])
         if len(exact):
             bad = exact[rounded(texts.take(pa.array(exact)), numbers.take(pa.array(exact)))]
-            rows.errors[mine[bad, PAYLOAD]] = ROUNDED
+            rows.errors[mine[bad, PAYLOAD]] = ((mine[bad, EXACT] - 1) << CODE_BITS) + ROUNDED
             wrong |= len(bad) > 0
     return wrong
 

@@ -1,4 +1,4 @@
-"""JSON with Kafka Connect's schema in each message, as `JsonConverter` writes it with `schemas.enable=true`."""
+"""JSON as an encoding: Kafka Connect's with its schema in each message, and plain JSON without any."""
 
 import json
 from typing import Any, Final
@@ -7,11 +7,12 @@ import numpy as np
 
 from ...errors import SchemaError
 from ...model.message_batch import MessageBatch
-from ..encoding import BAD, BY_FINGERPRINT, NULL, Framed, Keep, WriterSchema
+from ..encoding import BAD, BARE, BY_FINGERPRINT, NULL, ColumnDecoder, Framed, Keep, WriterSchema
 from ..schema_store import SchemaStore, Side
 from .decoder import JsonDecoder, frozen
 from .embedded import parts
-from .options import JsonOptions
+from .options import JsonFraming, JsonOptions
+from .plain import PlainDecoder
 
 MOST_TEXTS: Final = 1_000
 """Schemas whose texts are kept until somebody asks for their decoder."""
@@ -21,11 +22,20 @@ class JsonEncoding:
     """Keeps the contract of `Encoding`."""
 
     def __init__(self, options: JsonOptions, schemas: SchemaStore | None) -> None:
+        self._options = options
         self._texts: dict[int, bytes] = {}
+
+    @property
+    def infers(self) -> bool:
+        """Whether types are found in the messages."""
+        return self._options.framing is JsonFraming.PLAIN
 
     def frame(self, messages: MessageBatch, side: Side) -> Framed:
         is_key = side == "key"
         at, length = (messages.key_at, messages.key_len) if is_key else (messages.value_at, messages.value_len)
+        if self.infers:
+            kind = np.where(length < 0, NULL, BARE).astype(np.uint8)
+            return Framed(kind, np.zeros(len(at), np.uint64), at, length)
         data = frozen(messages.data, np.uint8)
         found = parts(data, frozen(at, np.int64), frozen(length, np.int64))
         whole = found[:, 3] > 0
@@ -41,11 +51,13 @@ class JsonEncoding:
         if not message:
             return "the value is empty: no JSON"
         return (
-            'not {"schema": ..., "payload": ...}, the JSON of Kafka Connect: the encoding json reads messages with '
-            "their schema in them (the converter's schemas.enable=true)"
+            'not {"schema": ..., "payload": ...}, the JSON of Kafka Connect with its schema in each message '
+            "(the converter's schemas.enable=true); JSON without it is read with format.framing: plain"
         )
 
-    def decoder(self, schema: WriterSchema, keep: Keep | None) -> JsonDecoder:
+    def decoder(self, schema: WriterSchema, keep: Keep | None) -> ColumnDecoder:
+        if schema.kind == BARE:
+            return PlainDecoder(self._options, keep, schema.expected)
         return JsonDecoder(_parsed(self._texts[schema.number]), keep)
 
 

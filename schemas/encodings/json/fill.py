@@ -38,13 +38,11 @@ from .nodes import (
     NULLABLE,
     NULLS,
     PAIR,
-    RAW,
     REAL,
     RECORD,
     SINGLE,
     SKIP,
     SLOT,
-    STRIDE,
     TEXT,
     A,
     B,
@@ -155,7 +153,7 @@ def _payload(data, p, end, row, plan, work):  # type: ignore[no-untyped-def]
                 p = _open(data, p, at, row, depth, plan, work)
                 depth += 1
             else:
-                p = _rarer(data, p, end, depth, node, row, work)
+                p = _rarer(data, p, end, node, row, work)
         if p < 0:
             return p
         p, at, row, depth = _next(data, p, end, row, depth, opened, plan, work)
@@ -164,7 +162,7 @@ def _payload(data, p, end, row, plan, work):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _rarer(data, p, end, depth, node, row, work):  # type: ignore[no-untyped-def]
+def _rarer(data, p, end, node, row, work):  # type: ignore[no-untyped-def]
     kind = node[OF]
     if kind in (REAL, SINGLE):
         return real(data, p, end, node, row, work)
@@ -176,11 +174,6 @@ def _rarer(data, p, end, depth, node, row, work):  # type: ignore[no-untyped-def
         return decimal(data, p, end, node, row, work)
     if kind == NULLS:
         return -KIND
-    if kind == RAW:
-        work.values[node[SLOT] + row] = p
-        stop = skip(data, p, end, depth, work.kinds)
-        work.values[node[SLOT] + row + node[STRIDE]] = stop - p
-        return stop
     return zoned(data, p, end, node, row, work)
 
 

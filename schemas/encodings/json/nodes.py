@@ -21,7 +21,7 @@ from typing import Final
 KIND, NULLABLE, MARK, SLOT, STRIDE, A, B, FIRST, COUNT, FORMS, SCALE = range(11)
 WIDTH: Final = 11
 
-SKIP, NULLS, TEXT, INT, RECORD, BOOLEAN, REAL, SINGLE, BYTES, DECIMAL, ZONED, LIST, MAP, PAIR, RAW = range(15)
+SKIP, NULLS, TEXT, INT, RECORD, BOOLEAN, REAL, SINGLE, BYTES, DECIMAL, ZONED, LIST, MAP, PAIR = range(14)
 
 AS_TEXT: Final = 1
 """The value may stand in a text: digits, a decimal, a date or time in ISO 8601."""

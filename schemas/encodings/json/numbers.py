@@ -9,7 +9,7 @@ from .nodes import AS_TEXT, FORMS, SINGLE, SLOT, A, B
 from .nodes import KIND as OF
 from .number_texts import time_number
 from .scan import is_digit, number, string
-from .work import EXACT, FLOATS, GOES, LENGTH, PAYLOAD, ROW, SIZE, TEXT_PLACE, WANTED
+from .work import EXACT, FLOATS, GOES, LENGTH, NODE, PAYLOAD, ROW, SIZE, TEXT_PLACE, WANTED
 
 # Powers of ten that a double, and a float, holds exactly.
 _TENS = np.array([10.0**power for power in range(23)])
@@ -153,7 +153,7 @@ def _note_float(start, p, node, row, work):  # type: ignore[no-untyped-def]
     work.floats[count, LENGTH] = p - start
     work.floats[count, SIZE] = 4 if node[OF] == SINGLE else 8
     work.floats[count, PAYLOAD] = work.counts[ROW]
-    work.floats[count, EXACT] = node[A]
+    work.floats[count, EXACT] = work.counts[NODE] + 1 if node[A] else 0
     work.counts[FLOATS] = count + 1
     return p
 

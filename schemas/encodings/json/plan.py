@@ -29,7 +29,6 @@ from .nodes import (
     MAP,
     NULLS,
     PAIR,
-    RAW,
     REAL,
     RECORD,
     SINGLE,
@@ -138,8 +137,6 @@ class _Builder:
         if kind == "null":
             node[0] = NULLS if dest.write else SKIP
             return Column(Form.NULL, pa.null(), NONE, dest.valid, dest.level) if dest.write else None
-        if kind == "json":
-            return self._raw(node, dest) if dest.write else None
         if kind == "array":
             return self._items(LIST, schema.get("items"), node, dest)
         if kind == "map":
@@ -163,10 +160,6 @@ class _Builder:
         if how.op == layout.ZONED and node[2] == NONE:
             node[2] = valid = self.layout.valid_slot(dest.level)
         return Column(how.form, arrow, node[3], valid, dest.level, scale=how.scale)
-
-    def _raw(self, node: list[int], dest: Destination) -> Column:
-        node[0], node[3] = RAW, self.layout.slots(dest.level, 2)
-        return Column(Form.SPAN, pa.string(), node[3], dest.valid, dest.level)
 
     def _items(self, kind: int, schema: Any, node: list[int], dest: Destination) -> Column | None:
         if not dest.write:

@@ -15,34 +15,47 @@ class _Literal(str):
 
 
 def without_repeated_keys(
-    data: NDArray[np.uint8], rows: Rows, twice: NDArray[np.int64]
+    data: NDArray[np.uint8], rows: Rows, suspects: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint8], Rows]:
-    """The data with these payloads written anew behind them, and where they are; what cannot be read keeps an error.
+    """The data with those of the suspects that have such a key written anew behind them, and where they are.
 
     Whether they are JSON is left to the loop: Python's reader takes more than that.
     """
     at, length, errors = rows.at.copy(), rows.length.copy(), rows.errors.copy()
     texts, place = [], len(data)
-    for row in twice.tolist():
-        errors[row] = 0
+    for row in suspects.tolist():
         try:
-            text = _written(_read(data[at[row] : at[row] + length[row]].tobytes())).encode()
+            value, repeats = _read(data[at[row] : at[row] + length[row]].tobytes())
+            text = _written(value).encode() if repeats else b""
         except RecursionError:
             errors[row] = DEPTH
         except ValueError:
             errors[row] = SYNTAX
         else:
-            at[row], length[row] = place, len(text)
-            texts.append(text)
-            place += len(text)
-    whole = np.concatenate([data, np.frombuffer(b"".join(texts), np.uint8)])
+            if repeats:
+                at[row], length[row], errors[row] = place, len(text), 0
+                texts.append(text)
+                place += len(text)
+    whole = np.concatenate([data, np.frombuffer(b"".join(texts), np.uint8)]) if texts else data
     for array in (whole, at, length):
         array.flags.writeable = False
     return whole, Rows(at, length, errors)
 
 
-def _read(text: bytes) -> Any:
-    return json.loads(text.decode(), parse_int=_Literal, parse_float=_Literal, parse_constant=_Literal)
+def _read(text: bytes) -> tuple[Any, bool]:
+    """The value, and whether a key stands twice in an object of it."""
+    repeats = []
+
+    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            repeats.append(True)
+        return found
+
+    value = json.loads(
+        text.decode(), object_pairs_hook=object_of, parse_int=_Literal, parse_float=_Literal, parse_constant=_Literal
+    )
+    return value, bool(repeats)
 
 
 def _written(value: Any) -> str:

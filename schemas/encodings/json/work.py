@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .errors import MAX_DEPTH
 
 # Columns of `Work.floats`: the index in the values, where the number's text is in the data, its length, 4 or 8 bytes,
-# the payload, and 1 where no digit may be lost.
+# the payload, and where no digit may be lost one more than the node.
 GOES, TEXT_PLACE, LENGTH, SIZE, PAYLOAD, EXACT = 0, 1, 2, 3, 4, 5
 # `Work.counts`: floats so far, bytes of the arena, the node of the last error, the payload, cells that its items may
 # still take, and what has too little room: a level, 0 for floats.

@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ...errors import SchemaError
+from ...model.declared_type import STRING, STRUCT, DeclaredType
 from ...model.message_batch import MessageBatch
 from ...model.route import Route
 from ..envelope import DELETE, NOTHING, TRUNCATE, UPSERT, Envelope, Events
 from .moved_keys import moved_keys
 from .options import DebeziumOptions
 from .placeholders import Placeholders
-from .source_position import SOURCE_FIELDS, source_order
+from .source_position import SOURCE_FIELDS, SOURCE_TYPES, source_order
 
 READ, CREATE, UPDATE, REMOVE, EMPTY, MESSAGE = (ord(op) for op in "rcudtm")
 UNKNOWN: Final = -1
@@ -41,10 +42,22 @@ class DebeziumEnvelope(Envelope):
             return route.key is not None and (len(path) == 1 or path[1] in route.key)
         return path[0] in ("after", "op")
 
+    def column(self, path: tuple[str, ...]) -> str | None:
+        return path[1] if len(path) == 2 and path[0] in ("before", "after") else None
+
+    def declared(self, path: tuple[str, ...], route: Route) -> DeclaredType | None:
+        if path in (("before",), ("after",), ("source",)):
+            return STRUCT
+        if path == ("op",):
+            return STRING
+        return SOURCE_TYPES.get(path[1]) if path[0] == "source" else super().declared(path, route)
+
     def events(self, value: pa.StructArray, route: Route) -> Events:
         names = {field.name for field in value.type}
         if not {"op", "after"} <= names or not pa.types.is_struct(value.type.field("after").type):
             raise SchemaError("not a Debezium envelope: its schema lacks the fields op and after")
+        if not pa.types.is_string(value.type.field("op").type):
+            raise SchemaError("not a Debezium envelope: its op is no text")
         op, after = op_codes(value.field("op")), value.field("after")
         what, snapshot = WHAT[op], op == READ
         commit = inner = np.zeros(len(op), np.uint64)

@@ -1,5 +1,6 @@
 """Positions of Debezium's connectors, read from the `source` block."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import numba
@@ -8,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...loops import compile_ahead
+from ...model.declared_type import INT64, STRING, DeclaredType
 from ...model.position import Numbers
 from .commit_lsn import commit_lsn_order
 from .texts import TEXTS, text_parts
@@ -16,6 +18,12 @@ SOURCE_FIELDS: Final = frozenset(
     {"name", "ts_ms", "server_id", "sequence", "lsn", "file", "pos", "row"}
     | {"commit_scn", "scn", "commit_lsn", "change_lsn"}
 )
+
+SOURCE_TYPES: Final[Mapping[str, DeclaredType]] = {
+    **dict.fromkeys(("name", "sequence", "file", "commit_scn", "scn", "commit_lsn", "change_lsn"), STRING),
+    **dict.fromkeys(("ts_ms", "server_id", "pos", "row"), INT64),
+}
+"""Their types, in messages that do not say them; `lsn` is a number or, of YugabyteDB, a text."""
 
 
 def source_order(source: pa.StructArray) -> tuple[Numbers, NDArray[np.bool_]]:

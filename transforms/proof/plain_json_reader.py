@@ -1,0 +1,183 @@
+"""JSON without a schema, for the proof only: what the job declares, else what each value is by itself.
+
+A value of another kind than its column in the target is the job's dead letter. Forms of declared types are in
+`json_forms`. It gives an Avro schema of each message's own shape, so the rules for logical types stand once.
+"""
+
+import json
+from decimal import Decimal
+from typing import Any, Final
+
+import pyarrow as pa
+
+from ...schemas.encodings.schema_store import Side
+from .avro_reader import Reader
+from .avro_validator import Malformed
+from .json_forms import declared_value, whole_number
+from .json_reader import Members, Real, check, refused
+from .rules import Rules
+
+LONG: Final = 1 << 63
+SOURCE_TEXTS: Final = frozenset({"name", "sequence", "file", "commit_scn", "scn", "commit_lsn", "change_lsn"})
+SOURCE_NUMBERS: Final = frozenset({"ts_ms", "server_id", "pos", "row"})
+MOST_DIGITS: Final = 76
+Made = tuple[Any, Any]
+"""An Avro type, and the value as fastavro would give it."""
+
+
+class PlainJsonReader:
+    """Reads keys and values; keeps a reader for each shape that messages have."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._readers: dict[str, Reader] = {}
+        # Records of the message so far: Avro wants a name of its own for each.
+        self._names = [0]
+
+    def read(self, payload: bytes, topic: str, side: Side) -> tuple[Any, Reader]:
+        """The value as fastavro would give it, and its reader. Raises one of `avro_reader.UNREADABLE`."""
+        try:
+            value = json.loads(payload.decode(), object_pairs_hook=Members, parse_float=Real, parse_constant=refused)
+        except RecursionError:
+            raise Malformed("nested too deeply") from None
+        check(value, 1)
+        self._names[0] = 0
+        schema, made = self._envelope(value) if side == "value" else self._row(value, None)
+        named = repr(schema)
+        if named not in self._readers:
+            self._readers[named] = Reader.of(schema, self._rules.on_unrepresentable)
+        return made, self._readers[named]
+
+    def _envelope(self, value: Any) -> Made:
+        if not isinstance(value, Members):
+            raise Malformed("no object")
+        if self._rules.format != "debezium":
+            return self._row(value, None)
+        parts = dict(value.pairs)
+        op, source = parts.get("op"), parts.get("source")
+        if op is not None and type(op) is not str:
+            raise Malformed("op is no text")
+        found: dict[str, Any] = {"op": op, "source": _source(source)}
+        fields = []
+        for name, only in (("after", None), ("before", self._rules.key)):
+            part = parts.get(name)
+            if name == "before" and only is None:
+                part = None
+            if part is not None and not isinstance(part, Members):
+                raise Malformed(f"{name} is no object")
+            kind, found[name] = ({}, None) if part is None else self._row(part, only)
+            fields.append({"name": name, "type": "null" if part is None else ["null", {**kind, "name": name}]})
+        return {"type": "record", "name": "envelope", "fields": fields}, found
+
+    def _row(self, value: Any, only: tuple[str, ...] | None) -> Made:
+        """A row, or a key of one value; with `only` these fields of it."""
+        if not isinstance(value, Members):
+            return self._of_column("key" if self._rules.key is None else self._rules.key[0], value)
+        fields, row = [], {}
+        for name, part in dict(value.pairs).items():
+            if only is None or name in only:
+                if not name:
+                    raise Malformed("a field without a name")
+                kind, row[name] = self._of_column(name, part)
+                fields.append({"name": name, "type": kind})
+        return {"type": "record", "name": "row", "fields": fields}, row
+
+    def _of_column(self, name: str, value: Any) -> Made:
+        declared = self._rules.declared.get(name)
+        if declared is not None:
+            return declared_value(declared, value, self._rules, self._names)
+        columns, name = self._rules.columns, self._rules.renames.get(name, name)
+        held = columns.field(name).type if columns is not None and name in columns.names else None
+        others = any(other.startswith(f"{name}__") for other in columns.names) if columns is not None else False
+        if held is not None and value is not None and not others and not _is_kind(held, value):
+            raise Malformed(f"{name}: a value of another kind than its column's")
+        return _natural(value, held, self._names)
+
+
+def _source(source: Any) -> dict[str, Any] | None:
+    if source is None:
+        return None
+    if not isinstance(source, Members):
+        raise Malformed("source is no object")
+    found = {name: _plain(part) for name, part in source.pairs}
+    for name, part in found.items():
+        if name in SOURCE_TEXTS and part is not None and type(part) is not str:
+            raise Malformed(f"source.{name} is no text")
+        if name in SOURCE_NUMBERS and part is not None:
+            found[name] = whole_number(part, 64)
+    return found
+
+
+def _is_kind(held: pa.DataType, value: Any) -> bool:
+    """Whether a column of this type may have come of such values."""
+    if isinstance(value, bool):
+        return bool(pa.types.is_boolean(held))
+    if isinstance(value, int):
+        return any(one(held) for one in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal))
+    if isinstance(value, Real):
+        return bool(pa.types.is_floating(held))
+    if isinstance(value, str):
+        return bool(pa.types.is_string(held) or pa.types.is_large_string(held))
+    # Targets differ in what they keep records and lists as.
+    return not (pa.types.is_primitive(held) or pa.types.is_decimal(held))
+
+
+def _natural(value: Any, held: pa.DataType | None, names: list[int]) -> Made:
+    """A value by itself; `names` counts records."""
+    if value is None:
+        return "null", None
+    if isinstance(value, bool):
+        return "boolean", value
+    if isinstance(value, int):
+        if held is not None and pa.types.is_float64(held):
+            return _double(str(value))
+        return ("long", value) if -LONG <= value < LONG else _wide(value)
+    if isinstance(value, Real):
+        return _double(value)
+    if isinstance(value, str):
+        return "string", value
+    if isinstance(value, Members):
+        parts = {name: _natural(part, None, names) for name, part in dict(value.pairs).items()}
+        names[0] += 1
+        fields = [{"name": name, "type": kind} for name, (kind, _) in parts.items()]
+        return (
+            {"type": "record", "name": f"r{names[0]}", "fields": fields},
+            {name: part for name, (_, part) in parts.items()},
+        )
+    return _list([_natural(part, None, names) for part in value])
+
+
+def _list(items: list[Made]) -> Made:
+    kinds: list[Any] = []
+    for kind, _ in items:
+        if kind not in kinds:
+            kinds.append(kind)
+    some = [kind for kind in kinds if kind != "null"]
+    if len(some) > 1:
+        raise Malformed("a list of values of several kinds")
+    inner = ["null", *some] if some else "null"
+    return {"type": "array", "items": inner}, [part for _, part in items]
+
+
+def _wide(value: int) -> Made:
+    digits = len(str(abs(value)))
+    if digits > MOST_DIGITS:
+        raise Malformed("a number beyond every type")
+    size = (value.bit_length() + 8) // 8
+    kind = {"type": "bytes", "logicalType": "decimal", "precision": 38 if digits <= 38 else MOST_DIGITS, "scale": 0}
+    return kind, value.to_bytes(size, "big", signed=True)
+
+
+def _double(text: str) -> Made:
+    """The double of a number, which has to show all its digits."""
+    number, exact = float(text), Decimal(text)
+    shown = {repr(number), f"{number:.15e}", f"{number:.16e}"} if abs(number) != float("inf") else set()
+    if not any(Decimal(one) == exact for one in shown):
+        raise Malformed("a number with more digits than a double holds")
+    return "double", number
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Members):
+        return {name: _plain(part) for name, part in value.pairs}
+    return [_plain(part) for part in value] if isinstance(value, list) else value
