@@ -11,7 +11,7 @@ from ...schemas.model.modes import Mode
 from ...schemas.model.route import Route
 from ...schemas.model.unrepresentable import OnUnrepresentable
 from ...transforms.proof.report import Report
-from ...transforms.proof.source_rows import compare_rows, renamed_rows
+from ...transforms.proof.source_rows import SourceTable, compare_rows, renamed
 from ...transforms.proof.verify import Tell
 from ...transforms.sinks import Sink, TableSnapshot
 from ...transforms.sources.database import KeepsRows
@@ -59,8 +59,9 @@ def _report(job: Job, source: KeepsRows, sink: Sink, route: Route, tell: Tell) -
         reached = table.ledger(job.job, route.sources).next.get(route.sources[0])
         if reached is None:
             return Report(name, error=f"table {name}: nothing of the job {job.job} is in it yet")
-        rows, columns = renamed_rows(moment.rows(), list(moment.columns), dict(route.renames))
-        report = compare_rows(name, rows, columns, partial(_scan, table), route.key or moment.key)
+        key = route.key or moment.key
+        theirs = renamed(SourceTable(moment.rows, list(moment.columns), key), dict(route.renames))
+        report = compare_rows(name, theirs, partial(_scan, table))
         # Asked last: what came meanwhile counts too, and no row is called equal that was not.
         report.ahead = moment.ahead(reached)
     if report.ahead:

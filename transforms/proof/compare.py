@@ -45,13 +45,13 @@ def compare(table: str, reference: ReferenceTable, scan: Scan, key: Sequence[str
     batches = scan(None)
     first = next(batches, None)
     schema = pa.schema([] if first is None else [part for part in first.schema if of_row(part.name)])
-    form = _Form.of(reference.key_names(tuple(key)), names, schema)
+    form = Form.of(reference.key_names(tuple(key)), names, schema)
     if first is not None and (lacking := [name for name in form.key if name not in schema.names]):
         raise TableError(f"{table}: the target has no column {lacking[0]!r}, which is a key column")
-    wanted = _sums(rows for rows, _ in form.expected(reference))
-    found = _sums(form.actual(batch) for batch in ([] if first is None else _chain(first, batches)))
+    wanted = sums(rows for rows, _ in form.expected(_rows(reference)))
+    found = sums(form.actual(batch) for batch in ([] if first is None else _chain(first, batches)))
     report.expected, report.actual = sum(wanted[0]), sum(found[0])
-    unequal = {b for b in range(BUCKETS) if wanted[0][b] != found[0][b] or wanted[1][b] != found[1][b]}
+    unequal = differing(wanted, found)
     report.counts[Verdict.MATCH] = sum(wanted[0][b] for b in range(BUCKETS) if b not in unequal)
     if unequal:
         columns = [*schema.names, POSITION]
@@ -69,7 +69,7 @@ class _Row:
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
+class Form:
     """How rows of both sides become canonical bytes: columns in one order, each by the target's type."""
 
     key: tuple[str, ...]
@@ -78,19 +78,21 @@ class _Form:
     schema: pa.Schema
 
     @classmethod
-    def of(cls, key: tuple[str, ...], names: Iterable[str], schema: pa.Schema) -> "_Form":
+    def of(cls, key: tuple[str, ...], names: Iterable[str], schema: pa.Schema) -> "Form":
         columns = tuple(sorted({*names, *schema.names, *key}))
         types = {part.name: part.type for part in schema}
         casts = {name: from_stream(types.get(name, pa.null())) for name in columns}
         return cls(key, columns, casts, schema)
 
-    def expected(self, reference: ReferenceTable) -> Iterator[tuple[list[_Row], list[Key]]]:
-        rows = ((key, row) for key, _, row in reference.rows() if row is not None)
+    def expected(self, held: Iterable[tuple[Key, Mapping[str, Any]]]) -> Iterator[tuple[list[_Row], list[Key]]]:
+        """The reference's rows, a chunk at a time."""
+        rows = iter(held)
         while chunk := list(islice(rows, CHUNK)):
             columns = {name: [encode(cast(row.get(name))) for _, row in chunk] for name, cast in self.casts.items()}
             yield self._rows(columns, len(chunk)), [key for key, _ in chunk]
 
     def actual(self, batch: pa.RecordBatch) -> list[_Row]:
+        """The target's rows."""
         columns = {}
         for name in self.columns:
             index = batch.schema.get_field_index(name)
@@ -120,14 +122,14 @@ class _Search:
 
     report: Report
     reference: ReferenceTable
-    form: _Form
+    form: Form
     unequal: set[int]
     examples: int
     shown: Counter[Verdict] = field(default_factory=Counter)
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> None:
         wanted: dict[bytes, tuple[bytes, Key]] = {}
-        for rows, keys in self.form.expected(self.reference):
+        for rows, keys in self.form.expected(_rows(self.reference)):
             for row, key in zip(rows, keys, strict=True):
                 if row.bucket in self.unequal:
                     wanted[row.key] = (row.digest, key)
@@ -202,13 +204,23 @@ def _columns(reference: ReferenceTable) -> set[str]:
     }
 
 
-def _sums(parts: Iterable[list[_Row]]) -> Sums:
-    counts, sums = [0] * BUCKETS, [0] * BUCKETS
+def _rows(reference: ReferenceTable) -> Iterator[tuple[Key, Mapping[str, Any]]]:
+    return ((key, row) for key, _, row in reference.rows() if row is not None)
+
+
+def sums(parts: Iterable[list[_Row]]) -> Sums:
+    """By bucket the number of rows, and the sum of their digests."""
+    counts, totals = [0] * BUCKETS, [0] * BUCKETS
     for rows in parts:
         for row in rows:
             counts[row.bucket] += 1
-            sums[row.bucket] = (sums[row.bucket] + int.from_bytes(row.digest, "big")) & SUM
-    return counts, sums
+            totals[row.bucket] = (totals[row.bucket] + int.from_bytes(row.digest, "big")) & SUM
+    return counts, totals
+
+
+def differing(wanted: Sums, found: Sums) -> set[int]:
+    """The buckets whose numbers of rows or sums are not the same."""
+    return {b for b in range(BUCKETS) if wanted[0][b] != found[0][b] or wanted[1][b] != found[1][b]}
 
 
 def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -82,8 +82,9 @@ class RowsAtMoment(Protocol):
         """By name the columns."""
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
-        """Plain Python values by column; dates and times as text (ISO 8601). Raises SourceError.
+        """Plain Python values by column: dates and times as ISO 8601, durations as timedelta. Raises SourceError.
 
+        Each call gives all rows anew, of the same moment.
         A value that no target's type has is None, and its text stands under `text_name` of its column.
         """
 

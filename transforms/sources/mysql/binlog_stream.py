@@ -66,6 +66,7 @@ class BinlogStream:
         """
         if self._dump is None or first < max(self.base, self._queues.served(topic)) or topic not in self._tables.wanted:
             self._begin(topic, first)
+        self._queues.ask(topic)
         deadline = time.monotonic() + wait
         limit = np.iinfo(np.int64).max if stop is None else stop
         while self._queues.size(topic) < BLOCK_BYTES and self.position < limit:

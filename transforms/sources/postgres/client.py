@@ -4,7 +4,7 @@ import ctypes
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ctypes.util import find_library
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -176,12 +176,17 @@ class Snapshot:
     def texts(self, query: str) -> Iterator[list[bytes | None]]:
         """The rows as the server writes them: each value's text, None for NULL. Raises SourceError."""
         self._run(f"DECLARE texts NO SCROLL CURSOR FOR {query}")
-        while True:
-            found = self._run(f"FETCH {FETCHED} FROM texts")
-            for row in range(found.ntuples):
-                yield [found.get_value(row, column) for column in range(found.nfields)]
-            if found.ntuples < FETCHED:
-                return
+        try:
+            while True:
+                found = self._run(f"FETCH {FETCHED} FROM texts")
+                for row in range(found.ntuples):
+                    yield [found.get_value(row, column) for column in range(found.nfields)]
+                if found.ntuples < FETCHED:
+                    return
+        finally:
+            # Behind an error the whole transaction is over, and the cursor with it.
+            with suppress(SourceError):
+                self._run("CLOSE texts")
 
     def _run(self, query: str) -> pq.abc.PGresult:
         done = self._con.pgconn.exec_(query.encode())
