@@ -18,7 +18,7 @@ from millrace.transforms.sources.kafka.cluster import open_broker
 from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 
-from . import binlog, iceberg, postgres, rabbitmq, wal
+from . import binlog, iceberg, json_messages, postgres, rabbitmq, wal
 from .flink import PRISM, FlinkCluster, built, options, soak, throughput
 from .lakes import lake_growth, lake_history, same_as_log
 from .streaming import run_beside
@@ -238,7 +238,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="a tenth of the changes")
     parts = ("main", "postgres", "binlog", "steps", "growth", "delta_growth", "iceberg_growth", "iceberg_history")
-    parts += ("streaming", "soak", "wal", "rabbitmq")
+    parts += ("streaming", "soak", "wal", "rabbitmq", "json")
     parser.add_argument("--only", choices=parts, help="one part of the figures")
     chosen = parser.parse_args()
     unit = 200_000 if chosen.quick else 2_000_000
@@ -266,6 +266,9 @@ def main() -> None:
             same = same_as_log(bench.log(few), bench.table("kafka_to_duckdb", few), COLUMNS)
             tell("kafka_to_parquet", keys=few.keys, **log, same_table=same)
             tell("kafka_to_arrow", keys=few.keys, **bench.measure("kafka_to_arrow", few))
+        if chosen.only in (None, "json"):
+            for found in json_messages.figures(unit // 20):
+                tell("json_to_arrow", **found)
         if chosen.only in (None, "main"):
             into_iceberg(bench, many, unit)
         if chosen.only in (None, "postgres"):

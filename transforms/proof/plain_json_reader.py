@@ -91,7 +91,8 @@ class PlainJsonReader:
         others = any(other.startswith(f"{name}__") for other in columns.names) if columns is not None else False
         if held is not None and value is not None and not others and not _is_kind(held, value):
             raise Malformed(f"{name}: a value of another kind than its column's")
-        return _natural(value, held, self._names)
+        kind = _kind([value], held, self._names)
+        return _nullable(kind), _fit(value, kind)
 
 
 def _source(source: Any) -> dict[str, Any] | None:
@@ -122,59 +123,65 @@ def _is_kind(held: pa.DataType, value: Any) -> bool:
     return not (pa.types.is_primitive(held) or pa.types.is_decimal(held))
 
 
-def _natural(value: Any, held: pa.DataType | None, names: list[int]) -> Made:
-    """A value by itself; `names` counts records."""
-    if value is None:
-        return "null", None
-    if isinstance(value, bool):
-        return "boolean", value
-    if isinstance(value, int):
-        if held is not None and pa.types.is_float64(held):
-            return _double(str(value))
-        return ("long", value) if -LONG <= value < LONG else _wide(value)
-    if isinstance(value, Real):
-        return _double(value)
-    if isinstance(value, str):
-        return "string", value
-    if isinstance(value, Members):
-        parts = {name: _natural(part, None, names) for name, part in dict(value.pairs).items()}
+def _kind(values: list[Any], held: pa.DataType | None, names: list[int]) -> Any:
+    """The Avro type that holds these values; `names` counts records. Raises Malformed where there is none."""
+    some = [value for value in values if value is not None]
+    kinds = {type(value) for value in some}
+    if not some:
+        return "null"
+    if kinds <= {int, Real}:
+        floating = Real in kinds or (held is not None and pa.types.is_float64(held))
+        return "double" if floating else _whole(some)
+    if kinds == {Members}:
+        every = [dict(value.pairs) for value in some]
+        parts = {name: _kind([one.get(name) for one in every], None, names) for one in every for name in one}
+        if "" in parts:
+            raise Malformed("a field without a name")
         names[0] += 1
-        fields = [{"name": name, "type": kind} for name, (kind, _) in parts.items()]
-        return (
-            {"type": "record", "name": f"r{names[0]}", "fields": fields},
-            {name: part for name, (_, part) in parts.items()},
-        )
-    return _list([_natural(part, None, names) for part in value])
+        fields = [{"name": name, "type": _nullable(kind)} for name, kind in parts.items()]
+        return {"type": "record", "name": f"r{names[0]}", "fields": fields}
+    if kinds == {list}:
+        return {"type": "array", "items": _nullable(_kind([part for value in some for part in value], None, names))}
+    if kinds == {bool} or kinds == {str}:
+        return "boolean" if kinds == {bool} else "string"
+    raise Malformed("values of several kinds in one list")
 
 
-def _list(items: list[Made]) -> Made:
-    kinds: list[Any] = []
-    for kind, _ in items:
-        if kind not in kinds:
-            kinds.append(kind)
-    some = [kind for kind in kinds if kind != "null"]
-    if len(some) > 1:
-        raise Malformed("a list of values of several kinds")
-    inner = ["null", *some] if some else "null"
-    return {"type": "array", "items": inner}, [part for _, part in items]
+def _nullable(kind: Any) -> Any:
+    return kind if kind == "null" else ["null", kind]
 
 
-def _wide(value: int) -> Made:
-    digits = len(str(abs(value)))
+def _whole(values: list[int]) -> Any:
+    if all(-LONG <= value < LONG for value in values):
+        return "long"
+    digits = max(len(str(abs(value))) for value in values)
     if digits > MOST_DIGITS:
         raise Malformed("a number beyond every type")
-    size = (value.bit_length() + 8) // 8
-    kind = {"type": "bytes", "logicalType": "decimal", "precision": 38 if digits <= 38 else MOST_DIGITS, "scale": 0}
-    return kind, value.to_bytes(size, "big", signed=True)
+    return {"type": "bytes", "logicalType": "decimal", "precision": 38 if digits <= 38 else MOST_DIGITS, "scale": 0}
 
 
-def _double(text: str) -> Made:
+def _fit(value: Any, kind: Any) -> Any:
+    """The value as fastavro would give it."""
+    kind = kind[1] if isinstance(kind, list) else kind
+    if value is None or kind in ("boolean", "string", "long"):
+        return value
+    if kind == "double":
+        return _double(str(value))
+    if kind["type"] == "array":
+        return [_fit(part, kind["items"]) for part in value]
+    if kind["type"] == "record":
+        parts = dict(value.pairs)
+        return {part["name"]: _fit(parts.get(part["name"]), part["type"]) for part in kind["fields"]}
+    return value.to_bytes((value.bit_length() + 8) // 8, "big", signed=True)
+
+
+def _double(text: str) -> float:
     """The double of a number, which has to show all its digits."""
     number, exact = float(text), Decimal(text)
     shown = {repr(number), f"{number:.15e}", f"{number:.16e}"} if abs(number) != float("inf") else set()
     if not any(Decimal(one) == exact for one in shown):
         raise Malformed("a number with more digits than a double holds")
-    return "double", number
+    return number
 
 
 def _plain(value: Any) -> Any:

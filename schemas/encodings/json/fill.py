@@ -1,7 +1,7 @@
 """The loop over payloads: each is read once, and its values are written to slots. Told what to expect by `nodes`.
 
-The keys of an object are guessed: they come in the order of the message before as a rule, so that a key is compared and
-not looked up.
+The keys of an object are guessed: as a rule they come in the order of the message before, so that a key is compared,
+and not looked up.
 """
 
 import numpy as np

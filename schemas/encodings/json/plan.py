@@ -152,8 +152,8 @@ class _Builder:
         node[5], node[6] = _bounds(how, bits)
         node[9] = schema.get("forms", AS_BASE64 if how.op == layout.DECIMAL else 0)
         node[10] = schema.get("unit", arrow.scale if how.op == layout.DECIMAL else 0)
-        if how.op == layout.DOUBLE and schema.get("exact"):
-            node[5] = 1
+        if how.op == layout.DOUBLE:
+            node[5] = int(schema.get("exact", False))
         if how.op == layout.ZONED:
             node[5], node[6] = -MOST_MICROS, MOST_MICROS
         valid = dest.valid

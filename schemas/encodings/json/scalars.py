@@ -13,6 +13,9 @@ from .numbers import integer
 from .scan import ESCAPED, is_digit, number, string, word
 from .work import ARENA
 
+MOST_DIGITS = 4_300
+"""Of a number that becomes text; Python reads no longer ones."""
+
 
 @inlined
 def text(data, p, end, node, row, work):  # type: ignore[no-untyped-def]
@@ -44,7 +47,11 @@ def _number_as_text(data, p, end, node, row, work):  # type: ignore[no-untyped-d
         return -KIND
     start = p
     p, _ = number(data, p, end)
+    if p - start > MOST_DIGITS:
+        return -RANGE
     if p >= 0:
+        # A zero has no sign.
+        start += 1 if p == start + 2 and data[start] == 0x2D and data[start + 1] == 0x30 else 0
         work.values[node[SLOT] + row] = start
         work.values[node[SLOT] + row + node[STRIDE]] = p - start
     return p

@@ -105,7 +105,7 @@ class Learner:
             held = self.expected.held(path)
             # What the table holds as numbers with fractions may come without one.
             kind = "number" if held is not None and pa.types.is_float64(held) else kind
-        wider = {("integer", "number"), ("integer", "wide")}
+        wider = {("integer", "number"), ("integer", "wide"), ("wide", "number")}
         if shape.kind == "null" or (shape.kind, kind) in wider:
             changed, shape.kind = shape.kind != kind, kind
             return changed

@@ -113,6 +113,7 @@ def test_large_numbers_and_texts_keep_every_digit_and_letter():
     row = told('{"int64":-9223372036854775808,"string":"\\u00e9\\ud83d\\ude00\\n\\/ü","double":1e-7}'.encode())
     assert (row["int64"], row["string"], row["double"]) == (-(1 << 63), "é😀\n/ü", 1e-7)
     assert told(b'{"int64":9007199254740993}')["int64"] == 9007199254740993
+    assert told(b'{"double":11000000000000001.0}')["double"] == 11000000000000000.0
 
 
 @pytest.mark.parametrize(
