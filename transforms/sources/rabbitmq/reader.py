@@ -131,7 +131,7 @@ class StreamPartitionReader:
 
     def _open(self) -> StreamConnection:
         """A connection to the stream's node that is subscribed at `next`, once it is known to hold that offset."""
-        self._stream = stream_of(self._options, self._source)
+        self._stream = self._stream or stream_of(self._options, self._source)
         connection = connected(self._options, self._stream)
         try:
             low, high = bounds(connection, self._stream)
