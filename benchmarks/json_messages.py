@@ -4,7 +4,8 @@ import base64
 import decimal
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -40,15 +41,15 @@ SOURCE: Final = {
 }
 
 
-def _field(kind: str, name: str, **more: Any) -> dict[str, Any]:
-    return {"type": kind, "optional": True, **more, "field": name}
+def _field(kind: str, field: str, more: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    return {"type": kind, "optional": True, **more, "field": field}
 
 
 def _schema() -> dict[str, Any]:
-    row = [_field(kind, name, **more) for name, (kind, more, _, _) in COLUMNS.items()]
+    row = [_field(kind, name, more) for name, (kind, more, _, _) in COLUMNS.items()]
     source = [_field(kind, name) for name, kind in SOURCE.items()]
-    parts = [_field("struct", name, fields=row) for name in ("before", "after")]
-    parts += [_field("struct", "source", fields=source), _field("string", "op"), _field("int64", "ts_ms")]
+    parts = [_field("struct", name, {"fields": row}) for name in ("before", "after")]
+    parts += [_field("struct", "source", {"fields": source}), _field("string", "op"), _field("int64", "ts_ms")]
     return {"type": "struct", "optional": False, "name": "shop.Envelope", "fields": parts}
 
 
