@@ -29,6 +29,8 @@ from .transactions import XA_PREPARE, Statement, Transactions
 COPIED, ROWS, EMPTIED, LOST = (ord(kind) for kind in "CREL")
 OF_MARIADB, OF_MYSQL = b"M", b"Y"
 COMPRESSED: Final = (types.TRANSACTION_PAYLOAD, *types.PLAIN_OF)
+UNTOLD: Final = {18: "rows of a LOAD DATA that was logged as a statement", 26: "an incident: the server lost events"}
+"""Events that tell of changes which the log does not hold, in any table."""
 PREPARED: Final = "rows of a transaction that was prepared by XA, which may be rolled back"
 
 Whole = NDArray[np.int64]
@@ -51,11 +53,13 @@ class LogTables:
     wanted: Collection[str]
     mariadb: bool
     _described: dict[tuple[int, int], tuple[str, bytes]] = field(default_factory=dict)
+    _newest: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     _parts: dict[str, list[Piece]] = field(default_factory=lambda: defaultdict(list))
 
     def forget(self) -> None:
         """A new file begins: a server that was restarted gives its tables other numbers."""
         self._described.clear()
+        self._newest.clear()
 
     def sort(self, stretch: Stretch) -> dict[str, list[Piece]]:
         """The records of each table. Raises SourceError for events that cannot be read."""
@@ -66,10 +70,14 @@ class LogTables:
         prepared = set(begin[events.kind == XA_PREPARE].tolist())
         # One transaction at a time, for its events are other ones when they are unpacked.
         special = {*begin[np.isin(events.kind, COMPRESSED)].tolist(), *prepared}
-        edges = sorted({0, len(events), *statements, *special, *(self._after(begin, first) for first in special)})
+        untold = set(np.flatnonzero(np.isin(events.kind, list(UNTOLD))).tolist())
+        behind = (self._after(begin, first) for first in special)
+        edges = sorted({0, len(events), *statements, *special, *behind, *untold})
         for low, high in itertools.pairwise(edges):
             chosen, owner = np.arange(low, high), int(begin[low])
             offset, time = int(stretch.offset[low]), int(stretch.time[low])
+            if low in untold:
+                self._lose(UNTOLD[int(events.kind[low])], offset, time)
             if low in statements:
                 self._state(statements[low], offset, time)
                 chosen = chosen[1:]
@@ -84,6 +92,10 @@ class LogTables:
     def _after(begin: Whole, first: int) -> int:
         """The number of the event behind the transaction that begins with `first`."""
         return int(np.flatnonzero(begin == first)[-1]) + 1
+
+    def _lose(self, what: str, offset: int, time: int) -> None:
+        for topic in self.wanted:
+            self._parts[topic].append(Piece(offset, offset, record(LOST, offset, time, what.encode())))
 
     def _state(self, statement: Statement, offset: int, time: int) -> None:
         for topic, how in effects(statement.database, statement.text, self.wanted):
@@ -100,9 +112,15 @@ class LogTables:
             described, rows = mine[maps[mine]], mine[~maps[mine]]
             sizes = events.stop[described] - events.start[described]
             which = np.searchsorted(described, rows) - 1
-            if len(rows) and int(which.min()) < 0:
-                raise events.failed(int(rows[0]), "rows of a table that was not described before")
-            for size in np.unique(sizes[which]) if len(rows) else ():
+            early = rows[which < 0]
+            if len(early):
+                topic, schema = self._described_before(events, int(early[0]), int(number))
+                if topic in self.wanted:
+                    by_topic[topic].append((early, schema))
+                rows, which = rows[which >= 0], which[which >= 0]
+            if len(described):
+                self._newest[int(number)] = self._table(events, int(described[-1]), int(number), int(sizes[-1]))
+            for size in np.unique(sizes[which]):
                 chosen = rows[sizes[which] == size]
                 at = int(described[int(which[np.searchsorted(rows, chosen[0])])])
                 topic, schema = self._table(events, at, int(number), int(size))
@@ -112,6 +130,12 @@ class LogTables:
                                  events.stop - events.start + types.HEADER])  # fmt: skip
         for topic, groups in by_topic.items():
             self._parts[topic] += _pieces(events, spans, groups, lost=lost)
+
+    def _described_before(self, events: Events, row: int, number: int) -> tuple[str, bytes]:
+        """The table of rows whose description stands in a part before: a large transaction is unpacked in parts."""
+        if number not in self._newest:
+            raise events.failed(row, "rows of a table that was not described before")
+        return self._newest[number]
 
     def _table(self, events: Events, at: int, number: int, size: int) -> tuple[str, bytes]:
         """The topic of a TABLE_MAP, and its S record. Raises SourceError."""

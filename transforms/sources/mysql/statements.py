@@ -12,6 +12,8 @@ COMMENT: Final = re.compile(r"/\*(?!!).*?\*/|(?:--\s|#)[^\n]*", re.DOTALL)
 VERSIONED: Final = re.compile(r"/\*!(?:M?\d+)?(.*?)\*/", re.DOTALL)
 TRUNCATE: Final = re.compile(rf"TRUNCATE\s+(?:TABLE\s+)?({TABLE})", re.IGNORECASE)
 DROP: Final = re.compile(rf"DROP\s+TABLES?\s+(?:IF\s+EXISTS\s+)?({TABLE}(?:\s*,\s*{TABLE})*)", re.IGNORECASE)
+REPLACED: Final = re.compile(rf"CREATE\s+OR\s+REPLACE\s+TABLE\s+({TABLE})", re.IGNORECASE)
+"""Of MariaDB: the table that was there is dropped with its rows."""
 DROP_DATABASE: Final = re.compile(rf"DROP\s+(?:DATABASE|SCHEMA)\s+(?:IF\s+EXISTS\s+)?({NAME})", re.IGNORECASE)
 RENAME: Final = re.compile(r"RENAME\s+TABLES?\s+(?:IF\s+EXISTS\s+)?(.*)", re.IGNORECASE | re.DOTALL)
 PAIR: Final = re.compile(rf"({TABLE})\s+(?:WAIT\s+\d+\s+|NOWAIT\s+)?TO\s+({TABLE})", re.IGNORECASE)
@@ -24,7 +26,7 @@ MOVED: Final = re.compile(
 PARTITION: Final = re.compile(
     r"\b(?:(?:DROP|TRUNCATE|EXCHANGE|DISCARD|IMPORT)\s+(?:PARTITION|TABLESPACE))\b", re.IGNORECASE
 )
-CHANGES: Final = re.compile(r"(?:INSERT|UPDATE|DELETE|REPLACE|LOAD)\b", re.IGNORECASE)
+CHANGES: Final = re.compile(r"(?:WITH|INSERT|UPDATE|DELETE|REPLACE|LOAD)\b", re.IGNORECASE)
 WORDS: Final = re.compile(NAME)
 
 
@@ -44,7 +46,7 @@ def effects(database: str, text: str, topics: Collection[str]) -> Iterator[Effec
 
 
 def _found(database: str, text: str, topics: Collection[str]) -> Iterator[Effect]:
-    if match := TRUNCATE.match(text):
+    if match := TRUNCATE.match(text) or REPLACED.match(text):
         yield Effect(_topic(database, match[1]), EMPTIES)
     elif match := DROP.match(text):
         for name in re.findall(TABLE, match[1]):
