@@ -1,11 +1,13 @@
 """The recorded Debezium stream, flattened: in each mode of deletes it ends in the source's own rows, then MATCH."""
 
+import json
 from contextlib import closing
 
 import pytest
 from support import recorded_stream
 from support.connect_json import as_json
 from support.flat_messages import Flattener
+from support.jobs import rows as jobs_rows
 from support.jobs import run_once, send
 from support.stored_rows import stored, unequal
 
@@ -14,6 +16,7 @@ from millrace.pipelines.execution.job_parts import target_of
 from millrace.pipelines.job.load import load_job
 from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
+from millrace.transforms.sources.scripted.source import ScriptedSource
 
 CASES = [("avro", "tombstone"), ("avro", "rewrite"), ("json", "rewrite-with-tombstone")]
 TABLES = ("orders",)
@@ -66,3 +69,37 @@ def test_the_target_ends_in_the_sources_rows(encoding, mode, embedded_broker, to
             assert unequal(rows, final, singles=SINGLES, left_out=NOT_COMPARABLE) == expected.get(table, {})
     for report in verify_job(job):
         assert report.ok, report.to_json()
+
+
+@pytest.mark.parametrize("mode", ["tombstone", "rewrite"])
+def test_flat_messages_of_json_without_a_schema(mode, tmp_path):
+    """A row of a snapshot, updates, a replay of them, and a delete; another row stays."""
+    source = ScriptedSource(f"flat-{mode}")
+    source.create_topic("shop.orders")
+    rewrites = mode == "rewrite"
+
+    def send_row(op, number, name, lsn):
+        deleted = {"__deleted": "true" if op == "d" else "false"} if rewrites else {}
+        row = {"id": number, "name": name, "__op": op, "__source_lsn": lsn, "__source_sequence": None, **deleted}
+        source.send("shop.orders", json.dumps(row).encode(), key=json.dumps({"id": number}).encode())
+
+    send_row("r", 1, "first", 5)
+    send_row("r", 2, None, 5)
+    for name, lsn in (("old", 7), ("new", 9), ("old", 7), ("new", 9)):
+        send_row("u", 1, name, lsn)
+    if rewrites:
+        send_row("d", 2, None, 11)
+    else:
+        source.send("shop.orders", None, key=b'{"id": 2}')
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        f"job: flat\nsource: {{type: scripted, name: flat-{mode}, topics: [shop.orders]}}\n"
+        f"format: {{encoding: json, framing: plain, envelope: debezium, flat: {mode}}}\n"
+        "target: {type: duckdb, path: out.duckdb}\n"
+    )
+    summary = run_once(file)
+    assert (summary.failed, summary.total("dead")) == (False, 0), summary.lines()
+    assert jobs_rows(tmp_path, "orders", "id, name") == [(1, "new")]
+    for report in verify_job(load_job(file)):
+        assert report.ok, report.to_json()
+    source.clear()

@@ -6,6 +6,7 @@ rewritten: the old row, with `__deleted` as the text "true".
 Format: https://debezium.io/documentation/reference/stable/transformations/event-flattening.html
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ...errors import SchemaError
+from ...model.declared_type import STRING
 from ...model.message_batch import MessageBatch
 from ...model.route import Route
 from ..envelope import DELETE, UPSERT, Envelope, Events
@@ -21,7 +23,7 @@ from .envelope import CREATE, READ, UPDATE, connector_of, number_of, op_codes
 from .moved_keys import moved_keys
 from .options import DebeziumOptions
 from .placeholders import Placeholders
-from .source_position import SOURCE_FIELDS, source_order
+from .source_position import SOURCE_FIELDS, SOURCE_TYPES, source_order
 
 OP, DELETED, SOURCE = "__op", "__deleted", "__source_"
 OF_SOURCE: Final = {
@@ -49,7 +51,9 @@ class FlatDebeziumEnvelope(Envelope):
         self.null_deletes = not self._rewritten
 
     def events(self, value: pa.StructArray, route: Route) -> Events:
-        names = [field.name for field in value.type]
+        # Of JSON without a schema, a field that was only ever null has no type yet: nothing is known by it.
+        names = [field.name for field in value.type if field.name not in ADDED or not pa.types.is_null(field.type)]
+        _check_types(value, names)
         if self._rewritten != (DELETED in names):
             raise SchemaError(
                 f"the schema lacks {DELETED}: its deletes are no rewritten ones; see format.flat"
@@ -80,6 +84,16 @@ class FlatDebeziumEnvelope(Envelope):
         unavailable: pa.Array | None,
     ) -> pa.Array | None:
         return moved_keys(messages, rows, deletes, unavailable)
+
+
+def _check_types(value: pa.StructArray, names: Sequence[str]) -> None:
+    """Raise SchemaError where a field of the transform has another type than Debezium gives it."""
+    for name in names:
+        kind = value.type.field(name).type
+        said = SOURCE_TYPES.get(OF_SOURCE.get(name, ""), STRING if name in (OP, DELETED) else None)
+        fits = pa.types.is_string(kind) if said == STRING else pa.types.is_integer(kind)
+        if said is not None and not fits and not (name == DELETED and pa.types.is_boolean(kind)):
+            raise SchemaError(f"{name} is of the type {kind}, which Debezium does not give it")
 
 
 def _placed(events: Events, source: pa.StructArray, snapshot: NDArray[np.bool_]) -> Events:

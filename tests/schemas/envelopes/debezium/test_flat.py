@@ -101,3 +101,16 @@ def test_deletes_of_the_other_kind_say_which_option_is_meant():
 
 def test_deleted_may_be_a_boolean_or_null():
     assert said({"id": [1, 2], "__deleted": [True, None]}).what.tolist() == [DELETE, UPSERT]
+
+
+def test_a_field_that_was_only_ever_null_says_nothing():
+    found = said({"id": [1, 2], "__op": [None, None], "__deleted": ["false", "true"], "__source_lsn": [None, None]})
+    assert (found.what.tolist(), found.order, wrong(found)) == ([UPSERT, DELETE], None, [])
+    found = said({"id": [1], "__op": ["u"], "__deleted": ["false"], "__lsn": [7], "__source_sequence": [None]})
+    assert [part.tolist() for part in found.order] == [[7], [7]]
+
+
+@pytest.mark.parametrize("odd", [{"__op": [1]}, {"__pos": ["x"]}, {"__deleted": [1]}, {"__source_file": [3]}])
+def test_a_field_of_another_type_is_not_what_debezium_sends(odd):
+    with pytest.raises(SchemaError, match="which Debezium does not give it"):
+        said({"id": [1], "__op": ["u"], "__deleted": ["false"], **odd})
