@@ -51,6 +51,8 @@ BRIEF: Final = Backoff(0.2, 5.0, 9.0)
 """For one write of a pass or bundle, which is taken up again as a whole later."""
 PATIENT: Final = Backoff(1.0, 30.0, 600.0)
 """For a bundle of a stream: then the runner takes it up again."""
+BETWEEN: Final = Backoff(0.2, 1.0, 60.0, by_clock=True)
+"""For a command that needs a target which a run has open: between two commits it is free."""
 ENDLESS: Final = Backoff(1.0, 30.0)
 """For a run that goes on until it is stopped."""
 

@@ -214,6 +214,8 @@ def _decoded(job: Job, topic: str, route: Route, block: Block) -> Finding:
     from ..execution.job_format import format_of
 
     done = format_of(job).decoder(topic, route)(block)
+    if done.other:
+        return Finding(OK, topic, f"holds {done.other} and no changes of a table: they are left out")
     if not done.letters:
         return Finding(
             OK, topic, f"the first {counted(done.read, 'message')} can be decoded; key: {', '.join(done.key)}"

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...schemas.errors import SourceError
 from ...schemas.plurals import counted
+from ...transforms.retry import BETWEEN, Retry, retried
 from ...transforms.sources.database import Advice
 from ...transforms.stop_notes import StopNote
 from ..execution.job_parts import source_of, target_of
@@ -35,9 +36,13 @@ class Status:
 
 
 def status(job: Job) -> Status:
-    """The standings with the age of what waits. Raises SourceError, SinkError, JobError."""
+    """The standings with the age of what waits; a target that another process has open is waited for.
+
+    Raises SourceError, SinkError, JobError.
+    """
     source = source_of(job)
     with closing(source), closing(source.connect()) as connection, closing(target_of(job).open()) as sink:
+        retried("waiting for the target", sink.tables, Retry(BETWEEN))
         found, held = standings(job, connection, sink), kept(connection)
     stopped = stopped_tables(job, found)
     return Status(file=job.file, standings=[_aged(job, standing) for standing in found], stopped=stopped, kept=held)
@@ -84,6 +89,7 @@ def status_json(status: Status) -> list[dict[str, Any]]:
             "end": standing.end,
             "lag": standing.lag,
             "behind_seconds": None if standing.behind is None else round(standing.behind, 1),
+            "note": standing.note or None,
             "stopped": status.stopped[standing.table].to_json() if standing.table in status.stopped else None,
             **held,
         }
@@ -103,9 +109,11 @@ def status_lines(status: Status) -> list[str]:
         else "everything is committed"
     )
     table = aligned([("topic", "table", "partitions", "committed", "end", "lag", "behind"), *rows])
+    notes = {standing.table: standing.note for standing in found if standing.note}
+    notes_of = [f"  {name}: {note}" for name, note in notes.items()]
     held = [f"{'' if one.level == 'ok' else 'warning: '}{one.what} {one.said}" for one in status.kept]
     held += [f"  {one.fix}" for one in status.kept if one.fix]
-    return [*table, "", said, *held, *stop_lines(status.stopped, status.file)]
+    return [*table, "", said, *notes_of, *held, *stop_lines(status.stopped, status.file)]
 
 
 def stop_lines(stopped: Mapping[str, StopNote], file: Path) -> list[str]:

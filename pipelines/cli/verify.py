@@ -14,7 +14,8 @@ from ...schemas.errors import JobError, MillraceError, SinkError, TableError
 from ...schemas.merging.renaming import names_due
 from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.ledger import TopicPartition
-from ...schemas.model.route import OnTruncate, OrderBy, Route
+from ...schemas.model.modes import Mode
+from ...schemas.model.route import OnSnapshot, OnTruncate, OrderBy, Route
 from ...schemas.plurals import counted
 from ...transforms.dead_letter_marks import LetterMarks, read_marks
 from ...transforms.dead_letters import read
@@ -22,6 +23,7 @@ from ...transforms.proof.message_reader import with_format
 from ...transforms.proof.report import Outcome, Report, Verdict
 from ...transforms.proof.rules import Rules
 from ...transforms.proof.verify import Proof, Tell, verify
+from ...transforms.retry import BETWEEN, Retry, retried
 from ...transforms.sinks import TableSnapshot
 from ...transforms.stop_notes import StopNotes
 from ..execution.job_parts import source_of, target_of
@@ -47,6 +49,7 @@ def verify_job(job: Job, tell: Tell = lambda text: None) -> Iterator[Report]:
     marks = _marks(job)
     left_out = marks.discarded if marks.any_discarded() else None
     with closing(target_of(job).open()) as sink:
+        retried("waiting for the target", sink.tables, Retry(BETWEEN))
         for name, route in routes.items():
             stops: dict[TopicPartition, int] | None = None
             try:
@@ -85,7 +88,8 @@ def _proof(job: Job, table: TableSnapshot, route: Route) -> Proof:
     epochs = {source: mark.epochs.begins for source, mark in ledger.marks.items() if mark.epochs.begins}
     columns = _columns(table)
     refuse_old_names(route, columns)
-    rules = _rules(job, route, epochs, columns)
+    ended = {name: one for mark in ledger.marks.values() for name, one in mark.ended.items()}
+    rules = replace(_rules(job, route, epochs, columns), ended=ended)
     return Proof(route.table, stops, rules, ledger.start, route.key or (), mode=route.mode, late=late)
 
 
@@ -125,6 +129,7 @@ def _rules(
         declared=route.columns,
         refuses_others=route.on_incompatible is OnIncompatible.DEAD_LETTER,
         renames=dict(route.renames),
+        replaces=route.on_snapshot is OnSnapshot.REPLACE and route.mode is not Mode.APPEND,
     )
     said = job.format.encoding_options.model_dump()
     if "binary" in said:

@@ -85,6 +85,7 @@ class Passes:
                 dead=done.total("dead"),
                 read=done.total("read"),
                 topic_ids=topic_ids,
+                format=self._format,
             ),
             windows=Windows(
                 every=window.every.total_seconds(),

@@ -88,9 +88,10 @@ class ApplyChanges(beam.PTransform[PCollection[Changes], PCollection[Outcome]]):
         letters = DeadLetterFiles(job.dead_letters, job.job, datetime.now(UTC))
         letters.open()
         windows = Windows(every=job.window.every.total_seconds(), by_event=job.window.by == "event")
+        format = format_of(job)
         graph = JobGraph(
             routes=now.routes,
-            format=format_of(job),
+            format=format,
             commits=CommitSettings(
                 job=job.job,
                 routes=by_table(now.routes),
@@ -98,6 +99,7 @@ class ApplyChanges(beam.PTransform[PCollection[Changes], PCollection[Outcome]]):
                 dead_letters=letters,
                 limit=job.max_dead_letters,
                 topic_ids=now.plan.topic_ids,
+                format=format,
             ),
             windows=windows,
         )

@@ -25,6 +25,7 @@ from ...schemas.model.route import Route
 from ...transforms.dead_letters import DeadLetterFiles
 from ...transforms.retry import ENDLESS, Retry, retried
 from ...transforms.sinks import Sink
+from ...transforms.sinks.sink import Resting
 from ...transforms.sinks.target import Target
 from ...transforms.sources.database import Confirming
 from ...transforms.sources.source import SourceConnection
@@ -34,6 +35,7 @@ from .job_parts import source_of, target_of
 from .pass_ranges import OffsetProgress, PassSizer, next_ranges
 from .progress import Progress
 from .renames import rename_due
+from .snapshot_notes import end_snapshots
 from .start_offsets import (
     ReadPlan,
     anchor,
@@ -108,6 +110,8 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
             _stretch(state)
             if once or state.all_stopped:
                 break
+            if isinstance(sink, Resting):
+                sink.rest()
             if stop.wait(max(0.0, job.window.every.total_seconds() - (time.monotonic() - window))):
                 break
         summary.seconds, summary.cpu_seconds = time.monotonic() - clock, time.process_time() - cpu
@@ -141,7 +145,9 @@ def _to_the_end(state: Run) -> None:
 def _passes(state: Run) -> bool:
     """Passes from the ledger on; whether some table has to be read from its ledger again."""
     routes = find_routes(state.job, state.connection)
-    for name, refused in rename_due(state.sink, without(routes, state.failed)).items():
+    live = without(routes, state.failed)
+    ended = end_snapshots(state.job, state.sink, live, state.summary)
+    for name, refused in {**ended, **rename_due(state.sink, live)}.items():
         _fail(state, name, refused)
     plan = find_read_plan(state.job, state.connection, state.sink, without(routes, state.failed))
     if isinstance(state.connection, Confirming) and state.connection.prepare(plan.next):
@@ -241,8 +247,9 @@ def _account(state: Run, done: "PassResult", routes: Mapping[str, Route], stretc
         table = state.summary.table(outcome.table)
         table.add(outcome.accounts)
         table.copy = outcome.copy
-        table.unfilled += outcome.unfilled
-        table.reason = outcome.reason or table.reason
+        table.unfilled, table.reason = table.unfilled + outcome.unfilled, outcome.reason or table.reason
+        table.replaced, table.kept = table.replaced + outcome.replaced, outcome.kept or table.kept
+        table.again, table.other = table.again or outcome.again, outcome.other or table.other
         for account in outcome.accounts:
             if account.stop >= 0:
                 stretch.next[account.source] = account.stop

@@ -8,6 +8,7 @@ from ...transforms.sinks import Sink
 from ...transforms.sources.source import SourceConnection
 from ...transforms.stop_notes import StopNote, StopNotes
 from ..job.model import Job
+from .snapshot_notes import snapshot_note
 from .start_offsets import by_table, find_routes, held_offsets
 
 
@@ -16,7 +17,7 @@ class Standing:
     """One partition: `committed` is the next offset in the table's ledger, None where there is none yet.
 
     `behind` is the age of the oldest record that is not committed, in seconds; 0 where none waits, None where not asked
-    for, or where the source does not hold it any more.
+    for, or where the source does not hold it any more. `note` is what snapshots may have left in the table.
     """
 
     source: TopicPartition
@@ -25,6 +26,7 @@ class Standing:
     first: int
     end: int
     behind: float | None = None
+    note: str = ""
 
     @property
     def lag(self) -> int:
@@ -50,8 +52,10 @@ def standings(job: Job, connection: SourceConnection, sink: Sink) -> list[Standi
     held, _ = held_offsets(connection, routes)
     for table, route in by_table(routes).items():
         sources = [source for source in route.sources if source in held]
-        known = sink.ledger(job.job, table, sources).next
+        ledger = sink.ledger(job.job, table, sources)
+        known, note = ledger.next, snapshot_note(route, ledger)
         for source in sources:
             first, end = held[source]
-            found.append(Standing(source=source, table=table, committed=known.get(source), first=first, end=end))
+            at = known.get(source)
+            found.append(Standing(source=source, table=table, committed=at, first=first, end=end, note=note))
     return sorted(found, key=lambda standing: (standing.source, standing.table))

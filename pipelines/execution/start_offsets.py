@@ -66,6 +66,7 @@ def _route(job: Job, entry: TableRoute, topics: Mapping[str, Sequence[int]]) -> 
         on_incompatible=entry.on_incompatible,
         renames=entry.renames,
         columns=entry.columns,
+        on_snapshot=entry.on_snapshot,
     )
     copies = tuple(replace(first, table=table, mode=mode, copy=True) for table, mode in entry.copies.items())
     return replace(first, copies=copies)

@@ -35,20 +35,21 @@ def topics_of(job: Job) -> tuple[str, ...]:
 
 def stream_graph(job: Job, topics: Sequence[str]) -> JobGraph:
     """The steps' settings. Only a topic's first partition is named: the others are found where the job runs."""
-    routes = routes_of(job, {topic: [0] for topic in topics})
+    routes, format = routes_of(job, {topic: [0] for topic in topics}), format_of(job)
     commits = CommitSettings(
         job=job.job,
         routes=by_table(routes),
         target=target_of(job),
         dead_letters=DeadLetterFiles(job.dead_letters, job.job, datetime.now(UTC)),
         limit=job.max_dead_letters,
+        format=format,
     )
     windows = Windows(
         every=job.window.every.total_seconds(),
         by_event=job.window.by == "event",
         lateness=job.window.allowed_lateness.total_seconds(),
     )
-    return JobGraph(routes=routes, format=format_of(job), commits=commits, windows=windows)
+    return JobGraph(routes=routes, format=format, commits=commits, windows=windows)
 
 
 def assemble(

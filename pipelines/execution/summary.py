@@ -1,7 +1,7 @@
 """What a run came to: counts by table, where the data is, and the command to type next."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +10,11 @@ from ...schemas.model.ledger import Account
 from ...schemas.plurals import counted
 from ..job.formatting import aligned, duration
 
+AGAIN: Final = (
+    "a further snapshot was read: rows that were deleted at the source while nobody listened may be left "
+    "(on_snapshot: replace deletes them)"
+)
+KEPT: Final = "rows that the last snapshot does not have were not deleted: {why}"
 COUNTS: Final = ("read", "applied", "superseded", "filtered", "dead")
 
 
@@ -18,7 +23,9 @@ class TableSummary:
     """One table; read = applied + superseded + filtered + dead, `lag` in offsets up to the last end seen.
 
     `unfilled` counts values that no row held, `where` is `Sink.describe`, `error` says why the table stopped. A `copy`
-    is filled from the messages of another table: they count there. `reason` is that of most dead letters.
+    is filled from the messages of another table: they count there. `reason` is that of most dead letters. `replaced`
+    rows were deleted since a whole snapshot lacks them, `kept` says why those of the last one were not; `again`: a
+    further snapshot was read, which deletes nothing. `other` says what messages are that are no changes of a table.
     """
 
     table: str
@@ -33,6 +40,21 @@ class TableSummary:
     error: str | None = None
     copy: bool = False
     reason: str = ""
+    replaced: int = 0
+    kept: str = ""
+    again: bool = False
+    other: str = ""
+
+    def notes(self) -> Iterator[str]:
+        """What a person should know beside the counts: of snapshots, and of messages that are no changes."""
+        if self.other:
+            yield f"left out: messages of the topic are {self.other}, and no changes of a table"
+        if self.replaced:
+            yield f"{counted(self.replaced, 'row')} deleted that a whole snapshot does not have"
+        if self.kept:
+            yield KEPT.format(why=self.kept)
+        if self.again:
+            yield AGAIN
 
     def add(self, accounts: Iterable[Account]) -> None:
         """Count a commit's settled accounts in."""
@@ -90,7 +112,7 @@ class Summary:
             "dead_letters": self.dead_letters,
             "tables": [
                 {"table": table.table, **{name: getattr(table, name) for name in names}}
-                | {"where": table.where, "error": table.error}
+                | {"where": table.where, "error": table.error, "replaced": table.replaced}
                 for table in self.tables.values()
             ],
         }
@@ -109,6 +131,7 @@ class Summary:
             lines.append(f"  dead letters: {self.dead_letters}")
         if self.total("unfilled"):
             lines.append(f"  {counted(self.total('unfilled'), 'unavailable value')} stood in no row: NULL there")
+        lines += [f"  {table.table}: {said}" for table in self.tables.values() for said in table.notes()]
         for table in self.tables.values():
             if table.error is not None:
                 unread = f", {counted(table.lag, 'message')} unread" if table.lag else ""

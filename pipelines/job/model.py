@@ -24,7 +24,7 @@ from ...schemas.errors import JobError
 from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.modes import Mode
-from ...schemas.model.route import OnTruncate
+from ...schemas.model.route import OnSnapshot, OnTruncate, OrderBy
 from ...schemas.model.unrepresentable import OnUnrepresentable
 from ...schemas.option_values import Interval, built, read_name
 from ...schemas.options import Duration, Location, Options, mistake, mistakes_at
@@ -206,6 +206,19 @@ class Job(Options):
                 )
                 yield f"{text}: from: [a, b]", (*place, "to")
 
+    def _snapshot_mistakes(self, table: TableEntry) -> Iterator[Mistake]:
+        if table.on_snapshot is OnSnapshot.UPSERT:
+            return
+        place = ("on_snapshot",)
+        if self.source.typed or self.format.envelope == "upsert":
+            yield "replace needs Debezium's messages, which say where a snapshot begins and ends", place
+        if len(table.topics) > 1:
+            yield "replace needs a table of one topic: a row does not tell which of several it is from", place
+        if table.order_by is OrderBy.TIMESTAMP:
+            yield "replace needs order_by: position", place
+        if set(table.modes or self.target.modes) == {Mode.APPEND}:
+            yield "a table with mode: append keeps every message, so there is nothing to replace", place
+
     def _entry_mistakes(self, table: TableEntry) -> Iterator[Mistake]:
         word = "table" if self.source.typed else "topic"
         where = f"match source.{word}_pattern" if self.source.topic_pattern else f"stand in source.{word}s"
@@ -216,6 +229,7 @@ class Job(Options):
         refusal = SINKS.find(self.target.type).exceptions.get(Promise.RENAMES)
         if table.renames and refusal is not None:
             yield f"a target of type {self.target.type} cannot rename columns: {refusal}", ("renames",)
+        yield from self._snapshot_mistakes(table)
         able = SINKS.find(self.target.type).modes
         for at, mode in enumerate(table.modes or ()):
             if mode not in able:

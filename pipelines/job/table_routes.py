@@ -9,7 +9,7 @@ from ...schemas.model.change import PREFIX
 from ...schemas.model.declared_type import DeclaredType
 from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.modes import SUFFIXES, Mode
-from ...schemas.model.route import OnTruncate, OrderBy
+from ...schemas.model.route import OnSnapshot, OnTruncate, OrderBy
 from .model import Job
 
 
@@ -30,6 +30,7 @@ class TableRoute:
     on_incompatible: OnIncompatible = OnIncompatible.STOP
     renames: tuple[tuple[str, str], ...] = ()
     columns: Mapping[str, DeclaredType] = field(default_factory=dict, hash=False)
+    on_snapshot: OnSnapshot = OnSnapshot.UPSERT
 
     @property
     def copies(self) -> dict[str, Mode]:
@@ -72,6 +73,7 @@ def route(job: Job, topics: Iterable[str]) -> dict[str, TableRoute]:
                 on_incompatible=entry.on_incompatible or job.on_incompatible,
                 renames=tuple(entry.renames.items()),
                 columns=entry.columns,
+                on_snapshot=entry.on_snapshot,
             )
         for table in (routes[topic].table, *routes[topic].copies):
             other = owners.setdefault(table.casefold(), topic)

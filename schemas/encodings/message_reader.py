@@ -24,13 +24,15 @@ FEW: Final = 16
 class Group:
     """Messages that the same two schemas wrote: row i of `key` and `value` is record `rows[i]`.
 
-    `value` is None for tombstones, `key` where it was null or not asked for.
+    `value` is None for tombstones, `key` where it was null or not asked for. `fields` are all that the value's schema
+    has, those too that nobody keeps.
     """
 
     rows: NDArray[np.int64]
     key: pa.StructArray | None
     value: pa.StructArray | None
     schema_id: int | None
+    fields: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -81,6 +83,7 @@ class MessageReader:
     ) -> None:
         self._encoding, self._topic, self._keep, self._expected = encoding, topic, keep, expected
         self._decoders: dict[tuple[Side, int, int], ColumnDecoder | str] = {}
+        self._fields: dict[tuple[int, int], frozenset[str]] = {}
 
     def read(self, messages: MessageBatch, failures: Failures, keys_of_values: bool) -> Iterator[Group]:
         """The block's messages in groups; keys of messages that have a value are read where `keys_of_values`."""
@@ -95,9 +98,20 @@ class MessageReader:
             if len(group.rows):
                 yield group
 
+    def key_fields(self, messages: MessageBatch) -> frozenset[str]:
+        """The fields of the first key there is among these messages; none where there is no key that can be read."""
+        framed = self._encoding.frame(messages, "key")
+        for row in np.flatnonzero((framed.kind != NULL) & (framed.kind != BAD))[:1]:
+            decoder = self._decoder("key", int(framed.kind[row]), int(framed.schema[row]))
+            if not isinstance(decoder, str):
+                rows = slice(row, row + 1)
+                array = as_struct(decoder.decode(messages.data, framed.at[rows], framed.length[rows]).array)
+                return frozenset(field.name for field in array.type)
+        return frozenset()
+
     def _group(self, block: _Block, rows: NDArray[np.int64]) -> Group:
-        value = block.framed["value"]
-        schema_id = int(value.schema[rows[0]]) if value.kind[rows[0]] == BY_ID else None
+        value, first = block.framed["value"], rows[0]
+        schema_id = int(value.schema[first]) if value.kind[first] == BY_ID else None
         # By row of the group: whether both sides could be decoded so far.
         good = np.ones(len(rows), np.bool_)
         values = self._side(block, "value", rows, good, schema_id)
@@ -107,7 +121,8 @@ class MessageReader:
             values = None if values is None else values.take(kept)
             keys = None if keys is None else keys.take(kept)
             rows = rows[good]
-        return Group(rows, keys, values, schema_id)
+        fields = self._fields.get((int(value.kind[first]), int(value.schema[first])), frozenset())
+        return Group(rows, keys, values, schema_id, fields)
 
     def _side(
         self, block: _Block, side: Side, rows: NDArray[np.int64], good: NDArray[np.bool_], schema_id: int | None
@@ -147,13 +162,21 @@ class MessageReader:
             return known
         expected = None if self._expected is None else self._expected(side)
         schema = WriterSchema(self._topic, side, kind, number, expected)
+        fields: set[str] = set()
+
+        def keep(path: tuple[str, ...]) -> bool:
+            fields.add(path[0])
+            return self._keep is None or self._keep(path)
+
         try:
-            made: ColumnDecoder | str = self._encoding.decoder(schema, self._keep if side == "value" else None)
+            made: ColumnDecoder | str = self._encoding.decoder(schema, keep if side == "value" else None)
         except UnknownSchemaError as error:
             return str(error)
         except SchemaError as error:
             made = str(error)
         self._decoders[side, kind, number] = made
+        if side == "value":
+            self._fields[kind, number] = frozenset(fields)
         return made
 
 

@@ -1,6 +1,6 @@
 """One block of messages while it is decoded: its route, and what became of the messages so far."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +29,8 @@ class DecodeContext:
     places: TombstoneContext
     unordered: list[tuple[int, NDArray[np.int64], NDArray[np.bool_]]] = field(default_factory=list)
     """The changes that their place in the log orders: number among `done.changes`, their messages, which of them."""
+    message_key: Callable[[], Set[str]] = frozenset
+    """The fields of the messages' keys."""
     types: TableTypes | None = None
     """The types of the table's columns, where values of others are dead letters."""
 

@@ -15,7 +15,7 @@ class Decoded:
 
     `emptied` are the TRUNCATEs as changes without a row, for tables whose mode keeps them. `mark` says how far
     the source had come at its end. `falls`: positions are lower than before somewhere, so that they cannot be compared
-    with those before until the epoch is known.
+    with those before until the epoch is known. `other` says what messages are that are no changes of any table.
     """
 
     topic: str
@@ -32,6 +32,7 @@ class Decoded:
     emptied: list[pa.RecordBatch] = field(default_factory=list)
     mark: SourceMark = field(default_factory=SourceMark)
     falls: bool = False
+    other: str = ""
 
     @classmethod
     def of(cls, messages: MessageBatch, key: tuple[str, ...]) -> "Decoded":

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..encodings.encoding import Encoding, infers
 from ..encodings.message_reader import Failures, Group, MessageReader
-from ..errors import SchemaError, TruncateError
+from ..errors import SchemaError
 from ..model.beside import OnIncompatible
 from ..model.change import AFTER, AFTER_TYPE, DELETE
 from ..model.change_batch import ChangeColumns, change_batch, take_positions
@@ -17,15 +17,17 @@ from ..model.epoch import Climb
 from ..model.message_batch import MessageBatch
 from ..model.position import pack
 from ..model.representable import Represented, represented, represented_before, represented_key
-from ..model.route import OnTruncate, Route
+from ..model.route import Route
 from ..model.source_mark import SourceMark
 from ..model.table_types import HeldColumns, TableTypes, fitting
+from .before_keys import check_before
 from .decode_context import DecodeContext
 from .decoded import Decoded
 from .envelope import NOTHING, TRUNCATE, Envelope, Events, fields_of
 from .expected_columns import ExpectedColumns
 from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, message_key, refuse_own_names
 from .tombstones import Order, TombstoneContext, highest_before, lone_tombstones
+from .truncates import truncates
 
 
 class TopicDecoder:
@@ -57,13 +59,17 @@ class TopicDecoder:
         context = DecodeContext(
             self._route, self._envelope, messages, Failures(messages), done, TombstoneContext.of(len(messages))
         )
+        context = replace(context, message_key=lambda: self._reader.key_fields(messages))
         if self._types is not None:
             self._types.ask()
             context = replace(context, types=self._types)
         null_values: list[Group] = []
         for group in self._reader.read(messages, context.failures, keys_of_values=self._route.key is None):
+            other = "" if group.value is None else self._envelope.other_messages(group.fields)
             if group.value is None:
                 null_values.append(group)
+            elif other:
+                done.other, done.filtered = other, done.filtered + len(group.rows)
             else:
                 _values(context, group, group.value)
         # Last, for they take their place among the changes around them.
@@ -81,7 +87,9 @@ class TopicDecoder:
         reached = dict(known) if messages.first >= stop else {}
         before = highest_before(context.places, reached)
         self._reached[messages.partition] = messages.stop, reached
-        done.mark = SourceMark(climbs=context.places.climbs(messages.offset))
+        places = context.places
+        marks = places.snapshot_marks(messages.offset, messages.timestamp)
+        done.mark = SourceMark(climbs=places.climbs(messages.offset), snapshots=marks)
         for climb in done.mark.climbs:
             last = self._last.get((messages.partition, climb.connector))
             done.falls |= last is not None and climb.falls_behind(last)
@@ -104,46 +112,24 @@ def _values(context: DecodeContext, group: Group, value: pa.StructArray) -> None
     for mask, reason in events.wrong:
         context.failures.add_all(group.rows[mask & ~wrong], "envelope", reason, group.schema_id)
         wrong |= mask
+    check_before(context, group, events, wrong)
     if context.by_time:
         placed = np.zeros(len(value), np.bool_)
-        events = replace(events, order=context.moment(group.rows), placed=placed, snapshot=None)
+        events = replace(events, order=context.moment(group.rows), placed=placed, snapshot=None, marks=None)
     zeros = np.zeros(len(value), np.uint64)
     commit, inner = events.order or (zeros, zeros)
     context.places.note(group.rows, (commit, inner), ~wrong if events.placed is None else events.placed)
     context.places.note_source(group.rows, events.time, events.server)
     context.places.note_connector(group.rows, events.connector)
     context.places.deleted[group.rows] = events.what == DELETE
+    if events.marks is not None:
+        context.places.mark[group.rows] = events.marks
     position = pack(commit, inner, context.messages.offset[group.rows])
     context.done.filtered += int((~wrong & (events.what == NOTHING)).sum())
-    _truncates(context, group, np.flatnonzero(~wrong & (events.what == TRUNCATE)), position)
+    truncates(context, group, np.flatnonzero(~wrong & (events.what == TRUNCATE)), position)
     rows = np.flatnonzero(~wrong & (events.what != TRUNCATE) & (events.what != NOTHING))
     if len(rows):
         _row_changes(context, group, events, position, rows)
-
-
-def _truncates(context: DecodeContext, group: Group, rows: NDArray[np.int64], position: pa.Array) -> None:
-    if not len(rows):
-        return
-    messages, route, done = context.messages, context.route, context.done
-    if route.on_truncate is OnTruncate.FAIL:
-        raise TruncateError(
-            f"table {route.table}: a TRUNCATE stands at {messages.topic}[{messages.partition}] offset "
-            f"{messages.offset[group.rows[rows[0]]]}; say in the job file under tables what it does: "
-            "on_truncate: apply (empties the table) or on_truncate: ignore"
-        )
-    if route.on_truncate is OnTruncate.IGNORE:
-        done.filtered += len(rows)
-        return
-    newest = max(position[int(row)].as_py() for row in rows)
-    done.truncates += len(rows)
-    done.truncate = max(newest, done.truncate or b"")
-    marks = ChangeColumns(
-        op=np.full(len(rows), DELETE, np.int8),
-        position=take_positions(position, rows),
-        source=context.source,
-        time=context.time(group.rows[rows]),
-    )
-    done.emptied.append(change_batch({}, marks))
 
 
 def _row_changes(

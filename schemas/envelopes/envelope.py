@@ -1,6 +1,6 @@
 """The contract of an envelope: what the decoded values of a topic say happened to which rows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -29,12 +29,14 @@ class Events:
     `what` (int8) is UPSERT, DELETE, TRUNCATE, or NOTHING for messages that say nothing of a row. `row` has a field for
     each column of the table, as it is after the event; `before` the row before it, with the fields that are known, or
     None. `order` is (commit order, order inside it), uint64 both, as `schemas.model.position` packs them; None where
-    the place in the log is all there is. `placed`: whose order could be read (all where None). `snapshot`: rows that
-    are newer than all that stands before them in the log, whatever their order says. `time` is
-    the source's clock in milliseconds and `server` the id of the server that wrote the change, -1 where unknown: they
-    tell a source that was replaced, nothing is ordered by them. `connector` names the connector that sent it, null (or
-    None for all) where it has no name: positions and servers are compared within a connector alone. Each of `wrong` is
-    (mask, sentence) of values that become dead letters; where several masks hold a row, the first counts.
+    the place in the log is all there is. `placed`: whose order could be read (all where None). `snapshot`: rows (of a
+    snapshot, or without a position) that are newer than all that stands before them in the log, whatever their order
+    says; `marks` (int8) tells the first, the last and the others of a whole one (`schemas.model.snapshot_marks`), None
+    where there are none. `time` is the source's clock in milliseconds and `server` the id of the server that wrote the
+    change, -1 where unknown: they tell a source that was replaced, nothing is ordered by them. `connector` names the
+    connector that sent it, null (or None for all) where it has no name: positions and servers are compared within a
+    connector alone. `rewrites`: updates of a row, None where the envelope knows of none. Each of
+    `wrong` is (mask, sentence) of values that become dead letters; where several masks hold a row, the first counts.
     """
 
     what: NDArray[np.int8]
@@ -43,9 +45,11 @@ class Events:
     order: Numbers | None = None
     placed: NDArray[np.bool_] | None = None
     snapshot: NDArray[np.bool_] | None = None
+    marks: NDArray[np.int8] | None = None
     time: NDArray[np.int64] | None = None
     server: NDArray[np.int64] | None = None
     connector: pa.DictionaryArray | None = None
+    rewrites: NDArray[np.bool_] | None = None
     wrong: Sequence[tuple[NDArray[np.bool_], str]] = ()
 
 
@@ -74,6 +78,10 @@ class Envelope(Protocol):
     def column(self, path: tuple[str, ...]) -> str | None:
         """The column of the row that the value's field at this path is, None where it is none."""
         return path[0] if len(path) == 1 else None
+
+    def other_messages(self, fields: Set[str]) -> str:
+        """What values whose schema has these fields are, where they are no changes of any table; else empty."""
+        return ""
 
     def events(self, value: pa.StructArray, route: Route) -> Events:
         """What the values say; their fields are those of one schema. No Python by row.

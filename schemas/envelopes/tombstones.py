@@ -17,6 +17,7 @@ from ..loops import array, compile_ahead, read_only
 from ..model.epoch import Climb
 from ..model.message_batch import MessageBatch
 from ..model.position import Numbers
+from ..model.snapshot_marks import ROWS, Marks, SnapshotMark, marks_joined
 from ..model.source_mark import MOST_CONNECTORS, connector_number
 
 Order = tuple[int, int]
@@ -32,7 +33,7 @@ class TombstoneContext:
     """What the changes of a block leave for its tombstones, by record: source order, and which were deletes.
 
     `connector` is by record a number in `connectors`, the names of the connectors that stand in the block, -1 for
-    tombstones.
+    tombstones. `mark` tells the records with which a snapshot begins or ends.
     """
 
     commit: NDArray[np.uint64]
@@ -42,6 +43,7 @@ class TombstoneContext:
     time: NDArray[np.int64]
     server: NDArray[np.int64]
     connector: NDArray[np.int32]
+    mark: NDArray[np.int8]
     connectors: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -54,6 +56,7 @@ class TombstoneContext:
             np.full(records, -1, np.int64),
             np.full(records, -1, np.int64),
             np.full(records, -1, np.int32),
+            np.zeros(records, np.int8),
         )
 
     def note(self, rows: NDArray[np.int64], order: Numbers, placed: NDArray[np.bool_]) -> None:
@@ -83,6 +86,19 @@ class TombstoneContext:
         """`connector_number` of these records, 0 for tombstones."""
         numbers = np.array([*map(connector_number, self.connectors), 0], np.uint64)
         return numbers[self.connector[rows]]
+
+    def snapshot_marks(self, offset: Longs, timestamp: Longs) -> dict[str, Marks]:
+        """By connector where snapshots begin and end among these records."""
+        found: dict[str, Marks] = {}
+        names, rows = list(self.connectors), np.flatnonzero(self.mark)
+        kinds, connectors = self.mark[rows], self.connector[rows]
+        fresh = np.ones(len(rows), np.bool_)
+        fresh[1:] = (kinds[1:] != kinds[:-1]) | (connectors[1:] != connectors[:-1])
+        for row in rows[fresh | (kinds != ROWS)]:
+            name = names[self.connector[row]]
+            mark = SnapshotMark(int(self.mark[row]), int(offset[row]), int(timestamp[row]))
+            found[name] = marks_joined(found.get(name, ()), (mark,))
+        return found
 
     def climbs(self, offset: Longs) -> tuple[Climb, ...]:
         """By connector the stretches of these records in which its positions only grow.

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import AccountingError
+from .snapshot_marks import Ended
 from .source_mark import Replay, SourceMark
 
 
@@ -71,7 +72,8 @@ class Commit:
     with this commit; `follow`: a new source of a partition is followed. `rewinds`: where it began before the ledger's
     next offset, the ledger goes back to there. `accept`: the next new source of each partition is right.
     `rewind`: the ledger goes back to `first` of each account, nothing else. `replay`: the rows are of dead letters that
-    earlier commits counted; the accounts take them out of `dead`.
+    earlier commits counted; the accounts take them out of `dead`. `ended` are by connector the snapshots whose end this
+    commit acts on.
     """
 
     job: str
@@ -86,6 +88,7 @@ class Commit:
     accept: bool = False
     replay: Replay | None = None
     rewind: bool = False
+    ended: Mapping[str, Ended] = field(default_factory=dict)
 
     def full_accounts(self, applied: Mapping[int, int], superseded: Mapping[int, int]) -> tuple[Account, ...]:
         """The accounts with what the target's guard accepted and refused, by source number.

@@ -21,6 +21,15 @@ class OrderBy(StrEnum):
     """The time of the message in its topic, then the offset."""
 
 
+class OnSnapshot(StrEnum):
+    """What the end of a whole snapshot does to rows of the table that the snapshot does not have."""
+
+    UPSERT = "upsert"
+    """Nothing: rows that were deleted while nobody listened stay."""
+    REPLACE = "replace"
+    """They are deleted."""
+
+
 class OnTruncate(StrEnum):
     """What a TRUNCATE in the stream does to its table."""
 
@@ -56,6 +65,7 @@ class Route:
     order_by: OrderBy = OrderBy.POSITION
     renames: tuple[tuple[str, str], ...] = ()
     columns: Mapping[str, DeclaredType] = field(default_factory=dict, hash=False)
+    on_snapshot: OnSnapshot = OnSnapshot.UPSERT
 
     @property
     def tables(self) -> tuple["Route", ...]:

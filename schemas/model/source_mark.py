@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from ..errors import NewSourceError, ReplayedError, TableError
 from .epoch import NO_EPOCHS, Beginning, Climb, Epochs, Order, PastSource, newest_at
+from .snapshot_marks import Ended, Marks, marks_joined, marks_of
 
 MOST_CONNECTORS: Final = 64
 """How many connectors of one partition a mark keeps apart."""
@@ -91,7 +92,8 @@ class SourceMark:
     alone may order its changes; 0 where it does not matter.
     `connectors` has the marks by the connector's name: each has positions and servers of its own, those of the epoch
     `epoch`. `epochs` says which offsets belong to which epoch. `climbs` are those of a range that is on its way to the
-    ledger; a ledger has none. `replay` names the last replay of dead letters that was committed.
+    ledger; a ledger has none. `replay` names the last replay of dead letters that was committed. `snapshots` are by
+    connector where snapshots begin and end behind the last one that `ended`.
     """
 
     connectors: Mapping[str, ConnectorMark] = field(default_factory=dict)
@@ -101,11 +103,20 @@ class SourceMark:
     epoch: int = 0
     partitions: int = 0
     replay: str = ""
+    snapshots: Mapping[str, Marks] = field(default_factory=dict)
+    ended: Mapping[str, Ended] = field(default_factory=dict)
 
     def joined(self, later: "SourceMark") -> "SourceMark":
         """This mark, and what the range behind it says; nothing is judged."""
         partitions = self.partitions or later.partitions
-        return replace(self, climbs=self.climbs + later.climbs, tail=later.tail or self.tail, partitions=partitions)
+        found = replace(self, climbs=self.climbs + later.climbs, tail=later.tail or self.tail, partitions=partitions)
+        return found._with_snapshots(later)
+
+    def _with_snapshots(self, later: "SourceMark") -> "SourceMark":
+        if not later.snapshots:
+            return self
+        found = {name: marks_joined(self.snapshots.get(name, ()), marks) for name, marks in later.snapshots.items()}
+        return replace(self, snapshots={**self.snapshots, **found})
 
     def followed(self, later: "SourceMark", place: str, others: Sequence[Epochs] = ()) -> "SourceMark":
         """The mark after a range behind it; `others` are the epochs of the table's other partitions.
@@ -117,7 +128,8 @@ class SourceMark:
         for climb in later._in_order():
             mark = mark._behind(climb, place, others)
         partitions = self.partitions or later.partitions
-        return replace(mark, climbs=(), tail=later.tail or self.tail, partitions=partitions)
+        mark = replace(mark, climbs=(), tail=later.tail or self.tail, partitions=partitions)
+        return mark._with_snapshots(later)
 
     def begun(
         self, later: "SourceMark", place: str, follow: bool, others: Sequence[Epochs] = ()
@@ -164,7 +176,18 @@ class SourceMark:
 
         What the source had sent by then is unknown: it is learned again. Which epoch an offset is of stays.
         """
-        return replace(self, connectors={}, tail="", epoch=self.epochs.at(offset))
+        marks = {name: tuple(one for one in known if one.offset < offset) for name, known in self.snapshots.items()}
+        return replace(self, connectors={}, tail="", epoch=self.epochs.at(offset), snapshots=marks)
+
+    def with_ended(self, ended: Mapping[str, Ended]) -> "SourceMark":
+        """The mark behind the end of these connectors' snapshots: what stands before it is of no use any more."""
+        if not ended:
+            return self
+        marks = {
+            name: tuple(one for one in known if name not in ended or one.time > ended[name].time)
+            for name, known in self.snapshots.items()
+        }
+        return replace(self, snapshots=marks, ended={**self.ended, **ended})
 
     def accepting(self) -> "SourceMark":
         """The mark that takes the next new source."""
@@ -225,6 +248,10 @@ class SourceMark:
             found |= {"epoch": self.epoch, "epochs": self.epochs.to_json()}
         if self.replay:
             found["replay"] = self.replay
+        if any(self.snapshots.values()):
+            found["snapshots"] = {name: marks for name, marks in self.snapshots.items() if marks}
+        if self.ended:
+            found["ended"] = self.ended
         return json.dumps(found, separators=(",", ":"))
 
     @classmethod
@@ -237,7 +264,9 @@ class SourceMark:
         epochs = Epochs.of_json(found["epochs"]) if "epochs" in found else NO_EPOCHS
         numbers = {name: found.get(name, 0) for name in ("epoch", "partitions")}
         texts = {name: found.get(name, "") for name in ("tail", "replay")}
-        return cls(connectors, epochs=epochs, **numbers, **texts)
+        snapshots = {name: marks_of(marks) for name, marks in found.get("snapshots", {}).items()}
+        ended = {name: Ended(*one) for name, one in found.get("ended", {}).items()}
+        return cls(connectors, epochs=epochs, snapshots=snapshots, ended=ended, **numbers, **texts)
 
 
 def _mark_of(found: Mapping[str, Any]) -> ConnectorMark:

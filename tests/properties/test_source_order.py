@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
-from support.debezium_stream import GONE, Stream, contracts_in, row
+from support.debezium_stream import GONE, Stream, contracts_in, row, wire
 from support.log_reader import LogReader
 from support.simulated_database import KEYS, PARTITIONS, TOPIC, Connector, Database, messages
 
@@ -228,4 +228,20 @@ def test_a_snapshot_row_wins_over_the_highest_change_come_again(tmp_path, cut):
         if part:
             reader.commit(part)
     assert {key: one["text"] for key, one in reader.rows().items()} == {1: "snapshot", 2: "open"}
+    assert reader.proof(stream.messages).ok
+
+
+@pytest.mark.parametrize("cut", range(6))
+def test_a_streamed_change_without_a_position_is_newer_than_what_stands_before_it(tmp_path, cut):
+    """Some connectors leave `lsn` and `sequence` NULL now and then: no replay, though its position is the lowest."""
+    stream = Stream().put(1, 100, "old").put(2, 110, "old")
+    for op, key, after in (("u", 1, row(1, "null")), ("d", 2, None)):
+        value = {"before": None, "after": after, "source": {"lsn": None, "sequence": None}, "op": op}
+        stream.raw(wire(1, {"id": key}), wire(2, value))
+    stream.put(3, 120, "new").put(1, 130, "newer")
+    reader = LogReader(MemorySink(str(tmp_path)), contracts_in(tmp_path), "t", 1, Random(cut))
+    for part in (stream.messages[:cut], stream.messages[cut:]):
+        if part:
+            reader.commit(part)
+    assert {key: one["text"] for key, one in reader.rows().items()} == {1: "newer", 3: "new"}
     assert reader.proof(stream.messages).ok

@@ -10,11 +10,13 @@ import pyarrow as pa
 
 from millrace.schemas.encodings.schema_store import SchemaStore
 from millrace.schemas.errors import EpochBegunError
+from millrace.schemas.merging.modes.decoded_rows import shaped
 from millrace.schemas.model.block import Block
 from millrace.schemas.model.epoch import OnNewSource
 from millrace.schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from millrace.schemas.model.message import Message
-from millrace.schemas.model.route import OnTruncate, Route
+from millrace.schemas.model.modes import DELETED, IS_CURRENT, Mode
+from millrace.schemas.model.route import OnSnapshot, OnTruncate, Route
 from millrace.schemas.model.table import Table
 from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
 from millrace.transforms.proof.compare import compare
@@ -23,44 +25,16 @@ from millrace.transforms.proof.report import Report
 from millrace.transforms.proof.rules import Rules
 from millrace.transforms.sinks import Sink
 from millrace.transforms.sinks.target import Target
-from millrace.transforms.sources.kafka.settings import KafkaSettings
-from millrace.transforms.sources.kafka.source import KafkaSource
 from millrace.transforms.steps.commit import CommitSettings, Item, Outcome, commit
 from millrace.transforms.steps.decode import by_shard, by_window, receipt
 from millrace.transforms.steps.precompact import Precompaction
 from millrace.transforms.steps.stage import stage
 from support.decoders import avro_format
-from support.record_batches import batch
+from support.log_source import LogSource, block_of
 
 JOB = "test"
 TABLE = "t"
 SHARDS = 2
-
-
-SEEN = {}
-"""The messages that have been read, by partition and offset: a source reads one again."""
-
-
-class OneBlock:
-    """A reader of one message that was read before."""
-
-    def __init__(self, message: Message) -> None:
-        self.message, self.done = message, False
-
-    def read(self, wait: float) -> Block:
-        self.done, one = True, self.message
-        record = batch(one.offset, [(one.timestamp, one.key, one.value, list(one.headers))])
-        return Block(one.topic, one.partition, one.offset, one.offset + 1, record)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class LogSource(KafkaSource):
-    """Reads messages again without a broker."""
-
-    def reader(self, partition, first, *more) -> OneBlock:
-        return OneBlock(SEEN[partition, first])
 
 
 @dataclass
@@ -73,18 +47,30 @@ class LogReader:
     partitions: int
     random: Random
     follow: bool = False
+    mode: Mode = Mode.MIRROR
+    on_snapshot: OnSnapshot = OnSnapshot.UPSERT
     route: Route = field(init=False)
+    source: LogSource = field(init=False)
 
     def __post_init__(self) -> None:
         sources = tuple(TopicPartition(self.topic, number) for number in range(self.partitions))
         policy = OnNewSource.FOLLOW if self.follow else OnNewSource.STOP
-        self.route = Route(table=TABLE, sources=sources, on_truncate=OnTruncate.APPLY, on_new_source=policy)
+        truncate = OnTruncate.APPLY if self.mode is Mode.MIRROR else OnTruncate.IGNORE
+        self.route = Route(
+            table=TABLE,
+            sources=sources,
+            on_truncate=truncate,
+            on_new_source=policy,
+            mode=self.mode,
+            on_snapshot=self.on_snapshot,
+        )
+        self.source = LogSource.new(self.partitions)
         self._restart()
 
     def _restart(self) -> None:
         """A new process, which knows of the log what the ledger tells alone."""
-        source = LogSource(KafkaSettings("nowhere:1"))
-        self.decoder = avro_format("debezium", self.contracts, source=source).decoder(self.topic, self.route)
+        self.format = avro_format("debezium", self.contracts, source=self.source)
+        self.decoder = self.format.decoder(self.topic, self.route)
 
     def run(self, log: list[Message], stop: int) -> None:
         """Commits up to the message number `stop` of the log, from where the ledger stands; with a crash now and then.
@@ -121,7 +107,7 @@ class LogReader:
         items: list[Item] = []
         gathered, shards = Precompaction(), defaultdict(list)
         for block in self._blocks(messages):
-            done = self.decoder(block)
+            done = shaped(self.mode, self.decoder(block))
             assert not done.letters, done.letters
             items.append(receipt(done))
             for changes in done.changes:
@@ -135,28 +121,29 @@ class LogReader:
 
     def _blocks(self, messages: list[Message]) -> list[Block]:
         lanes: dict[int, list[Message]] = defaultdict(list)
+        self.source.know(messages)
         for message in messages:
-            SEEN[message.source, message.offset] = message
             lanes[message.partition].append(message)
         blocks = []
-        for partition, lane in lanes.items():
+        for lane in lanes.values():
             while lane:
                 size = self.random.randint(1, len(lane))
                 part, lane = lane[:size], lane[size:]
-                records = [(one.timestamp, one.key, one.value, list(one.headers)) for one in part]
-                first = part[0].offset
-                blocks.append(Block(self.topic, partition, first, first + size, batch(first, records)))
+                blocks.append(block_of(part))
         return blocks
 
     def _settings(self) -> CommitSettings:
         letters = DeadLetterFiles(letters_at(tempfile.gettempdir()), "none", datetime.now(UTC))
-        return CommitSettings(job=JOB, routes={TABLE: self.route}, target=Target("duckdb"), dead_letters=letters)
+        return CommitSettings(
+            job=JOB, routes={TABLE: self.route}, target=Target("duckdb"), dead_letters=letters, format=self.format
+        )
 
     def rows(self) -> dict[int, dict]:
         """The target's rows by key."""
         if TABLE not in self.sink.tables():
             return {}
         found = [row for part in self.sink.scan(TABLE) for row in part.to_pylist()]
+        found = [row for row in found if not row.get(DELETED) and row.get(IS_CURRENT, True)]
         rows = {row["id"]: row for row in found}
         assert len(rows) == len(found)
         return rows
@@ -164,8 +151,11 @@ class LogReader:
     def proof(self, messages: list[Message]) -> Report:
         """The proof of the target by the messages that have been committed."""
         epochs = {source: mark.epochs.begins for source, mark in self.ledger.marks.items()}
-        rules = Rules("debezium", self.contracts, truncate=True, epochs=epochs)
+        ended = {name: one for mark in self.ledger.marks.values() for name, one in mark.ended.items()}
+        replaces, truncate = self.on_snapshot is OnSnapshot.REPLACE, self.mode is Mode.MIRROR
+        rules = Rules("debezium", self.contracts, truncate=truncate, epochs=epochs, replaces=replaces, ended=ended)
         fold = reference_for(self.route.mode, rules).add_all(messages)
+        fold.end_snapshots(self.route.sources)
         return compare(
             TABLE, fold, lambda columns: self.sink.scan(TABLE, columns) if TABLE in self.sink.tables() else iter(())
         )

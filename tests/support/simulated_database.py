@@ -214,6 +214,7 @@ class Sent:
     headers: list
     group: int
     about: str = ""
+    time: int = 0
 
 
 @dataclass
@@ -229,24 +230,42 @@ class Connector:
     groups: int = 0
     snapshot_at: int = 0
     sources: dict = field(default_factory=dict)
+    replaces: bool = False
+    clock: int = 1_700_000_000_000
 
     @property
     def settled(self):
         """Whether all that the newest snapshot had seen has been streamed: before, older values may show."""
         return self.read >= self.snapshot_at
 
-    def snapshot(self, mark="true"):
+    def snapshot(self):
         """A whole snapshot of what is committed; what is streamed afterwards may be older, or not be in it.
 
-        Rows that were deleted while nobody listened stay in the table of a reader, as `on_snapshot: upsert` has it.
+        Rows that were deleted while nobody listened stay in the table of a reader, but where it `replaces` them: then a
+        snapshot of two rows or more, which has a first and a last one, is the whole table.
         """
         rows = list(self.database.rows.values())
-        for number, values in enumerate(rows):
-            place = "first" if number == 0 else "last" if number == len(rows) - 1 else mark
-            self._send("r", values["id"], None, values, self._snapshot_source(place))
+        self._send_snapshot(rows, len(rows))
+        if self.replaces and len(rows) > 1:
+            self.table.clear()
+        self.table.update({values["id"]: values for values in rows})
+
+    def broken_off(self):
+        """A snapshot that does not come to its end: it will begin again."""
+        rows = list(self.database.rows.values())
+        most = self.database.random.randint(0, max(0, len(rows) - 1))
+        self._send_snapshot(rows, most)
+        self.table.update({values["id"]: values for values in rows[:most]})
+
+    def _send_snapshot(self, rows, most):
+        """The first `most` rows of a snapshot, marked as Debezium does; no other change has their time."""
+        ending = ("", "_in_data_collection")[self.groups % 2]
+        self.clock += 10
+        for number, values in enumerate(rows[:most]):
+            place = "last" if number == len(rows) - 1 else "first" if number == 0 else None
+            self._send("r", values["id"], None, values, self._snapshot_source(place + ending if place else "true"))
+        self.clock += 10
         self.snapshot_at = len(self.database.log)
-        for values in rows:
-            self.table[values["id"]] = values
 
     def incremental(self):
         """Some rows, as they are where the stream stands."""
@@ -322,9 +341,10 @@ class Connector:
         about = f"{op} {key} {(after or {}).get('text')} {(after or {}).get('raw')} {stands}"
         if op == "r":
             self.groups += 1
-        self.sent.append(Sent(place, name, body, list(headers), self.groups, about))
+        self.clock += 1 + (op != "r")
+        self.sent.append(Sent(place, name, body, list(headers), self.groups, about, self.clock))
         if op == "d":
-            self.sent.append(Sent(place, name, None, list(headers), self.groups, f"tombstone {key}"))
+            self.sent.append(Sent(place, name, None, list(headers), self.groups, f"tombstone {key}", self.clock))
 
     def _source(self, done, change):
         place = {"connector": self.database.kind, "name": self.database.name, "ts_ms": done.time, "snapshot": "false"}
@@ -357,6 +377,6 @@ def messages(sent, offsets):
     """The sent messages with their offsets; `offsets` counts on by partition."""
     found = []
     for one in sent:
-        found.append(Message(TOPIC, one.partition, offsets[one.partition], one.key, one.value, one.headers))
+        found.append(Message(TOPIC, one.partition, offsets[one.partition], one.key, one.value, one.headers, one.time))
         offsets[one.partition] += 1
     return found

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
@@ -10,54 +10,13 @@ from ...schemas.model.unrepresentable import SUFFIX, OnUnrepresentable
 from .avro_reader import Reader
 from .avro_validator import Malformed
 from .avro_values import Convert
-from .column_placement import Placing, Placings, refuse_others
-from .debezium import connector_name, not_sent, source_order
+from .column_placement import Placings, refuse_others
+from .debezium import connector_name, is_of_no_table, not_sent, source_order
+from .events import NO_POSITION, Change, Event, Key, Position
 from .key_values import has_columns, key_from_json, key_names, key_part, spelled
 from .payloads import Payloads, payload_reader
 from .rules import Rules
 from .unrepresentable import Noted
-
-Key = tuple[Any, ...]
-Position = tuple[int, int, int, int]
-
-NO_POSITION: Final = (0, 0)
-
-
-class Event(NamedTuple):
-    """One change of one key.
-
-    row           fastavro's plain values, None for a delete
-    convert       makes canonical values of `row`
-    extra         fields of the message key that the row lacks
-    missing       columns whose value the source left out
-    old_key       the key that the row had before
-    moved         a delete with which the row went to another key
-    timestamp     the record's, milliseconds since the epoch
-    snapshot_at   of a row of a snapshot: the position that its own `source` names
-    source        the partition that the message is in
-    placing       where its columns stand in the target, if not all under their own names
-    not_sent      the columns of `missing`, by their names in the message
-    """
-
-    position: Position
-    row: Mapping[str, Any] | None
-    convert: Convert | None = None
-    extra: Mapping[str, Any] | None = None
-    missing: tuple[str, ...] = ()
-    old_key: Key | None = None
-    moved: bool = False
-    timestamp: int = -1
-    snapshot_at: Position | None = None
-    source: TopicPartition | None = None
-    placing: Placing | None = None
-    not_sent: tuple[str, ...] = ()
-
-
-class Change(NamedTuple):
-    """An event and its key; without a key it is a TRUNCATE."""
-
-    key: Key | None
-    event: Event
 
 
 @dataclass(slots=True)
@@ -82,6 +41,10 @@ class ChangeReader:
         self._placings = Placings(
             self.rules.columns, self.rules.refuses_others, self.rules.on_unrepresentable, self.rules.renames
         )
+
+    @property
+    def connectors(self) -> set[str]:
+        return {name for found in self._newest.values() for name in found}
 
     def read(self, message: Message) -> list[Change]:
         """The changes of one message: none, one, or two where a row moves to another key.
@@ -142,6 +105,8 @@ class ChangeReader:
 
     def _envelope(self, message: Message, value: bytes) -> Iterator[Change]:
         envelope, reader = self._payloads.read(value, message.topic, "value")
+        if isinstance(envelope, dict) and is_of_no_table(envelope):
+            return
         if not isinstance(envelope, dict) or "op" not in envelope:
             raise Malformed("no Debezium envelope")
         op = envelope["op"]
@@ -155,9 +120,18 @@ class ChangeReader:
             return
         if op == "r":
             position = self._position_in_log(message, connector_name(envelope))
-            yield from self._put_row(message, envelope, reader, position, self._snapshot_at(message, envelope))
+            told = (connector_name(envelope), str((envelope.get("source") or {}).get("snapshot")))
+            at = self._snapshot_at(message, envelope)
+            for key, event in self._put_row(message, envelope, reader, position, at):
+                yield Change(key, event._replace(snapshot=told))
             return
-        order = (self.rules.epoch(message), *source_order(envelope.get("source") or {}))
+        numbers = source_order(envelope.get("source") or {})
+        if numbers == NO_POSITION and op != "t":
+            # Its place in the log is all there is.
+            position = self._position_in_log(message, connector_name(envelope))
+            yield from self._placed(op, message, envelope, reader, position)
+            return
+        order = (self.rules.epoch(message), *numbers)
         position = (*order, message.offset)
         newest, connector = self._newest.setdefault(place, {}), connector_name(envelope)
         newest[connector] = max(order, newest.get(connector, order))
@@ -283,12 +257,3 @@ class ChangeReader:
                 _, reader = self._payloads.read(message.key, message.topic, "key")
                 return key_from_json(text, reader, self.names or ())
         return None
-
-
-def plain_row(event: Event) -> dict[str, Any] | None:
-    """The row of an event, canonical but for the units of its moments; None for a delete."""
-    if event.row is None:
-        return None
-    row = event.convert(event.row) if event.convert is not None else event.row
-    row = row if event.placing is None else event.placing.row(row)
-    return {**(event.extra or {}), **row}

@@ -17,7 +17,7 @@ import pyarrow as pa
 from ...schemas.errors import TableError
 from ...schemas.model.change import POSITION, of_row
 from .canonical import UNKNOWN, encode, shown
-from .changes import Key, Position
+from .events import Key, Position
 from .reference_table import ReferenceTable
 from .report import Example, Report, Verdict
 from .type_coercion import Cast, from_stream, from_target

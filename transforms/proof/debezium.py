@@ -46,6 +46,17 @@ def connector_name(envelope: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
+def is_of_no_table(envelope: Mapping[str, Any]) -> bool:
+    """Whether a value is a heartbeat, a transaction's metadata, a DDL statement or a logical decoding message."""
+    names = set(envelope)
+    if names == {"ts_ms"}:
+        return True
+    return "after" not in names and any(
+        told <= names
+        for told in ({"status", "id", "event_count"}, {"databaseName", "ddl"}, {"op", "source", "message"})
+    )
+
+
 def source_order(source: Mapping[str, Any]) -> tuple[int, int]:
     """(commit order, order inside it) from an envelope's `source`; raises Malformed where it cannot be read."""
     try:

@@ -13,7 +13,7 @@ from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from .avro_reader import UNREADABLE
 from .canonical import encode, natural
-from .changes import Change, Event, Key, plain_row
+from .events import Change, Event, Key, plain_row
 from .message_reader import reader_of
 from .rules import Rules
 

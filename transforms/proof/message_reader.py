@@ -7,7 +7,8 @@ from typing import Any, Final, Literal, Protocol
 from ...schemas.errors import JobError
 from ...schemas.model.message import Message
 from .avro_validator import Malformed
-from .changes import Change, ChangeReader, Event
+from .changes import ChangeReader
+from .events import Change, Event
 from .row_change import MessageReader, RowChange
 from .rules import Rules
 
@@ -34,6 +35,10 @@ class ProofReader(Protocol):
 
     names: tuple[str, ...] | None
 
+    @property
+    def connectors(self) -> set[str]:
+        """The connectors whose streamed changes were read."""
+
     def read(self, message: Message) -> list[Change]:
         """The changes of one message; raises one of UNREADABLE where it cannot be read."""
 
@@ -58,6 +63,10 @@ class PackageReader:
 
     def __post_init__(self) -> None:
         self.names = self.key
+
+    @property
+    def connectors(self) -> set[str]:
+        return set()
 
     def read(self, message: Message) -> list[Change]:
         return [self._change(message, one) for one in self.reader.read(message)]

@@ -17,7 +17,7 @@ from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from ...schemas.model.modes import Mode
 from .canonical import SECOND, UNKNOWN, Moment
-from .changes import Change, Event, Key, Position, plain_row
+from .events import Change, Event, Key, Position, plain_row
 from .reference_table import ReferenceTable
 from .rules import Rules
 

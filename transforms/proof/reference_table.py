@@ -24,10 +24,11 @@ from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message import Message
 from .avro_reader import UNREADABLE
 from .canonical import UNKNOWN
-from .changes import Change, Event, Key, Position, plain_row
+from .events import Change, Event, Key, Position, plain_row
 from .log_order import LogOrder, Replays
 from .message_reader import ProofReader, reader_of
 from .rules import Rules
+from .snapshots import SnapshotLog
 
 
 @dataclass(slots=True)
@@ -46,10 +47,12 @@ class ReferenceTable:
     gone: Mapping[TopicPartition, int] = field(default_factory=dict)
     _keys: dict[Key, list[Event]] = field(default_factory=dict)
     log_order: LogOrder = field(default_factory=LogOrder)
+    _snapshots: SnapshotLog | None = None
     _changes: ProofReader = field(init=False)
 
     def __post_init__(self) -> None:
         self._changes = reader_of(self.rules)
+        self._snapshots = SnapshotLog(self.rules.ended) if self.rules.replaces else None
 
     @property
     def names(self) -> tuple[str, ...] | None:
@@ -68,12 +71,26 @@ class ReferenceTable:
             changes = self._changes.read(message)
         except UNREADABLE:
             self.undecodable += 1
+            if self._snapshots is not None:
+                self._snapshots.note(message, None)
             return
+        if self._snapshots is not None:
+            self._snapshots.note(message, changes)
         for change in changes:
             newest = self._newest(change.key)
             self._apply(message, change)
             if not self.rules.by_time:
                 self.log_order.note(message, change, newest is None or change.event.position > newest.position)
+
+    def end_snapshots(self, sources: Iterable[TopicPartition]) -> None:
+        """When all messages of these partitions are read: end the rows that whole snapshots do not have."""
+        if self._snapshots is None or self.gone:
+            return
+        for snapshot in self._snapshots.whole(self._changes.connectors, sources):
+            for key, events in list(self._keys.items()):
+                missed = snapshot.missed(events)
+                if missed is not None:
+                    self._put(key, snapshot.gone(missed))
 
     def hold(self, key: Key, row: Mapping[str, Any]) -> None:
         """A row that the source itself shows, canonical but for its units."""

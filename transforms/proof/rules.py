@@ -29,6 +29,8 @@ class Rules:
     `flat`: Debezium's transform made its messages flat; their deletes are rewritten where `format` is `debezium`.
     `declared` are the types that the job declares, for JSON without a schema; `json_decimals` and `json_binary` say how
     texts stand for decimals and bytes there.
+    `replaces`: rows that a whole snapshot does not have end with it; `ended` is by connector
+    what the ledger says of the last one: the time of its end, and why rows stayed, if they did.
     """
 
     format: Literal["debezium", "upsert", "own"]
@@ -49,6 +51,8 @@ class Rules:
     json_decimals: str = "string"
     json_binary: str = "base64"
     epochs: Mapping[TopicPartition, Sequence[tuple[int, int]]] = field(default_factory=dict)
+    replaces: bool = False
+    ended: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
     def epoch(self, message: Message) -> int:
         """The epoch of a message: that of the last beginning at or before its offset."""

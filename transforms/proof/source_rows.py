@@ -13,8 +13,8 @@ from ...schemas.errors import TableError
 from ...schemas.model.change import of_row
 from ...schemas.model.unrepresentable import text_name
 from .canonical import moment, number
-from .changes import Key
 from .compare import BUCKETS, CHUNK, Form, Scan, compare, differing, sums
+from .events import Key
 from .reference_table import ReferenceTable
 from .report import Report, Verdict
 from .row_change import RowChange

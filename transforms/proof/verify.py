@@ -65,6 +65,7 @@ def verify(log: MessageLog, scan: Scan, proof: Proof, tell: Tell = lambda text: 
         if number % TOLD_EVERY == 0:
             tell(f"{proof.table}: {number:,} of {total:,} messages read")
         reference.add(message)
+    reference.end_snapshots(proof.stops)
     key = reference.key_names(proof.key)
     tell(f"{proof.table}: comparing with the rows of the target")
 

@@ -93,3 +93,11 @@ class Maintained(Protocol):
 
         No row changes, and nothing that a reader may be using is deleted. Raises TableError, SinkError.
         """
+
+
+@runtime_checkable
+class Resting(Protocol):
+    """A sink that keeps others out while it is open, and can let them in between two uses."""
+
+    def rest(self) -> None:
+        """Let go of the target until the next use; nothing may be under way."""

@@ -2,34 +2,32 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 from apache_beam.utils.windowed_value import WindowedValue
 
 from ...schemas.errors import IncompatibleSchemaError, LedgerGapError, MillraceError
-from ...schemas.merging.modes.at_commit import CompleteRows, IncompleteRows, TableRows, complete
-from ...schemas.model.dead_letter import DeadLetter
+from ...schemas.merging.modes.at_commit import CompleteRows
 from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.ledger import Account, Commit, OffsetRange, TopicPartition, covered
 from ...schemas.model.modes import Mode
-from ...schemas.model.route import OrderBy, Route
+from ...schemas.model.route import OnSnapshot, OrderBy, Route
 from ...schemas.model.source_mark import SourceMark
-from ...schemas.model.table import Table
 from ..dead_letter_limit import Limit
 from ..dead_letter_reasons import most_frequent
 from ..dead_letters import DeadLetterFiles
 from ..retry import retried
-from ..sinks import Sink, Staged
-from ..sinks.shared.lookup import TargetRows
-from ..sinks.shared.renames import rename_columns
+from ..sinks import Sink
 from ..sinks.target import Target
 from .arrow_errors import told_of
 from .columns import decide_columns
 from .decode import Failure, Receipt
+from .format import Format
+from .ready_rows import WindowItems, ready_rows
+from .snapshot_ends import SnapshotEnds, begins_again
 from .stage import Part
 
 
@@ -37,7 +35,10 @@ from .stage import Part
 class Outcome:
     """A commit that was made; `size` in decoded bytes, `unfilled` unavailable values that no row held, now NULL.
 
-    The messages of a `copy` count for another table. `reason` is that of most dead letters.
+    The messages of a `copy` count for another table. `reason` is that of most dead letters. `replaced` rows
+    were deleted since a whole snapshot does not have them; `kept` says why those of the last snapshot were not.
+    `again`: a further snapshot began, which deletes nothing. `other` says what messages are that are no changes of any
+    table.
     """
 
     table: str
@@ -46,6 +47,10 @@ class Outcome:
     size: int = 0
     copy: bool = False
     reason: str = ""
+    replaced: int = 0
+    kept: str = ""
+    again: bool = False
+    other: str = ""
 
 
 Item = Part | Receipt | Failure | Outcome
@@ -61,7 +66,10 @@ class Covers(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitSettings:
-    """What commits of a run share. `routes` by table; `dead` and `read` count what the run had before."""
+    """What commits of a run share. `routes` by table; `dead` and `read` count what the run had before.
+
+    `format` is needed where snapshots replace what is older: it reads the log.
+    """
 
     job: str
     routes: Mapping[str, Route]
@@ -72,6 +80,7 @@ class CommitSettings:
     read: int = 0
     topic_ids: Mapping[str, int] = field(default_factory=dict)
     covers: Covers = Covers.WHOLE
+    format: Format | None = None
 
 
 class Apply(beam.DoFn):
@@ -116,29 +125,6 @@ class Apply(beam.DoFn):
             return Failure(name, error)
 
 
-@dataclass(frozen=True, slots=True)
-class WindowItems:
-    """What one window brings to one table: what its blocks came to, and what its shards did."""
-
-    receipts: Sequence[Receipt]
-    parts: Sequence[Part]
-
-    @property
-    def letters(self) -> list[DeadLetter]:
-        """The dead letters, in the order of their places."""
-        letters = (letter for receipt in self.receipts for letter in receipt.letters)
-        return sorted(letters, key=lambda letter: (letter.topic, letter.partition, letter.offset))
-
-    @property
-    def incomplete(self) -> IncompleteRows:
-        """The rows that need what the target holds."""
-        return IncompleteRows(
-            [TableRows(part.table, part.new_key_rows) for part in self.parts if part.new_key_rows is not None],
-            [part.old_key_rows for part in self.parts if part.old_key_rows is not None],
-            [TableRows(part.table, part.need_target) for part in self.parts if part.need_target is not None],
-        )
-
-
 def _nothing_committed(sink: Sink, job: str, table: str, receipts: Sequence[Receipt]) -> bool:
     """Whether the ledger stands where these partitions were begun: what is read now are their first messages."""
     ledger = sink.ledger(job, table, sorted({receipt.span.source for receipt in receipts}))
@@ -153,11 +139,21 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
     """
     with told_of(name, "committing"):
         try:
-            return _committed(sink, settings, name, items)
+            made = _committed(sink, settings, name, items)
         except IncompatibleSchemaError:
             tables = [item.table for item in items if isinstance(item, Part)]
             decide_columns(sink, settings.job, settings.routes[name], tables)
             raise
+    return made if settings.covers is Covers.ROWS else _with_snapshots(sink, settings, made)
+
+
+def _with_snapshots(sink: Sink, settings: CommitSettings, made: Outcome) -> Outcome:
+    """The outcome, and what the ends of snapshots did to the table's older rows."""
+    route = settings.routes[made.table]
+    if route.on_snapshot is not OnSnapshot.REPLACE or route.mode is Mode.APPEND or settings.format is None:
+        return made
+    acted = SnapshotEnds(job=settings.job, route=route, format=settings.format).act(sink)
+    return replace(made, replaced=acted.deleted, kept=acted.kept)
 
 
 def _committed(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item]) -> Outcome:
@@ -173,6 +169,7 @@ def _committed(sink: Sink, settings: CommitSettings, name: str, items: Sequence[
     ready = ready_rows(sink, settings.routes[name], window)
     done = ready.done
     order = _order(sink, settings, name, window, done)
+    again = begins_again(sink, settings.job, settings.routes[name], order.marks)
     made = retried(f"table {name}", lambda: sink.commit(ready.table, ready.staged, order))
     return Outcome(
         table=name,
@@ -181,29 +178,9 @@ def _committed(sink: Sink, settings: CommitSettings, name: str, items: Sequence[
         size=sum(receipt.size for receipt in window.receipts),
         copy=settings.routes[name].copy,
         reason=most_frequent(letters),
+        again=again,
+        other=next((receipt.other for receipt in window.receipts if receipt.other), ""),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ReadyRows:
-    """The rows of a window, whole and staged."""
-
-    table: Table
-    staged: Sequence[Staged]
-    done: CompleteRows
-
-
-def ready_rows(sink: Sink, route: Route, window: WindowItems) -> ReadyRows:
-    """Complete what needs the target's rows, and stage it; columns that the table has under old names get the new ones.
-
-    Raises TableError, SinkError.
-    """
-    retried(f"table {route.table}", lambda: rename_columns(sink, route.table, route.renames))
-    done = complete(TargetRows(sink, route.table), window.incomplete)
-    staged = [part.staged for part in window.parts if part.staged.rows]
-    staged += [sink.stage(part.table, part.rows) for part in done.parts]
-    key = window.parts[0].table.key if window.parts else ()
-    return ReadyRows(staged[0].table if staged else Table(route.table, key, pa.schema([])), staged, done)
 
 
 def _order(sink: Sink, settings: CommitSettings, name: str, window: WindowItems, done: CompleteRows) -> Commit:

@@ -33,7 +33,7 @@ RECEIPTS: Final = "receipts"
 class Receipt:
     """What one block came to, for the accounts of its table's commit: `changes` of `size` bytes went to the shuffle.
 
-    `mark` is what it says of its source.
+    `mark` is what it says of its source. `other` says what messages are that are no changes of any table.
 
     Each of several tables that one topic fills writes the dead `letters` before its commit: reading gives them once.
     """
@@ -47,6 +47,7 @@ class Receipt:
     truncate: bytes | None
     letters: tuple[DeadLetter, ...]
     mark: SourceMark = field(default_factory=SourceMark)
+    other: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def receipt(done: Decoded) -> Receipt:
         truncate=done.truncate,
         letters=tuple(done.letters),
         mark=done.mark,
+        other=done.other,
     )
 
 

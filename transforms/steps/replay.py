@@ -24,10 +24,11 @@ from ...schemas.model.source_mark import Replay
 from ..retry import retried
 from ..sinks import Sink
 from .arrow_errors import told_of
-from .commit import WindowItems, newest_truncate, ready_rows
+from .commit import newest_truncate
 from .decode import by_window, receipt
 from .format import Format, MessagesDecoder, decode_block
 from .precompact import marked
+from .ready_rows import WindowItems, ready_rows
 from .stage import epochs_of, staged_behind
 
 UNPLACED = (

@@ -4,6 +4,7 @@ Positions as in `schemas.model.position`; where a snapshot row (`r`) stands, its
 (`schemas.merging.log_order`). Format: https://debezium.io/documentation/reference/stable/connectors/postgresql.html
 """
 
+from collections.abc import Set
 from typing import Final
 
 import numpy as np
@@ -15,11 +16,13 @@ from ...errors import SchemaError
 from ...model.declared_type import STRING, STRUCT, DeclaredType
 from ...model.message_batch import MessageBatch
 from ...model.route import Route
+from ...model.snapshot_marks import BEGINS, ENDS, ROWS
 from ..envelope import DELETE, NOTHING, TRUNCATE, UPSERT, Envelope, Events
 from .moved_keys import moved_keys
 from .options import DebeziumOptions
+from .other_topics import other_messages
 from .placeholders import Placeholders
-from .source_position import SOURCE_FIELDS, SOURCE_TYPES, source_order
+from .source_position import SOURCE_FIELDS, SOURCE_TYPES, bears_order, source_order
 
 READ, CREATE, UPDATE, REMOVE, EMPTY, MESSAGE = (ord(op) for op in "rcudtm")
 UNKNOWN: Final = -1
@@ -27,6 +30,12 @@ UNKNOWN: Final = -1
 WHAT: Final = np.full(256, UNKNOWN, np.int8)
 WHAT[[READ, CREATE, UPDATE]] = UPSERT
 WHAT[REMOVE], WHAT[EMPTY], WHAT[MESSAGE] = DELETE, TRUNCATE, NOTHING
+MARKS: Final = {
+    BEGINS: pa.array(["first", "first_in_data_collection"]),
+    ENDS: pa.array(["last", "last_in_data_collection"]),
+    ROWS: pa.array(["true"]),
+}
+"""`source.snapshot` of the rows of a whole snapshot: the first ones of a table, the last ones, and those between."""
 
 
 class DebeziumEnvelope(Envelope):
@@ -52,6 +61,9 @@ class DebeziumEnvelope(Envelope):
             return STRING
         return SOURCE_TYPES.get(path[1]) if path[0] == "source" else super().declared(path, route)
 
+    def other_messages(self, fields: Set[str]) -> str:
+        return other_messages(fields)
+
     def events(self, value: pa.StructArray, route: Route) -> Events:
         names = {field.name for field in value.type}
         if not {"op", "after"} <= names or not pa.types.is_struct(value.type.field("after").type):
@@ -60,22 +72,28 @@ class DebeziumEnvelope(Envelope):
             raise SchemaError("not a Debezium envelope: its op is no text")
         op, after = op_codes(value.field("op")), value.field("after")
         what, snapshot = WHAT[op], op == READ
+        by_log = snapshot.copy()
         commit = inner = np.zeros(len(op), np.uint64)
         unread = np.zeros(len(op), np.bool_)
         source = value.field("source") if "source" in names else None
         if source is not None:
             (commit, inner), unread = source_order(source)
             unread &= ~snapshot
+            if bears_order(value.type.field("source").type):
+                # Where the source block of a streamed change has NULL for its position, its place in the log tells too.
+                by_log |= (commit == 0) & (inner == 0) & ~unread & (what != TRUNCATE)
         return Events(
             what=what,
             row=after,
             before=value.field("before") if "before" in names else None,
             order=(commit, inner),
-            placed=~(unread | snapshot | (what == UNKNOWN) | (what == NOTHING)),
-            snapshot=snapshot if snapshot.any() else None,
+            placed=~(unread | by_log | (what == UNKNOWN) | (what == NOTHING)),
+            snapshot=by_log if by_log.any() else None,
+            marks=_marks(source, snapshot) if snapshot.any() else None,
             time=number_of(source, "ts_ms"),
             server=number_of(source, "server_id"),
             connector=connector_of(source),
+            rewrites=None if route.key is None else op == UPDATE,
             wrong=(
                 (what == UNKNOWN, "unknown op: only r, c, u, d, t and m are known"),
                 ((what == UPSERT) & np.asarray(after.is_null()), "an upsert without a row: after is null"),
@@ -94,6 +112,17 @@ class DebeziumEnvelope(Envelope):
         unavailable: pa.Array | None,
     ) -> pa.Array | None:
         return moved_keys(messages, rows, deletes, unavailable)
+
+
+def _marks(source: pa.StructArray | None, snapshot: NDArray[np.bool_]) -> NDArray[np.int8] | None:
+    """BEGINS, ENDS or ROWS by row, 0 for the others; None where there is none of them."""
+    texts = _field(source, "snapshot")
+    if texts is None or not pa.types.is_string(texts.type):
+        return None
+    marks = np.zeros(len(texts), np.int8)
+    for kind, words in MARKS.items():
+        marks[np.asarray(pc.is_in(texts, words)) & snapshot] = kind
+    return marks if marks.any() else None
 
 
 def number_of(source: pa.StructArray | None, name: str) -> NDArray[np.int64] | None:

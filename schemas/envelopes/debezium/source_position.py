@@ -15,7 +15,7 @@ from .commit_lsn import commit_lsn_order
 from .texts import TEXTS, text_parts
 
 SOURCE_FIELDS: Final = frozenset(
-    {"name", "ts_ms", "server_id", "sequence", "lsn", "file", "pos", "row"}
+    {"name", "ts_ms", "server_id", "snapshot", "sequence", "lsn", "file", "pos", "row"}
     | {"commit_scn", "scn", "commit_lsn", "change_lsn"}
 )
 
@@ -24,6 +24,13 @@ SOURCE_TYPES: Final[Mapping[str, DeclaredType]] = {
     **dict.fromkeys(("ts_ms", "server_id", "pos", "row"), INT64),
 }
 """Their types, in messages that do not say them; `lsn` is a number or, of YugabyteDB, a text."""
+
+
+def bears_order(source: pa.StructType) -> bool:
+    """Whether the `source` block has fields of a position that is known here; their values may be null."""
+    names = {field.name for field in source}
+    whole = ({"commit_lsn", "change_lsn"}, {"commit_scn", "scn"}, {"file", "pos"})
+    return any(pair <= names for pair in whole) or ("lsn" in names and pa.types.is_integer(source.field("lsn").type))
 
 
 def source_order(source: pa.StructArray) -> tuple[Numbers, NDArray[np.bool_]]:

@@ -25,3 +25,7 @@ class DuckDBSink(DuckDBTables):
     def describe(self, table: str) -> str:
         """A command for DuckDB's shell."""
         return f"duckdb {shlex.quote(self._path)} {shlex.quote(f'FROM {quote(table)}')}"
+
+    def rest(self) -> None:
+        """Close the file, so that others can open it; it is opened again at the next use."""
+        self._database.close()

@@ -79,6 +79,7 @@ class JobLedger:
                 mark = mark.followed(commit.marks[source], f"table {table}: {source}")
             mark = mark.accepting() if commit.accept else mark
             mark = mark if commit.replay is None else mark.replayed(commit.replay, source)
+            mark = mark.with_ended(commit.ended)
             if account.stop < 0:
                 entries[source] = PartitionEntry(known, _sum(old, account), None if old is None else old.start, mark)
                 continue
