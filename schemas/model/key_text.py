@@ -124,3 +124,12 @@ def _instant(text: str, kind: pa.DataType) -> Any:
         return text
     micros = (found.replace(tzinfo=found.tzinfo or UTC) - EPOCH) // (EPOCH.resolution)
     return micros * TICKS[kind.unit] // TICKS["us"]
+
+
+def in_header(value: Any, kind: pa.DataType) -> Any:
+    """As Connect's JSON has it, which the merging reads: a decimal is its unscaled number in base64."""
+    if not isinstance(value, Decimal):
+        return comparable(value, kind)
+    sign, digits, _ = value.as_tuple()
+    unscaled = int("".join(map(str, digits))) * (-1 if sign else 1)
+    return base64.b64encode(unscaled.to_bytes(kind.bit_width // 8, "big", signed=True)).decode()

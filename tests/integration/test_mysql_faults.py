@@ -152,6 +152,22 @@ def test_values_that_were_not_sent_stay_as_they_are(shop):
 
 
 @ON_MARIADB
+def test_a_key_of_several_types_takes_what_was_not_sent_along(shop):
+    kinds = "a decimal(9,3), b varbinary(8), c date, d varchar(9)"
+    rows = "(-1.500, x'00ff', '2024-02-29', 'ä', 'v', 'w'), (2, x'', '1969-01-01', '', 'v2', 'w2')"
+    shop.sql(
+        f"CREATE TABLE wide ({kinds}, v text, w text, PRIMARY KEY (a, b, c, d))", f"INSERT INTO wide VALUES {rows}"
+    )
+    job = shop.job("wide")
+    shop.run(job)
+    shop.sql("SET SESSION binlog_row_image = 'MINIMAL'", "UPDATE wide SET w = 'newer' WHERE a < 0",
+             "UPDATE wide SET a = a + 10, d = concat(d, 'x')")  # fmt: skip
+    shop.run(job)
+    query = "SELECT a, b, c, d, v, w FROM wide ORDER BY a"
+    assert shop.rows(query) == shop.sql(query)
+
+
+@ON_MARIADB
 def test_a_default_that_was_not_sent_is_no_null(shop):
     job = shop.job("orders")
     shop.run(job)

@@ -65,6 +65,9 @@ def test_a_key_change_takes_its_large_value_along(shop):
     shop.sql("UPDATE orders SET id = id + 50000 WHERE id < 10")
     shop.run(job)
     assert_equal(shop)
+    shop.sql("UPDATE orders SET body = repeat('z', 5000) WHERE id = 20; UPDATE orders SET id = 60020 WHERE id = 20")
+    shop.run(job)
+    assert_equal(shop)
 
 
 def test_transactions_that_are_open_while_the_slot_is_made_win(shop):

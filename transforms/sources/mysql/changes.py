@@ -14,6 +14,7 @@ from ....schemas.model.block import Block
 from ....schemas.model.change import DELETE, UPSERT, names_by_row
 from ....schemas.model.change_batch import ChangeColumns, change_batch
 from ....schemas.model.dead_letter import DeadLetter
+from ....schemas.model.key_text import in_header
 from ....schemas.model.representable import represented, represented_key
 from ....schemas.model.route import OnTruncate, Route
 from .binlog.rows import DELETED, UPDATED
@@ -125,7 +126,8 @@ def _moves(
 
 
 def _key_text(struct: pa.StructArray, row: int, key: tuple[str, ...]) -> bytes:
-    return json.dumps({name: _field(struct, name)[row].as_py() for name in key}, default=str).encode()
+    values = {name: _field(struct, name) for name in key}
+    return json.dumps({name: in_header(column[row].as_py(), column.type) for name, column in values.items()}).encode()
 
 
 def _field(struct: pa.StructArray, name: str) -> pa.Array:

@@ -91,7 +91,7 @@ def _add(done: Decoded, part: Part, route: Route) -> None:
     _rows(done, part, np.flatnonzero((rows.kind != TRUNCATED) & (rows.kind != DELETED)), route, key)
     deleted = np.flatnonzero(rows.kind == DELETED)
     if len(deleted):
-        _deletes(done, part, deleted, route, key, accounted=True)
+        _deletes(done, part, deleted, route, None)
 
 
 def _truncates(done: Decoded, part: Part, chosen: Whole, route: Route) -> None:
@@ -163,15 +163,20 @@ def _moves(
     left = np.flatnonzero(differing_keys(part, old_rows, numbers))
     if not len(left):
         return None
-    _deletes(done, part, old_rows[left], route, key, accounted=False)
+    texts = old_keys(part, old_rows[left], dict(zip(key, numbers, strict=True)))
+    _deletes(done, part, old_rows[left], route, pa.array(texts, pa.binary()))
     headers: list[bytes | None] = [None] * len(chosen)
-    for i, text in zip(left, old_keys(part, old_rows[left], dict(zip(key, numbers, strict=True))), strict=True):
+    for i, text in zip(left, texts, strict=True):
         headers[int(before[i])] = text
     return pa.array(headers, pa.binary())
 
 
-def _deletes(done: Decoded, part: Part, chosen: Whole, route: Route, key: tuple[str, ...], *, accounted: bool) -> None:
-    """Deletes of the rows before; those of key changes stand just before the row's own place and do not count."""
+def _deletes(done: Decoded, part: Part, chosen: Whole, route: Route, moved: pa.Array | None) -> None:
+    """Deletes of the rows before. Those of key changes (`moved` are their keys) stand just before the row's own place.
+
+    They do not count. Marked so, the last values of the old key in the same window are found.
+    """
+    key, accounted = done.key, moved is None
     struct = _struct(part, part.rows.old_at[:, chosen], part.rows.old_size[:, chosen])
     dead = len(done.letters)
     row, keys, good = _representable(done, part, chosen, struct, route, key)
@@ -184,6 +189,7 @@ def _deletes(done: Decoded, part: Part, chosen: Whole, route: Route, key: tuple[
         op=np.full(len(good), DELETE, np.int8),
         position=part.position(chosen[good], 1 if accounted else 0),
         source=route.number(done.topic, done.partition) if accounted else -1,
+        moved=None if moved is None else moved.take(pa.array(good)),
         time=part.time[chosen[good]] if route.timed else None,
     )
     done.changes.append(change_batch(columns, marks))

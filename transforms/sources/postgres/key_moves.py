@@ -1,18 +1,15 @@
 """Updates that change the key: which ones do, and their old keys in the form of Debezium's header."""
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ....schemas.model.key_text import comparable
+from ....schemas.model.key_text import in_header
 from .blocks import Column
 from .columns import column_of
 from .part import Part, Whole
@@ -40,19 +37,10 @@ def old_keys(part: Part, rows: Whole, numbers: Mapping[str, int]) -> list[bytes]
     ]
     texts = []
     for place in range(len(rows)):
-        values = [_in_header(old[place].as_py(), old.type) for old in olds]
+        values = [in_header(old[place].as_py(), old.type) for old in olds]
         texts.append(json.dumps(dict(zip(numbers, values, strict=True))).encode())
     return texts
 
 
 def _values(part: Part, column: Column, at: Whole, size: Whole) -> pa.Array:
     return column_of(part.data, np.ascontiguousarray(at), np.ascontiguousarray(size), column)[0]
-
-
-def _in_header(value: Any, kind: pa.DataType) -> Any:
-    """As Connect's JSON has it, which the merging reads: a decimal is its unscaled number in base64."""
-    if not isinstance(value, Decimal):
-        return comparable(value, kind)
-    sign, digits, _ = value.as_tuple()
-    unscaled = int("".join(map(str, digits))) * (-1 if sign else 1)
-    return base64.b64encode(unscaled.to_bytes(kind.bit_width // 8, "big", signed=True)).decode()
