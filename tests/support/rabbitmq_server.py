@@ -25,7 +25,12 @@ import pytest
 from .tls import Authority
 
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-TIED_TO_STDIN = '"$@" & read -r _; kill -TERM $!; wait'
+TIED_TO_STDIN = """
+epmd -port "$ERL_EPMD_PORT" & epmd=$!
+until epmd -port "$ERL_EPMD_PORT" -names >/dev/null 2>&1; do sleep 0.05; done
+"$@" & read -r _; kill -TERM $!; wait $!; kill $epmd
+"""
+"""Erlang's port mapper would else be started as a daemon, and outlive the server."""
 ADMIN = "guest"
 USER, PASSWORD, VHOST = "millrace", "s3cr3t-canary", "shop"
 IN_A_JOB = "MILLRACE_TEST_RABBITMQ_PASSWORD"
