@@ -1,10 +1,6 @@
-"""`wal_to_arrow` and `postgres_source_to_duckdb`: the log of a real Postgres, read and decoded, and into a table.
-
-Beside them `psycopg` with a decoder in Python, as a person would write it: a call and a tuple by message.
-"""
+"""`wal_to_arrow` and `postgres_source_to_duckdb`: the log of a real Postgres, read and decoded, and into a table."""
 
 import os
-import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import psycopg
 
 from millrace.pipelines.cli.slot import slot
 from millrace.pipelines.execution.job_parts import source_of
@@ -37,8 +32,8 @@ TABLE = (
     "updated_at timestamp, gift bool, score float8)"
 )
 INSERT = (
-    "INSERT INTO orders SELECT i, i % 1000, 'customer ' || md5(i::text), i / 7.0, '2024-01-01'::date + i % 1000, "
-    "'2024-01-01'::timestamp + i * interval '1 second', i % 2 = 0, i / 3.0 FROM generate_series(%s::int, %s::int) i"
+    "INSERT INTO orders SELECT i, i %% 1000, 'customer ' || md5(i::text), i / 7.0, '2024-01-01'::date + i %% 1000, "
+    "'2024-01-01'::timestamp + i * interval '1 second', i %% 2 = 0, i / 3.0 FROM generate_series(%s::int, %s::int) i"
 )
 PER_TRANSACTION = 1_000
 JOB = """job: {name}
@@ -73,7 +68,7 @@ def measured(work: Callable[[], int]) -> Taken:
 
 @contextmanager
 def filled(folder: Path, changes: int) -> Iterator[tuple[PostgresServer, list[Job]] | None]:
-    """A server with this many inserts in the log of three slots, and a job for each of two; None where none is had."""
+    """A server with this many inserts in the log of two slots, and a job for each; None where none is had."""
     if missing():
         print(f"no figures of a Postgres source: {missing()}", file=sys.stderr)
         yield None
@@ -88,7 +83,6 @@ def filled(folder: Path, changes: int) -> Iterator[tuple[PostgresServer, list[Jo
             file.write_text(JOB.format(name=name, port=server.port, user=USER))
             jobs.append(load_job(file))
             slot(jobs[-1], "create")
-        server.sql("SELECT pg_create_logical_replication_slot('python', 'pgoutput')")
         for first in range(0, changes, PER_TRANSACTION):
             server.sql(INSERT, (first, first + PER_TRANSACTION - 1))
         yield server, jobs
@@ -109,38 +103,6 @@ def to_arrow(job: Job) -> int:
     return changes
 
 
-def by_python(server: PostgresServer, changes: int) -> int:
-    """A tuple by message, as a person would write it."""
-    found = 0
-    dsn = server.dsn(sslmode="disable")
-    with psycopg.connect(dsn, replication="database", autocommit=True) as con:
-        con.pgconn.exec_(b"START_REPLICATION SLOT python LOGICAL 0/0 (proto_version '1', publication_names 'arrow')")
-        while found < changes:
-            con.pgconn.consume_input()
-            size, data = con.pgconn.get_copy_data(1)
-            if size <= 0:
-                time.sleep(0.0005)
-            elif data[0] == ord("w") and data[25] == ord("I"):
-                found += len(row(bytes(data[25:]))) > 0
-    return found
-
-
-def row(message: bytes) -> tuple[str | None, ...]:
-    """The values of an INSERT."""
-    (count,) = struct.unpack_from(">H", message, 6)
-    values: list[str | None] = []
-    place = 8
-    for _ in range(count):
-        if message[place] == ord("t"):
-            (size,) = struct.unpack_from(">I", message, place + 1)
-            values.append(message[place + 5 : place + 5 + size].decode())
-            place += 5 + size
-        else:
-            values.append(None)
-            place += 1
-    return tuple(values)
-
-
 def into_duckdb(job: Job) -> int:
     with Progress() as progress:
         return int(run(job, once=True, progress=progress).total("read"))
@@ -159,10 +121,7 @@ def figures(tell: Callable[..., None], folder: Path, changes: int) -> None:
             ours, table = measured(lambda job=arrow: to_arrow(job)), measured(lambda job=whole: into_duckdb(job))
             if count != changes:
                 continue
-            theirs = measured(lambda server=server: by_python(server, changes))
-            ratio = round(theirs.cpu_seconds / ours.cpu_seconds, 1)
-            tell("psycopg_by_python", changes=changes, **theirs.shown())
-            tell("wal_to_arrow", changes=changes, **ours.shown(), ratio_to_python=ratio)
+            tell("wal_to_arrow", changes=changes, **ours.shown())
             same = _rows(place / "whole.duckdb") == server.sql(f"SELECT {COLUMNS} FROM orders ORDER BY id")
             tell("postgres_source_to_duckdb", changes=changes, **table.shown(), same_table=same)
 
