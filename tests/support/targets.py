@@ -79,6 +79,7 @@ PLACES = {
     "bigquery": bigquery_place,
     "delta": lambda folder: {"path": str(folder / "lake")},
     "duckdb": lambda folder: {"path": str(folder / "warehouse.duckdb")},
+    "ducklake": lambda folder: {"catalog": f"sqlite:{folder / 'lake.db'}", "data_path": str(folder / "lake")},
     "files": lambda folder: {"path": str(folder / "logs")},
     "memory": memory_place,
     "postgres": postgres_server.place,

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from ...schemas.options import Options
 from ...schemas.plugins import Plugins
-from . import bigquery, delta, duckdb, files, iceberg, memory, postgres
+from . import bigquery, delta, duckdb, ducklake, files, iceberg, memory, postgres
 from .sink import Maintained, Sink, Staged, TableSnapshot
 from .spec import SinkSpec
 
@@ -14,7 +14,10 @@ __all__ = ["SINKS", "Maintained", "Sink", "SinkSpec", "Staged", "TableSnapshot",
 SINKS: Final = Plugins(
     "millrace.sinks",
     "target.type",
-    (bigquery.SPEC, delta.SPEC, duckdb.SPEC, files.SPEC, iceberg.SPEC, memory.SPEC, postgres.SPEC),
+    (
+        *(bigquery.SPEC, delta.SPEC, duckdb.SPEC, ducklake.SPEC, files.SPEC, iceberg.SPEC, memory.SPEC),
+        postgres.SPEC,
+    ),
 )
 
 

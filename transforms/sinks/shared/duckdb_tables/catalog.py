@@ -35,6 +35,8 @@ OWN_TABLES: Final = (
     "filtered BIGINT, dead BIGINT, topic_id BIGINT, start BIGINT, mark VARCHAR, format INTEGER)",
 )
 
+OWN_NAMES: Final = ("_millrace_tables", "_millrace_ledger")
+
 
 class Connection(Protocol):
     """What is used of DuckDB's connection."""
