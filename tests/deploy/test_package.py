@@ -33,6 +33,7 @@ TARGETS = {
     "": ["duckdb", "files-local"],
     "bigquery": ["bigquery"],
     "delta": ["delta"],
+    "ducklake": ["ducklake"],
     "gcs": ["files-gcs"],
     "hdfs": ["files-hdfs"],
     "iceberg": ["iceberg"],

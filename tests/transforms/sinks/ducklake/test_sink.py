@@ -162,3 +162,20 @@ def test_an_extension_for_another_duckdb_says_what_to_install(monkeypatch):
     monkeypatch.setattr(extensions.duckdb, "__version__", "9.9.9")
     with pytest.raises(JobError, match=r"pip install 'duckdb-extension-sqlite-scanner==9.9.9'"):
         extension("sqlite_scanner")
+
+
+def test_the_data_may_lie_in_an_object_store(tmp_path, s3):
+    bucket = s3.create_bucket("ducklake-data")
+    endpoint = s3.endpoint.partition("://")[2]
+    secret = {"KEY_ID": s3.key, "SECRET": s3.secret, "REGION": s3.region, "ENDPOINT": endpoint}
+    options = {
+        "data_path": f"s3://{bucket}/lake",
+        "storage_options": {**secret, "USE_SSL": "false", "URL_STYLE": "path"},
+    }
+    target = Target("ducklake", tmp_path, options=options)
+    target.apply(*(upsert(1, id=key, v="a") for key in range(20)))
+    target.apply(upsert(2, id=1, v="b"), delete(2, id=2))
+    target.reopen()
+    assert len(target.rows()) == 19 and (1, "b") in target.rows()
+    assert not (tmp_path / "lake").exists()
+    target.close()
