@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ....schemas.errors import TerminalSinkError, TransientSinkError
 from ....schemas.options import size_text
@@ -30,6 +32,11 @@ SCANNERS: Final = {"sqlite": "sqlite_scanner", "postgres": "postgres_scanner"}
 CATALOG_OPTIONS: Final = {"sqlite": "META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 10000"}
 """With a write-ahead log, readers of an SQLite catalog do not hold up a commit, nor a commit the readers."""
 SECRETS: Final = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "r2": "r2"}
+
+
+def _holds_nul(rows: pa.Table) -> bool:
+    texts = [column for column in rows.columns if pa.types.is_string(column.type)]
+    return any(pc.any(pc.match_substring(column, "\0")).as_py() for column in texts)
 
 
 def literal(text: str) -> str:
@@ -53,7 +60,9 @@ class LakeConnection:
         return self._con.sql(query)
 
     def register(self, view_name: str, python_object: Any) -> Any:
-        """As DuckDB's."""
+        """As DuckDB's. Keys with a NUL character cannot be compared with what the catalog knows of the files."""
+        if isinstance(python_object, pa.Table) and _holds_nul(python_object):
+            self._con.execute("SET disabled_optimizers = 'join_filter_pushdown'")
         return self._con.register(view_name, python_object)
 
     def unregister(self, view_name: str) -> Any:

@@ -77,6 +77,8 @@ def names(con: Connection) -> tuple[str, ...]:
 
 def held(con: Connection, name: str) -> HeldTable:
     """What the target has under this name."""
+    if "\0" in name:  # no table has it, and the catalog of a lake cannot be asked for it
+        return HeldTable()
     query = "SELECT key, columns, truncate, format FROM _millrace_tables WHERE table_name = ?"
     rows = con.execute(query, [name]).fetchall()
     if not rows:

@@ -11,6 +11,8 @@ MINE: Final = "WHERE job = ? AND table_name = ?"
 
 def read(con: Connection, job: str, table: str) -> JobLedger:
     """What the job has in the table's ledger. Raises TerminalSinkError for a ledger of a newer Millrace."""
+    if "\0" in table:  # as `catalog.held`
+        return JobLedger()
     rows = con.execute(f"SELECT {', '.join(COLUMNS)} FROM _millrace_ledger {MINE}", [job, table]).fetchall()
     return from_rows((dict(zip(COLUMNS, row, strict=True)) for row in rows), f"_millrace_ledger, table {table}")
 
