@@ -52,6 +52,10 @@ class DuckLakeSink(DuckDBTables):
             raise TableError(f"{self._lake.place} has no table {table!r} of Millrace")
         return self._lake.maintain(table)
 
+    def rest(self) -> None:
+        """Let go of the catalog until the next commit: one that is a DuckDB file can then be opened by others."""
+        self._lake.close()
+
     def describe(self, table: str) -> str:
         """A command for DuckDB's shell."""
         attach = f"ATTACH 'ducklake:{self._lake.place}' AS {LAKE}; FROM {LAKE}.{quote(table)}"
