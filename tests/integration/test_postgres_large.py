@@ -6,7 +6,7 @@ from support.postgres_source import SourceDatabase
 
 from millrace.pipelines.execution.job_parts import source_of
 from millrace.transforms.sources import table_queues
-from millrace.transforms.sources.postgres import changes, slot_stream
+from millrace.transforms.sources.postgres import changes, slot_stream, wal_stream
 from millrace.transforms.sources.postgres.slot_stream import SlotStream
 
 
@@ -43,6 +43,17 @@ def test_a_transaction_larger_than_what_waits_in_memory(shop, monkeypatch):
     assert not done.failed
     assert_equal(shop, "orders")
     assert_equal(shop, "other")
+
+
+def test_a_large_transaction_of_the_only_table(shop, monkeypatch):
+    """More of it waits than a block has, before its end has come."""
+    monkeypatch.setattr(wal_stream, "BLOCK_BYTES", 50_000)
+    monkeypatch.setattr(slot_stream, "MESSAGES", 300)
+    job = shop.job("public.orders")
+    shop.run(job)
+    shop.sql("INSERT INTO orders SELECT i, repeat('x', 100) FROM generate_series(1, 5000) i")
+    shop.run(job)
+    assert_equal(shop, "orders")
 
 
 def test_the_compiled_reader_gives_the_bytes_that_libpq_gives_one_by_one(shop, monkeypatch):

@@ -69,7 +69,7 @@ class BinlogStream:
         self._queues.ask(topic)
         deadline = time.monotonic() + wait
         limit = np.iinfo(np.int64).max if stop is None else stop
-        while self._queues.size(topic) < BLOCK_BYTES and self.position < limit:
+        while (self._queues.size(topic) < BLOCK_BYTES or self.position <= first) and self.position < limit:
             if not self._receive() and time.monotonic() >= deadline:
                 break
         return self._queues.taken(topic, first, limit, self.position)

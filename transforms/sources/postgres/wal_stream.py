@@ -77,7 +77,9 @@ class WalStream:
         deadline = time.monotonic() + wait
         limit = np.iinfo(np.int64).max if stop is None else stop
         while True:
-            if self._queues.size(topic) >= BLOCK_BYTES or self.position >= limit:
+            # A transaction that is still open cannot be taken, however much of it waits.
+            full = self._queues.size(topic) >= BLOCK_BYTES and self.position > first
+            if full or self.position >= limit:
                 break
             if not self._receive(limit) and time.monotonic() >= deadline:
                 break
