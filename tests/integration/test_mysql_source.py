@@ -222,7 +222,7 @@ def test_runs_that_are_killed_lose_and_double_nothing(shop):
     shop.sql("INSERT INTO orders SELECT 1000 + a.id * 20 + b.id, 'n', 1, repeat('x', 900) FROM orders a, orders b "
              "WHERE a.id <= 550 AND b.id <= 20")  # fmt: skip
     job = shop.job("orders")
-    command = [sys.executable, "-m", "millrace.pipelines.cli.main", "run", str(job.file), "--once"]
+    command = [sys.executable, "-m", "millrace.pipelines", "run", str(job.file), "--once"]
     for number, seconds in enumerate((2.5, 4.0, 5.5)):
         run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(seconds)
