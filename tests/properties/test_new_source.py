@@ -44,7 +44,8 @@ def replace_source(database, connector, other_server):
 
 def history(random, kind, snapshots, length):
     """What a connector sent of a database that is replaced now and then: the log, and the table as it must be."""
-    database = Database(random, kind, large=False, file=90, truncates=not snapshots)
+    # Not promised: a TRUNCATE in one partition beside a new source that begins in another.
+    database = Database(random, kind, large=False, file=90, truncates=False)
     connector = Connector(database)
     connector.made_anew()
     for _ in range(length):
