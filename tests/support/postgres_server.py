@@ -39,6 +39,7 @@ SETTINGS = {
 }
 IN_A_JOB = "MILLRACE_TEST_ROLE_PASSWORD"
 """The environment variable that holds the role's password: a job file may not."""
+os.environ[IN_A_JOB] = ROLE_PASSWORD  # already now: workers that are started before the server must have it too
 HBA = "host all all 127.0.0.1/32 scram-sha-256\n"
 
 
@@ -166,7 +167,6 @@ class PostgresServer:
 
     def job_dsn(self, **more: str) -> str:
         """The same for a job file: the password is a reference."""
-        os.environ[IN_A_JOB] = ROLE_PASSWORD
         return self.dsn(ROLE, f"${{env:{IN_A_JOB}}}", **more)
 
     def sql(self, query: str, parameters: Any = None, dbname: str = "postgres") -> list[tuple[Any, ...]]:
