@@ -133,7 +133,9 @@ class BinlogStream:
             self._open.clear()
             self._begin_file(events)
             self.position = max(self.position, int(ends[-1]))
+        # A heartbeat tells a place in the file of its time: one that stands before a ROTATE says nothing of the next file.
         quiet = events.of_kind(types.HEARTBEAT)
+        quiet = quiet[quiet > max(events.of_kind(types.ROTATE), default=-1)]
         if len(quiet) and not self._open:
             self.position = max(self.position, offset_of(self._number, int(events.next[quiet[-1]])))
 
@@ -206,6 +208,26 @@ def _by_file(data: bytes) -> list[bytes]:
     fill_events(view, found)
     edges = [0, *found[4][found[0] == types.FORMAT_DESCRIPTION].tolist(), len(data)]
     return [data[low:high] for low, high in itertools.pairwise(edges) if low < high]
+
+
+def file_born(settings: MySqlSettings, file: str) -> int:
+    """When the server began this file of the binlog, in seconds since 1970, as its first event says.
+
+    Raises SourceError, LostOffsetsError where there is no such file.
+    """
+    dump, deadline = BinlogDump(settings, file, FIRST_POSITION), time.monotonic() + SILENT_SECONDS
+    try:
+        while time.monotonic() < deadline:
+            data = dump.events(1, WAIT)
+            view = np.frombuffer(data, np.uint8)
+            found = np.empty((7, max(0, int(count_events(view, 0)))), np.int64)
+            fill_events(view, found)
+            born = found[1][found[0] == types.FORMAT_DESCRIPTION]
+            if len(born):
+                return int(born[0])
+    finally:
+        dump.close()
+    raise SourceError(f"MySQL at {settings.where}: nothing came of the log's file {file}")
 
 
 def _joined(parts: list[Events]) -> Events:

@@ -10,9 +10,9 @@ from ....schemas.model.block import Block
 from ....schemas.model.ledger import TopicPartition
 from ..log_records import record
 from ..source import LOGGER, START_OVER, lost_offsets
-from .binlog_stream import stream_of
+from .binlog_stream import file_born, stream_of
 from .client import MySqlSettings, Session
-from .log_place import identity, log_end, safe_start
+from .log_place import file_of, identity, log_end, safe_start
 from .log_tables import COPIED
 from .marks import Mark, Marks, marks_of
 from .offsets import STREAM, place_of
@@ -146,7 +146,9 @@ class TableReader:
 
 def begin(session: Session, topic: str, offset: int) -> Mark:
     """Where the log of a table begins whose copy begins now, or which is not copied (`offset` STREAM)."""
-    mark = Mark(identity(session), offset, safe_start(session), copied=offset == STREAM)
+    log = safe_start(session)
+    born = file_born(session.settings, file_of(session, place_of(log)[0]))
+    mark = Mark(identity(session), offset, log, copied=offset == STREAM, born=born)
     marks_of(session.settings).begin(topic, mark)
     return mark
 
