@@ -194,6 +194,15 @@ def test_the_demo_ends_equal(environment, tmp_path):
     assert "EQUAL" in environment.run("millrace", "demo", "--changes", "3000", cwd=tmp_path)
 
 
+def test_ducklake_in_an_environment_of_its_own(environment):
+    """Its extensions are for an older DuckDB than the newest one, with which all other tests run."""
+    environment.make("test,ducklake")
+    options = ["-q", "-p", "no:cacheprovider", "-o", "pythonpath=tests", "-k", "ducklake"]
+    rooms = ["tests/transforms/sinks/ducklake", "tests/contract"]
+    said = environment.run(environment.python, "-m", "pytest", *options, *rooms, cwd=ROOT)
+    assert " passed" in said and "no DuckLake beside this DuckDB" not in said
+
+
 def other_python(version: str) -> str | None:
     """An interpreter of this minor version: on the path, or one of pyenv's."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"

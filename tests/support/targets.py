@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pyarrow as pa
+import pytest
 
 from millrace.schemas.model.change import CHANGE_FIELDS, DELETE, POSITION_TYPE, UNAVAILABLE, UNAVAILABLE_TYPE, UPSERT
 from millrace.schemas.model.ledger import Account, Commit, Ledger, TopicPartition
@@ -100,6 +102,21 @@ NO_RIGHTS = {"memory"}
 ROW = pa.schema([("id", pa.int64()), ("v", pa.string())])
 
 
+def skip_without_ducklake(kind: str) -> None:
+    """DuckLake needs an older DuckDB: `tests/deploy` runs its tests in an environment of its own."""
+    if kind == "ducklake" and not installed("duckdb-extension-ducklake"):
+        pytest.skip("no DuckLake beside this DuckDB: tests/deploy/test_package.py runs its tests")
+
+
+def installed(name: str) -> bool:
+    """Whether this package is installed."""
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Change:
     """One row of a delta: `at` is its position, a number."""
@@ -164,6 +181,7 @@ class Target:
     @property
     def sink(self) -> Sink:
         if self._sink is None:
+            skip_without_ducklake(self.kind)
             self._sink = open_sink(self.kind, {**PLACES[self.kind](self.folder), **self.options})
         return self._sink
 

@@ -9,13 +9,19 @@ import duckdb
 import pyarrow as pa
 import pytest
 from support import postgres_server
-from support.targets import Target, delete, upsert
+from support.targets import Target, delete, skip_without_ducklake, upsert
 
 from millrace.schemas.errors import JobError, SinkError, TerminalSinkError, TransientSinkError
 from millrace.transforms.sinks import open_sink
 from millrace.transforms.sinks.ducklake import extensions, sink
 from millrace.transforms.sinks.ducklake.extensions import extension
 from millrace.transforms.sinks.shared.duckdb_tables import merge
+
+
+@pytest.fixture(autouse=True)
+def ducklake():
+    skip_without_ducklake("ducklake")
+
 
 READER = """
 import duckdb, sys
