@@ -94,6 +94,8 @@ PLACES = {
         },
     },
 }
+IN_FOLDER = {"ducklake": 2}
+"""How many files and folders a kind of target makes in the folder of its place, where they are more than one."""
 MIRRORS = [kind for kind in sorted(SINKS) if Mode.MIRROR in SINKS[kind].modes]
 SHOWN = {"bigquery": bigquery_dataset}
 WITHOUT_RIGHTS = {"bigquery": bigquery_without_rights}
