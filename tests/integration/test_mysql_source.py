@@ -235,6 +235,24 @@ def test_runs_that_are_killed_lose_and_double_nothing(shop):
     assert proved(job).outcome is Outcome.EQUAL
 
 
+def test_rows_that_a_foreign_key_changes_are_in_the_log_or_the_check_says_that_they_are_not(shop):
+    shop.sql("CREATE TABLE parents (id int PRIMARY KEY)", "INSERT INTO parents VALUES (1), (2)")
+    shop.sql(
+        "CREATE TABLE children (id int PRIMARY KEY, parent int, "
+        "CONSTRAINT of_parent FOREIGN KEY (parent) REFERENCES parents (id) ON DELETE CASCADE)"
+    )
+    shop.sql("INSERT INTO children VALUES (1, 1), (2, 2)")
+    job = shop.job("children")
+    shop.run(job)
+    shop.sql("DELETE FROM parents WHERE id = 1")
+    shop.run(job)
+    said = [finding.fix for finding in check(job) if finding.level == "fail"]
+    if proved(job).outcome is Outcome.EQUAL:
+        assert said == []
+    else:
+        assert [fix.partition(", ")[0][-28:] for fix in said] == ["DROP FOREIGN KEY `of_parent`"]
+
+
 def test_a_check_says_what_is_not_set_with_the_statement(shop):
     assert [finding for finding in check(shop.job("orders")) if finding.level == "fail"] == []
     variable = {"mariadb": "NO_LOG", "mysql": "MINIMAL"}[shop.server.name]

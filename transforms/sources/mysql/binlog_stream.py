@@ -133,7 +133,7 @@ class BinlogStream:
             self._open.clear()
             self._begin_file(events)
             self.position = max(self.position, int(ends[-1]))
-        # A heartbeat tells a place in the file of its time: one that stands before a ROTATE says nothing of the next file.
+        # A heartbeat tells a place in the file of its time: one before a ROTATE says nothing of the next file.
         quiet = events.of_kind(types.HEARTBEAT)
         quiet = quiet[quiet > max(events.of_kind(types.ROTATE), default=-1)]
         if len(quiet) and not self._open:

@@ -1,5 +1,6 @@
 """What has to be set at the server before a table can be read, with the exact statements."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Final
@@ -18,6 +19,13 @@ WANTED: Final = (
     ("binlog_row_value_options", "", "the log holds parts of JSON values"),
 )
 IMAGE: Final = "binlog_row_image"
+LOGS_CASCADES: Final = (9, 6)
+"""The MySQL from which on the log has rows that a foreign key changes, unless `innodb_native_foreign_keys` is on."""
+CASCADES: Final = re.compile(
+    r"^ *CONSTRAINT (`(?:[^`]|``)+`) FOREIGN KEY .* REFERENCES (`.*?`) \(.*ON (?:DELETE|UPDATE) (?:CASCADE|SET)",
+    re.MULTILINE,
+)
+"""In SHOW CREATE TABLE, which any reader of the table may ask: the name of the constraint, and the other table."""
 
 
 def preflight(session: Session, tables: Sequence[SourceTable]) -> list[Advice]:
@@ -26,7 +34,7 @@ def preflight(session: Session, tables: Sequence[SourceTable]) -> list[Advice]:
     found = [*_log(session, settings)]
     if settings.get("log_bin") == "ON":
         found += [*_rights(session), *_kept(settings)]
-    return [*found, *_tables(session, tables)]
+    return [*found, *_tables(session, tables), *_cascades(session, tables, settings)]
 
 
 def _set(session: Session, name: str, value: str) -> str:
@@ -108,3 +116,19 @@ def _tables(session: Session, tables: Sequence[SourceTable]) -> Iterator[Advice]
         if not schema.key:
             said = "has no primary key: its key must stand in the job file, and its copy is read at once"
             yield Advice("warn", table.name, said, f"ALTER TABLE {table.quoted} ADD PRIMARY KEY (...)")
+
+
+def _cascades(session: Session, tables: Sequence[SourceTable], settings: dict[str, str]) -> Iterator[Advice]:
+    """Tables that a foreign key changes by itself: the server does so below its log."""
+    native = settings.get("innodb_native_foreign_keys", "OFF") == "ON"
+    if not session.mariadb and session.version >= LOGS_CASCADES and not native:
+        return
+    for table in tables:
+        try:
+            ((_, created),) = session.rows(f"SHOW CREATE TABLE {table.quoted}")
+        except MillraceError:
+            continue  # `_tables` says what is denied
+        for constraint, parent in CASCADES.findall(str(created)):
+            said = f"a change of {parent} changes its rows (ON DELETE or ON UPDATE), and the log does not hold that"
+            fix = f"ALTER TABLE {table.quoted} DROP FOREIGN KEY {constraint}, and let the program delete such rows"
+            yield Advice("fail", table.name, said, fix)
