@@ -1,5 +1,6 @@
 """What the proof reads from a Debezium envelope: where a change stands in its source, and what was not sent."""
 
+import binascii
 import hashlib
 import json
 import re
@@ -17,7 +18,10 @@ WORD: Final = 1 << 64
 
 @cache
 def _placeholders(text: str) -> tuple[Any, ...]:
-    """What Debezium sends for a value it leaves out: text, bytes, hstore as JSON, lists of text, UUID, numbers."""
+    """What Debezium sends for a value it leaves out: text, bytes, hstore as JSON, lists of text, UUID, numbers.
+
+    Bytes are texts where the connector sends them as hexadecimal digits or base64 (RFC 4648, sections 4 and 5).
+    """
     raw = text.encode()
     digest = bytearray(hashlib.md5(raw, usedforsecurity=False).digest())
     # A name-based UUID: four bits say version 3, two bits the variant (RFC 9562, section 5.3).
@@ -26,7 +30,10 @@ def _placeholders(text: str) -> tuple[Any, ...]:
     of_name = f"{digest[:4].hex()}-{digest[4:6].hex()}-{digest[6:8].hex()}-{digest[8:10].hex()}-{digest[10:].hex()}"
     signed = [byte - 256 if byte > 127 else byte for byte in raw]
     quoted = json.dumps(text, ensure_ascii=False)
-    return text, raw, f"{{{quoted}:{quoted}}}", [text], [raw], [of_name], signed
+    digits = "".join(f"{byte:02x}" for byte in raw)
+    coded = binascii.b2a_base64(raw, newline=False).decode()
+    texts = (text, digits, coded, coded.replace("+", "-").replace("/", "_"))
+    return *texts, raw, f"{{{quoted}:{quoted}}}", *([one] for one in texts), [raw], [of_name], signed
 
 
 def unavailable(value: Any, text: str = PLACEHOLDER) -> bool:

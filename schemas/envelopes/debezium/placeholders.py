@@ -1,5 +1,6 @@
 """Values that the source did not send: Debezium's placeholder for unchanged out-of-line columns."""
 
+import base64
 import hashlib
 import json
 import uuid
@@ -22,7 +23,8 @@ UNAVAILABLE_VALUE: Final = "__debezium_unavailable_value"
 class Placeholders:
     """What Debezium sends in the place of a value that the source left out, by the column's type.
 
-    Columns of text, JSON or bytes: the text. hstore as JSON: an object of the text alone. Arrays: a list of the text
+    Columns of text, JSON or bytes: the text; bytes that are sent as text: its base64 (plain or URL-safe) or hexadecimal
+    form. hstore as JSON: an object of the text alone. Arrays: a list of the text
     alone, for UUIDs of the UUID that Java makes of it, for numbers and dates of the text's bytes as numbers. Maps: a
     map whose only key is the text. Source: io.debezium.connector.postgresql.UnchangedToastedReplicationMessageColumn.
     """
@@ -30,16 +32,22 @@ class Placeholders:
     text: str = UNAVAILABLE_VALUE
 
     @cached_property
+    def forms(self) -> tuple[bytes, ...]:
+        """The text, and what it becomes where bytes are sent as text: base64 of two alphabets, hexadecimal digits."""
+        raw = self.text.encode()
+        return raw, base64.b64encode(raw), base64.urlsafe_b64encode(raw), raw.hex().encode()
+
+    @cached_property
     def texts(self) -> tuple[bytes, ...]:
-        """The placeholder of a text column, and that of an hstore column."""
+        """The placeholders of a text column, and that of an hstore column."""
         hstore = json.dumps({self.text: self.text}, separators=(",", ":"), ensure_ascii=False)
-        return self.text.encode(), hstore.encode()
+        return *self.forms, hstore.encode()
 
     @cached_property
     def elements(self) -> tuple[bytes, ...]:
-        """The only element of a list of texts, and that of a list of UUIDs (Java's UUID.nameUUIDFromBytes)."""
+        """The only element of a list of texts or bytes, and that of a list of UUIDs (Java's UUID.nameUUIDFromBytes)."""
         digest = hashlib.md5(self.text.encode(), usedforsecurity=False).digest()
-        return self.text.encode(), str(uuid.UUID(bytes=digest, version=3)).encode()
+        return *self.forms, str(uuid.UUID(bytes=digest, version=3)).encode()
 
     @cached_property
     def numbers(self) -> NDArray[np.int64]:

@@ -17,6 +17,8 @@ CODES = list(UNAVAILABLE_VALUE.encode())
 SENT = {
     "text": (pa.string(), UNAVAILABLE_VALUE),
     "bytes": (pa.binary(), UNAVAILABLE_VALUE.encode()),
+    "bytes as base64": (pa.string(), "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="),
+    "bytes as hex": (pa.string(), "5f5f646562657a69756d5f756e617661696c61626c655f76616c7565"),
     "hstore as JSON": (pa.string(), json.dumps({UNAVAILABLE_VALUE: UNAVAILABLE_VALUE}, separators=(",", ":"))),
     "hstore as a map": (pa.map_(pa.string(), pa.string()), [(UNAVAILABLE_VALUE, UNAVAILABLE_VALUE)]),
     "texts": (pa.list_(pa.string()), [UNAVAILABLE_VALUE]),
@@ -28,6 +30,8 @@ SENT = {
 LIKE = {
     "text": [UNAVAILABLE_VALUE + "s", UNAVAILABLE_VALUE[:-1], "x" * len(UNAVAILABLE_VALUE), ""],
     "bytes": [b"x" * len(UNAVAILABLE_VALUE)],
+    "bytes as base64": ["X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ", "x" * 40],
+    "bytes as hex": ["5f" * 28],
     "hstore as JSON": ["x" * (2 * len(UNAVAILABLE_VALUE) + 7)],
     "hstore as a map": [[], [(UNAVAILABLE_VALUE, "v"), ("b", "v")], [("b", UNAVAILABLE_VALUE)]],
     "texts": [[], [UNAVAILABLE_VALUE, "b"], [None], ["x"]],
