@@ -8,8 +8,13 @@ EMPTIES, LOSES = "empties", "loses"
 """It leaves no row; or what it did is not in the log, so that a new copy is needed."""
 NAME: Final = r"(?:`(?:[^`]|``)+`|\"[^\"]+\"|[\w$\u0080-\uffff]+)"
 TABLE: Final = rf"{NAME}(?:\s*\.\s*{NAME})?"
-COMMENT: Final = re.compile(r"/\*(?!!).*?\*/|(?:--\s|#)[^\n]*", re.DOTALL)
-VERSIONED: Final = re.compile(r"/\*!(?:M?\d+)?(.*?)\*/", re.DOTALL)
+QUOTED: Final = r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`(?:[^`]|``)*`"
+COMMENT: Final = re.compile(
+    rf"({QUOTED})|/\*!(?:M?\d+)?(.*?)\*/|/\*.*?\*/|(?:--(?=\s|\Z)|#)[^\n]*", re.DOTALL | re.IGNORECASE
+)
+"""What is quoted is no comment; what stands in one that names a version is a part of the statement."""
+PREFIX: Final = re.compile(r"SET\s+STATEMENT\s.*?\sFOR\s+(?=[A-Z])", re.IGNORECASE | re.DOTALL)
+"""Of MariaDB: variables that hold for one statement."""
 TRUNCATE: Final = re.compile(rf"TRUNCATE\s+(?:TABLE\s+)?({TABLE})", re.IGNORECASE)
 DROP: Final = re.compile(rf"DROP\s+TABLES?\s+(?:IF\s+EXISTS\s+)?({TABLE}(?:\s*,\s*{TABLE})*)", re.IGNORECASE)
 REPLACED: Final = re.compile(rf"CREATE\s+OR\s+REPLACE\s+TABLE\s+({TABLE})", re.IGNORECASE)
@@ -18,13 +23,15 @@ DROP_DATABASE: Final = re.compile(rf"DROP\s+(?:DATABASE|SCHEMA)\s+(?:IF\s+EXISTS
 RENAME: Final = re.compile(r"RENAME\s+TABLES?\s+(?:IF\s+EXISTS\s+)?(.*)", re.IGNORECASE | re.DOTALL)
 PAIR: Final = re.compile(rf"({TABLE})\s+(?:WAIT\s+\d+\s+|NOWAIT\s+)?TO\s+({TABLE})", re.IGNORECASE)
 ALTER: Final = re.compile(
-    rf"ALTER\s+(?:ONLINE\s+|OFFLINE\s+|IGNORE\s+)*TABLE\s+(?:IF\s+EXISTS\s+)?({TABLE})(.*)", re.IGNORECASE | re.DOTALL
+    rf"ALTER\s+(?:ONLINE\s+|OFFLINE\s+|(IGNORE)\s+)*TABLE\s+(?:IF\s+EXISTS\s+)?({TABLE})(.*)", re.IGNORECASE | re.DOTALL
 )
+"""With IGNORE, rows that a new key does not allow go."""
 MOVED: Final = re.compile(
     rf"\bRENAME\s+(?:TO\s+|AS\s+|=\s*)?(?!COLUMN\b|INDEX\b|KEY\b)({TABLE})\s*(?:,|$)", re.IGNORECASE
 )
 PARTITION: Final = re.compile(
-    r"\b(?:(?:DROP|TRUNCATE|EXCHANGE|DISCARD|IMPORT)\s+(?:PARTITION|TABLESPACE))\b", re.IGNORECASE
+    r"\b(?:(?:DROP|TRUNCATE|EXCHANGE|DISCARD|IMPORT)\s+(?:PARTITION|TABLESPACE)|CONVERT\s+(?:PARTITION|TABLE))\b",
+    re.IGNORECASE,
 )
 CHANGES: Final = re.compile(r"(?:WITH|INSERT|UPDATE|DELETE|REPLACE|LOAD)\b", re.IGNORECASE)
 WORDS: Final = re.compile(NAME)
@@ -39,10 +46,15 @@ class Effect(NamedTuple):
 
 def effects(database: str, text: str, topics: Collection[str]) -> Iterator[Effect]:
     """What a statement does to these tables, which are named `DATABASE.TABLE`."""
-    plain = COMMENT.sub(" ", VERSIONED.sub(r"\1", text)).strip().rstrip(";").strip()
+    plain = PREFIX.sub("", _uncommented(text), count=1)
     for topic, how in _found(database, plain, topics):
         if topic in topics:
             yield Effect(topic, how)
+
+
+def _uncommented(text: str) -> str:
+    kept = COMMENT.sub(lambda match: match[1] or match[2] or " ", text)
+    return kept.strip().rstrip(";").strip()
 
 
 def _found(database: str, text: str, topics: Collection[str]) -> Iterator[Effect]:
@@ -58,14 +70,14 @@ def _found(database: str, text: str, topics: Collection[str]) -> Iterator[Effect
             yield Effect(_topic(database, before), LOSES)
             yield Effect(_topic(database, after), LOSES)
     elif match := ALTER.match(text):
-        yield from _altered(database, _topic(database, match[1]), match[2])
+        yield from _altered(database, _topic(database, match[2]), match[3], ignores=match[1] is not None)
     elif CHANGES.match(text):
         words = {_plain(word) for word in WORDS.findall(text)}
         yield from (Effect(topic, LOSES) for topic in topics if topic.partition(".")[2] in words)
 
 
-def _altered(database: str, topic: str, rest: str) -> Iterator[Effect]:
-    if PARTITION.search(rest):
+def _altered(database: str, topic: str, rest: str, *, ignores: bool) -> Iterator[Effect]:
+    if ignores or PARTITION.search(rest):
         yield Effect(topic, LOSES)
     if match := MOVED.search(rest):
         yield Effect(topic, LOSES)
