@@ -24,8 +24,13 @@ from ....schemas.errors import JobError, LostOffsetsError, SourceError
 from ....schemas.secrets import resolve
 from .packets import EVENTS, ROWS, first_payload, payloads
 
-FIRST: Final = "SET time_zone = '+00:00', sql_mode = '', character_set_results = 'utf8mb4', net_write_timeout = 600"
-"""How values are written: the same in a copy as in the log."""
+FIRST: Final = (
+    "SET time_zone = '+00:00', sql_mode = '', character_set_results = 'utf8mb4', net_write_timeout = 600, "
+    "sql_select_limit = 18446744073709551615"
+)
+"""How values are written: the same in a copy as in the log. All rows are read, whatever the server's default."""
+ISOLATION: Final = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+"""A server's default may be to read rows that are never committed."""
 HEARTBEAT: Final = 500_000_000
 """Nanoseconds after which the server of a quiet log says how far it is."""
 SILENT_SECONDS: Final = 60.0
@@ -118,6 +123,8 @@ def connected(settings: MySqlSettings, **more: Any) -> "pymysql.Connection[Any]"
         **_tls(settings),
         **more,
     )
+    with found.cursor() as cursor:
+        cursor.execute(ISOLATION)
     found._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
     found._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
     return found

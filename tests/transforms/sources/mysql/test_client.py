@@ -59,3 +59,22 @@ def test_a_certificate_that_is_not_trusted_is_said(place, tmp_path):
 def test_a_place_that_the_log_has_not_is_lost(place):
     with closing(BinlogDump(settings(place), "binlog.999999", 4)) as dump, pytest.raises(LostOffsetsError):
         dump.events(1 << 20, 10.0)
+
+
+def test_the_server_s_defaults_do_not_say_what_is_read(place):
+    """Rows of an open transaction are not read, and no row is left out."""
+    place.sql("SET GLOBAL TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
+    place.sql("SET GLOBAL sql_select_limit = 1")
+    place.sql("CREATE DATABASE IF NOT EXISTS defaults")
+    try:
+        with place.connect(autocommit=False) as other, other.cursor() as cursor:
+            cursor.execute("CREATE TABLE IF NOT EXISTS defaults.t (id int)")
+            cursor.execute("INSERT INTO defaults.t VALUES (1), (2)")
+            other.commit()
+            cursor.execute("INSERT INTO defaults.t VALUES (3)")
+            with closing(Session(settings(place))) as session:
+                assert session.rows("SELECT id FROM defaults.t ORDER BY id") == [(1,), (2,)]
+    finally:
+        place.sql("SET GLOBAL TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        place.sql("SET GLOBAL sql_select_limit = 18446744073709551615")
+        place.sql("DROP DATABASE defaults")
