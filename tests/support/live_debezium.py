@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from millrace.pipelines.cli.verify import verify_job
-from millrace.pipelines.execution.job_parts import target_of
+from millrace.pipelines.execution.job_parts import source_of, target_of
 from millrace.pipelines.job.load import load_job
+from millrace.schemas.model.ledger import TopicPartition
 from millrace.transforms.proof.report import Outcome
 from support.jobs import run_once
 from support.stored_rows import stored, unequal
@@ -23,6 +24,10 @@ tables:
   - {{from: {name}.public.pairs, to: pairs, on_truncate: apply}}
 target: {{type: duckdb, path: out.duckdb}}
 """
+
+
+QUIET = 2.0
+"""Seconds without a message after which Debezium has sent what there was."""
 
 
 class Writer(ABC):
@@ -109,6 +114,7 @@ class Play:
         """The job is run until its tables stop, with these words."""
         self.mark()
         deadline = time.monotonic() + 90
+        self._all_sent()
         while not (summary := run_once(self._file)).failed:
             assert time.monotonic() < deadline, "the tables did not stop"
             time.sleep(0.3)
@@ -119,7 +125,23 @@ class Play:
         assert not summary.failed, summary.lines()
         return summary
 
+    def _ends(self) -> dict:
+        job = load_job(self._file)
+        with closing(source_of(job)) as source, closing(source.connect()) as connection:
+            topics = connection.topics(job.source.topics)
+            return connection.offsets([TopicPartition(name, one) for name, found in topics.items() for one in found])
+
+    def _all_sent(self) -> None:
+        """Wait until nothing more comes: a key change that two commits cut apart loses what it does not send."""
+        ends, since = self._ends(), time.monotonic()
+        while time.monotonic() - since < QUIET:
+            time.sleep(0.2)
+            now = self._ends()
+            if now != ends:
+                ends, since = now, time.monotonic()
+
     def _reached(self) -> bool:
+        self._all_sent()
         self.run()
         with closing(target_of(load_job(self._file)).open()) as sink:
             if "items" not in sink.tables():
