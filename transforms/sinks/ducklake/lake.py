@@ -166,12 +166,11 @@ class Lake:
             con = duckdb.connect(
                 config={"memory_limit": f"{self._options.memory_limit}B", "preserve_insertion_order": "false"}
             )
-            try:
+            with ExitStack() as undo:
+                undo.callback(con.close)
                 self._attach(con, create)
                 self._open = LakeConnection(con)
-            except BaseException:
-                con.close()
-                raise
+                undo.pop_all()
         return self._open
 
     def _attach(self, con: Any, create: bool) -> None:
