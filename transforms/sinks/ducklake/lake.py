@@ -131,7 +131,8 @@ class Lake:
             yield con if con is not None and catalog.own(con) else None
 
     def _existing(self) -> LakeConnection | None:
-        """The lake where there is one: nothing is made."""
+        """The lake where there is one: nothing is made. A missing extra is told also where there is none yet."""
+        extension("ducklake")
         if self._file is not None and not os.path.exists(self._file):
             return None
         try:
