@@ -1,7 +1,5 @@
 """`python -m millrace.pipelines`: the command line."""
 
-import sys
+from .cli.process import command
 
-from .cli.main import main
-
-sys.exit(main())
+command()

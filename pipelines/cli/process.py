@@ -1,0 +1,33 @@
+"""The process of the command `millrace`: how it begins and how it ends."""
+
+import atexit
+import logging
+import os
+import sys
+from contextlib import suppress
+
+from .main import FAILED, GOOD, main
+
+
+def command() -> None:
+    """Run the command of `sys.argv`; the process ends with its status, and the interpreter is not taken apart.
+
+    Threads of Arrow and of other libraries let go of Python's objects while it is taken apart. Before Python 3.14 such
+    a thread is ended in the middle of its C++, and the process of a good run aborts (python/cpython issue 87135).
+    """
+    status = FAILED
+
+    def leave() -> None:
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(BrokenPipeError):
+                stream.flush()
+        os._exit(status)
+
+    # What is registered first is called last: clients are closed and other processes have ended by then.
+    atexit.register(leave)
+    try:
+        status = main()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else FAILED if end.code else GOOD
+        raise
