@@ -1,6 +1,7 @@
 """A block: the element of every stream, bytes of a partition as a source fetched them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,11 @@ class Block:
     data: bytes
     reached: int | None = None
     tail: str = ""
+
+    def pieces(self, starts: Sequence[int], data: Sequence[bytes]) -> list["Block"]:
+        """The block cut at these offsets, the first of which is its own; `data` are the bytes of each piece."""
+        stops = [*starts[1:], self.stop]
+        return [
+            replace(self, first=first, stop=stop, data=part, tail=self.tail if stop == self.stop else "")
+            for first, stop, part in zip(starts, stops, data, strict=True)
+        ]

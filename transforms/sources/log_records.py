@@ -10,7 +10,7 @@ The first record is an S, and each S holds for the records up to the next one.
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numba
@@ -131,11 +131,7 @@ class TransactionCounter:
 def cut_block(block: Block, starts: Sequence[int]) -> list[Block]:
     """The block cut at these offsets, as `Source.cut` promises."""
     pieces = cut_data(block.data, starts) if block.data else [b""] * len(starts)
-    stops = [*starts[1:], block.stop]
-    return [
-        replace(block, first=first, stop=stop, data=data, tail=block.tail if stop == block.stop else "")
-        for first, stop, data in zip(starts, stops, pieces, strict=True)
-    ]
+    return block.pieces(starts, pieces)
 
 
 def record_times(block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -173,7 +173,9 @@ class Source(Protocol):
         """Offset and time (milliseconds since the epoch, -1 where unknown) of each record, in ascending offsets."""
 
     def newest(self, block: Block) -> int | None:
-        """The largest of those times, found without splitting the block; None where none is known."""
+        """The largest of those times; None where none is known. Sources of messages find it without splitting."""
+        times = self.times(block)[1]
+        return int(times.max()) if len(times) and times.max() >= 0 else None
 
     def replay(self) -> MessageLog:
         """The log for the proof. It shares nothing with the reading and splitting of blocks."""

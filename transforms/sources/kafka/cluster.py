@@ -1,7 +1,5 @@
 """What a Kafka cluster holds: topics, partitions, offsets."""
 
-import difflib
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple
 from functools import partial
@@ -12,9 +10,10 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 from kafka.errors import AuthorizationError, KafkaError, NodeNotReadyError
 
-from ....schemas.errors import DeniedTopicsError, JobError, SourceError
+from ....schemas.errors import DeniedTopicsError, SourceError
 from ....schemas.model.ledger import TopicPartition
 from ..source import ReadUpTo
+from ..topic_names import matching_topics, near_topic
 from .client import open_consumer, topic_id, unseen_topics
 from .connection_faults import denied_topics, refused
 from .log_tail import LogTail, cut_short
@@ -52,10 +51,9 @@ class Broker:
         unseen = self._ask("topics", lambda: unseen_topics(self._consumer, unknown)) if unknown else set()
         for name in unknown:
             if name not in unseen:
-                near = difflib.get_close_matches(name, set(known) - set(names), 1)
-                hint = f"did you mean {near[0]!r}?" if near else "create it, or check source.topics"
+                hint = near_topic(name, set(known) - set(names), "create it, or check source.topics")
                 raise SourceError(f"there is no topic {name!r} at {self._settings.bootstrap_servers}; {hint}")
-        wanted = set(names) | {name for name in known if pattern is not None and _matches(pattern, name)}
+        wanted = set(names) | matching_topics(known, pattern)
         return {
             name: [] if name in unseen else sorted(self._consumer.partitions_for_topic(name)) for name in sorted(wanted)
         }
@@ -150,10 +148,3 @@ def open_broker(settings: KafkaSettings) -> Broker:
 def _consumer(settings: KafkaSettings) -> KafkaConsumer:
     # Kafka-python asks about topics again no sooner than its back-off, also where the last answer was good.
     return open_consumer(settings, fetch_max_wait_ms=_LOOK_MS // 2, retry_backoff_ms=_BACK_OFF_MS)
-
-
-def _matches(pattern: str, name: str) -> bool:
-    try:
-        return re.fullmatch(pattern, name) is not None
-    except re.error as error:
-        raise JobError(f"source.topic_pattern: {pattern!r} is no regular expression: {error}") from None

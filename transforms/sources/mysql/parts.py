@@ -1,5 +1,6 @@
 """The records of a block by schema: rows of a copy and events of rows as changes in the order of the log."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -62,6 +63,10 @@ class Part:
         offset = self.offset[chosen]
         inner = ((offset & INSIDE) << INNER_BITS) + self.place[chosen]
         return pack((offset >> POSITION_BITS).astype(np.uint64), inner.astype(np.uint64), offset)
+
+    def letter_value(self, row: int, values: pa.StructScalar) -> bytes:
+        """The values of the row as JSON by column."""
+        return json.dumps(values.as_py(), default=str).encode()
 
 
 @dataclass(frozen=True, slots=True)

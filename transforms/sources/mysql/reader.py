@@ -1,15 +1,14 @@
 """Reads one table of a MySQL source: the chunks of its copy, then its part of the binlog."""
 
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ....schemas.errors import JobError, LostOffsetsError, SourceError
+from ....schemas.errors import LostOffsetsError, SourceError
 from ....schemas.model.block import Block
-from ....schemas.model.ledger import TopicPartition
 from ..log_records import record
-from ..source import LOGGER, START_OVER, lost_offsets
+from ..source import START_OVER, lost_offsets
+from ..table_reader import DatabaseReader
 from .binlog_stream import file_born, stream_of
 from .client import MySqlSettings, Session
 from .log_place import file_of, identity, log_end, safe_start
@@ -21,69 +20,28 @@ from .tables import CopiedSchema, SourceTable, copy_query, key_texts, schema_of,
 
 
 @dataclass(slots=True)
-class TableReader:
-    """Keeps the contract of `sources.source.BlockReader`."""
+class TableReader(DatabaseReader[MySqlSettings, Session]):
+    """Reads the chunks of the copy, then the log."""
 
-    settings: MySqlSettings
-    partition: TopicPartition
-    next: int
-    stop: int | None
-    patience: float
-    tail: str = ""
-    end: int | None = None
-    _session: Session | None = field(default=None, repr=False)
-    _away_since: float | None = None
-
-    @property
-    def _place(self) -> tuple[str, int]:
-        return self.partition.topic, self.partition.partition
-
-    @property
-    def done(self) -> bool:
-        return self.stop is not None and self.next >= self.stop
-
-    @property
-    def at_end(self) -> bool:
-        return self.end is not None and self.next >= self.end
-
-    def read(self, wait: float) -> Block | None:
-        if self.done:
-            return None
+    def block(self, wait: float) -> Block | None:
         if self.tail:
             learn_tail(self.settings, self.partition.topic, self.tail)
             self.tail = ""
-        try:
-            block = self._streamed(wait) if self.next > STREAM else self._begun()
-        except LostOffsetsError:
-            raise
-        except SourceError as error:
-            self._wait_for_server(error, wait)
-            return None
-        self._away_since = None
-        if block is not None:
-            self.next = block.stop
-        return block
+        return self._streamed(wait) if self.next > STREAM else self._begun()
 
-    def _wait_for_server(self, error: SourceError, wait: float) -> None:
-        self.close()
+    def connected(self) -> Session:
+        return Session(self.settings)
+
+    def close_stream(self) -> None:
         stream = stream_of(self.settings)
         with stream.lock:
             stream.close()
-        now = time.monotonic()
-        if self._away_since is None:
-            self._away_since = now
-            LOGGER.warning("%s; trying again", error)
-        if now - self._away_since >= self.patience:
-            raise error
-        time.sleep(min(wait, 1.0))
 
     def _table(self) -> tuple[Session, SourceTable]:
-        if self._session is None:
-            self._session = Session(self.settings)
-        found = tables(self._session).get(self.partition.topic)
+        found = tables(self.session()).get(self.partition.topic)
         if found is None:
-            raise JobError(f"there is no table {self.partition.topic} in {self.settings.where} any more")
-        return self._session, found
+            raise self.gone()
+        return self.session(), found
 
     @property
     def _marks(self) -> Marks:
@@ -91,7 +49,7 @@ class TableReader:
 
     def _block(self, mark: Mark, data: bytes) -> Block:
         self._marks.learn(self.partition.topic, mark)
-        return Block(*self._place, self.next, mark.next, data, tail=mark.text())
+        return Block(*self.place, self.next, mark.next, data, tail=mark.text())
 
     def _begun(self) -> Block:
         """The next chunk of the copy; its last one, or where the job has none, all up to where the log begins."""
@@ -137,11 +95,6 @@ class TableReader:
     def _server(self) -> str:
         mark = self._marks.at(self.partition.topic, self.next)
         return identity(self._table()[0]) if mark is None else mark.server
-
-    def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            session.close()
 
 
 def begin(session: Session, topic: str, offset: int) -> Mark:

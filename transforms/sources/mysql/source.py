@@ -1,14 +1,9 @@
 """A MySQL or MariaDB server as a source: it keeps the contract of `sources.source`. A table is a topic."""
 
-import difflib
-import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ....schemas.envelopes.decoded import Decoded
 from ....schemas.envelopes.topic_columns import TopicColumns
@@ -17,8 +12,9 @@ from ....schemas.model.block import Block
 from ....schemas.model.ledger import TopicPartition
 from ....schemas.model.message import MessageLog
 from ....schemas.model.route import Route
-from ..database import Advice
-from ..source import PATIENCE_SECONDS, ReadUpTo, TypedSource
+from ..database import Advice, DatabaseSource
+from ..source import PATIENCE_SECONDS, ReadUpTo
+from ..topic_names import matching_topics, near_topic
 from .binlog_stream import close_streams
 from .client import MySqlSettings, Session, other_server
 from .log_place import file_of, identity, log_end, pass_stop
@@ -36,7 +32,7 @@ PASS_BYTES: Final = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class MySqlSource(TypedSource):
+class MySqlSource(DatabaseSource):
     """A server. Blocks are chunks of a copy, and events of the binlog, whole transactions each."""
 
     settings: MySqlSettings
@@ -63,20 +59,6 @@ class MySqlSource(TypedSource):
         from .changes import decode
 
         return decode(block, route)
-
-    def cut(self, block: Block, starts: Sequence[int]) -> list[Block]:
-        from ..log_records import cut_block
-
-        return cut_block(block, starts)
-
-    def times(self, block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        from ..log_records import record_times
-
-        return record_times(block)
-
-    def newest(self, block: Block) -> int | None:
-        times = self.times(block)[1]
-        return int(times.max()) if len(times) and times.max() >= 0 else None
 
     def replay(self) -> MessageLog:
         raise JobError("a MySQL source keeps no messages that could be read again: verify compares with its rows")
@@ -114,16 +96,11 @@ class MySqlConnection:
         known = tables(self.session)
         for name in names:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else "write DATABASE.TABLE, such as shop.orders"
+                hint = near_topic(name, known, "write DATABASE.TABLE, such as shop.orders")
                 raise SourceError(
                     f"there is no table {name!r} in {self.session.settings.where} that this user can see; {hint}"
                 )
-        try:
-            matching = {name for name in known if pattern is not None and re.fullmatch(pattern, name)}
-        except re.error as error:
-            raise JobError(f"source.table_pattern: {pattern!r} is no regular expression: {error}") from None
-        return {name: [0] for name in sorted({*names, *matching})}
+        return {name: [0] for name in sorted({*names, *matching_topics(known, pattern, "table_pattern")})}
 
     def offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
         first = 0 if self.session.settings.hybrid else STREAM

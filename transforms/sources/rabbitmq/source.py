@@ -1,7 +1,5 @@
 """RabbitMQ's streams as a source: it keeps the contract of `sources.source`."""
 
-import difflib
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +11,7 @@ from ....schemas.model.dead_letter import DeadLetter
 from ....schemas.model.ledger import TopicPartition
 from ....schemas.model.message_batch import MessageBatch
 from ..source import PATIENCE_SECONDS, MessageSource, ReadUpTo
+from ..topic_names import matching_topics, near_topic
 from .chunk_header import Header, chunk_bounds, of_tail
 from .connecting import connected
 from .connection import DENIED, NO_STREAM, AnswerError, StreamConnection
@@ -125,10 +124,7 @@ class RabbitmqConnection:
                 "source.topic_pattern: only RabbitMQ's management plugin lists streams; add source.management: "
                 "http://HOST:15672, or name the streams in source.topics"
             )
-        try:
-            return {name for name in listed(self.options, self.options.management) if re.fullmatch(pattern, name)}
-        except re.error as error:
-            raise JobError(f"source.topic_pattern: {pattern!r} is no regular expression: {error}") from None
+        return matching_topics(listed(self.options, self.options.management), pattern)
 
     def _partitions(self, connection: StreamConnection, topic: str) -> list[int]:
         try:
@@ -144,8 +140,7 @@ class RabbitmqConnection:
 
     def _hint(self, topic: str) -> str:
         known = listed(self.options, self.options.management) if self.options.management is not None else set()
-        near = difflib.get_close_matches(topic, known, 1)
-        return f"did you mean {near[0]!r}?" if near else "make the stream, or check source.topics"
+        return near_topic(topic, known, "make the stream, or check source.topics")
 
     def _of(self, partition: TopicPartition, question: Callable[[StreamConnection, str], T]) -> T:
         """The answer about a partition from the node of its stream. Raises DeniedTopicsError, SourceError."""

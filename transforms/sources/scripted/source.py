@@ -1,24 +1,24 @@
 """The scripted source: a test writes messages, a job reads them."""
 
-import difflib
-import re
 import time
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....schemas.errors import JobError, SourceError
+from ....schemas.errors import SourceError
 from ....schemas.model.block import Block
 from ....schemas.model.dead_letter import DeadLetter
 from ....schemas.model.ledger import OffsetRange, TopicPartition
 from ....schemas.model.message import Message, MessageLog
 from ....schemas.model.message_batch import MessageBatch
 from ..source import PATIENCE_SECONDS, MessageSource, ReadUpTo, log_cut_short, lost_offsets
+from ..topic_names import matching_topics, near_topic
 from .blocks import CODER, message_batch, packed, unpacked
 from .log import ScriptedLog, forget_log, log_of
 from .options import ScriptedOptions
@@ -100,22 +100,8 @@ class ScriptedSource(MessageSource):
 
     def cut(self, block: Block, starts: Sequence[int]) -> list[Block]:
         columns = unpacked(block.data)
-        stops = [*starts[1:], block.stop]
         edges: NDArray[np.int64] = np.searchsorted(np.asarray(columns.column("offset")), [*starts, block.stop])
-        return [
-            replace(
-                block,
-                first=first,
-                stop=stop,
-                data=_sliced(columns, int(low), int(high)),
-                tail=block.tail if stop == block.stop else "",
-            )
-            for first, stop, low, high in zip(starts, stops, edges, edges[1:], strict=False)
-        ]
-
-    def newest(self, block: Block) -> int | None:
-        times = self.times(block)[1]
-        return int(times.max()) if len(times) and times.max() >= 0 else None
+        return block.pieces(starts, [_sliced(columns, int(low), int(high)) for low, high in pairwise(edges)])
 
     def replay(self) -> MessageLog:
         return ScriptedReplay(self.log)
@@ -139,14 +125,9 @@ class ScriptedConnection:
         known = self.source.log.topics
         for name in names:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else "send something to it first"
+                hint = near_topic(name, known, "send something to it first")
                 raise SourceError(f"there is no topic {name!r} in the {self.source.where}; {hint}")
-        try:
-            matching = {name for name in known if pattern is not None and re.fullmatch(pattern, name)}
-        except re.error as error:
-            raise JobError(f"source.topic_pattern: {pattern!r} is no regular expression: {error}") from None
-        return {name: sorted(known[name]) for name in sorted({*names, *matching})}
+        return {name: sorted(known[name]) for name in sorted({*names, *matching_topics(known, pattern)})}
 
     def offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
         return {partition: self.source.log.bounds(partition) for partition in partitions}
