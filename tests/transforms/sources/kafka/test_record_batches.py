@@ -282,6 +282,9 @@ def rows_of(raw):
     """The specification, record by record."""
     base, attributes, last, first_time, max_time = struct.unpack_from(">q13xhiqq", raw)
     (count,) = struct.unpack_from(">i", raw, 57)
+    # Of a control batch too: without its last offset nobody knows where the next batch begins.
+    if last < 0 or count < 0:
+        raise BadBatch
     if attributes & 32:
         return []
     body, found, at = raw[HEADER:], [], 0
@@ -290,8 +293,6 @@ def rows_of(raw):
             body = decompress(attributes & 7, memoryview(body), MAX_BATCH_BYTES)
         except CodecError:
             raise BadBatch from None
-    if last < 0 or count < 0:
-        raise BadBatch
     previous = -1
     for _ in range(count):
         length, at = number(body, at, 5)
