@@ -12,7 +12,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Where it is set, each process compiles the tests and Millrace anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test check flink bench clean
+.PHONY: help install demo test check flink bench campaign clean
 
 help:  ## the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -47,6 +47,12 @@ demo: $(COMPILED)  ## change events through a real Kafka protocol into tables, a
 
 test: install  ## all tests; those that need Java are skipped with a reason where there is none
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+ROUNDS ?= 20
+
+campaign: install  ## the property tests with other examples in each of ROUNDS=20 rounds, until one fails
+	@for round in $$(seq $(ROUNDS)); do \
+		$(BIN)/python -m pytest -q -x --timeout=3600 --hypothesis-profile=campaign tests/properties $(PYTEST_ARGS) || exit 1; done
 
 check: $(INSTALLED)  ## ruff, mypy strict, layers
 	@$(BIN)/ruff check .

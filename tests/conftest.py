@@ -22,7 +22,9 @@ from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 remembered_beam.remember()
-settings.register_profile("millrace", deadline=None)
+# Each run tries the same examples, so that a failure is the fault of the change; `make campaign` tries others.
+settings.register_profile("millrace", deadline=None, derandomize=True)
+settings.register_profile("campaign", deadline=None, print_blob=True)
 settings.load_profile("millrace")
 
 

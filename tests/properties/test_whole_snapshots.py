@@ -21,9 +21,10 @@ PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 EVENTS = ("stream",) * 4 + ("store", "restart", "repeat", "incremental", "again", "anew", "anew", "broken off")
 
 
-def history(random, kind, length, truncates):
+def history(random, kind, length):
     """Steps of (messages, the table as it must be then, or None where older values may show for a while)."""
-    database = Database(random, kind, large=False, truncates=truncates)
+    # What a TRUNCATE in another partition does to a snapshot's rows is not promised (docs/guarantees.md).
+    database = Database(random, kind, large=False, truncates=False)
     connector = Connector(database, replaces=True)
     steps, offsets = [], defaultdict(int)
     for _ in range(random.randrange(20)):
@@ -80,7 +81,7 @@ def test_a_whole_snapshot_ends_what_it_does_not_have(contracts, mode):
     @settings(max_examples=EXAMPLES[mode], deadline=None, phases=PHASES, print_blob=True)
     @given(seed=st.integers(0, 1 << 32), kind=st.sampled_from(["postgres", "mysql"]), length=st.integers(1, 12))
     def check(seed, kind, length):
-        steps = history(Random(seed), kind, length, mode is Mode.MIRROR)
+        steps = history(Random(seed), kind, length)
         ends = []
         for cut in (Random(seed + 1), Random(seed + 2)):
             with tempfile.TemporaryDirectory() as folder, closing(MemorySink(folder)) as sink:
