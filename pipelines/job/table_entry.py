@@ -109,10 +109,23 @@ class TableEntry(Options):
     def _named(self) -> Self:
         if len(self.topics) > 1 and "to" not in self.model_fields_set:
             raise mistake("several topics need the table's name: add to: NAME")
-        for old, new in self.renames.items():
-            if new in self.renames:
-                last = self.renames[new]
-                raise mistake(f"{old}: {new} is renamed itself: write {{{old}: {last}, {new}: {last}}}", "renames")
-            if {old, new} & set(self.key or ()):
-                raise mistake(f"{old}: {new}: a column of the key keeps its name", "renames")
+        self._check_renames()
         return self
+
+    def _check_renames(self) -> None:
+        """Names that differ in case only are one name, as where the renames are carried out."""
+        by_name: dict[str, str] = {}
+        key = {name.casefold() for name in self.key or ()}
+        for old in self.renames:
+            other = by_name.setdefault(old.casefold(), old)
+            if other != old:
+                raise mistake(f"{other} and {old} are one name, for case does not count: take one out", "renames")
+        for old, new in self.renames.items():
+            if old == new:
+                raise mistake(f"{old}: {new}: it has this name already; take it out", "renames")
+            other = by_name.get(new.casefold(), old)
+            if other != old:
+                last = self.renames[other]
+                raise mistake(f"{old}: {new} is renamed itself: write {{{old}: {last}, {new}: {last}}}", "renames")
+            if {old.casefold(), new.casefold()} & key:
+                raise mistake(f"{old}: {new}: a column of the key keeps its name", "renames")

@@ -81,7 +81,7 @@ def names_due(table: str, columns: Iterable[str], key: Sequence[str], renames: M
     due: dict[str, str] = {}
     for old, new in renames.items():
         there = held.get(old.casefold())
-        if there is None:
+        if there is None or there == new:
             continue
         if there in key:
             raise IncompatibleSchemaError(

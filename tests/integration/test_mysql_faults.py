@@ -11,6 +11,7 @@ from millrace.pipelines.cli.check import check
 from millrace.pipelines.cli.verify import verify_job
 from millrace.schemas.errors import JobError, LostOffsetsError
 from millrace.transforms.proof.report import Outcome
+from millrace.transforms.sources.mysql.client import BinlogDump
 
 QUERY = "SELECT id, name, body FROM orders ORDER BY 1"
 
@@ -106,6 +107,43 @@ def test_a_log_that_was_begun_anew_is_an_error(own):
     own.sql("UPDATE orders SET name = repeat('y', 40)")
     with pytest.raises(LostOffsetsError, match="nothing was skipped"):
         own.run(job)
+
+
+def test_names_of_tables_in_any_case(tmp_path):
+    """At a server with `lower_case_table_names=1`, a TRUNCATE in capitals empties the table all the same."""
+    if (reason := MariaDb.missing()) is not None:
+        pytest.skip(reason)
+    shop = Shop(tmp_path, MariaDb(8, lower_case_table_names="1")).fill()
+    try:
+        job = shop.job("orders", rest=f"tables: [{{from: {shop.topic('orders')}, on_truncate: apply}}]")
+        shop.run(job)
+        shop.sql("TRUNCATE Orders")
+        (report,) = verify_job(job)
+        assert report.outcome is Outcome.UNPROVED and report.ahead == 1
+        shop.sql("INSERT INTO ORDERS VALUES (1, 'after', 'x')")
+        shop.run(job)
+        shop.assert_equal()
+    finally:
+        shop.server.close()
+
+
+@ON_MARIADB
+def test_a_place_that_the_server_takes_no_reader_to(shop, monkeypatch):
+    """Where a large transaction made a file longer than 4 GiB: it is read from its beginning, each change once."""
+    monkeypatch.setattr("millrace.transforms.sources.mysql.binlog_stream.POSITIONS", 500)
+    job = shop.job("orders")
+    shop.run(job)
+    begun = []
+    dump = BinlogDump.__init__
+    monkeypatch.setattr(
+        BinlogDump, "__init__", lambda self, *at, **more: (begun.append(at[2]), dump(self, *at, **more))[1]
+    )
+    for number in range(3):
+        shop.sql(f"UPDATE orders SET name = 'p{number}' WHERE id % 3 = {number}", "DELETE FROM orders WHERE id = 9")
+        read = shop.run(job).tables["orders"].read
+        shop.assert_equal()
+        assert read <= 101
+    assert 4 in begun and max(begun) < 500
 
 
 def test_a_user_without_rights_is_told_the_statement(shop):

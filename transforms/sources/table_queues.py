@@ -58,6 +58,10 @@ class TableQueues:
         """The offset up to which its records were taken, or thrown away."""
         return self._waiting[topic].served
 
+    def begin(self, topic: str, first: int) -> None:
+        """This table's reader needs nothing that ends before `first`: the stream begins where a server can begin."""
+        self._waiting[topic].served = first
+
     def ask(self, topic: str) -> None:
         """A reader has come for this table: nothing of it is thrown away any more."""
         self._waiting[topic].asked = True
@@ -65,6 +69,8 @@ class TableQueues:
     def add(self, topic: str, piece: Piece) -> None:
         """Behind what waits already. Where too much waits that nobody has asked for, all of it is thrown away."""
         waiting = self._waiting[topic]
+        if piece.last < waiting.served:
+            return
         waiting.size += len(piece.data)
         if waiting.size > WAITING_BYTES and not waiting.asked:
             for thrown in waiting.pieces:

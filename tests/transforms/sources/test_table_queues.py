@@ -74,3 +74,14 @@ def test_too_much_for_a_table_that_nobody_reads_is_thrown_away_and_known(monkeyp
     for offset in range(10, 20):
         queues.add("read", piece(offset))
     assert offsets_of(queues.taken("read", 0, 100, 20)[1]) == list(range(10, 20))
+
+
+def test_what_a_reader_does_not_need_does_not_wait():
+    """The stream may begin before the reader's place; one that comes later for an earlier place is told."""
+    queues = TableQueues()
+    queues.begin("t", 105)
+    queues.add("t", piece(101, 104))
+    assert queues.size("t") == 0 and queues.served("t") == 105
+    queues.add("t", piece(103, 105, 106))
+    reached, data = queues.taken("t", 105, 1 << 40, 107)
+    assert reached == 107 and offsets_of(data) == [105, 106]

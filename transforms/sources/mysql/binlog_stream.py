@@ -18,7 +18,7 @@ from ..table_queues import BLOCK_BYTES, TableQueues
 from .binlog import event_types as types
 from .binlog.control import format_description, rotate
 from .binlog.events import Events, Place, count_events, fill_events, split
-from .client import SILENT_SECONDS, BinlogDump, MySqlSettings, Session, lost_log, other_server
+from .client import POSITIONS, SILENT_SECONDS, BinlogDump, MySqlSettings, Session, lost_log, other_server
 from .log_place import file_of, identity
 from .log_tables import LogTables, Stretch
 from .marks import marks_of
@@ -87,6 +87,8 @@ class BinlogStream:
         marks.wanted.add(topic)
         mark = marks.at(topic, first)
         begin = first if mark is None or not STREAM <= mark.log <= first else mark.log
+        if place_of(begin)[1] >= POSITIONS:
+            begin = offset_of(place_of(begin)[0], FIRST_POSITION)
         if mark is not None and mark.born:
             marks.born.setdefault(place_of(mark.log)[0], mark.born)
         session = Session(self.settings)
@@ -95,8 +97,8 @@ class BinlogStream:
                 raise other_server(self.settings)
             number, position = place_of(begin)
             file = file_of(session, number)
-            ((checksum,),) = session.rows("SELECT @@global.binlog_checksum")
-            self._tables = LogTables(frozenset(marks.wanted), session.mariadb)
+            ((checksum, case),) = session.rows("SELECT @@global.binlog_checksum, @@lower_case_table_names")
+            self._tables = LogTables(frozenset(marks.wanted), session.mariadb, folded=case != 0)
         finally:
             session.close()
         self._checksum = checksum not in ("NONE", b"NONE")
@@ -104,6 +106,7 @@ class BinlogStream:
         self._dump = BinlogDump(self.settings, file, position)
         self._heard = time.monotonic()
         self.base = self.position = begin
+        self._queues.begin(topic, first)
 
     def _receive(self) -> bool:
         """Take in what has come; whether anything did."""

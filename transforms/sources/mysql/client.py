@@ -50,6 +50,8 @@ LASTING: Final = {
 }
 """By error number what a person has to do."""
 GONE_FROM_THE_LOG: Final = 1236
+POSITIONS: Final = 1 << 32
+"""A reader can begin at a position below this one; a file that ends with a large transaction is longer."""
 DENIED: Final = 1227
 
 
@@ -237,7 +239,7 @@ class Snapshot:
 
 
 class BinlogDump:
-    """The events that a server sends of its binlog, from a position on. Not thread-safe.
+    """The events that a server sends of its binlog, from a position below `POSITIONS` on. Not thread-safe.
 
     `block`: goes on at the log's end. Raises LostOffsetsError where the log does not hold the position.
     """

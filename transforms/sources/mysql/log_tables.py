@@ -48,10 +48,14 @@ class Stretch:
 
 @dataclass(slots=True)
 class LogTables:
-    """The tables as the log has described them; `wanted` are the topics that are read."""
+    """The tables as the log has described them; `wanted` are the topics that are read.
+
+    `folded`: the case of tables' names does not count at this server, and statements may write them in any.
+    """
 
     wanted: Collection[str]
     mariadb: bool
+    folded: bool = False
     _described: dict[tuple[int, int], tuple[str, bytes]] = field(default_factory=dict)
     _newest: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     _parts: dict[str, list[Piece]] = field(default_factory=lambda: defaultdict(list))
@@ -98,7 +102,7 @@ class LogTables:
             self._parts[topic].append(Piece(offset, offset, record(LOST, offset, time, what.encode())))
 
     def _state(self, statement: Statement, offset: int, time: int) -> None:
-        for topic, how in effects(statement.database, statement.text, self.wanted):
+        for topic, how in effects(statement.database, statement.text, self.wanted, folded=self.folded):
             kind = EMPTIED if how == EMPTIES else LOST
             self._parts[topic].append(Piece(offset, offset, record(kind, offset, time, statement.text.encode())))
 
@@ -137,6 +141,12 @@ class LogTables:
             raise events.failed(row, "rows of a table that was not described before")
         return self._newest[number]
 
+    def _topic(self, name: str) -> str:
+        """The topic of a table that the log calls so."""
+        if not self.folded or name in self.wanted:
+            return name
+        return next((topic for topic in self.wanted if topic.casefold() == name.casefold()), name)
+
     def _table(self, events: Events, at: int, number: int, size: int) -> tuple[str, bytes]:
         """The topic of a TABLE_MAP, and its S record. Raises SourceError."""
         known = self._described.get((number, size))
@@ -147,7 +157,7 @@ class LogTables:
             except SourceError as error:
                 raise events.failed(at, str(error)) from None
             mark = OF_MARIADB if self.mariadb else OF_MYSQL
-            known = f"{table.database}.{table.table}", record(SCHEMA, 0, -1, mark + body)
+            known = self._topic(f"{table.database}.{table.table}"), record(SCHEMA, 0, -1, mark + body)
             self._described[number, size] = known
         return known
 

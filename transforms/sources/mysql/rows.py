@@ -28,6 +28,8 @@ MOST: Final = (1 << 63) - 1
 DAY_SECONDS: Final = 86_400
 HEAD: Final = struct.Struct("<IBIIIH")
 QUERY, TABLE_MAP, PAYLOAD, OPEN_ENDED = 2, 19, 40, (23, 24, 25, 30, 31, 32, *range(166, 172))
+HEARTBEATS, ARTIFICIAL = (27, 41), 0x20
+"""Events that stand in no file."""
 CLOCK: Final = re.compile(r"(-?)(\d+):(\d\d):(\d\d)(?:\.(\d+))?")
 
 
@@ -92,22 +94,32 @@ class _Counter:
     since: int
     count: int = 0
     _file: int = 0
+    _last: int = 0
     _numbers: frozenset[bytes] = frozenset()
 
     def take(self, data: bytes) -> None:
         """Whole events."""
         p = 0
         while p < len(data):
-            _, kind, _, size, after, _ = HEAD.unpack_from(data, p)
+            _, kind, _, size, end, flags = HEAD.unpack_from(data, p)
             body = data[p + HEAD.size : p + size]
+            after = self._last if kind in HEARTBEATS or flags & ARTIFICIAL else self._after(end)
             if kind == 4:
                 name = re.match(rb"[^\0]*?\.(\d+)", body[8:])
-                self._file = int(name[1]) if name else self._file
+                self._file, self._last = int(name[1]) if name else self._file, 0
             elif kind == TABLE_MAP:
                 self._describe(body)
             elif (self._file << FILE_BITS | after) > self.since:
                 self._count(kind, body)
             p += size
+
+    def _after(self, end: int) -> int:
+        """Where an event ends: the log tells 32 bits, and a file with a large transaction is longer."""
+        if not end:
+            return self._last
+        found = end + (self._last >> 32 << 32)
+        self._last = found if found >= self._last else found + (1 << 32)
+        return self._last
 
     def _describe(self, body: bytes) -> None:
         named = bytes([len(self.database)]) + self.database + b"\0" + bytes([len(self.table)]) + self.table + b"\0"
@@ -118,7 +130,10 @@ class _Counter:
         if kind in OPEN_ENDED:
             self.count += body[:6] in self._numbers
         elif kind == QUERY:
-            self.count += self.table in body[13:] and not body.rstrip(b"\0")[:-4].endswith((b"\0BEGIN", b"\0COMMIT"))
+            # Names are written in any case where lower_case_table_names is set.
+            self.count += self.table.lower() in body[13:].lower() and not body.rstrip(b"\0")[:-4].endswith(
+                (b"\0BEGIN", b"\0COMMIT")
+            )
         elif kind == PAYLOAD:
             # What is in a compressed transaction is not looked at: it may be of the table.
             self.count += 1

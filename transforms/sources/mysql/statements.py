@@ -44,12 +44,19 @@ class Effect(NamedTuple):
     how: str
 
 
-def effects(database: str, text: str, topics: Collection[str]) -> Iterator[Effect]:
-    """What a statement does to these tables, which are named `DATABASE.TABLE`."""
+def effects(database: str, text: str, topics: Collection[str], *, folded: bool = False) -> Iterator[Effect]:
+    """What a statement does to these tables, which are named `DATABASE.TABLE`.
+
+    `folded`: the case of names does not count at this server (`lower_case_table_names`).
+    """
     plain = PREFIX.sub("", _uncommented(text), count=1)
-    for topic, how in _found(database, plain, topics):
-        if topic in topics:
-            yield Effect(topic, how)
+    if not folded:
+        yield from (effect for effect in _found(database, plain, topics) if effect.topic in topics)
+        return
+    by_name = {topic.casefold(): topic for topic in topics}
+    for topic, how in _found(database.casefold(), plain.casefold(), by_name):
+        if topic.casefold() in by_name:
+            yield Effect(by_name[topic.casefold()], how)
 
 
 def _uncommented(text: str) -> str:

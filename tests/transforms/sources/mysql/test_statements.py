@@ -42,3 +42,17 @@ TOPICS = {"shop.orders", "shop.t", "x.t", "shop.odd `name`"}
 )
 def test_what_a_statement_does(statement, found):
     assert dict(effects("shop", statement, TOPICS)) == found
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("TRUNCATE ORDERS", {"shop.orders": EMPTIES}),
+        ("DROP DATABASE Shop", {"shop.orders": EMPTIES, "shop.t": EMPTIES, "shop.odd `name`": EMPTIES}),
+        ("RENAME TABLE Shop.Orders TO old", {"shop.orders": LOSES}),
+        ("UPDATE Orders SET a = 1", {"shop.orders": LOSES}),
+    ],
+)
+def test_a_server_may_take_names_in_any_case(statement, found):
+    assert dict(effects("SHOP", statement, TOPICS, folded=True)) == found
+    assert dict(effects("shop", statement, TOPICS)) == {}
