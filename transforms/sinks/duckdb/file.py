@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, Final
 
 import duckdb
 
 from ....schemas.errors import TerminalSinkError, TransientSinkError
-from ....schemas.options import size_text
 from ..shared.commit import TableChanges
 from ..shared.duckdb_tables import catalog
 from ..shared.duckdb_tables.catalog import Connection
+from ..shared.duckdb_tables.connection import check_folder, committed, out_of_memory, settings
 from ..shared.passing import sink_error
 
 
@@ -26,8 +26,7 @@ class DuckDBFile:
 
     def check(self) -> None:
         """Whether its folder is there."""
-        if not os.path.isdir(os.path.dirname(self.place)):
-            raise TerminalSinkError(f"{self.place}: its folder does not exist; make it, or correct target.path")
+        check_folder(self.place, self.place, "path")
 
     def close(self) -> None:
         """Close the file: another process can open it."""
@@ -38,9 +37,7 @@ class DuckDBFile:
     def _connect(self) -> Connection:
         if self._open is None:
             self.check()
-            self._open = duckdb.connect(
-                self.place, config={"memory_limit": f"{self._memory_limit}B", "preserve_insertion_order": "false"}
-            )
+            self._open = duckdb.connect(self.place, config=settings(self._memory_limit))
         return self._open
 
     @contextmanager
@@ -48,12 +45,8 @@ class DuckDBFile:
         """Of DuckDB; an error closes the file."""
         with self._errors():
             con = self._connect()
-            con.execute("BEGIN")
-            with ExitStack() as undo:
-                undo.callback(self.close)
+            with committed(con, self.close):
                 yield con
-                con.execute("COMMIT")
-                undo.pop_all()
 
     @contextmanager
     def reading(self) -> Iterator[Connection | None]:
@@ -68,9 +61,7 @@ class DuckDBFile:
         try:
             yield
         except duckdb.OutOfMemoryException as error:
-            raise TerminalSinkError(
-                f"{self.place}: raise memory_limit, {size_text(self._memory_limit)} is too small ({_line(error)})"
-            ) from error
+            raise out_of_memory(self.place, self._memory_limit, _line(error)) from error
         except (duckdb.IOException, duckdb.ConnectionException, duckdb.FatalException) as error:
             raise sink_error(f"{self.place}: {_advice(str(error))} ({_line(error)})", error) from error
         except duckdb.TransactionException as error:

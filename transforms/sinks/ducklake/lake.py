@@ -13,11 +13,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ....schemas.errors import TerminalSinkError, TransientSinkError
-from ....schemas.options import size_text
+from ....schemas.errors import TransientSinkError
 from ..shared.commit import Conflict, TableChanges
 from ..shared.duckdb_tables import catalog
 from ..shared.duckdb_tables.catalog import Connection
+from ..shared.duckdb_tables.connection import check_folder, committed, out_of_memory, settings
 from ..shared.passing import sink_error
 from .extensions import extension
 from .options import IN_FILES, DuckLakeOptions
@@ -92,8 +92,8 @@ class Lake:
 
     def check(self) -> None:
         """Whether the folder of the catalog's file is there."""
-        if self._file is not None and not os.path.isdir(os.path.dirname(self._file)):
-            raise TerminalSinkError(f"{self.place}: its folder does not exist; make it, or correct target.catalog")
+        if self._file is not None:
+            check_folder(self.place, self._file, "catalog")
 
     def close(self) -> None:
         """Detach the lake."""
@@ -107,15 +107,11 @@ class Lake:
         with self._errors():
             con = self._connect(create=True)
             _make_own_tables(con)
-            con.execute("BEGIN")
-            with ExitStack() as undo:
-                undo.callback(self.close)
+            with committed(con, self.close):
                 yield con
                 # Two commits to one table always write this row, so that the lake refuses the later one.
                 con.execute("UPDATE _millrace_tables SET format = format WHERE table_name = ?", [changes.name])
                 self._sign(con, changes)
-                con.execute("COMMIT")
-                undo.pop_all()
 
     def _sign(self, con: Connection, changes: TableChanges) -> None:
         ranges = {f"{account.topic}/{account.partition}": account.stop for account in changes.commit.accounts}
@@ -164,9 +160,7 @@ class Lake:
     def _connect(self, *, create: bool) -> LakeConnection:
         if self._open is None:
             self.check()
-            con = duckdb.connect(
-                config={"memory_limit": f"{self._options.memory_limit}B", "preserve_insertion_order": "false"}
-            )
+            con = duckdb.connect(config=settings(self._options.memory_limit))
             with ExitStack() as undo:
                 undo.callback(con.close)
                 self._attach(con, create)
@@ -209,8 +203,8 @@ class Lake:
         try:
             yield
         except duckdb.OutOfMemoryException as error:
-            limit = size_text(self._options.memory_limit)
-            raise TerminalSinkError(f"{self.place}: raise memory_limit, {limit} is too small") from error
+            said = self._without_secrets(str(error))
+            raise out_of_memory(self.place, self._options.memory_limit, said) from None
         except duckdb.Error as error:
             text = self._without_secrets(str(error))
             if any(word in text.lower() for word in CONFLICTS):

@@ -5,7 +5,8 @@ Format: Kafka protocol, "Record Batch" (message format v2).
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import google_crc32c
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from ....schemas.model.block import Block
 from ....schemas.model.dead_letter import DeadLetter
-from ....schemas.model.message_batch import Headers, MessageBatch
+from ....schemas.model.message_batch import MessageBatch
 from ..compression import CodecError, decompress
+from ..log_batches import BatchError, batch_letter, cut_batches, headers_of
 from .record_varints import PROBLEMS, find_headers, walk
 
 MAX_BATCH_BYTES: Final = 128 << 20
@@ -35,10 +37,6 @@ _CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20
 _COLUMNS: Final = 8
 """Rows of `_Columns.cells`, as `record_varints.walk` fills them."""
 _HEADERS_AT, _HEADERS_COUNT = 6, 7
-
-
-class _BatchError(Exception):
-    """This batch becomes a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +77,8 @@ def split(block: Block) -> tuple[MessageBatch, list[DeadLetter]]:
                 columns.append(batch, np.frombuffer(content, np.uint8), size)
                 contents.append(content)
                 size += len(content)
-        except _BatchError as error:
-            letters.append(_dead_letter(block, start, stop, error))
+        except BatchError as error:
+            letters.append(batch_letter(block, start, stop, _base(block, start, stop), error))
         else:
             next_offset = batch.base_offset + batch.last_delta + 1
     data = whole if plain else np.frombuffer(b"".join(contents), np.uint8)
@@ -88,29 +86,13 @@ def split(block: Block) -> tuple[MessageBatch, list[DeadLetter]]:
 
 
 def cut(block: Block, starts: Sequence[int]) -> list[Block]:
-    """The block cut at these offsets, the first of which is its own.
+    """As `cut_batches` promises."""
 
-    Splitting the pieces yields the same records as splitting the block. A batch that reaches over a cut is in both
-    pieces. A corrupt batch, whose header may say anything, is in one alone: it is one dead letter.
-    """
-    stops = [*starts[1:], block.stop]
-    found: list[list[bytes]] = [[] for _ in starts]
-    next_offset = 0
-    for start, stop in _bounds(block.data):
-        try:
-            batch = _check(block, start, stop, next_offset)
-            low, high = batch.base_offset, batch.base_offset + batch.last_delta
-            next_offset = high + 1
-        except _BatchError as error:
-            # Not before the good batch in front of it: out of order here, it must not look in order in another piece.
-            low = high = min(max(_dead_letter(block, start, stop, error).offset, next_offset - 1), block.stop - 1)
-        for part, first, end in zip(found, starts, stops, strict=True):
-            if low < end and high >= first:
-                part.append(block.data[start:stop])
-    return [
-        replace(block, first=first, stop=stop, data=b"".join(part), tail=block.tail if stop == block.stop else "")
-        for part, first, stop in zip(found, starts, stops, strict=True)
-    ]
+    def offsets(start: int, stop: int, next_offset: int) -> tuple[int, int]:
+        batch = _check(block, start, stop, next_offset)
+        return batch.base_offset, batch.base_offset + batch.last_delta
+
+    return cut_batches(block, starts, _bounds(block.data), offsets, partial(_base, block))
 
 
 def _bounds(data: bytes) -> list[tuple[int, int]]:
@@ -133,21 +115,21 @@ def _compressed(data: bytes, start: int, stop: int) -> bool:
 
 
 def _check(block: Block, start: int, stop: int, next_offset: int) -> _Batch:
-    """The batch's header, if checksum, length and offsets (from `next_offset` on) are good. Raises _BatchError."""
+    """The batch's header, if checksum, length and offsets (from `next_offset` on) are good. Raises BatchError."""
     if stop - start < _HEADER.size:
-        raise _BatchError(f"{stop - start} bytes are no record batch")
+        raise BatchError(f"{stop - start} bytes are no record batch")
     header = _HEADER.unpack_from(block.data, start)
     base, length, _, magic, crc, attributes, last_delta, first_timestamp, max_timestamp, _, _, _, count = header
     if length + _PREFIX.size != stop - start:
-        raise _BatchError(f"the record batch says that it is {length} bytes long, {stop - start} are left")
+        raise BatchError(f"the record batch says that it is {length} bytes long, {stop - start} are left")
     if magic != 2:
-        raise _BatchError(f"message format {magic} instead of 2")
+        raise BatchError(f"message format {magic} instead of 2")
     if google_crc32c.value(block.data[start + _CRC_FROM : stop]) != crc:
-        raise _BatchError("the CRC-32C of the record batch is wrong")
+        raise BatchError("the CRC-32C of the record batch is wrong")
     if last_delta < 0 or base < next_offset or base >= block.stop or base + last_delta < block.first:
-        raise _BatchError(f"offsets {base} to {base + last_delta} are out of order or not of this block")
+        raise BatchError(f"offsets {base} to {base + last_delta} are out of order or not of this block")
     if count < 0:
-        raise _BatchError(f"a count of {count} records")
+        raise BatchError(f"a count of {count} records")
     return _Batch(base, attributes, last_delta, first_timestamp, max_timestamp, count)
 
 
@@ -158,14 +140,12 @@ def _content(data: bytes, start: int, stop: int, batch: _Batch) -> bytes:
     try:
         return decompress(batch.attributes & _CODEC, body, MAX_BATCH_BYTES)
     except CodecError as error:
-        raise _BatchError(str(error)) from error
+        raise BatchError(str(error)) from error
 
 
-def _dead_letter(block: Block, start: int, stop: int, error: _BatchError) -> DeadLetter:
-    base = _PREFIX.unpack_from(block.data, start)[0] if stop - start >= _PREFIX.size else block.first
-    offset = min(max(base, block.first), block.stop - 1)
-    value = block.data[start:stop]
-    return DeadLetter(block.topic, block.partition, offset, -1, None, value, None, "split", f"{error}")
+def _base(block: Block, start: int, stop: int) -> int:
+    """What a header says that may be corrupt."""
+    return int(_PREFIX.unpack_from(block.data, start)[0]) if stop - start >= _PREFIX.size else block.first
 
 
 class _Columns:
@@ -176,9 +156,9 @@ class _Columns:
         self.used = 0
 
     def append(self, batch: _Batch, content: NDArray[np.uint8], shift: int) -> None:
-        """Add a batch's records, whose `content` begins at `shift` in the data of all; on _BatchError none is added."""
+        """Add a batch's records, whose `content` begins at `shift` in the data of all; on BatchError none is added."""
         if batch.count * _LEAST_RECORD > len(content):
-            raise _BatchError(f"{batch.count} records do not fit in {len(content)} bytes")
+            raise BatchError(f"{batch.count} records do not fit in {len(content)} bytes")
         needed = self.used + batch.count
         if needed > self.cells.shape[1]:
             grown = np.empty((_COLUMNS, 2 * needed), np.int64)
@@ -190,14 +170,14 @@ class _Columns:
             content, self.cells[:, self.used : needed], shift, batch.base_offset, batch.last_delta, clock, fixed
         )
         if problem:
-            raise _BatchError(PROBLEMS[problem])
+            raise BatchError(PROBLEMS[problem])
         self.used = needed
 
     def records(self, block: Block, data: NDArray[np.uint8]) -> MessageBatch:
         """The records inside [first, stop) of the block; the columns are views of `cells`."""
         low, high = np.searchsorted(self.cells[0, : self.used], (block.first, block.stop))
         cells = self.cells[:, low:high]
-        headers = _headers(data, cells[_HEADERS_AT], cells[_HEADERS_COUNT])
+        headers = headers_of(data, cells[_HEADERS_AT], cells[_HEADERS_COUNT], find_headers)
         offset, timestamp, key_at, key_len, value_at, value_len = cells[:_HEADERS_AT]
         return MessageBatch(
             block.topic,
@@ -213,13 +193,3 @@ class _Columns:
             value_len,
             headers,
         )
-
-
-def _headers(data: NDArray[np.uint8], at: NDArray[np.int64], count: NDArray[np.int64]) -> Headers | None:
-    """Headers of all records, one after the other; those of record i are [first[i], first[i + 1])."""
-    if not count.any():
-        return None
-    first = np.concatenate(([0], np.cumsum(count)))
-    cells = np.empty((4, int(first[-1])), np.int64)
-    find_headers(data, at, first, cells)
-    return Headers(first, *cells)

@@ -6,7 +6,8 @@ sub-batches of messages, compressed or not. The offsets of its messages follow o
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from ....schemas.model.block import Block
 from ....schemas.model.dead_letter import DeadLetter
-from ....schemas.model.message_batch import Headers, MessageBatch
+from ....schemas.model.message_batch import MessageBatch
 from ..compression import CodecError, decompress
+from ..log_batches import BatchError, batch_letter, cut_batches, headers_of
 from .amqp_messages import IN_ANNOTATIONS, IN_APPLICATION, IN_PROPERTIES, PROBLEMS, find_headers, find_runs, walk
 from .chunk_header import HEADER, MAGIC, Header, chunk_bounds
 from .options import KEY
@@ -28,10 +30,6 @@ _PROPERTIES: Final = (
     *("absolute_expiry_time", "creation_time", "group_id", "group_sequence", "reply_to_group_id"),
 )
 """The properties section of AMQP 1.0, in its order."""
-
-
-class _ChunkError(Exception):
-    """This chunk becomes a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +77,8 @@ def split(block: Block, place: KeyPlace) -> tuple[MessageBatch, list[DeadLetter]
             header = _check(block, start, stop, next_offset)
             runs = list(_runs(whole[start + HEADER.size : stop], header))
             found, wrong = _walked(runs, header, place, size)
-        except _ChunkError as error:
-            letters.append(_chunk_letter(block, start, stop, error))
+        except BatchError as error:
+            letters.append(batch_letter(block, start, stop, _base(block, start, stop), error))
             continue
         next_offset = header.stop
         contents += [run.content for run in runs]
@@ -96,75 +94,60 @@ def split(block: Block, place: KeyPlace) -> tuple[MessageBatch, list[DeadLetter]
 
 
 def cut(block: Block, starts: Sequence[int]) -> list[Block]:
-    """The block cut at these offsets, the first of which is its own.
+    """As `cut_batches` promises."""
 
-    Splitting the pieces yields the same records as splitting the block. A chunk that reaches over a cut is in both
-    pieces; one that is corrupt is in one alone: it is one dead letter.
-    """
-    stops = [*starts[1:], block.stop]
-    found: list[list[bytes]] = [[] for _ in starts]
-    next_offset = 0
-    for start, stop in chunk_bounds(block.data):
-        try:
-            header = _check(block, start, stop, next_offset)
-            list(_runs(np.frombuffer(block.data, np.uint8, stop - start - HEADER.size, start + HEADER.size), header))
-            low, high, next_offset = header.first, header.stop - 1, header.stop
-        except _ChunkError as error:
-            # Not before the good chunk in front of it: out of order here, it must not look in order in another piece.
-            low = high = min(max(_chunk_letter(block, start, stop, error).offset, next_offset - 1), block.stop - 1)
-        for part, first, end in zip(found, starts, stops, strict=True):
-            if low < end and high >= first:
-                part.append(block.data[start:stop])
-    return [
-        replace(block, first=first, stop=stop, data=b"".join(part), tail=block.tail if stop == block.stop else "")
-        for part, first, stop in zip(found, starts, stops, strict=True)
-    ]
+    def offsets(start: int, stop: int, next_offset: int) -> tuple[int, int]:
+        header = _check(block, start, stop, next_offset)
+        list(_runs(np.frombuffer(block.data, np.uint8, stop - start - HEADER.size, start + HEADER.size), header))
+        return header.first, header.stop - 1
+
+    return cut_batches(block, starts, chunk_bounds(block.data), offsets, partial(_base, block))
 
 
 def _check(block: Block, start: int, stop: int, next_offset: int) -> Header:
-    """The chunk's header, if checksum, length and offsets (from `next_offset` on) are good. Raises _ChunkError."""
+    """The chunk's header, if checksum, length and offsets (from `next_offset` on) are good. Raises BatchError."""
     data = block.data
     if stop - start < HEADER.size:
-        raise _ChunkError(f"{stop - start} bytes are no chunk")
+        raise BatchError(f"{stop - start} bytes are no chunk")
     header = Header(*HEADER.unpack_from(data, start))
     if header.magic != MAGIC or header.kind != 0:
-        raise _ChunkError(f"a chunk of the format {header.magic:#x} and kind {header.kind}")
+        raise BatchError(f"a chunk of the format {header.magic:#x} and kind {header.kind}")
     if header.length != stop - start - HEADER.size:
-        raise _ChunkError(f"the chunk says that it is {header.length} bytes long, {stop - start - HEADER.size} came")
+        raise BatchError(f"the chunk says that it is {header.length} bytes long, {stop - start - HEADER.size} came")
     if zlib.crc32(memoryview(data)[start + HEADER.size : stop]) != header.crc:
-        raise _ChunkError("the CRC-32 of the chunk is wrong")
+        raise BatchError("the CRC-32 of the chunk is wrong")
     if header.first < next_offset or header.first >= block.stop or header.stop <= block.first:
-        raise _ChunkError(f"offsets {header.first} to {header.stop - 1} are out of order or not of this block")
+        raise BatchError(f"offsets {header.first} to {header.stop - 1} are out of order or not of this block")
     if header.entries * _LEAST_ENTRY > header.length:
-        raise _ChunkError(f"{header.entries} entries do not fit in {header.length} bytes")
+        raise BatchError(f"{header.entries} entries do not fit in {header.length} bytes")
     return header
 
 
 def _runs(content: NDArray[np.uint8], header: Header) -> Iterator[_Run]:
-    """The chunk's messages, in order, decompressed. Raises _ChunkError."""
+    """The chunk's messages, in order, decompressed. Raises BatchError."""
     cells = np.empty((5, header.entries), np.int64)
     count = find_runs(content, header.entries, cells)
     if count < 0:
-        raise _ChunkError("its entries are not as long as they say")
+        raise BatchError("its entries are not as long as they say")
     if int(cells[2, :count].sum()) != header.records:
-        raise _ChunkError(f"{int(cells[2, :count].sum())} messages, where it says {header.records}")
+        raise BatchError(f"{int(cells[2, :count].sum())} messages, where it says {header.records}")
     for at, length, messages, codec, size in cells[:, :count].T.tolist():
         part = content[at : at + length]
         if codec > 0:
             try:
                 plain = decompress(codec, part.data, min(size, MAX_SUB_BATCH_BYTES))
             except CodecError as error:
-                raise _ChunkError(str(error)) from error
+                raise BatchError(str(error)) from error
             part = np.frombuffer(plain, np.uint8)
         if messages * _LEAST_ENTRY > len(part):
-            raise _ChunkError(f"{messages} messages do not fit in {len(part)} bytes")
+            raise BatchError(f"{messages} messages do not fit in {len(part)} bytes")
         yield _Run(part, messages)
 
 
 def _walked(
     runs: Sequence[_Run], header: Header, place: KeyPlace, shift: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Offset, time and what `walk` fills (int64, 8 rows), and each message's problem. Raises _ChunkError."""
+    """Offset, time and what `walk` fills (int64, 8 rows), and each message's problem. Raises BatchError."""
     cells = np.empty((8, header.records), np.int64)
     problems = np.zeros(header.records, np.int64)
     cells[0], cells[1] = np.arange(header.first, header.stop), header.timestamp
@@ -172,7 +155,7 @@ def _walked(
     for run in runs:
         rows = slice(row, row + run.messages)
         if walk(run.content, shift, place.wanted, place.name, place.raw, cells[2:, rows], problems[rows]):
-            raise _ChunkError("its messages are not as long as they say")
+            raise BatchError("its messages are not as long as they say")
         row, shift = rows.stop, shift + len(run.content)
     return cells, problems
 
@@ -192,7 +175,7 @@ def _messages(
         why = PROBLEMS[int(problems[i])]
         letters.append(DeadLetter(block.topic, block.partition, offset, timestamp, None, value, None, "split", why))
     kept = cells if inside.all() and not problems.any() else cells[:, inside & (problems == 0)]
-    headers = _headers(data, kept[6], kept[7])
+    headers = headers_of(data, kept[6], kept[7], find_headers)
     offset, timestamp, key_at, key_len, value_at, value_len = kept[:6]
     found = MessageBatch(
         topic=block.topic,
@@ -211,18 +194,6 @@ def _messages(
     return found, letters
 
 
-def _headers(data: NDArray[np.uint8], at: NDArray[np.int64], count: NDArray[np.int64]) -> Headers | None:
-    """Headers of all messages, one after the other; those of message i are [first[i], first[i + 1])."""
-    if not count.any():
-        return None
-    first = np.concatenate(([0], np.cumsum(count)))
-    cells = np.empty((4, int(first[-1])), np.int64)
-    find_headers(data, at, first, cells)
-    return Headers(first, *cells)
-
-
-def _chunk_letter(block: Block, start: int, stop: int, error: _ChunkError) -> DeadLetter:
-    base = Header(*HEADER.unpack_from(block.data, start)).first if stop - start >= HEADER.size else block.first
-    offset = min(max(base, block.first), block.stop - 1)
-    value = block.data[start:stop]
-    return DeadLetter(block.topic, block.partition, offset, -1, None, value, None, "split", f"{error}")
+def _base(block: Block, start: int, stop: int) -> int:
+    """What a header says that may be corrupt."""
+    return Header(*HEADER.unpack_from(block.data, start)).first if stop - start >= HEADER.size else block.first
