@@ -49,7 +49,7 @@ def check(job: Job) -> list[Finding]:
     try:
         if sink is not None:
             findings += _target(sink)
-        connection = _attempt(findings, "broker", lambda: source_of(job).connect())
+        connection = _attempt(findings, "source", lambda: source_of(job).connect())
         if connection is not None:
             with closing(connection):
                 findings += _source(job, connection, sink, decode=all(finding.level == OK for finding in contracts))
@@ -115,9 +115,19 @@ def _probe_row() -> pa.RecordBatch:
     return change_batch({"id": pa.array([1])}, marks)
 
 
+def _held(job: Job, topic: str, held: Ranges) -> str:
+    """How much there is; places in a database's log do not tell."""
+    if job.source.typed:
+        return ""
+    count = sum(high - low for source, (low, high) in held.items() if source.topic == topic)
+    number = sum(source.topic == topic for source in held)
+    return f"{counted(number, 'partition')}, {counted(count, 'offset')} held, "
+
+
 def _source(job: Job, connection: SourceConnection, sink: Sink | None, decode: bool) -> list[Finding]:
-    findings = [Finding(OK, "broker", f"{source_of(job).where} answers")]
-    routes = _attempt(findings, "topics", lambda: find_routes(job, connection))
+    findings = [Finding(OK, "source", f"{source_of(job).where} answers")]
+    what = "tables" if job.source.typed else "topics"
+    routes = _attempt(findings, what, lambda: find_routes(job, connection))
     if routes is None:
         return findings
     if isinstance(connection, Advising):
@@ -130,11 +140,8 @@ def _source(job: Job, connection: SourceConnection, sink: Sink | None, decode: b
     findings += [Finding(FAIL, topic, str(error)) for topic, error in denied.items()]
     routes = {topic: route for topic, route in routes.items() if topic not in denied}
     for topic, route in routes.items():
-        count = sum(high - low for source, (low, high) in held.items() if source.topic == topic)
-        number = sum(source.topic == topic for source in held)
-        tables = ", ".join(part.table for part in route.tables)
         findings.append(
-            Finding(OK, topic, f"{counted(number, 'partition')}, {counted(count, 'offset')} held, to {tables}")
+            Finding(OK, topic, f"{_held(job, topic, held)}to {', '.join(part.table for part in route.tables)}")
         )
     if sink is not None:
         findings += _positions(job, connection, sink, routes)

@@ -22,7 +22,14 @@ from ...schemas.model.route import Route
 from ...schemas.model.table import Table
 from ...transforms.retry import Backoff, Retry, retried
 from ...transforms.sinks import Sink
-from ...transforms.sources.source import ReadUpTo, SourceConnection, StartOffsets, log_cut_short, lost_offsets
+from ...transforms.sources.source import (
+    ReadUpTo,
+    SourceConnection,
+    StartOffsets,
+    log_cut_short,
+    lost_offsets,
+    recreated_topic,
+)
 from ..job.model import Job
 from ..job.table_routes import TableRoute, route
 from .job_parts import source_of, target_of
@@ -41,8 +48,9 @@ def find_routes(job: Job, connection: SourceConnection) -> dict[str, Route]:
     """
     topics = connection.topics(job.source.topics, job.source.topic_pattern)
     if not topics:
+        what = "table" if job.source.typed else "topic"
         raise SourceError(
-            f"no topic at {source_of(job).where} matches source.topic_pattern: {job.source.topic_pattern}"
+            f"no {what} at {source_of(job).where} matches source.{what}_pattern: {job.source.topic_pattern}"
         )
     return routes_of(job, topics)
 
@@ -130,7 +138,7 @@ def find_read_plan(job: Job, connection: SourceConnection, sink: Sink, routes: M
         entry = tables[name]
         other = [topic for topic, number in ledger.topic_ids.items() if topic_ids.get(topic, number) != number]
         if other:
-            plan.lost[name] = _recreated(name, other[0], ledger)
+            plan.lost[name] = _recreated(job, name, other[0], ledger)
             continue
         torn = sorted(set(_read([ledger])) & set(lost))
         if torn:
@@ -144,7 +152,8 @@ def find_read_plan(job: Job, connection: SourceConnection, sink: Sink, routes: M
         starts = {**known, **_starts(job, connection, fresh, held, new=not known)}
         gone = [source for source in entry.sources if not held[source][0] <= starts[source] <= held[source][1]]
         if gone:
-            plan.lost[name] = _lost(name, gone[0], starts[gone[0]], held[gone[0]])
+            said = lost_offsets(gone[0], starts[gone[0]], *held[gone[0]], typed=job.source.typed)
+            plan.lost[name] = LostOffsetsError(f"table {name}: {said}")
         else:
             _start_at(plan, starts, ledger)
     return plan
@@ -271,10 +280,6 @@ class LedgerStartOffsets:
             return StartOffsets(dict(plan.next), plan.topic_ids, dict(plan.tails))
 
 
-def _lost(table: str, source: TopicPartition, wanted: int, held: tuple[int, int]) -> LostOffsetsError:
-    return LostOffsetsError(f"table {table}: {lost_offsets(source, wanted, *held)}")
-
-
 def _check_other_jobs(table: str, job: str, ledger: Ledger, topic_ids: Mapping[str, int]) -> None:
     """Raise where another job writes the same changes into a table that would keep both."""
     for topic, others in ledger.other_jobs.items():
@@ -286,12 +291,9 @@ def _check_other_jobs(table: str, job: str, ledger: Ledger, topic_ids: Mapping[s
                 )
 
 
-def _recreated(table: str, topic: str, ledger: Ledger) -> LostOffsetsError:
+def _recreated(job: Job, table: str, topic: str, ledger: Ledger) -> LostOffsetsError:
     offsets = ", ".join(
         f"{source} at {offset}" for source, offset in sorted(ledger.next.items()) if source.topic == topic
     )
-    return LostOffsetsError(
-        f"table {table}: the topic {topic} was deleted and created again since the last run, so the offsets reached "
-        f"({offsets}) are of another topic; nothing was read. "
-        "To start over, remove the table from the target and run again with source.start: earliest"
-    )
+    said = recreated_topic(topic, "since the last run", offsets, typed=job.source.typed)
+    return LostOffsetsError(f"table {table}: {said}")

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from ...schemas.encodings import ENCODINGS
+from ...schemas.encodings import ENCODINGS, SHORT_ENCODING
 from ...schemas.envelopes import ENVELOPES
 from ...schemas.model.modes import Mode
 from ...transforms.sinks import SINKS
@@ -108,13 +108,27 @@ def _format(parts: Iterable[Schema]) -> Schema:
             properties[name] = {"anyOf": [properties[name], found]} if name in properties else found
     short = {"required": [SHORT], "properties": {"encoding": False, "envelope": False}}
     long = {"required": ["encoding", "envelope"], "properties": {SHORT: False}}
+    forms = {"oneOf": [short, long]}
     return {
         "type": "object",
         "description": "How messages are written, and where their schemas are.",
         "properties": properties,
         "additionalProperties": False,
-        "allOf": [{"oneOf": [short, long]}, {"oneOf": [{"required": ["registry"]}, {"required": ["schemas"]}]}],
+        "allOf": [forms, *_places_of_schemas()],
     }
+
+
+def _places_of_schemas() -> Iterable[Schema]:
+    """At most one place of schemas; an encoding that needs one has it, one that takes none has none."""
+    places = ("registry", "schemas")
+    yield {"not": {"required": list(places)}}
+    for name, spec in ENCODINGS.items():
+        named: Schema = {"required": ["encoding"], "properties": {"encoding": {"const": name}}}
+        here = {"anyOf": [named, {"required": [SHORT]}]} if name == SHORT_ENCODING else named
+        if spec.schemas:
+            yield {"if": here, "then": {"anyOf": [{"required": [place]} for place in places]}}
+        elif spec.language is None:
+            yield {"if": here, "then": {"properties": dict.fromkeys(places, False)}}
 
 
 def _plain(schema: Any) -> Any:

@@ -214,6 +214,8 @@ def test_what_would_harm_the_source_is_refused_before_it_is_published(shop):
 def test_a_check_makes_nothing_and_says_what_the_run_will_make(shop):
     findings = check(shop.job("public.orders"))
     assert all(finding.level == "ok" for finding in findings)
+    said = {finding.what: finding.found for finding in findings}
+    assert said["source"].endswith("answers") and said["public.orders"] == "to orders"
     assert shop.sql("SELECT * FROM pg_publication") == []
     assert shop.sql(f"SELECT * FROM pg_replication_slots WHERE slot_name = '{shop.name}'") == []
 

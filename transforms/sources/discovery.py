@@ -8,7 +8,7 @@ from typing import Final
 
 from ...schemas.errors import LostOffsetsError, SourceError
 from ...schemas.model.ledger import TopicPartition
-from .source import LOGGER, Source, SourceConnection
+from .source import LOGGER, Source, SourceConnection, TypedSource, recreated_topic
 
 LOOK_SECONDS: Final = 15.0
 
@@ -59,19 +59,17 @@ class TopicDiscovery:
         )
         for topic in sorted(set(found) - set(self.topics) - self._told):
             self._told.add(topic)
+            what = "table" if isinstance(self.source, TypedSource) else "topic"
             LOGGER.warning(
-                "topic %s matches source.topic_pattern and is newer than this run: start the job again to read it",
-                topic,
+                "%s %s matches source.%s_pattern and is newer than this run: start the job again to read it",
+                *(what, topic, what),
             )
 
     def _check_ids(self) -> None:
         ids = self._connection.topic_ids(self.topics) if self._connection is not None else {}
         for topic, number in self.topic_ids.items():
             if ids.get(topic, number) != number:
-                raise LostOffsetsError(
-                    f"the topic {topic} was deleted and created again while it was read: its offsets are of another "
-                    "topic now. To start over, remove its table from the target and run with source.start: earliest"
-                )
+                raise recreated_topic(topic, "while it was read", typed=isinstance(self.source, TypedSource))
 
     def close(self) -> None:
         """Let go of the connection; it is opened again when needed."""

@@ -22,6 +22,8 @@ from ...schemas.plugins import imported
 LOGGER: Final = logging.getLogger("millrace")
 PATIENCE_SECONDS: Final = 120.0
 START_OVER: Final = "To start over, remove the table from the target and run again with source.start: earliest"
+NEW_COPY: Final = "For a new copy, remove the table from the target and run again"
+"""The same for tables of a database, whose jobs say no `start`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,20 +232,36 @@ class SourceSpec:
         return make(options)
 
 
-def lost_offsets(partition: TopicPartition, wanted: int, low: int, high: int) -> LostOffsetsError:
-    """The error for an offset outside [low, high], with what may have happened and what to do."""
-    if wanted < low:
-        why = "retention removed the records before they were read"
+def lost_offsets(
+    partition: TopicPartition, wanted: int, low: int, high: int, *, typed: bool = False
+) -> LostOffsetsError:
+    """The error for an offset outside [low, high], with what may have happened and what to do.
+
+    `typed`: of a `TypedSource`.
+    """
+    if typed:
+        kept_no_more, other = "the server keeps that part of its log no more", "its log is not the one that was read"
     else:
-        why = "the topic was recreated or its log cut short"
+        kept_no_more = "retention removed the records before they were read"
+        other = "the topic was recreated or its log cut short"
     return LostOffsetsError(
-        f"{partition}: offset {wanted} is gone, the source holds {low} to {high}: {why}; nothing was skipped. "
-        f"{START_OVER}"
+        f"{partition}: offset {wanted} is gone, the source holds {low} to {high}: "
+        f"{kept_no_more if wanted < low else other}; nothing was skipped. {NEW_COPY if typed else START_OVER}"
+    )
+
+
+def recreated_topic(topic: str, when: str, reached: str = "", *, typed: bool = False) -> LostOffsetsError:
+    """The error for a topic that was deleted and created again; `reached` are the offsets that were read of it."""
+    what, deleted = ("table", "dropped and made again") if typed else ("topic", "deleted and created again")
+    offsets = f"the offsets reached ({reached})" if reached else "the offsets reached"
+    return LostOffsetsError(
+        f"the {what} {topic} was {deleted} {when}, so {offsets} are of another {what}; nothing was read. "
+        f"{NEW_COPY if typed else START_OVER}"
     )
 
 
 def log_cut_short(partition: TopicPartition, offset: int) -> LostOffsetsError:
-    """The error for a log that lost its end after it was read, from `offset` on."""
+    """The error for a log of messages that lost its end after it was read, from `offset` on."""
     return LostOffsetsError(
         f"{partition}: the log was cut short after it was read: from offset {offset} on it has lost records, or holds "
         f"others than those that were read (a broker lost power, or a leader was elected uncleanly); nothing was "

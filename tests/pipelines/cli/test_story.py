@@ -86,7 +86,7 @@ def test_verify_before_the_first_run_says_what_to_do(file, capsys):
 
 def test_check_finds_what_is_wrong_and_what_is_right(file, capsys):
     missing = levels(answer(capsys, "check", file, "--json", status=1))
-    assert (missing["schemas"], missing["topics"], missing["broker"]) == ("fail", "fail", "ok")
+    assert (missing["schemas"], missing["topics"], missing["source"]) == ("fail", "fail", "ok")
     answer(capsys, "produce", file, "--changes", "500", "--poison", "0", "--json")
     assert set(levels(answer(capsys, "check", file, "--json")).values()) == {"ok"}
     assert main(["check", str(file)]) == 0
@@ -122,7 +122,7 @@ def test_check_without_a_broker(file, capsys):
     text = file.read_text().replace("topics:", "client: {bootstrap_timeout_ms: 1000}, topics:")
     server = text.partition("bootstrap_servers: ")[2].partition(",")[0]
     file.write_text(text.replace(server, "127.0.0.1:1"))
-    assert levels(answer(capsys, "check", file, "--json", status=1))["broker"] == "fail"
+    assert levels(answer(capsys, "check", file, "--json", status=1))["source"] == "fail"
 
 
 def test_positions_go_on_behind_what_a_topic_holds(embedded_broker, topic_name, tmp_path):

@@ -10,7 +10,10 @@ import yaml
 from support.job_files import FULL, SMALL
 
 from millrace.pipelines.cli.demo import JOB
+from millrace.pipelines.job.load import load_job
 from millrace.pipelines.job.schema import FILE, job_file_schema, schema_text
+from millrace.schemas.encodings import ENCODINGS
+from millrace.schemas.errors import JobError
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "deploy/examples").glob("*/*.yaml"))
@@ -114,3 +117,23 @@ def test_mistakes_do_not_validate(validator, old, new):
     assert old in FULL
     validator.validate(typed(FULL))
     assert not validator.is_valid(typed(FULL.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize("name", list(ENCODINGS))
+@pytest.mark.parametrize("places", [(), ("registry: http://localhost:8081",), ("schemas: contracts",)])
+def test_places_of_schemas_are_as_the_encoding_takes_them(validator, tmp_path, name, places):
+    """What `check` says of the job file, the schema says too."""
+    lines = "".join(f"\n  {place}" for place in places)
+    text = FULL.replace(
+        "  type: debezium\n  registry: http://localhost:8081", f"  encoding: {name}\n  envelope: debezium{lines}"
+    )
+    assert text != FULL
+    (tmp_path / "contracts").mkdir()
+    file = tmp_path / "job.yaml"
+    file.write_text(text)
+    try:
+        load_job(file)
+        taken = True
+    except JobError:
+        taken = False
+    assert validator.is_valid(typed(text)) == taken

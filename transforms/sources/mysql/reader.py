@@ -7,7 +7,7 @@ import numpy as np
 from ....schemas.errors import LostOffsetsError, SourceError
 from ....schemas.model.block import Block
 from ..log_records import record
-from ..source import START_OVER, lost_offsets
+from ..source import NEW_COPY, lost_offsets
 from ..table_reader import DatabaseReader
 from .binlog_stream import file_born, stream_of
 from .client import MySqlSettings, Session
@@ -59,7 +59,7 @@ class TableReader(DatabaseReader[MySqlSettings, Session]):
             if self.next not in (0, STREAM):
                 raise LostOffsetsError(
                     f"{self.partition}: nobody knows where chunk {self.next} of the copy begins; nothing was skipped. "
-                    f"{START_OVER}"
+                    f"{NEW_COPY}"
                 )
             mark = begin(session, self.partition.topic, self.next)
         limit = mark.log if self.stop is None else min(mark.log, self.stop)
@@ -80,7 +80,7 @@ class TableReader(DatabaseReader[MySqlSettings, Session]):
             session, _ = self._table()
             self.end = log_end(session)
             if self.next > self.end:
-                raise lost_offsets(self.partition, self.next, 0, self.end)
+                raise lost_offsets(self.partition, self.next, 0, self.end, typed=True)
         stream = stream_of(self.settings)
         with stream.lock:
             taken = stream.take(self.partition.topic, self.next, self.stop, wait)

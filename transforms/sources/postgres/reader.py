@@ -58,7 +58,7 @@ class TableReader(DatabaseReader[PostgresSettings, Session]):
         if self.end is None or self.at_end:
             self.end = current_lsn(session)
             if self.next > max(self.end, STREAM):
-                raise lost_offsets(self.partition, self.next, 0, self.end)
+                raise lost_offsets(self.partition, self.next, 0, self.end, typed=True)
         stream = stream_of(self.settings)
         with stream.lock:
             taken = stream.take(self.partition.topic, self.next, self.stop, wait)
