@@ -153,6 +153,15 @@ class PostgresServer:
         (self._data / "standby.signal").touch()
         self.start()
 
+    def keep(self) -> None:
+        """Copy the data aside; the server is stopped."""
+        subprocess.run(["cp", "-a", str(self._data), str(self.folder / "kept")], check=True)
+
+    def put_back(self) -> None:
+        """The data as they were kept, in place of what came since; the server is stopped."""
+        shutil.rmtree(self._data)
+        (self.folder / "kept").rename(self._data)
+
     def close(self) -> None:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -9,10 +9,9 @@ import threading
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
+from ..offset_marks import OffsetMarks
 from .client import MySqlSettings
 from .offsets import place_of
-
-KEPT: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +43,14 @@ class Mark:
 
 
 @dataclass(slots=True)
-class Marks:
+class Marks(OffsetMarks[Mark]):
     """What this process knows of a server.
 
     `wanted` are the topics that its jobs read. `born`: by file of the binlog when it was begun, in seconds since 1970.
     """
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
     wanted: set[str] = field(default_factory=set)
     born: dict[int, int] = field(default_factory=dict)
-    _marks: dict[str, dict[int, Mark]] = field(default_factory=dict)
-
-    def learn(self, topic: str, mark: Mark) -> None:
-        """The newest mark of each offset counts."""
-        with self.lock:
-            known = self._marks.setdefault(topic, {})
-            known.pop(mark.next, None)
-            known[mark.next] = mark
-            if len(known) > KEPT:
-                del known[next(iter(known))]
 
     def begin(self, topic: str, mark: Mark) -> None:
         """As `learn`, where a copy begins: what was known of this part of the log may be of another one."""
@@ -70,11 +58,6 @@ class Marks:
         with self.lock:
             for number in [number for number in self.born if number >= place_of(mark.log)[0]]:
                 del self.born[number]
-
-    def at(self, topic: str, offset: int) -> Mark | None:
-        """What is known of a table at this offset."""
-        with self.lock:
-            return self._marks.get(topic, {}).get(offset)
 
 
 _MARKS: Final[dict[MySqlSettings, Marks]] = {}

@@ -6,9 +6,15 @@ I, U, D, T  the message of pgoutput; the offset is the LSN of the transaction's 
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import itemgetter
 
-from ..log_records import SCHEMA, record
+import numpy as np
+from numpy.typing import NDArray
+
+from ..log_records import AT, KIND, LENGTH, SCHEMA, record
 
 COPIED, INSERTED, UPDATED, DELETED, TRUNCATED = (ord(kind) for kind in "CIUDT")
 
@@ -44,3 +50,15 @@ class TableSchema:
 def lsn_text(lsn: int) -> str:
     """An LSN as Postgres writes it."""
     return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
+
+
+def by_schema(data: bytes, found: NDArray[np.int64]) -> Iterator[tuple[TableSchema, NDArray[np.int64]]]:
+    """The records that one schema describes, together; pieces of a block often repeat the schema before."""
+    schemas = np.flatnonzero(found[:, KIND] == SCHEMA)
+    texts = [data[at : at + size] for at, size in found[schemas][:, [AT, LENGTH]].tolist()]
+    stops = [*schemas[1:].tolist(), len(found)]
+    places = zip(texts, schemas.tolist(), stops, strict=True)
+    for text, group in groupby(places, key=itemgetter(0)):
+        rows = np.concatenate([found[first + 1 : stop] for _, first, stop in group])
+        if len(rows):
+            yield TableSchema.of_text(text), rows

@@ -1,8 +1,5 @@
 """Blocks of a Postgres source to changes: rows with their key, operation and position."""
 
-from collections.abc import Iterator
-from itertools import groupby
-from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -15,9 +12,9 @@ from ....schemas.model.block import Block
 from ....schemas.model.change import DELETE, UPSERT
 from ....schemas.model.route import Route
 from ....schemas.model.value_texts import text_field
-from ..log_records import AT, KIND, LENGTH, OFFSET, SCHEMA, TIME, TransactionCounter, read_records
+from ..log_records import KIND, OFFSET, SCHEMA, TIME, TransactionCounter, read_records
 from ..row_changes import PartChanges, add_truncates, key_of
-from .blocks import COPIED, DELETED, TRUNCATED, TableSchema, lsn_text
+from .blocks import COPIED, DELETED, TRUNCATED, TableSchema, by_schema, lsn_text
 from .columns import column_of
 from .key_moves import differing_keys, old_keys
 from .part import Part, Whole
@@ -41,22 +38,10 @@ def decode(block: Block, route: Route) -> Decoded:
     inside = (found[:, OFFSET] >= block.first) & (found[:, OFFSET] < block.stop) | (found[:, KIND] == SCHEMA)
     found = found[inside]
     counting = TransactionCounter()
-    for schema, rows in _by_schema(block.data, found):
+    for schema, rows in by_schema(block.data, found):
         for low in range(0, len(rows), PART_RECORDS):
             _add(done, _part(data, schema, rows[low : low + PART_RECORDS], counting, route), route)
     return done
-
-
-def _by_schema(data: bytes, found: Whole) -> Iterator[tuple[TableSchema, Whole]]:
-    """The records that one schema describes, together; pieces of a block often repeat the schema before."""
-    schemas = np.flatnonzero(found[:, KIND] == SCHEMA)
-    texts = [data[at : at + size] for at, size in found[schemas][:, [AT, LENGTH]].tolist()]
-    stops = [*schemas[1:].tolist(), len(found)]
-    places = zip(texts, schemas.tolist(), stops, strict=True)
-    for text, group in groupby(places, key=itemgetter(0)):
-        rows = np.concatenate([found[first + 1 : stop] for _, first, stop in group])
-        if len(rows):
-            yield TableSchema.of_text(text), rows
 
 
 def _part(

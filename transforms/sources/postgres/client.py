@@ -16,9 +16,10 @@ from ....schemas.errors import JobError, LostOffsetsError, SourceError
 from ....schemas.secrets import resolve
 
 SETTINGS: Final = (
-    "-c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=3 -c TimeZone=UTC -c bytea_output=hex"
+    "-c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=3 -c TimeZone=UTC -c bytea_output=hex "
+    "-c standard_conforming_strings=on"
 )
-"""How values are written: the same in the log and in a copy."""
+"""How values are written: the same in the log and in a copy, and read in a statement."""
 FETCHED: Final = 5_000
 """Rows of one FETCH."""
 LASTING: Final = (
@@ -199,16 +200,37 @@ class Snapshot:
         self._con.close()
 
 
-def replication(settings: PostgresSettings, command: str) -> psycopg.Connection[Any]:
-    """A connection that begins to stream. Raises SourceError, LostOffsetsError."""
+def timeline_history(settings: PostgresSettings, timeline: int) -> str:
+    """The lines of history before this one, as the server keeps them. Raises SourceError."""
     with told(settings):
         con = psycopg.connect(**settings.parameters(), replication="database", autocommit=True)
+        try:
+            done = con.pgconn.exec_(f"TIMELINE_HISTORY {timeline}".encode())
+            if done.status != pq.ExecStatus.TUPLES_OK:
+                raise broken(done.error_message.decode(errors="replace").strip())
+            return (done.get_value(0, 1) or b"").decode(errors="replace")
+        finally:
+            con.close()
+
+
+def replication(settings: PostgresSettings, command: str) -> tuple[psycopg.Connection[Any], tuple[str, int]]:
+    """A connection that begins to stream, with the server's cluster and timeline.
+
+    Raises SourceError, LostOffsetsError.
+    """
+    with told(settings):
+        con = psycopg.connect(**settings.parameters(), replication="database", autocommit=True)
+        who = con.pgconn.exec_(b"IDENTIFY_SYSTEM")
+        if who.status != pq.ExecStatus.TUPLES_OK:
+            con.close()
+            raise broken(who.error_message.decode(errors="replace").strip())
+        system, timeline = (who.get_value(0, column) or b"" for column in (0, 1))
         done = con.pgconn.exec_(command.encode())
         if done.status != pq.ExecStatus.COPY_BOTH:
             said = done.error_message.decode(errors="replace").strip()
             con.close()
             raise psycopg.errors.ObjectInUse(said) if "is active" in said else broken(said)
-    return con
+    return con, (system.decode(), int(timeline))
 
 
 def broken(said: str) -> psycopg.OperationalError:

@@ -76,6 +76,22 @@ def count_rows(data, records):  # type: ignore[no-untyped-def]
     return count
 
 
+@compile_ahead((read_only(np.uint8),))
+@numba.njit(cache=True, nogil=True)
+def last_row(data):  # type: ignore[no-untyped-def]
+    """Of a binary copy without its header: how many rows there are, and where the last one begins."""
+    count, last, p = 0, 0, 0
+    while p + 2 <= len(data):
+        fields = _short(data, p)
+        if fields < 0:
+            break
+        last, count = p, count + 1
+        p += 2
+        for _ in range(fields):
+            p += 4 + max(_long(data, p), 0)
+    return count, last
+
+
 @numba.njit(cache=True, nogil=True)
 def _tuple(data, p, at, size, row):  # type: ignore[no-untyped-def]
     """The place after a TupleData at `p`, or -1 where it has another number of columns."""

@@ -1,16 +1,18 @@
 """Reads one table of a Postgres source: the chunks of its copy, then its part of the log."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ....schemas.errors import JobError
+from ....schemas.errors import LostOffsetsError, SourceError
 from ....schemas.model.block import Block
 from ..log_records import record
-from ..source import lost_offsets
+from ..source import START_OVER, lost_offsets
 from ..table_reader import DatabaseReader
 from .blocks import COPIED
 from .client import PostgresSettings, Session, lost_slot
+from .history import Line, check_line, line_of, standing_by
+from .marks import Mark, marks_of
 from .publication import published
-from .tables import STREAM, SourceTable, chunks, copy_query, quoted_name, schema_of, slot_of, tables
+from .tables import STREAM, SourceTable, quoted_name, schema_of, slot_of, tables
 from .wal_stream import stream_of
 
 
@@ -18,12 +20,17 @@ from .wal_stream import stream_of
 class TableReader(DatabaseReader[PostgresSettings, Session]):
     """Reads the chunks of the copy, then the log."""
 
-    _mark: str | None = None
+    _entry: str | None = None
+    _line: Line | None = None
 
     def block(self, wait: float) -> Block | None:
+        if self.tail:
+            marks_of(self.settings).learn(self.partition.topic, replace(Mark.of_text(self.tail), next=self.next))
+            self.tail = ""
         return self._copied() if self.next < STREAM else self._streamed(wait)
 
     def connected(self) -> Session:
+        self._line = None
         return Session(self.settings)
 
     def close_stream(self) -> None:
@@ -37,24 +44,53 @@ class TableReader(DatabaseReader[PostgresSettings, Session]):
             raise self.gone()
         return self.session(), found
 
+    def _mark(self, session: Session, table: SourceTable) -> Mark:
+        """What is known at `next`, by the server that was read before. Raises LostOffsetsError for another one."""
+        mark = None if self.next == 0 else marks_of(self.settings).at(self.partition.topic, self.next)
+        if self._line is None:
+            line = line_of(session)
+            if mark is not None:
+                check_line(self.settings, line, mark)
+            self._line = line
+        if mark is not None:
+            return replace(mark, system=self._line.system, timeline=self._line.timeline)
+        if 0 < self.next < STREAM:
+            raise LostOffsetsError(
+                f"{self.partition}: nobody knows where chunk {self.next} of the copy begins; nothing was skipped. "
+                f"{START_OVER}"
+            )
+        if self._entry is None:
+            found = published(session, table)
+            self._entry = "" if found is None else found.mark
+        return Mark(self._line.system, self.next, 0, self._entry, self._line.timeline)
+
+    def _block(self, mark: Mark, data: bytes) -> Block:
+        marks_of(self.settings).learn(self.partition.topic, mark)
+        return Block(*self.place, self.next, mark.next, data, tail=mark.text())
+
     def _copied(self) -> Block:
-        """The next chunk; behind the last one, all that is left of the copy's offsets, without rows."""
+        """The next chunk; with the last one, all that is left of the copy's offsets."""
+        # Compiled loops take most of a second to import: what copies nothing does without them.
+        from .copies import next_chunk
+
         session, table = self._table()
-        first = self.next
         slot = slot_of(session, self.settings)
         if slot is None:
             raise lost_slot(self.settings, "is gone")
-        tail = self._tail(session, table, slot.confirmed)
-        if first >= chunks(table):
-            stop = STREAM if self.stop is None else min(STREAM, self.stop)
-            return Block(*self.place, first, stop, b"", tail=tail)
+        mark = replace(self._mark(session, table), confirmed=slot.confirmed)
+        limit = STREAM if self.stop is None else min(STREAM, self.stop)
+        if mark.copied:
+            return self._block(replace(mark, next=limit), b"")
         with session.unaltered(quoted_name(table.name)):
             schema = schema_of(session, table)
-            data = session.copied(copy_query(table, schema, first))
-        return Block(*self.place, first, first + 1, schema.record() + record(COPIED, first, -1, data), tail=tail)
+            data, behind = next_chunk(session, table, schema, mark)
+        settled = max(mark.settled, newest_lsn(session))
+        behind = replace(behind, settled=settled, next=limit if behind.copied else self.next + 1)
+        return self._block(behind, schema.record() + record(COPIED, self.next, -1, data))
 
     def _streamed(self, wait: float) -> Block | None:
         session, table = self._table()
+        mark = self._mark(session, table)
         if self.end is None or self.at_end:
             self.end = current_lsn(session)
             if self.next > max(self.end, STREAM):
@@ -62,17 +98,26 @@ class TableReader(DatabaseReader[PostgresSettings, Session]):
         stream = stream_of(self.settings)
         with stream.lock:
             taken = stream.take(self.partition.topic, self.next, self.stop, wait)
+            received, line = stream.received, stream.line
         if taken is None:
             return None
+        if line != self._line:
+            raise SourceError(f"{self.settings.where}: the server was replaced by another one while it was asked")
         reached, data = taken
-        return Block(*self.place, self.next, reached, data, tail=self._tail(session, table, reached))
+        if data and self.next < mark.settled:
+            data, mark = self._settled(session, table, data, received, mark)
+        return self._block(replace(mark, next=reached, confirmed=reached), data)
 
-    def _tail(self, session: Session, table: SourceTable, confirmed: int) -> str:
-        """As the publication was when this reader began: one that is made anew later is found by the next run."""
-        if self._mark is None:
-            found = published(session, table)
-            self._mark = "" if found is None else found.mark
-        return f"{system_of(session)}/{confirmed}/{self._mark}"
+    def _settled(
+        self, session: Session, table: SourceTable, data: bytes, received: frozenset[int], mark: Mark
+    ) -> tuple[bytes, Mark]:
+        """What rows that moved while the table was copied lack; they are looked up until the log is past that."""
+        from .moved_rows import looked_up
+
+        found = looked_up(session, table, data, received)
+        if found is None:
+            return data, mark
+        return found, replace(mark, settled=newest_lsn(session))
 
 
 def current_lsn(session: Session) -> int:
@@ -83,11 +128,11 @@ def current_lsn(session: Session) -> int:
     )
     ((standby, lsn),) = rows
     if standby:
-        raise JobError(f"{session.settings.where} is a standby; connect to the primary")
+        raise standing_by(session.settings)
     return int(lsn)
 
 
-def system_of(session: Session) -> str:
-    """The number of the cluster, which a restored copy has too, and a new one has not."""
-    ((system,),) = session.rows("SELECT system_identifier::text FROM pg_control_system()")
-    return str(system)
+def newest_lsn(session: Session) -> int:
+    """Where the log is written next: all that this session has seen stands before it."""
+    ((lsn,),) = session.rows("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
+    return int(lsn)

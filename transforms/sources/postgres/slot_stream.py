@@ -35,16 +35,19 @@ class Messages:
 
 
 class SlotStream:
-    """The messages of a slot as the server sends them. Not thread-safe."""
+    """The messages of a slot as the server sends them. Not thread-safe.
+
+    `line`: the server's cluster and timeline.
+    """
 
     def __init__(self, settings: PostgresSettings) -> None:
         self.settings = settings
-        self._con = replication(
+        con, self.line = replication(
             settings,
             f"START_REPLICATION SLOT {settings.slot} LOGICAL 0/0 "
             f"(proto_version '1', publication_names '{settings.publication}')",
         )
-        self._pg = self._con.pgconn
+        self._con, self._pg = con, con.pgconn
         found = libpq_functions("PQgetCopyData", "PQfreemem", "PQconsumeInput")
         self._functions = np.array(found, np.int64) if found else None
         self._state = np.zeros(8, np.int64)

@@ -7,7 +7,7 @@ from typing import Final
 
 from ....schemas.envelopes.decoded import Decoded
 from ....schemas.envelopes.topic_columns import TopicColumns
-from ....schemas.errors import JobError, LostOffsetsError, SourceError
+from ....schemas.errors import JobError, SourceError
 from ....schemas.model.block import Block
 from ....schemas.model.ledger import TopicPartition
 from ....schemas.model.message import MessageLog
@@ -16,12 +16,14 @@ from ..database import Advice, DatabaseSource
 from ..source import PATIENCE_SECONDS, ReadUpTo
 from ..topic_names import matching_topics, near_topic
 from .client import PostgresSettings, Session, lost_slot
+from .history import check_line, line_of
+from .marks import Mark, marks_of
 from .options import PostgresOptions
 from .preflight import preflight, slot_advice
 from .publication import dropped, prepared, published, unpublished
-from .reader import TableReader, current_lsn, system_of
+from .reader import TableReader, current_lsn
 from .rows import TableRows, rows_at_moment
-from .tables import STREAM, SourceTable, chunks, schema_of, slot_of, tables
+from .tables import STREAM, SourceTable, schema_of, slot_of, tables
 from .wal_stream import close_streams
 
 PASS_CHUNKS: Final = 32
@@ -50,7 +52,7 @@ class PostgresSource(DatabaseSource):
         patience: float = PATIENCE_SECONDS,
         tail: str = "",
     ) -> TableReader:
-        return TableReader(self.settings, partition, first, stop, patience)
+        return TableReader(self.settings, partition, first, stop, patience, tail)
 
     def changes(self, block: Block, route: Route) -> Decoded:
         # Compiled loops take most of a second to import: what decodes no block does without them.
@@ -121,30 +123,26 @@ class PostgresConnection:
         if not told:
             return {}
         slot, settings = slot_of(self.session, self.session.settings), self.session.settings
-        system, there = system_of(self.session), tables(self.session)
+        line, there = line_of(self.session), tables(self.session)
         for one in told:
-            known, confirmed, mark, *_ = (*one.tail.split("/"), "")
-            if known != system:
-                raise LostOffsetsError(
-                    f"{one.partition}: {settings.where} is another cluster than the one that was read (a restored or "
-                    "new one); nothing was read. For a new copy, remove the tables from the target and run again"
-                )
+            mark = Mark.of_text(one.tail)
+            check_line(settings, line, mark)
             if slot is None:
                 raise lost_slot(settings, "is gone")
-            if slot.confirmed > int(confirmed):
+            if slot.confirmed > mark.confirmed:
                 raise lost_slot(settings, "has moved past what the target holds")
             table = there.get(one.partition.topic)
             now = None if table is None else published(self.session, table)
-            if mark and (now is None or now.mark != mark):
+            if mark.entry and (now is None or now.mark != mark.entry):
                 raise unpublished(settings, one.partition.topic)
+            marks_of(settings).learn(one.partition.topic, mark)
         return {}
 
     def pass_stop(self, partition: TopicPartition, first: int, end: int) -> int:
         """Where a pass that begins at `first` ends: so many chunks of a copy, or bytes of the log."""
         if first < STREAM:
-            table = tables(self.session).get(partition.topic)
-            most = 0 if table is None else chunks(table)
-            return min(end, first + PASS_CHUNKS if first + PASS_CHUNKS < most else STREAM)
+            mark = marks_of(self.session.settings).at(partition.topic, first)
+            return min(end, STREAM if mark is not None and mark.copied else first + PASS_CHUNKS)
         slot = slot_of(self.session, self.session.settings)
         begin = first if first > STREAM or slot is None else max(slot.confirmed, STREAM)
         return end if end - begin < 2 * PASS_BYTES else begin + PASS_BYTES

@@ -9,7 +9,6 @@ from .type_names import typed_columns
 
 STREAM: Final = 1 << 24
 """The offset where a table's copy ends and its log begins: no LSN is lower. Below it are the chunks of the copy."""
-CHUNK_PAGES: Final = 512
 
 TABLES: Final = """
 SELECT n.nspname || '.' || c.relname, c.oid, c.relkind::text, c.relreplident::text, c.relpersistence::text,
@@ -31,7 +30,7 @@ WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped AND attgenerated = '' OR
 KEY: Final = """
 SELECT a.attname FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-WHERE i.indrelid = %s AND i.indisprimary ORDER BY k.place
+WHERE i.indrelid = %s AND {} ORDER BY k.place
 """
 SLOT: Final = """
 SELECT plugin, database, active, wal_status, (confirmed_flush_lsn - '0/0')::bigint,
@@ -109,28 +108,23 @@ def schema_of(session: Session, table: SourceTable) -> TableSchema:
 
 
 def key_of(session: Session, oid: int) -> tuple[str, ...]:
-    return tuple(name for (name,) in session.rows(KEY, (oid,)))
+    """The columns of the primary key; () where there is none."""
+    return tuple(name for (name,) in session.rows(KEY.format("i.indisprimary"), (oid,)))
+
+
+def row_key(session: Session, table: SourceTable, schema: TableSchema) -> tuple[str, ...]:
+    """What tells a row from all others: the primary key, else the index of REPLICA IDENTITY; () for neither.
+
+    A key with a generated column is none: the log does not have such columns.
+    """
+    key = schema.key
+    if not key and table.identity == "i":
+        key = tuple(name for (name,) in session.rows(KEY.format("i.indisreplident"), (table.oid,)))
+    names = {column.name for column in schema.columns}
+    return key if names.issuperset(key) else ()
 
 
 def slot_of(session: Session, settings: PostgresSettings) -> Slot | None:
     """The job's slot; None where there is none."""
     rows = session.rows(SLOT, (settings.slot,))
     return Slot(*rows[0]) if rows else None
-
-
-def copy_query(table: SourceTable, schema: TableSchema, chunk: int) -> str:
-    """COPY of one chunk: every value as the text that the log has, which a cast to text has not always."""
-    columns = []
-    for column in schema.columns:
-        name = '"' + column.name.replace('"', '""') + '"'
-        columns.append(f"CASE WHEN num_nulls({name}) = 0 THEN concat({name}) END")
-    low, high = chunk * CHUNK_PAGES, (chunk + 1) * CHUNK_PAGES
-    rows = f"FROM ONLY {quoted_name(table.name)} WHERE ctid >= '({low},0)' AND ctid < '({high},0)'"
-    if table.kind == "p":
-        rows = f"FROM {quoted_name(table.name)}"
-    return f"COPY (SELECT {', '.join(columns)} {rows}) TO STDOUT (FORMAT binary)"
-
-
-def chunks(table: SourceTable) -> int:
-    """How many chunks a copy has; a partitioned table is one."""
-    return 1 if table.kind == "p" else -(-table.pages // CHUNK_PAGES)

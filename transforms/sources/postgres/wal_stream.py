@@ -8,7 +8,7 @@ import logging
 import select
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -20,8 +20,9 @@ from ..log_records import OFFSET, packed
 from ..table_queues import BLOCK_BYTES, Piece, TableQueues
 from .blocks import TableSchema
 from .client import PostgresSettings, Session, lost_slot
+from .history import Line
 from .slot_stream import Messages, SlotStream
-from .tables import STREAM, key_of, slot_of
+from .tables import STREAM, key_of, slot_of, tables
 from .type_names import typed_columns
 
 LOGGER: Final = logging.getLogger("millrace")
@@ -29,13 +30,15 @@ QUIET_SECONDS: Final = 1.0
 BEGIN, COMMIT, RELATION, TRUNCATE = (ord(kind) for kind in "BCRT")
 OF_A_ROW: Final = np.isin(np.arange(256), np.frombuffer(b"IUD", np.uint8))
 EPOCH_2000: Final = 946_684_800_000
+RECENT: Final = 64
+"""Readings whose transactions may be such that other sessions do not see yet."""
 
 
 @dataclass(slots=True)
 class Relation:
-    """A table as the stream has described it."""
+    """A table as the stream has described it; `topic` is None where no reader can want it."""
 
-    topic: str
+    topic: str | None
     schema: bytes
 
 
@@ -52,6 +55,8 @@ class WalStream:
         self._session: Session | None = None
         self._open: tuple[int, int] | None = None
         self._relations: dict[int, Relation] = {}
+        self._topics: dict[int, str] = {}
+        self._recent: deque[NDArray[np.int64]] = deque(maxlen=RECENT)
         self._queues = TableQueues()
         self._quiet_since: float | None = None
         self.position = 0
@@ -85,6 +90,16 @@ class WalStream:
                 break
         return self._queues.taken(topic, first, limit, self.position)
 
+    @property
+    def line(self) -> Line | None:
+        """The server that sends; None before it is asked."""
+        return None if self._stream is None else Line(*self._stream.line)
+
+    @property
+    def received(self) -> frozenset[int]:
+        """The numbers of the transactions that came last."""
+        return frozenset(number for numbers in self._recent for number in numbers.tolist())
+
     def _begin(self, first: int) -> None:
         self.close()
         self._session = Session(self.settings)
@@ -95,6 +110,7 @@ class WalStream:
             raise lost_slot(self.settings, "has lost its WAL (max_slot_wal_keep_size)")
         if first != STREAM and slot.confirmed > first:
             raise lost_slot(self.settings, "has moved past what the target holds")
+        self._topics = {table.oid: name for name, table in tables(self._session).items()}
         self._stream = SlotStream(self.settings)
         self.base = self.position = slot.confirmed
 
@@ -155,6 +171,7 @@ class WalStream:
         """By message the LSN of its transaction's commit, which its BEGIN tells, and the commit's time in ms."""
         begins = np.flatnonzero(kinds == BEGIN)
         at = starts[begins]
+        self._recent.append(_numbers(data, at + 17))
         commits = _numbers(data, at + 1) << 32 | _numbers(data, at + 5)
         clocks = (_numbers(data, at + 9) << 32 | _numbers(data, at + 13)) // 1000 + EPOCH_2000
         before = self._open or (0, 0)
@@ -171,6 +188,8 @@ class WalStream:
             self._open = int(commit[-1]), int(moment[-1])
 
     def _wait(self, relation: Relation, data: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
+        if relation.topic is None:
+            return
         piece = b"".join((relation.schema, packed(data, rows)))
         self._queues.add(relation.topic, Piece(int(rows[0, OFFSET]), int(rows[-1, OFFSET]), piece))
 
@@ -188,7 +207,16 @@ class WalStream:
             found.append((text, oid, int.from_bytes(rest[end + 5 : end + 9], "big", signed=True)))
             p = end + 9
         schema = TableSchema(typed_columns(self._session, found), key_of(self._session, number))
-        return Relation(f"{namespace.decode()}.{name.decode()}", schema.record())
+        return Relation(self._topic(number, f"{namespace.decode()}.{name.decode()}"), schema.record())
+
+    def _topic(self, number: int, name: str) -> str | None:
+        """A table is known by its number: within a transaction, it may have another name for a while.
+
+        None for one that has its name of another table, which the next run finds made anew.
+        """
+        if number in self._topics:
+            return self._topics[number]
+        return None if name in self._topics.values() else name
 
 
 def _numbers(data: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.int64]:
