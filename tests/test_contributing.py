@@ -20,7 +20,7 @@ KINDS = {
     "An encoding": tuple(ENCODINGS),
     "An envelope": tuple(ENVELOPES),
 }
-LENGTHS = {"A target": 6, "A source": 6, "An encoding": 3, "An envelope": 2}
+LENGTHS = {"A target": 6, "A source": 6, "An encoding": 3, "An envelope": 4}
 WORDS = {"files", "json", "memory", "upsert"}
 """Names of parts that are everyday words as well: code may hold them with another meaning."""
 KNOWN = {

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
-from ...schemas.encodings import ENCODINGS, SHORT_ENCODING
+from ...schemas.encodings import ENCODINGS
 from ...schemas.encodings.encoding import EncodingSpec
 from ...schemas.encodings.schema_store import FolderSchemaStore, SchemaStore
 from ...schemas.envelopes import ENVELOPES
@@ -18,7 +18,7 @@ from .part_type import known_type
 
 Framing = Literal["auto", "confluent", "single_object", "bare", "embedded", "plain"]
 SHORT: Final = "type"
-"""`type: X` is short for the encoding that is most used, with the envelope X."""
+"""`type: X` is short for the encoding in which the envelope X is mostly written, with that envelope."""
 
 
 def _in_folder(path: Path, info: ValidationInfo) -> Path:
@@ -80,8 +80,14 @@ def read_format(written: Any, info: ValidationInfo) -> Any:
         return written
     if not isinstance(written, Mapping):
         return Options.model_validate(written)
+    written = _long_form(written)
     encoding, envelope = _names(written)
     encoder, enveloper = ENCODINGS.find(encoding), ENVELOPES.find(envelope)
+    if enveloper.only_short:
+        written = {**enveloper.short, **written}
+        for key, word in enveloper.short.items():
+            if written[key] != word:
+                raise mistake(f"messages of {envelope} are read with {key}: {word} alone", key)
     parts = [(part, list(part.keys())) for part in (Schemas, encoder.options, enveloper.options)]
     refuse_unknown(written, (SHORT, "encoding", "envelope", *(key for _, keys in parts for key in keys)))
     own = [{key: written[key] for key in keys if key in written} for _, keys in parts]
@@ -99,13 +105,20 @@ def read_format(written: Any, info: ValidationInfo) -> Any:
     )
 
 
+def _long_form(written: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same with what its `type` is short for."""
+    if SHORT not in written:
+        return written
+    for name in ("encoding", "envelope"):
+        if name in written:
+            raise mistake("stands beside format.type, which is short for encoding and envelope", name)
+    name = known_type(written, ENVELOPES, SHORT)
+    rest = {key: value for key, value in written.items() if key != SHORT}
+    return {**ENVELOPES.find(name).short, "envelope": name, **rest}
+
+
 def _names(written: Mapping[str, Any]) -> tuple[str, str]:
     """The names of the encoding and of the envelope."""
-    if SHORT in written:
-        for name in ("encoding", "envelope"):
-            if name in written:
-                raise mistake("stands beside format.type, which is short for encoding and envelope", name)
-        return SHORT_ENCODING, known_type(written, ENVELOPES, SHORT)
     for name, other in (("encoding", "envelope"), ("envelope", "encoding")):
         if name not in written:
             raise mistake(f"the key {(name if other in written else SHORT)!r} is missing")

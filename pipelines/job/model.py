@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from ...schemas.envelopes import ENVELOPES
 from ...schemas.errors import JobError
 from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.epoch import OnNewSource
@@ -210,8 +211,8 @@ class Job(Options):
         if table.on_snapshot is OnSnapshot.UPSERT:
             return
         place = ("on_snapshot",)
-        if self.source.typed or self.format.envelope == "upsert":
-            yield "replace needs Debezium's messages, which say where a snapshot begins and ends", place
+        if self.source.typed or not ENVELOPES.find(self.format.envelope).marks_snapshots:
+            yield "replace needs messages that say where a snapshot begins and ends, as Debezium's do", place
         if len(table.topics) > 1:
             yield "replace needs a table of one topic: a row does not tell which of several it is from", place
         if table.order_by is OrderBy.TIMESTAMP:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from ...schemas.encodings import ENCODINGS, SHORT_ENCODING
+from ...schemas.encodings import ENCODINGS
 from ...schemas.envelopes import ENVELOPES
 from ...schemas.model.modes import Mode
 from ...transforms.sinks import SINKS
@@ -98,7 +98,7 @@ def _target(kind: str, options: Schema, modes: tuple[Mode, ...]) -> Schema:
 def _format(parts: Iterable[Schema]) -> Schema:
     """`type` or the long form, the place of schemas, and the keys of all encodings and envelopes."""
     properties: Schema = {
-        SHORT: {"enum": list(ENVELOPES), "description": "Short for encoding: avro and this envelope."},
+        SHORT: {"enum": list(ENVELOPES), "description": "Short for this envelope in its usual encoding."},
         "encoding": {"enum": list(ENCODINGS), "description": "How keys and values are written as bytes."},
         "envelope": {"enum": list(ENVELOPES), "description": "What a message says of its row."},
     }
@@ -124,7 +124,9 @@ def _places_of_schemas() -> Iterable[Schema]:
     yield {"not": {"required": list(places)}}
     for name, spec in ENCODINGS.items():
         named: Schema = {"required": ["encoding"], "properties": {"encoding": {"const": name}}}
-        here = {"anyOf": [named, {"required": [SHORT]}]} if name == SHORT_ENCODING else named
+        types = [kind for kind, envelope in ENVELOPES.items() if envelope.short["encoding"] == name]
+        short: Schema = {"required": [SHORT], "properties": {SHORT: {"enum": types}}}
+        here = {"anyOf": [named, short]} if types else named
         if spec.schemas:
             yield {"if": here, "then": {"anyOf": [{"required": [place]} for place in places]}}
         elif spec.language is None:

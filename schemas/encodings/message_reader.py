@@ -85,15 +85,28 @@ class MessageReader:
         self._decoders: dict[tuple[Side, int, int], ColumnDecoder | str] = {}
         self._fields: dict[tuple[int, int], frozenset[str]] = {}
 
-    def read(self, messages: MessageBatch, failures: Failures, keys_of_values: bool) -> Iterator[Group]:
-        """The block's messages in groups; keys of messages that have a value are read where `keys_of_values`."""
+    def read(
+        self,
+        messages: MessageBatch,
+        failures: Failures,
+        keys_of_values: bool,
+        keys_of_nulls: bool = True,
+        chosen: NDArray[np.bool_] | None = None,
+    ) -> Iterator[Group]:
+        """The block's messages in groups, `chosen` ones where it says so.
+
+        Keys of messages with a value, and of those without, are read where asked.
+        """
         value = self._encoding.frame(messages, "value")
         key = self._encoding.frame(messages, "key")
-        if not keys_of_values:
-            unread = value.kind != NULL
-            key.kind[unread], key.schema[unread] = NULL, 0
+        for asked, unread in ((keys_of_values, value.kind != NULL), (keys_of_nulls, value.kind == NULL)):
+            if not asked:
+                key.kind[unread], key.schema[unread] = NULL, 0
         block = _Block(messages, {"value": value, "key": key}, failures)
         for rows in same_schemas(key, value):
+            rows = rows if chosen is None else rows[chosen[rows]]
+            if not len(rows):
+                continue
             group = self._group(block, rows)
             if len(group.rows):
                 yield group

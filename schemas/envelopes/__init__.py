@@ -5,12 +5,29 @@ from typing import Final
 from ..plugins import Plugins
 from .debezium.options import DebeziumOptions
 from .envelope import EnvelopeSpec
+from .one_table import OneTable
+
+PROOF: Final = f"{__name__.partition('.')[0]}.transforms.proof.envelopes"
+PLAIN: Final = {"encoding": "json", "framing": "plain"}
 
 ENVELOPES: Final = Plugins(
     "millrace.envelopes",
     "format.envelope",
     (
-        EnvelopeSpec(name="debezium", envelope=f"{__name__}.debezium.opening:open_envelope", options=DebeziumOptions),
+        EnvelopeSpec(
+            name="debezium",
+            envelope=f"{__name__}.debezium.opening:open_envelope",
+            options=DebeziumOptions,
+            marks_snapshots=True,
+        ),
         EnvelopeSpec(name="upsert", envelope=f"{__name__}.upsert:UpsertEnvelope"),
+        EnvelopeSpec(
+            name="maxwell",
+            envelope=f"{__name__}.maxwell:MaxwellEnvelope",
+            options=OneTable,
+            proof={"json": f"{PROOF}.maxwell:MaxwellMessages"},
+            short=PLAIN,
+            only_short=True,
+        ),
     ),
 )

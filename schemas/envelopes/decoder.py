@@ -21,12 +21,17 @@ from ..model.route import Route
 from ..model.source_mark import SourceMark
 from ..model.table_types import HeldColumns, TableTypes, fitting
 from .before_keys import check_before
+from .chosen_messages import MessageChooser
 from .decode_context import DecodeContext
 from .decoded import Decoded
 from .envelope import NOTHING, TRUNCATE, Envelope, Events, fields_of
 from .expected_columns import ExpectedColumns
-from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, message_key, refuse_own_names
-from .tombstones import Order, TombstoneContext, highest_before, lone_tombstones
+from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, refuse_own_names
+from .null_values import null_values
+from .refused_rows import refuse
+from .several_changes import last_of_each_message
+from .source_tables import check_tables
+from .tombstones import Order, TombstoneContext, highest_before
 from .truncates import truncates
 
 
@@ -49,6 +54,7 @@ class TopicDecoder:
             lambda path: envelope.keep(path, route),
             lambda side: ExpectedColumns(envelope, route, side, held if infers(encoding) else None),
         )
+        self._chooser = MessageChooser(encoding, envelope, topic) if envelope.chosen_by else None
         # By partition the next offset, and the highest position of each connector.
         self._reached: dict[int, tuple[int, dict[str, Order]]] = {}
         self._last: dict[tuple[int, str], Climb] = {}
@@ -59,22 +65,27 @@ class TopicDecoder:
         context = DecodeContext(
             self._route, self._envelope, messages, Failures(messages), done, TombstoneContext.of(len(messages))
         )
-        context = replace(context, message_key=lambda: self._reader.key_fields(messages))
+        keyed = self._envelope.reads_keys
+        if keyed:
+            context = replace(context, message_key=lambda: self._reader.key_fields(messages))
         if self._types is not None:
             self._types.ask()
             context = replace(context, types=self._types)
-        null_values: list[Group] = []
-        for group in self._reader.read(messages, context.failures, keys_of_values=self._route.key is None):
+        without: list[Group] = []
+        chosen = None if self._chooser is None else self._chooser.chosen(messages)
+        done.filtered = 0 if chosen is None else int((~chosen).sum())
+        keys_of_values = keyed and self._route.key is None
+        for group in self._reader.read(messages, context.failures, keys_of_values, keyed, chosen):
             other = "" if group.value is None else self._envelope.other_messages(group.fields)
             if group.value is None:
-                null_values.append(group)
+                without.append(group)
             elif other:
                 done.other, done.filtered = other, done.filtered + len(group.rows)
             else:
                 _values(context, group, group.value)
         # Last, for they take their place among the changes around them.
-        for group in null_values:
-            _null_values(context, group)
+        for group in without:
+            null_values(context, group)
         done.letters = context.failures.letters
         self._place(context)
         return done
@@ -108,15 +119,23 @@ def _values(context: DecodeContext, group: Group, value: pa.StructArray) -> None
     except SchemaError as error:
         context.failures.add_all(group.rows, "envelope", str(error), group.schema_id)
         return
-    wrong = np.zeros(len(value), np.bool_)
+    if events.of_value is not None:
+        context.done.read += len(events.of_value) - len(group.rows)
+        group = replace(group, rows=group.rows[events.of_value])
+    if events.key is not None and context.route.key is None:
+        context = replace(context, route=replace(context.route, key=events.key))
+        context.done.key = events.key
+    count = len(events.what)
+    wrong = np.zeros(count, np.bool_)
     for mask, reason in events.wrong:
         context.failures.add_all(group.rows[mask & ~wrong], "envelope", reason, group.schema_id)
         wrong |= mask
+    check_tables(context, group, events, wrong)
     check_before(context, group, events, wrong)
     if context.by_time:
-        placed = np.zeros(len(value), np.bool_)
+        placed = np.zeros(count, np.bool_)
         events = replace(events, order=context.moment(group.rows), placed=placed, snapshot=None, marks=None)
-    zeros = np.zeros(len(value), np.uint64)
+    zeros = np.zeros(count, np.uint64)
     commit, inner = events.order or (zeros, zeros)
     context.places.note(group.rows, (commit, inner), ~wrong if events.placed is None else events.placed)
     context.places.note_source(group.rows, events.time, events.server)
@@ -147,7 +166,7 @@ def _row_changes(
         key_fields = represented_key(_only(of(events.row), context.route.key), policy)
     elif group.key is not None:
         key_fields = represented_key(of(group.key), policy)
-    refused = _refuse(context, group, rows, [row] if key_fields is None else [row, key_fields])
+    refused = refuse(context, group, rows, [row] if key_fields is None else [row, key_fields])
     if refused is not None:
         if not refused.all():
             _row_changes(context, group, events, position, rows[~refused])
@@ -166,6 +185,8 @@ def _row_changes(
             _row_changes(context, group, events, position, rows[~misfits])
         return
     before = None if events.before is None or context.route.key is None else of(events.before)
+    if events.of_value is not None:
+        found = replace(found, events=np.arange(len(found.rows)))
     keyed = _keyed(context, found, key, before, group.schema_id)
     if keyed is not None:
         _add(context, keyed, None if events.snapshot is None else group.rows[events.snapshot])
@@ -194,9 +215,14 @@ def _keyed(
     by_columns = keyed_by_columns(found, context.route.key, old, context.failures, schema_id)
     if by_columns is None:
         return None
-    if by_columns[1] is not None:
-        _departures(context, by_columns[1])
-    return by_columns[0]
+    keyed, left = by_columns
+    if keyed.events is not None:
+        kept, left = last_of_each_message(keyed, left, context.route.key)
+        context.done.filtered += len(keyed.rows) - len(kept.rows)
+        keyed = kept
+    if left is not None and len(left.rows):
+        _departures(context, left)
+    return keyed
 
 
 def _only(struct: pa.StructArray, names: Sequence[str]) -> pa.StructArray:
@@ -204,20 +230,6 @@ def _only(struct: pa.StructArray, names: Sequence[str]) -> pa.StructArray:
     names = [name for name in names if struct.type.get_field_index(name) >= 0]
     fields = [struct.type.field(name) for name in names]
     return pa.StructArray.from_arrays([struct.field(name) for name in names], fields=fields, mask=struct.is_null())
-
-
-def _refuse(
-    context: DecodeContext, group: Group, rows: NDArray[np.int64], checked: Sequence[Represented]
-) -> NDArray[np.bool_] | None:
-    """The rows that cannot be kept go to the dead letters; which of `rows` they are, None where there are none."""
-    masks = [(one, one.refused) for one in checked]
-    refused = np.zeros(len(rows), np.bool_)
-    for one, mask in masks:
-        if mask is not None:
-            for i in np.flatnonzero(mask & ~refused):
-                context.failures.add(int(group.rows[rows[i]]), "apply", one.reason(int(i)), group.schema_id)
-            refused |= mask
-    return refused if refused.any() else None
 
 
 def _departures(context: DecodeContext, left: KeyedRows) -> None:
@@ -244,41 +256,3 @@ def _add(context: DecodeContext, keyed: KeyedRows, snapshot: NDArray[np.int64] |
     if snapshot is not None:
         context.unordered.append((len(context.done.changes), keyed.rows, np.isin(keyed.rows, snapshot)))
     context.done.changes.append(change_batch(columns, marks))
-
-
-def _null_values(context: DecodeContext, group: Group) -> None:
-    """Messages without a value: deletes, or what follows a delete and says nothing new."""
-    alone = np.ones(len(group.rows), np.bool_)
-    if not context.envelope.null_deletes:
-        alone = lone_tombstones(context.messages, group.rows, context.places)
-    context.done.filtered += int((~alone).sum())
-    rows = group.rows[alone]
-    if not len(rows):
-        return
-    fields = {}
-    if group.key is not None and len(rows):
-        found_key = represented_key(group.key.take(pa.array(np.flatnonzero(alone))), context.route.on_unrepresentable)
-        refused = _refuse(context, group, np.flatnonzero(alone), [found_key])
-        kept = np.ones(len(rows), np.bool_) if refused is None else ~refused
-        rows, fields = rows[kept], fields_of(found_key.struct.filter(pa.array(kept)))
-        if not len(rows):
-            return
-    key, columns = message_key(fields, context.route.key, any_name=context.envelope.null_deletes)
-    if columns is None:
-        error = "a tombstone without the key of the row that it deletes"
-        context.failures.add_all(rows, "apply", error, group.schema_id)
-        return
-    context.done.key = key
-    zeros = np.zeros(len(rows), np.uint64)
-    commit, inner = context.moment(rows) if context.by_time else (zeros, zeros)
-    position = pack(commit, inner, context.messages.offset[rows])
-    found = KeyedRows(columns, np.ones(len(rows), np.bool_), rows, position)
-    if context.envelope.null_deletes:
-        found = found.with_whole_keys(key, context.failures, group.schema_id)
-    if not len(found.rows):
-        return
-    op = np.full(len(found.rows), DELETE, np.int8)
-    marks = ChangeColumns(op=op, position=found.position, source=context.source, time=context.time(found.rows))
-    if not (context.envelope.null_deletes or context.by_time):
-        context.unordered.append((len(context.done.changes), found.rows, np.ones(len(found.rows), np.bool_)))
-    context.done.changes.append(change_batch(found.columns, marks))

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..encodings import SHORT_ENCODING
 from ..model.change import DELETE, UPSERT
 from ..model.declared_type import DeclaredType
 from ..model.message_batch import MessageBatch
@@ -35,8 +36,13 @@ class Events:
     where there are none. `time` is the source's clock in milliseconds and `server` the id of the server that wrote the
     change, -1 where unknown: they tell a source that was replaced, nothing is ordered by them. `connector` names the
     connector that sent it, null (or None for all) where it has no name: positions and servers are compared within a
-    connector alone. `rewrites`: updates of a row, None where the envelope knows of none. Each of
-    `wrong` is (mask, sentence) of values that become dead letters; where several masks hold a row, the first counts.
+    connector alone. `rewrites`: updates of a row, None where the envelope knows of none. `key` names the key's columns,
+    where the values do so. Each of `wrong` is (mask, sentence) of values that become dead letters; where several masks
+    hold a row, the first counts.
+
+    Where a value may hold several changes, `of_value` (int64) is by event the number of its value, ascending, each
+    value at least once: `what` and all the others have a row for each event then, in the order in which they happened.
+    `tables` names by row the table of the source that it is of, null for none; None where a topic has one alone.
     """
 
     what: NDArray[np.int8]
@@ -50,6 +56,9 @@ class Events:
     server: NDArray[np.int64] | None = None
     connector: pa.DictionaryArray | None = None
     rewrites: NDArray[np.bool_] | None = None
+    key: tuple[str, ...] | None = None
+    of_value: NDArray[np.int64] | None = None
+    tables: pa.StringArray | None = None
     wrong: Sequence[tuple[NDArray[np.bool_], str]] = ()
 
 
@@ -62,6 +71,15 @@ class Envelope(Protocol):
 
     null_deletes: bool = False
     """Whether a null value deletes the row of its key. Else it follows the delete of its key, and says nothing new."""
+    reads_keys: bool = True
+    """Whether the message's key is the row's. Else it is never read: values or the job file name the key's columns."""
+
+    chosen_by: Set[tuple[str, ...]] = frozenset()
+    """Paths of the value's fields by which `chosen` tells whose values are read, in topics of several tables."""
+
+    def chosen(self, value: pa.StructArray) -> NDArray[np.bool_]:
+        """Which values are read, of values with the fields `chosen_by` alone; the others count as filtered."""
+        return np.ones(len(value), np.bool_)
 
     def keep(self, path: tuple[str, ...], route: Route) -> bool:
         """Whether `events` or the table needs the value's field at this path, such as `("after", "id")`."""
@@ -114,6 +132,8 @@ class EnvelopeSpec:
     `envelope` is `module:Class`, imported when it is used; `options` the model of its keys under `format`; `extra`
     names the extra that brings its library. `proof` names by encoding a reader for `verify`, as `module:Class` of a
     `MessageReader` (transforms/proof/row_change.py): without one, tables of this envelope cannot be proved.
+    `short` is what `format: {type: NAME}` stands for; with `only_short` its messages are written in no other way.
+    `marks_snapshots`: its events say where a whole snapshot begins and ends.
     """
 
     name: str
@@ -121,6 +141,9 @@ class EnvelopeSpec:
     options: type[Options] = Options
     extra: str | None = None
     proof: Mapping[str, str] = field(default_factory=dict, hash=False)
+    short: Mapping[str, str] = field(default_factory=lambda: {"encoding": SHORT_ENCODING}, hash=False)
+    only_short: bool = False
+    marks_snapshots: bool = False
 
     def open(self, options: Options | None = None) -> Envelope:
         """The envelope, with its defaults where there are no options. Raises MissingExtraError."""

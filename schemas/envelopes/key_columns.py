@@ -21,17 +21,22 @@ KEYLESS: Final = "the message has no key: name the key columns in the job file, 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyedRows:
-    """n rows on the way to changes: their columns, which are deletes, their messages' numbers, their positions."""
+    """n rows on the way to changes: their columns, which are deletes, their messages' numbers, their positions.
+
+    Where a message may hold several changes, `events` numbers the rows in the order in which they happened.
+    """
 
     columns: dict[str, pa.Array]
     deletes: NDArray[np.bool_]
     rows: NDArray[np.int64]
     position: pa.Array
+    events: NDArray[np.int64] | None = None
 
     def take(self, kept: NDArray[np.int64]) -> "KeyedRows":
         """These of the rows."""
         columns = {name: array.take(pa.array(kept)) for name, array in self.columns.items()}
-        return KeyedRows(columns, self.deletes[kept], self.rows[kept], take_positions(self.position, kept))
+        events = None if self.events is None else self.events[kept]
+        return KeyedRows(columns, self.deletes[kept], self.rows[kept], take_positions(self.position, kept), events)
 
     def with_whole_keys(self, key: tuple[str, ...], failures: Failures, schema_id: int | None) -> "KeyedRows":
         """The rows that have a value in each key column; the others become dead letters."""
@@ -91,9 +96,13 @@ def keyed_by_columns(
     if len(left):
         old = {name: olds[name].take(pa.array(left)) for name in key}
         departures = KeyedRows(
-            old, np.ones(len(left), np.bool_), found.rows[left], take_positions(found.position, left)
+            old,
+            np.ones(len(left), np.bool_),
+            found.rows[left],
+            take_positions(found.position, left),
+            None if found.events is None else found.events[left],
         )
-    keyed = KeyedRows(columns, found.deletes, found.rows, found.position)
+    keyed = KeyedRows(columns, found.deletes, found.rows, found.position, found.events)
     return keyed.with_whole_keys(key, failures, schema_id), departures
 
 

@@ -86,8 +86,10 @@ CONTRACTS = (
     *("schemas.encodings.columns", "schemas.encodings.encoding", "schemas.encodings.message_reader"),
     *("schemas.encodings.schema_store", "schemas.encodings.wire_format"),
     *("schemas.envelopes.decode_context", "schemas.envelopes.decoded", "schemas.envelopes.decoder"),
-    "schemas.envelopes.expected_columns",
-    "schemas.envelopes.envelope",
+    *("schemas.envelopes.chosen_messages", "schemas.envelopes.expected_columns", "schemas.envelopes.envelope"),
+    *("schemas.envelopes.fields", "schemas.envelopes.old_keys", "schemas.envelopes.one_table"),
+    *("schemas.envelopes.several_changes", "schemas.envelopes.source_tables", "schemas.envelopes.texts"),
+    *("schemas.envelopes.null_values", "schemas.envelopes.refused_rows"),
     *(
         "schemas.envelopes.before_keys",
         "schemas.envelopes.key_columns",

@@ -9,7 +9,8 @@ from ...schemas.model.message import Message
 from .avro_validator import Malformed
 from .changes import ChangeReader
 from .events import Change, Event
-from .row_change import MessageReader, RowChange
+from .row_change import JsonMessageReader, MessageReader, RowChange
+from .row_messages import RowMessages
 from .rules import Rules
 
 FORMATS: Final[Mapping[tuple[str, str], Literal["debezium", "upsert"]]] = {
@@ -27,7 +28,8 @@ def with_format(rules: Rules, envelope: str, options: Mapping[str, Any]) -> Rule
         rules = replace(rules, format=FORMATS[rules.encoding, envelope])
     if rules.format == "debezium" and options.get("flat") is not None:
         rules = replace(rules, format="debezium" if options["flat"] == "rewrite" else "upsert", flat=True)
-    return replace(rules, unavailable_value=options.get("unavailable_value", rules.unavailable_value))
+    unavailable = options.get("unavailable_value", rules.unavailable_value)
+    return replace(rules, unavailable_value=unavailable, only=options.get("only"))
 
 
 class ProofReader(Protocol):
@@ -47,9 +49,12 @@ def reader_of(rules: Rules) -> ProofReader:
     """A reader of one table's messages, which has seen none yet. Raises JobError."""
     if rules.reader is None:
         return ChangeReader(rules)
+    reader = rules.reader()
+    if isinstance(reader, JsonMessageReader):
+        return RowMessages(rules, reader=reader)
     if rules.key is None:
         raise JobError("tables: the proof of such a format needs the key's columns: add key: [...] to the table")
-    return PackageReader(rules.key, rules.reader(), rules.renames)
+    return PackageReader(rules.key, reader, rules.renames)
 
 
 @dataclass(slots=True)

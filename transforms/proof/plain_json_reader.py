@@ -5,6 +5,7 @@ A value of another kind than its column in the target is the job's dead letter. 
 """
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -25,6 +26,16 @@ Made = tuple[Any, Any]
 """An Avro type, and the value as fastavro would give it."""
 
 
+def parsed(payload: bytes) -> Any:
+    """The JSON of a payload, with objects as `Members`. Raises one of `avro_reader.UNREADABLE`."""
+    try:
+        value = json.loads(payload.decode(), object_pairs_hook=Members, parse_float=Real, parse_constant=refused)
+    except RecursionError:
+        raise Malformed("nested too deeply") from None
+    check(value, 1)
+    return value
+
+
 class PlainJsonReader:
     """Reads keys and values; keeps a reader for each shape that messages have."""
 
@@ -36,13 +47,17 @@ class PlainJsonReader:
 
     def read(self, payload: bytes, topic: str, side: Side) -> tuple[Any, Reader]:
         """The value as fastavro would give it, and its reader. Raises one of `avro_reader.UNREADABLE`."""
-        try:
-            value = json.loads(payload.decode(), object_pairs_hook=Members, parse_float=Real, parse_constant=refused)
-        except RecursionError:
-            raise Malformed("nested too deeply") from None
-        check(value, 1)
+        value = parsed(payload)
         self._names[0] = 0
-        schema, made = self._envelope(value) if side == "value" else self._row(value, None)
+        return self._with_reader(self._envelope(value) if side == "value" else self._row(value, None))
+
+    def row(self, row: Mapping[str, Any]) -> tuple[Any, Reader]:
+        """A row that an envelope holds, as `read` gives one. Raises one of `avro_reader.UNREADABLE`."""
+        self._names[0] = 0
+        return self._with_reader(self._row(Members(list(row.items())), None))
+
+    def _with_reader(self, found: Made) -> tuple[Any, Reader]:
+        schema, made = found
         named = repr(schema)
         if named not in self._readers:
             self._readers[named] = Reader.of(schema, self._rules.on_unrepresentable)

@@ -1,7 +1,7 @@
 """How the proof reads the messages of one table."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from ...schemas.model.message import Message
 from ...schemas.model.unrepresentable import OnUnrepresentable
 from .debezium import PLACEHOLDER
 from .framing import Framing
-from .row_change import MessageReader
+from .row_change import JsonMessageReader, MessageReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class Rules:
     `columns` are those of the target, which tell where a value of another type stands; with `refuses_others` a message
     with one that no column can hold is a dead letter of the job's. `renames` lead from names in the messages to those
     of columns. `encoding` is avro or json; `schemas` are None where each message holds its own. `reader` makes the
-    reader of a format that a package brings: `format` is `own` then.
+    reader of a format that is brought with its envelope: `format` is `own` then. `only` is the table of the source that
+    is read, of topics with several; `*` in it stands for any letters.
     `flat`: Debezium's transform made its messages flat; their deletes are rewritten where `format` is `debezium`.
     `declared` are the types that the job declares, for JSON without a schema; `json_decimals` and `json_binary` say how
     texts stand for decimals and bytes there.
@@ -41,7 +42,8 @@ class Rules:
     encoding: str = "avro"
     unavailable_value: str = PLACEHOLDER
     on_unrepresentable: OnUnrepresentable = OnUnrepresentable.NULL_AND_NOTE
-    reader: Callable[[], MessageReader] | None = None
+    reader: Callable[[], MessageReader | JsonMessageReader] | None = None
+    only: str | None = None
     flat: bool = False
     by_time: bool = False
     columns: pa.Schema | None = None
@@ -61,3 +63,7 @@ class Rules:
             if begin <= message.offset:
                 found = epoch
         return found
+
+    def with_reader(self, reader: Callable[[], MessageReader | JsonMessageReader] | None) -> "Rules":
+        """The same, read by what comes with the envelope."""
+        return replace(self, reader=reader)

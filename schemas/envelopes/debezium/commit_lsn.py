@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...loops import compile_ahead
 from ...model.position import Numbers
-from .texts import TEXTS, text_parts
+from ..texts import TEXTS, text_parts
 
 NONE, DECIMAL, THREE_PARTS, SIXTEEN_BYTES, BAD = 0, 1, 2, 3, 4
 SLOT_BITS = 16

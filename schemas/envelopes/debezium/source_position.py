@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ...loops import compile_ahead
 from ...model.declared_type import INT64, STRING, DeclaredType
 from ...model.position import Numbers
+from ..texts import TEXTS, text_parts
 from .commit_lsn import commit_lsn_order
-from .texts import TEXTS, text_parts
 
 SOURCE_FIELDS: Final = frozenset(
     {"name", "ts_ms", "server_id", "snapshot", "sequence", "lsn", "file", "pos", "row"}

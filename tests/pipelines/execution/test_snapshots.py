@@ -95,5 +95,5 @@ def test_a_table_that_cannot_be_replaced_is_refused(tmp_path, entry, said):
 
 def test_upserts_have_no_snapshots(tmp_path):
     more = "tables: [{from: a, on_snapshot: replace}]\n"
-    with pytest.raises(JobError, match="replace needs Debezium's messages"):
+    with pytest.raises(JobError, match="replace needs messages that say where a snapshot begins and ends"):
         load_job(write_job(tmp_path, "nowhere:1", ["a"], format="upsert", more=more))

@@ -1,4 +1,4 @@
-"""Texts of the `source` block as loops read them."""
+"""Texts as loops read them."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...loops import array
+from ..loops import array
 
 TEXTS: Final = (array(np.uint8), array(np.int32), array(np.bool_))
 """What `text_parts` gives, as arguments for `compile_ahead`."""

@@ -1,0 +1,166 @@
+"""A place for each envelope of the registry: what a source sends of a row's changes, and what is no change at all."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Row = dict[str, Any]
+Sent = tuple[bytes | None, bytes | None]
+"""The key and the value of a message."""
+TOPIC = "shop.orders"
+
+
+def text(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+class EnvelopePlace(Protocol):
+    """What the contract suite needs of an envelope: messages of a table with `id` (the key), `name` and `note`.
+
+    `at` grows with the source's log. `columns` are declared, `key` is that of the job file. `positions`: messages tell
+    where they stand in the source's log, so that a repeated one is known; else the last in the topic counts.
+    """
+
+    options: dict[str, Any]
+    columns: dict[str, str]
+    key: tuple[str, ...] | None
+    positions: bool
+
+    def insert(self, row: Row, at: int) -> list[Sent]: ...
+
+    def update(self, before: Row, after: Row, at: int) -> list[Sent]:
+        """The key may differ."""
+
+    def delete(self, row: Row, at: int) -> list[Sent]: ...
+
+    def snapshot(self, row: Row) -> list[Sent]:
+        """A row that was copied, not changed; nothing where the format has no such rows."""
+
+    def nothing(self) -> list[Sent]:
+        """Messages that are no change of a row."""
+
+    def wrong(self) -> list[Sent]:
+        """Messages that are none of the format's, or say what cannot be: each is a dead letter."""
+
+
+@dataclass
+class DebeziumPlace:
+    options: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    key: tuple[str, ...] | None = None
+    positions: bool = True
+
+    def _sent(self, op: str, before: Row | None, after: Row | None, at: int) -> Sent:
+        source = {"name": "shop", "ts_ms": at, "server_id": 1, "file": "binlog.000007", "pos": at, "row": 0}
+        key = text({"id": (after or before or {"id": None})["id"]})
+        return key, text({"before": before, "after": after, "op": op, "source": source})
+
+    def insert(self, row: Row, at: int) -> list[Sent]:
+        return [self._sent("c", None, row, at)]
+
+    def update(self, before: Row, after: Row, at: int) -> list[Sent]:
+        if before["id"] != after["id"]:
+            return [*self.delete(before, at), *self.insert(after, at)]
+        return [self._sent("u", before, after, at)]
+
+    def delete(self, row: Row, at: int) -> list[Sent]:
+        return [self._sent("d", row, None, at), (text({"id": row["id"]}), None)]
+
+    def snapshot(self, row: Row) -> list[Sent]:
+        return [self._sent("r", None, row, 1)]
+
+    def nothing(self) -> list[Sent]:
+        return [self._sent("m", None, None, 1)]
+
+    def wrong(self) -> list[Sent]:
+        return [self._sent("x", None, {"id": 1, "name": "x", "note": None}, 1)]
+
+
+@dataclass
+class UpsertPlace:
+    options: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    key: tuple[str, ...] | None = None
+    positions: bool = False
+
+    def insert(self, row: Row, at: int) -> list[Sent]:
+        return [(text({"id": row["id"]}), text(row))]
+
+    def update(self, before: Row, after: Row, at: int) -> list[Sent]:
+        moved = self.delete(before, at) if before["id"] != after["id"] else []
+        return [*moved, *self.insert(after, at)]
+
+    def delete(self, row: Row, at: int) -> list[Sent]:
+        return [(text({"id": row["id"]}), None)]
+
+    def snapshot(self, row: Row) -> list[Sent]:
+        return []
+
+    def nothing(self) -> list[Sent]:
+        return []
+
+    def wrong(self) -> list[Sent]:
+        return [(None, text({"id": 1, "name": "keyless", "note": None}))]
+
+
+@dataclass
+class MaxwellPlace:
+    options: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    key: tuple[str, ...] | None = None
+    positions: bool = True
+    tells_key: bool = True
+
+    def sent(self, kind: str, data: Any, at: int | None, **more: Any) -> Sent:
+        value = {"database": "shop", "table": "orders", "type": kind, "ts": 1_477_053_217, "xid": 23_396, "data": data}
+        if at is not None:
+            # The last row of a transaction tells that it is, and not its number.
+            value |= {"position": f"master.000006:{800_000 + at // 4 * 10}", "server_id": 23_042}
+            value |= {"commit": True} if at % 4 == 3 else {"xoffset": at % 4}
+        if self.tells_key:
+            value["primary_key_columns"] = ["id"]
+        return text({"database": "shop", "table": "orders", "pk.id": 1}), text(value | more)
+
+    def insert(self, row: Row, at: int) -> list[Sent]:
+        return [self.sent("insert", row, at)]
+
+    def update(self, before: Row, after: Row, at: int) -> list[Sent]:
+        return [
+            self.sent("update", after, at, old={name: before[name] for name in before if before[name] != after[name]})
+        ]
+
+    def delete(self, row: Row, at: int) -> list[Sent]:
+        return [self.sent("delete", row, at)]
+
+    def snapshot(self, row: Row) -> list[Sent]:
+        return [self.sent("bootstrap-start", {}, None), self.sent("bootstrap-insert", row, None)]
+
+    def nothing(self) -> list[Sent]:
+        ddl = {"type": "table-alter", "database": "shop", "table": "orders", "old": {"charset": "utf8mb4"}}
+        return [
+            self.sent("bootstrap-complete", {}, None),
+            (None, text({**ddl, "def": {"columns": []}, "ts": 1_477_053_308_000, "sql": "alter table orders"})),
+        ]
+
+    def wrong(self) -> list[Sent]:
+        row = {"id": 1, "name": "x", "note": None}
+        return [
+            self.sent("replace", row, 1),
+            self.sent("insert", None, 1),
+            self.sent("insert", row, 1, position="800000"),
+            self.sent("insert", row, 1, position="master.7:99999999999999"),
+            self.sent("insert", row, 1, position=5),
+            self.sent("insert", row, 1, xoffset=1 << 24),
+            self.sent("insert", {**row, "id": None}, 1),
+            self.sent("insert", [row], 1),
+            self.sent("insert", {**row, "id": {"nested": 1}}, 1),
+            (text({"database": "shop", "table": "orders", "pk.id": 1}), None),
+        ]
+
+
+ENVELOPE_PLACES: dict[str, Sequence[EnvelopePlace]] = {
+    "debezium": [DebeziumPlace(), DebeziumPlace(key=("id",))],
+    "upsert": [UpsertPlace()],
+    "maxwell": [MaxwellPlace(), MaxwellPlace({"only": "shop.orders"}, key=("id",), tells_key=False)],
+}
