@@ -24,7 +24,10 @@ PRIMITIVE_KEY: Final = "key"
 """The column of a datum that is no record."""
 
 Keep = Callable[[tuple[str, ...]], bool]
-"""Asked for a field path, outermost first, such as `("after", "id")`: whether anybody needs this field."""
+"""Asked for a field path, outermost first, such as `("after", "id")`: whether anybody needs this field.
+
+An item of a list of rows is `[]`: `("data", "[]", "id")`.
+"""
 
 
 @dataclass(frozen=True, slots=True)

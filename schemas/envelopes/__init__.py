@@ -29,5 +29,13 @@ ENVELOPES: Final = Plugins(
             short=PLAIN,
             only_short=True,
         ),
+        EnvelopeSpec(
+            name="canal",
+            envelope=f"{__name__}.canal:CanalEnvelope",
+            options=OneTable,
+            proof={"json": f"{PROOF}.canal:CanalMessages"},
+            short=PLAIN,
+            only_short=True,
+        ),
     ),
 )

@@ -5,7 +5,7 @@ Job and proof share no code; both are compared with a simulated database, whose 
 
 import json
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.envelopes import ENVELOPE_PLACES, TOPIC
 from support.jobs import rows as rows_in
 from support.jobs import run_once
+from support.plain_messages import Context
 
 from millrace.pipelines.cli.verify import verify_job
 from millrace.pipelines.job.format import read_format
@@ -106,12 +107,6 @@ class Subject:
             table.add(Message(TOPIC, 0, offset, key, value, (), offset))
         rows = [row for _, _, row in table.rows() if row is not None]
         return {row["id"]: row for row in rows}, table.undecodable
-
-
-class Context:
-    """Of a job file that is nowhere."""
-
-    context = None
 
 
 def batch(sent, first, stop):
@@ -229,7 +224,7 @@ def histories(draw, positions):
             del rows[key]
         if deed != "delete":
             rows[row["id"]] = row
-        deeds.append((deed, old, row, at))
+        deeds.append(("update" if deed == "rekey" else deed, old, row, at))
     again = draw(st.integers(0, len(deeds))) if positions else len(deeds)
     return rows, deeds, again
 
@@ -242,7 +237,10 @@ def test_job_and_proof_end_in_the_databases_rows(number, data):
     place = subject.place
     rows, deeds, again = data.draw(histories(place.positions))
     sent = []
-    for deed, old, row, at in [*deeds, *deeds[again:]]:
+    several = data.draw(st.booleans()) and hasattr(place, "several")
+    for deed, group in groupby([*deeds, *deeds[again:]], key=lambda one: one[0]) if several else ():
+        sent += place.several(deed, [(old, row) for _, old, row, _ in group])
+    for deed, old, row, at in () if several else [*deeds, *deeds[again:]]:
         if deed == "insert":
             sent += place.insert(row, at)
         elif deed == "delete":

@@ -159,8 +159,71 @@ class MaxwellPlace:
         ]
 
 
+@dataclass
+class CanalPlace:
+    options: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=lambda: {"id": "int64"})
+    key: tuple[str, ...] | None = None
+    positions: bool = False
+    tells_key: bool = True
+
+    def sent(self, kind: str, data: Any, **more: Any) -> Sent:
+        rows = [_texts(row) for row in data] if isinstance(data, list) else data
+        value = {"data": rows, "database": "shop", "es": 1_589_373_560_000, "id": 9, "isDdl": False, "old": None}
+        value |= {"mysqlType": {"id": "int"}, "pkNames": ["id"] if self.tells_key else None, "sql": ""}
+        return None, text(value | {"sqlType": {"id": 4}, "table": "orders", "ts": 1, "type": kind} | more)
+
+    def several(self, deed: str, changes: Sequence[tuple[Row | None, Row]]) -> list[Sent]:
+        """The changes of one statement in one message."""
+        if deed == "delete":
+            return [self.sent("DELETE", [old for old, _ in changes])]
+        if deed == "insert":
+            return [self.sent("INSERT", [row for _, row in changes])]
+        old = [{name: part for name, part in (was or {}).items() if part != row[name]} for was, row in changes]
+        return [self.sent("UPDATE", [row for _, row in changes], old=[_texts(one) for one in old])]
+
+    def insert(self, row: Row, at: int) -> list[Sent]:
+        return self.several("insert", [(None, row)])
+
+    def update(self, before: Row, after: Row, at: int) -> list[Sent]:
+        return self.several("update", [(before, after)])
+
+    def delete(self, row: Row, at: int) -> list[Sent]:
+        return self.several("delete", [(row, row)])
+
+    def snapshot(self, row: Row) -> list[Sent]:
+        return []
+
+    def nothing(self) -> list[Sent]:
+        return [
+            self.sent("ALTER", None, isDdl=True, sql="alter table orders", pkNames=None, mysqlType=None),
+            self.sent("QUERY", None, isDdl=True, table=""),
+        ]
+
+    def wrong(self) -> list[Sent]:
+        row = {"id": 1, "name": "x", "note": None}
+        return [
+            self.sent("INSERT", []),
+            self.sent("INSERT", None),
+            self.sent("REPLACE", [row]),
+            self.sent("INSERT", [row], table=None),
+            self.sent("UPDATE", [row, row], old=[{}]),
+            self.sent("INSERT", {"id": "1"}),
+            self.sent("INSERT", [{**row, "id": None}]),
+            self.sent("INSERT", [{**row, "id": "one"}]),
+            self.sent("INSERT", [row, {**row, "id": "one"}]),
+            self.sent("INSERT", [row], isDdl="no"),
+            (None, None),
+        ]
+
+
+def _texts(row: Row) -> Row:
+    return {name: None if part is None else str(part) for name, part in row.items()}
+
+
 ENVELOPE_PLACES: dict[str, Sequence[EnvelopePlace]] = {
     "debezium": [DebeziumPlace(), DebeziumPlace(key=("id",))],
     "upsert": [UpsertPlace()],
     "maxwell": [MaxwellPlace(), MaxwellPlace({"only": "shop.orders"}, key=("id",), tells_key=False)],
+    "canal": [CanalPlace(), CanalPlace({"only": "sh*.orders"}, key=("id",), tells_key=False)],
 }

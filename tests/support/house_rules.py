@@ -90,6 +90,7 @@ CONTRACTS = (
     *("schemas.envelopes.fields", "schemas.envelopes.old_keys", "schemas.envelopes.one_table"),
     *("schemas.envelopes.several_changes", "schemas.envelopes.source_tables", "schemas.envelopes.texts"),
     *("schemas.envelopes.null_values", "schemas.envelopes.refused_rows"),
+    "schemas.envelopes.row_lists",
     *(
         "schemas.envelopes.before_keys",
         "schemas.envelopes.key_columns",

@@ -1,7 +1,8 @@
 """What the loop is told of a schema, and the columns that are built of what it wrote.
 
-A schema is Kafka Connect's, as its JSON converter writes it; names of types mean what they mean in Avro. Two keys are
-our own: `forms` (bits of `nodes`), and `as`, the Arrow type of a column whose type the job declares.
+A schema is Kafka Connect's, as its JSON converter writes it; names of types mean what they mean in Avro. Three keys are
+our own: `forms` (bits of `nodes`), `as`, the Arrow type of a column whose type the job declares, and `rows`, of an
+array's items whose fields `keep` is asked about.
 """
 
 from dataclasses import dataclass, field
@@ -171,7 +172,8 @@ class _Builder:
             key, node[5] = self._key(dest.path, level), len(self.nodes) - 1
         node[7], node[8] = len(self.nodes), level
         mark = "[]" if kind == LIST else "{}"
-        item, made = self.value(schema, Destination((*dest.path, mark), level, NONE, True, False))
+        ask = dest.ask and isinstance(schema, dict) and schema.get("rows") is True
+        item, made = self.value(schema, Destination((*dest.path, mark), level, NONE, True, ask))
         assert item is not None
         node[6] = self.layout.cells[level]
         if key is not None:

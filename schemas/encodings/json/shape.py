@@ -29,12 +29,16 @@ class Real(str):
 
 @dataclass(slots=True)
 class Shape:
-    """`kind` is null, boolean, integer, wide, number, string, object or array; `skip` and `declared` learn nothing."""
+    """`kind` is null, boolean, integer, wide, number, string, object or array; `skip` and `declared` learn nothing.
+
+    `rows`: the items of an array are rows, whose fields are asked about as those outside of arrays.
+    """
 
     kind: str = "null"
     digits: int = FEW_DIGITS
     fields: dict[str, "Shape"] = field(default_factory=dict)
     item: "Shape | None" = None
+    rows: bool = False
     declared: DeclaredType | None = None
 
 
@@ -76,10 +80,12 @@ class Learner:
             for name, part in value.items():
                 grown |= self._learn_field(shape, name, part, path, ask)
         if shape.kind == "array" and kind == "array" and len(path) < DEEPEST:
+            inner = (*path, "[]")
             if shape.item is None:
-                shape.item = Shape()
+                shape.rows = ask and self.expected is not None and self.expected.declared(inner) == STRUCT
+                shape.item = Shape("object" if shape.rows else "null")
             for part in value:
-                grown |= self._learn(shape.item, part, (*path, "[]"), False)
+                grown |= self._learn(shape.item, part, inner, shape.rows)
         return grown
 
     def _learn_field(self, shape: Shape, name: str, part: Any, path: Path, ask: bool) -> bool:
@@ -120,7 +126,7 @@ class Learner:
                 parts = [{**self._schema(part), "field": name} for name, part in shape.fields.items()]
                 return {**made, "type": "struct", "fields": parts}
             case "array":
-                return {**made, "type": "array", "items": self._schema(shape.item or Shape())}
+                return {**made, "type": "array", "items": {**self._schema(shape.item or Shape()), "rows": shape.rows}}
             case "wide":
                 return {**made, **_wide(shape.digits)}
         return {**made, **SIMPLE[shape.kind]}
