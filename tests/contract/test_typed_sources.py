@@ -4,8 +4,6 @@ import pickle
 from itertools import pairwise
 
 import pytest
-from support import postgres_server
-from support.mysql_server import ROLE_PASSWORD, MariaDb
 from support.sources import TYPED_PLACES, blocks_of
 
 from millrace.schemas.errors import LostOffsetsError
@@ -18,20 +16,20 @@ from millrace.transforms.sources.source import TypedSource
 ROWS = 50
 CHANGED = [(3, "new"), (4, None), (3, "newer"), (99, "made"), (99, None)]
 HELD = {number: "copied" for number in range(1, ROWS + 1) if number != 4} | {3: "newer"}
-NEEDS = {"mysql": MariaDb.missing, "postgres": postgres_server.missing}
-PASSWORDS = {"mysql": ROLE_PASSWORD, "postgres": postgres_server.PASSWORD}
 
 
 @pytest.fixture(scope="module", params=sorted(TYPED_PLACES))
 def place(request, tmp_path_factory):
-    reason = NEEDS[request.param]()
+    make = TYPED_PLACES[request.param]
+    reason = make.missing()
     if reason is not None:
         pytest.skip(reason)
-    with TYPED_PLACES[request.param](tmp_path_factory.mktemp(request.param)) as found:
-        found.partition = found.create(ROWS)
-        for change in CHANGED:
-            found.change(*change)
-        yield found
+    found = make(tmp_path_factory.mktemp(request.param))
+    found.partition = found.create(ROWS)
+    for change in CHANGED:
+        found.change(*change)
+    yield found
+    found.close()
 
 
 @pytest.fixture
@@ -78,8 +76,7 @@ def test_it_travels_to_workers_and_shows_no_secret(place):
     sent = pickle.dumps(place.source)
     again = pickle.loads(sent)
     assert again == place.source and hash(again) == hash(place.source) and again.where == place.source.where
-    for password in PASSWORDS.values():
-        assert password.encode() not in sent and password not in repr(place.source) + place.source.where
+    assert place.password.encode() not in sent and place.password not in repr(place.source) + place.source.where
 
 
 def test_the_changes_fold_to_the_rows_of_the_source(place, bounds):

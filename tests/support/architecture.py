@@ -104,18 +104,18 @@ def relative_inside(modules: Sequence[Module]) -> Iterator[Breach]:
                 yield Breach(module.name, f"imports {target} absolutely")
 
 
-def connectors(registries: Mapping[str, Sequence[str]], contracts: Sequence[str]) -> Rule:
+def connectors(registries: Mapping[str, Sequence[str]], parts: Mapping[str, Collection[str]]) -> Rule:
     """What stands in a folder of connectors is imported by its registry alone, and connectors not by one another.
 
-    `registries` are by folder the modules that may import its connectors; `contracts` are what stands in such a folder
-    and is no connector: what the connectors share.
+    `registries` are by folder the modules that may import its connectors; `parts` are by folder their names, where not
+    all that stands in it is a connector.
     """
 
     def connector(name: str) -> tuple[str, str] | None:
         for folder in registries:
             if name.startswith(folder + "."):
-                child = f"{folder}.{name[len(folder) + 1 :].split('.')[0]}"
-                return None if child in contracts else (folder, child)
+                child = name[len(folder) + 1 :].split(".")[0]
+                return (folder, f"{folder}.{child}") if child in parts.get(folder, (child,)) else None
         return None
 
     def rule(modules: Sequence[Module]) -> Iterator[Breach]:

