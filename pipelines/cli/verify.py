@@ -137,7 +137,7 @@ def _rules(
     rules = with_format(rules, written[1], job.format.envelope_options.model_dump())
     if rules.format != "own":
         return rules
-    reader = ENVELOPES.find(written[1]).proof_reader(written[0])
+    reader = ENVELOPES.find(written[1]).proof_reader(written[0], job.format.envelope_options)
     if reader is None:
         raise JobError(
             f"{job.file}: format: the proof cannot read the encoding {written[0]} with the envelope {written[1]}"

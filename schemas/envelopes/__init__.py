@@ -4,6 +4,7 @@ from typing import Final
 
 from ..plugins import Plugins
 from .debezium.options import DebeziumOptions
+from .dms.options import DmsOptions
 from .envelope import EnvelopeSpec
 from .one_table import OneTable
 
@@ -34,6 +35,15 @@ ENVELOPES: Final = Plugins(
             envelope=f"{__name__}.canal:CanalEnvelope",
             options=OneTable,
             proof={"json": f"{PROOF}.canal:CanalMessages"},
+            short=PLAIN,
+            only_short=True,
+        ),
+        EnvelopeSpec(
+            name="dms",
+            envelope=f"{__name__}.dms.envelope:DmsEnvelope",
+            options=DmsOptions,
+            proof={"json": f"{PROOF}.dms:DmsMessages"},
+            proof_options=("before_image",),
             short=PLAIN,
             only_short=True,
         ),

@@ -12,8 +12,7 @@ from .envelope import Events
 
 UNKNOWN_BEFORE: Final = (
     "table {table}: key: [{key}] in the job file is not the key of the messages, and the change at {place} does not "
-    "say what the row had there before it, so a row that leaves its key would stay under the old one. Let the source "
-    "send whole rows before changes (PostgreSQL: ALTER TABLE ... REPLICA IDENTITY FULL), or leave key out"
+    "say what the row had there before it, so a row that leaves its key would stay under the old one. {advice}"
 )
 
 
@@ -38,4 +37,5 @@ def check_before(context: DecodeContext, group: Group, events: Events, wrong: ND
         return
     messages = context.messages
     place = f"{messages.topic}[{messages.partition}] offset {messages.offset[group.rows[lacking[0]]]}"
-    raise TableError(UNKNOWN_BEFORE.format(table=context.route.table, key=", ".join(key), place=place))
+    advice = context.envelope.before_advice
+    raise TableError(UNKNOWN_BEFORE.format(table=context.route.table, key=", ".join(key), place=place, advice=advice))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -74,6 +75,11 @@ class Envelope(Protocol):
     reads_keys: bool = True
     """Whether the message's key is the row's. Else it is never read: values or the job file name the key's columns."""
 
+    before_advice: str = (
+        "Let the source send whole rows before changes (PostgreSQL: ALTER TABLE ... REPLICA IDENTITY FULL), "
+        "or leave key out"
+    )
+    """What to do where a change of `rewrites` does not bear the key before it."""
     chosen_by: Set[tuple[str, ...]] = frozenset()
     """Paths of the value's fields by which `chosen` tells whose values are read, in topics of several tables."""
 
@@ -131,7 +137,8 @@ class EnvelopeSpec:
 
     `envelope` is `module:Class`, imported when it is used; `options` the model of its keys under `format`; `extra`
     names the extra that brings its library. `proof` names by encoding a reader for `verify`, as `module:Class` of a
-    `MessageReader` (transforms/proof/row_change.py): without one, tables of this envelope cannot be proved.
+    `MessageReader` (transforms/proof/row_change.py): without one, tables of this envelope cannot be proved. It is made
+    with the options that `proof_options` names.
     `short` is what `format: {type: NAME}` stands for; with `only_short` its messages are written in no other way.
     `marks_snapshots`: its events say where a whole snapshot begins and ends.
     """
@@ -141,6 +148,7 @@ class EnvelopeSpec:
     options: type[Options] = Options
     extra: str | None = None
     proof: Mapping[str, str] = field(default_factory=dict, hash=False)
+    proof_options: tuple[str, ...] = ()
     short: Mapping[str, str] = field(default_factory=lambda: {"encoding": SHORT_ENCODING}, hash=False)
     only_short: bool = False
     marks_snapshots: bool = False
@@ -150,12 +158,13 @@ class EnvelopeSpec:
         made: Envelope = imported(self.envelope, f"format.envelope: {self.name}", self.extra)(options or self.options())
         return made
 
-    def proof_reader(self, encoding: str) -> Callable[[], Any] | None:
+    def proof_reader(self, encoding: str, options: Options | None = None) -> Callable[[], Any] | None:
         """What makes the reader that the envelope brings for `verify` with this encoding. Raises MissingExtraError."""
         if encoding not in self.proof:
             return None
-        made: Callable[[], Any] = imported(self.proof[encoding], f"format.envelope: {self.name}", self.extra)
-        return made
+        made: Callable[..., Any] = imported(self.proof[encoding], f"format.envelope: {self.name}", self.extra)
+        said = {name: getattr(options or self.options(), name) for name in self.proof_options}
+        return partial(made, **said) if said else made
 
 
 def fields_of(struct: pa.StructArray) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Subject:
         )
         rules = with_format(rules, self.name, self.format().envelope_options.model_dump())
         if rules.format == "own":
-            rules = rules.with_reader(ENVELOPES[self.name].proof_reader("json"))
+            rules = rules.with_reader(ENVELOPES[self.name].proof_reader("json", self.format().envelope_options))
         table = ReferenceTable(rules)
         for offset, (key, value) in enumerate(sent):
             table.add(Message(TOPIC, 0, offset, key, value, (), offset))
@@ -198,8 +198,9 @@ def test_every_letter_of_a_message_may_be_lost(subject):
             sent = [*subject.place.insert(before, 4), (key, broken), *subject.place.insert(after, 8)]
             try:
                 rows, letters = subject.rows(sent)
-            except TableError:
-                assert b"orders" not in broken
+            except TableError as error:
+                # Of another table now, or without what tells that a key changed.
+                assert str(error).startswith("table orders: ")
                 continue
             assert rows.keys() >= {7, 8} and set(letters) <= {1}
             proven, unread = subject.proven(sent)
@@ -248,8 +249,9 @@ def test_job_and_proof_end_in_the_databases_rows(number, data):
         else:
             sent += place.update(old, row, at)
     cuts = data.draw(st.lists(st.integers(0, len(sent)), max_size=2))
-    assert subject.rows(sent, cuts) == (rows, [])
-    assert subject.proven(sent) == (rows, 0)
+    read, letters = subject.rows(sent, cuts)
+    proven, unread = subject.proven(sent)
+    assert (whole(read), letters, whole(proven), unread) == (whole(rows), [], whole(rows), 0)
 
 
 def test_a_job_reads_it_and_verify_proves_it(subject, tmp_path):

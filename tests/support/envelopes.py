@@ -217,6 +217,51 @@ class CanalPlace:
         ]
 
 
+@dataclass
+class DmsPlace:
+    options: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    key: tuple[str, ...] | None = ("id",)
+    positions: bool = False
+
+    def sent(self, operation: str, data: Any, kind: str = "data", **more: Any) -> Sent:
+        metadata = {"timestamp": "2024-07-29T00:58:44.895275Z", "record-type": kind, "operation": operation}
+        metadata |= {"partition-key-type": "schema-table", "schema-name": "shop", "table-name": "orders"}
+        # NULLs are left out, unless the endpoint is told to send them.
+        row = {name: part for name, part in data.items() if part is not None} if isinstance(data, dict) else data
+        return b"shop.orders", text({"data": row, "metadata": metadata | {"transaction-id": 1140}} | more)
+
+    def insert(self, row: Row, at: int) -> list[Sent]:
+        return [self.sent("insert", row)]
+
+    def update(self, before: Row, after: Row, at: int) -> list[Sent]:
+        image = {"id": before["id"]} if before["id"] != after["id"] else {}
+        return [self.sent("update", after, **{self.options.get("before_image", "before-image"): image})]
+
+    def delete(self, row: Row, at: int) -> list[Sent]:
+        return [self.sent("delete", row)]
+
+    def snapshot(self, row: Row) -> list[Sent]:
+        return [self.sent("load", row)]
+
+    def nothing(self) -> list[Sent]:
+        table = {"table-def": {"columns": {"id": {"type": "INT32", "nullable": False}}, "primary-key": ["id"]}}
+        return [self.sent("create-table", None, "control", control=table), self.sent("drop-table", None, "control")]
+
+    def wrong(self) -> list[Sent]:
+        row = {"id": 1, "name": "x", "note": None}
+        return [
+            self.sent("upsert", row),
+            self.sent("insert", None),
+            self.sent("insert", [row]),
+            self.sent("insert", row, metadata=None),
+            self.sent("insert", row, metadata={"operation": "insert"}),
+            self.sent("insert", {"name": "x"}),
+            self.sent("insert", {"id": "text"}),
+            (b"shop.orders", None),
+        ]
+
+
 def _texts(row: Row) -> Row:
     return {name: None if part is None else str(part) for name, part in row.items()}
 
@@ -226,4 +271,5 @@ ENVELOPE_PLACES: dict[str, Sequence[EnvelopePlace]] = {
     "upsert": [UpsertPlace()],
     "maxwell": [MaxwellPlace(), MaxwellPlace({"only": "shop.orders"}, key=("id",), tells_key=False)],
     "canal": [CanalPlace(), CanalPlace({"only": "sh*.orders"}, key=("id",), tells_key=False)],
+    "dms": [DmsPlace(), DmsPlace({"only": "shop.orders", "before_image": "before"})],
 }

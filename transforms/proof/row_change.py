@@ -34,7 +34,7 @@ class MessageReader(Protocol):
     """Reads messages of one encoding and one envelope, one by one and in plain Python.
 
     The proof is worth what the reader shares with the job's decoder: nothing, where it is written for the proof alone.
-    Made without arguments for each reading of the log; it sees each partition in its order.
+    Made for each reading of the log; it sees each partition in its order.
     """
 
     def read(self, message: Message) -> Sequence[RowChange]:
