@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 from ... import __version__
 from ...schemas.errors import JobError
 from ...schemas.suggestions import guess, nearest
+from .argument_types import count, positive, rate, share
 from .examples import EPILOGS, EXAMPLES
 
 RUNNERS: Final = ("DirectRunner", "PrismRunner", "FlinkRunner", "DataflowRunner")
@@ -84,7 +85,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
         "--folder", type=Path, default=Path("millrace-demo"), metavar="FOLDER", help="where to put it (millrace-demo)"
     )
     parser.add_argument(
-        "--changes", type=_count, metavar="N", default=60_000, help="how many in the first round (60000)"
+        "--changes", type=count, metavar="N", default=60_000, help="how many in the first round (60000)"
     )
 
 
@@ -132,18 +133,18 @@ def _produce(parser: argparse.ArgumentParser) -> None:
         "--schemas", type=Path, metavar="FOLDER", help="where the .avsc files are, or will be (contracts)"
     )
     parser.add_argument(
-        "--changes", type=_count, default=100_000, metavar="N", help="inserts, updates, deletes (100000)"
+        "--changes", type=count, default=100_000, metavar="N", help="inserts, updates, deletes (100000)"
     )
-    parser.add_argument("--keys", type=_positive, default=20_000, metavar="N", help="rows at most (20000)")
-    parser.add_argument("--rate", type=_rate, metavar="N/s", help="messages a second at most (as fast as can be)")
-    parser.add_argument("--deletes", type=_share, default=0.05, metavar="SHARE", help="of the changes (5%%)")
-    parser.add_argument("--key-changes", type=_share, default=0.01, metavar="SHARE", help="of the changes (1%%)")
-    parser.add_argument("--replays", type=_share, default=0.01, metavar="SHARE", help="messages sent again (1%%)")
+    parser.add_argument("--keys", type=positive, default=20_000, metavar="N", help="rows at most (20000)")
+    parser.add_argument("--rate", type=rate, metavar="N/s", help="messages a second at most (as fast as can be)")
+    parser.add_argument("--deletes", type=share, default=0.05, metavar="SHARE", help="of the changes (5%%)")
+    parser.add_argument("--key-changes", type=share, default=0.01, metavar="SHARE", help="of the changes (1%%)")
+    parser.add_argument("--replays", type=share, default=0.01, metavar="SHARE", help="messages sent again (1%%)")
     parser.add_argument(
-        "--poison", type=_share, default=0.0001, metavar="SHARE", help="messages that nobody can decode (0.01%%)"
+        "--poison", type=share, default=0.0001, metavar="SHARE", help="messages that nobody can decode (0.01%%)"
     )
-    parser.add_argument("--partitions", type=_positive, default=4, metavar="N", help="of a new topic (4)")
-    parser.add_argument("--seed", type=_count, default=7, metavar="N", help="the same seed makes the same bytes (7)")
+    parser.add_argument("--partitions", type=positive, default=4, metavar="N", help="of a new topic (4)")
+    parser.add_argument("--seed", type=count, default=7, metavar="N", help="the same seed makes the same bytes (7)")
     _json(parser)
 
 
@@ -151,7 +152,7 @@ def _dead_letters(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
     text = "List dead letters by reason, the most frequent first."
     ls = actions.add_parser("ls", help="list them by reason", description=text)
-    ls.add_argument("--limit", type=_count, default=5, metavar="N", help="places a reason (5); --json gives all")
+    ls.add_argument("--limit", type=count, default=5, metavar="N", help="places a reason (5); --json gives all")
     show = actions.add_parser("show", help="one, with its bytes", description="Show one dead letter with its bytes.")
     for action in (ls, show):
         action.add_argument("path", metavar="JOB|FOLDER", help="a job file; a folder, file or URL of dead letters")
@@ -196,7 +197,7 @@ def _render(parser: argparse.ArgumentParser) -> None:
         metavar="MODE",
         help="a cluster of the job's own, or a session cluster and a Job that submits (application)",
     )
-    flink.add_argument("--parallelism", type=_positive, default=1, metavar="N", help="TaskManagers, each a worker (1)")
+    flink.add_argument("--parallelism", type=positive, default=1, metavar="N", help="TaskManagers, each a worker (1)")
     flink.add_argument("--namespace", metavar="NAME", help="written into each file (as kubectl says)")
     flink.add_argument("--flink-version", metavar="MINOR", default="1.19", help="the operator's cluster (1.19)")
     dataflow.add_argument("--project", metavar="ID", help="(the scripts take $PROJECT)")
@@ -228,6 +229,19 @@ def _rewind(parser: argparse.ArgumentParser) -> None:
     _json(parser)
 
 
+def _resync(parser: argparse.ArgumentParser) -> None:
+    _job(parser)
+    parser.add_argument("--table", metavar="T", required=True, help="the table that is built again")
+    older = parser.add_mutually_exclusive_group()
+    text = "carry rows over that rest on messages which the topic holds no more"
+    older.add_argument("--keep-older", action="store_true", help=text)
+    older.add_argument("--drop-older", action="store_true", help="let such rows go")
+    parser.add_argument("--anew", action="store_true", help="do not take up what a killed resync has built")
+    parser.add_argument("--plan", action="store_true", help="only say what it would do")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    _json(parser)
+
+
 def _slot(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
     text = "Make the slot and the publication now: the log is kept from here on. The first run does it, too."
@@ -242,35 +256,6 @@ def _schema(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(json=True)
 
 
-def _number(text: str, least: int) -> int:
-    if not re.fullmatch(r"\d[\d_]*", text) or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number{' above 0' if least else ''}")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    return _number(text, 0)
-
-
-def _positive(text: str) -> int:
-    return _number(text, 1)
-
-
-def _rate(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/s)?", text)
-    if match is None or float(match[1]) <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a rate such as 5000/s")
-    return float(match[1])
-
-
-def _share(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text)
-    share = float(match[1]) / (100 if match[2] else 1) if match else -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 5% or 0.05")
-    return share
-
-
 COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]] = {
     "demo": ("the whole story in a minute, with an embedded broker, ending in a proof", _demo),
     "run": ("keep the job's tables equal to its topics", _run),
@@ -282,6 +267,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "apply": ("rename, add and widen columns as the job file and the newest schemas say", _job_and_json),
     "accept-source": ("go on with a source that was failed over, restored or replaced", _accept_source),
     "rewind": ("read a table's topics again from an earlier offset", _rewind),
+    "resync": ("build a table again beside the live one, then swap the two in one step", _resync),
     "slot": ("make or drop what keeps a database's log for the job", _slot),
     "produce": ("send a made-up stream of orders to a topic", _produce),
     "render": ("write the files that run a job on Kubernetes (Flink) or Dataflow", _render),

@@ -15,6 +15,7 @@ examples:
   millrace apply job.yaml              do it, as the job file decides
   millrace accept-source job.yaml --table orders    after a failover: go on with the new source
   millrace rewind job.yaml --table orders --to earliest    read its topics again
+  millrace resync job.yaml --table orders --plan    build it again beside, then swap: what would that do?
   millrace verify job.yaml             prove that the target equals the topics
   millrace render flink job.yaml -o k8s --storage s3://bucket/flink    for Kubernetes
   millrace dead-letters ls job.yaml    what could not be applied, and why
@@ -49,6 +50,9 @@ EPILOGS: Final = {
     "apply": "example:\n  millrace apply job.yaml    after millrace plan job.yaml\n",
     "rewind": "examples:\n  millrace rewind job.yaml --table orders --to 2026-01-02T00:00:00Z --plan\n"
     "  millrace rewind job.yaml --table orders --to earliest --yes\n",
+    "resync": "examples:\n  millrace resync job.yaml --table orders --plan\n"
+    "  millrace resync job.yaml --table orders --yes\n"
+    "  millrace resync job.yaml --table orders --keep-older    the topic has lost what some rows rest on\n",
     "slot": "examples:\n  millrace slot create job.yaml    the log is kept from now on, before the first copy\n"
     "  millrace slot drop job.yaml    the job is given up: the server keeps no log for it\n",
     "compact": "example:\n  millrace compact job.yaml\n",

@@ -3,11 +3,8 @@
 import json
 import os
 import sys
-import traceback
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 from ...schemas.errors import JobError, MillraceError
@@ -15,6 +12,7 @@ from ..job.formatting import for_terminal
 from .arguments import RUNNERS, parse
 from .lean_imports import import_less
 from .own_logs import quiet_logs
+from .said_errors import placed_in, report_bug, say_error
 
 JAR_OPTION: Final = "--output_executable_path"
 GOOD: Final = 0
@@ -30,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Without `argv` the process is the command's own: logs and the report of a bug are set up for a terminal.
     """
     if argv is None:
-        sys.excepthook = _report_bug
+        sys.excepthook = report_bug
         quiet_logs()
     found = None
     try:
@@ -39,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             import_less()
         return ACTIONS[found.command](found)
     except JobError as error:
-        return _say_error(_placed(found, error), WRONG)
+        return say_error(placed_in(found, error), WRONG)
     except MillraceError as error:
-        return _say_error(str(error), FAILED)
+        return say_error(str(error), FAILED)
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         return FAILED
@@ -154,6 +152,23 @@ def _rewind(found: Namespace) -> int:
     return GOOD
 
 
+def _resync(found: Namespace) -> int:
+    from ..execution.progress import Progress
+    from ..execution.resync import resync
+    from ..execution.resync_plan import Older, plan_resync
+    from ..job.load import load_job
+    from .resync import confirmed, resync_json, resync_lines
+
+    job = load_job(found.job)
+    older = Older.KEEP if found.keep_older else Older.DROP if found.drop_older else Older.REFUSE
+    plan, result = plan_resync(job, found.table, older, found.anew), None
+    if not found.plan and (plan.refusal is not None or confirmed(plan, found.yes)):
+        with Progress(stamp=True) as progress:
+            result = resync(job, plan, progress)
+    _answer(found, resync_json(plan, result), list(resync_lines(plan, job, result)))
+    return FAILED if result is not None and result.stopped else GOOD
+
+
 def _slot(found: Namespace) -> int:
     from ..job.load import load_job
     from .slot import slot
@@ -259,6 +274,7 @@ ACTIONS: Final[dict[str, Callable[[Namespace], int]]] = {
     "plan": _plan,
     "apply": _apply,
     "rewind": _rewind,
+    "resync": _resync,
     "slot": _slot,
     "produce": _produce,
     "render": _render,
@@ -271,24 +287,3 @@ def _answer(found: Namespace, data: Any, lines: Sequence[str]) -> None:
     text = json.dumps(data, indent=2, ensure_ascii=False, default=str) if found.json else ""
     print(text or "\n".join(for_terminal(lines, sys.stdout)))
     sys.stdout.flush()
-
-
-def _placed(found: Namespace | None, error: JobError) -> str:
-    """With the line of the job file, where a job is named and the error begins with one of its keys."""
-    from ..job.load import placed
-
-    file = getattr(found, "job", None) or getattr(found, "path", None)
-    return placed(Path(file), error) if file and str(file).endswith((".yaml", ".yml")) else str(error)
-
-
-def _say_error(text: str, status: int) -> int:
-    label = "\x1b[31merror:\x1b[0m" if sys.stderr.isatty() and "NO_COLOR" not in os.environ else "error:"
-    # The label's colours take no room.
-    first, *rest = for_terminal(f"error: {text}".splitlines(), sys.stderr)
-    print("\n".join([f"{label}{first.removeprefix('error:')}", *rest]), file=sys.stderr)
-    return status
-
-
-def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    traceback.print_exception(kind, error, trace)
-    print("this is a bug in Millrace: please report it with the lines above", file=sys.stderr)

@@ -1,7 +1,6 @@
 """`millrace rewind`: a table's topics are read again from an earlier offset."""
 
 import shlex
-import sys
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from ...transforms.sources.source import SourceConnection
 from ..execution.job_parts import source_of, target_of
 from ..execution.start_offsets import by_table, find_read_plan, find_routes
 from ..job.model import Job
+from .asking import asked
 
 EARLIEST: Final = "earliest"
 
@@ -96,12 +96,7 @@ def _wanted(
 
 def confirmed(plan: RewindPlan, yes: bool) -> bool:
     """Whether a person has said so. Raises JobError where nobody can be asked."""
-    if yes or not plan.ranges:
-        return bool(plan.ranges)
-    if not sys.stdin.isatty():
-        raise JobError("rewind: nobody can be asked here: --plan says what it would do, --yes does it")
-    print("\n".join(_ranges(plan)), file=sys.stderr)
-    return input("go back? [y/N] ").strip().lower() in ("y", "yes")
+    return bool(plan.ranges) and (yes or asked("rewind", _ranges(plan), "go back?"))
 
 
 def rewind(job: Job, plan: RewindPlan) -> None:

@@ -24,7 +24,8 @@ from ...transforms.proof.report import Outcome, Report, Verdict
 from ...transforms.proof.rules import Rules
 from ...transforms.proof.verify import Proof, Tell, verify
 from ...transforms.retry import BETWEEN, Retry, retried
-from ...transforms.sinks import TableSnapshot
+from ...transforms.sinks import SINKS, TableSnapshot
+from ...transforms.sinks.shared.guarantees import Promise
 from ...transforms.stop_notes import StopNotes
 from ..execution.job_parts import source_of, target_of
 from ..execution.start_offsets import by_table, find_routes
@@ -200,8 +201,13 @@ def _next(reports: Sequence[Report], job: Job) -> Iterator[str]:
     if any(report.outcome is Outcome.DIFFERENT for report in reports) and _open_letters(job):
         yield "there are open dead letters: mend their cause, and bring them in again"
         yield f"next: millrace dead-letters replay {file} && millrace verify {file}"
+    resyncs = Promise.RESYNCS not in SINKS.find(job.target.type).exceptions
     for report in reports:
-        if report.outcome is Outcome.DIFFERENT and job.source.typed:
+        if report.outcome is Outcome.DIFFERENT and resyncs:
+            again = f"millrace resync {file} --table {shlex.quote(report.table)}"
+            yield f"to mend {report.table}, build it again beside and swap: {again} --plan says what that would do"
+            yield f"next: {again} && millrace verify {file}"
+        elif report.outcome is Outcome.DIFFERENT and job.source.typed:
             yield f"to mend {report.table}, remove it from the target and copy it again: millrace run {file} --once"
         elif report.outcome is Outcome.DIFFERENT:
             topics = sorted({place.rpartition("[")[0] for place in report.offsets})

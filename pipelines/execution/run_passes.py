@@ -1,10 +1,8 @@
 """Run a job: find where each table stands, then pass after pass until the end, or until told to stop."""
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -24,17 +22,16 @@ from ...schemas.model.ledger import OffsetRange
 from ...schemas.model.route import Route
 from ...transforms.dead_letters import DeadLetterFiles
 from ...transforms.retry import ENDLESS, Retry, retried
-from ...transforms.sinks import Sink
 from ...transforms.sinks.sink import Resting
-from ...transforms.sinks.target import Target
 from ...transforms.sources.database import Confirming
-from ...transforms.sources.source import SourceConnection
-from ...transforms.stop_notes import StopNote, StopNotes
+from ...transforms.stop_notes import StopNote
 from ..job.model import Job
+from .beside import Beside
 from .job_parts import source_of, target_of
-from .pass_ranges import OffsetProgress, PassSizer, next_ranges
+from .pass_ranges import OffsetProgress, next_ranges
 from .progress import Progress
 from .renames import rename_due
+from .run_state import Run
 from .snapshot_notes import end_snapshots
 from .start_offsets import (
     ReadPlan,
@@ -42,7 +39,6 @@ from .start_offsets import (
     by_table,
     denied_tables,
     find_read_plan,
-    find_routes,
     held_offsets,
     with_epochs,
     without,
@@ -51,42 +47,13 @@ from .stopping import stopping
 from .summary import Summary
 
 if TYPE_CHECKING:
-    from .bounded_pass import Passes, PassResult
+    from .bounded_pass import PassResult
 
 PASSING: Final = (SourceError, RegistryError, TransientSinkError)
 
 
-@dataclass(slots=True)
-class Run:
-    """One run of a job; `failed` are the tables that stopped, and why: the others go on. `noted` bear the note of
-    an earlier run, `told` that of this one. `begun`: the ledger of some table has learned of a new epoch, so that the
-    table is read again from its ledger.
-    """
-
-    job: Job
-    connection: SourceConnection
-    sink: Sink
-    progress: Progress
-    target: Target
-    dead_letters: DeadLetterFiles
-    summary: Summary
-    stop: threading.Event
-    once: bool
-    passes: "Passes | None" = None
-    budget: PassSizer = field(default_factory=PassSizer)
-    failed: dict[str, MillraceError] = field(default_factory=dict)
-    noted: set[str] = field(default_factory=set)
-    told: set[str] = field(default_factory=set)
-    all_stopped: bool = False
-    begun: bool = False
-
-    @property
-    def notes(self) -> StopNotes:
-        return StopNotes(self.job.dead_letters, self.job.job)
-
-
-def run(job: Job, *, once: bool, progress: Progress) -> Summary:
-    """Sync the job's topics into its target.
+def run(job: Job, *, once: bool, progress: Progress, beside: Beside | None = None) -> Summary:
+    """Sync the job's topics into its target; with `beside` one of its tables alone, under another name.
 
     `once`: up to the end offsets found at the start. Otherwise such stretches follow one another, one a window,
     until SIGINT or SIGTERM: the pass that runs is committed, then the run ends. So it does once every table has
@@ -103,7 +70,7 @@ def run(job: Job, *, once: bool, progress: Progress) -> Summary:
         letters = DeadLetterFiles(job.dead_letters, job.job, started)
         letters.open()
         summary = Summary(job=job.job, file=job.file, dead_letters=job.dead_letters.path)
-        state = Run(job, connection, sink, progress, target, letters, summary, stop, once)
+        state = Run(job, connection, sink, progress, target, letters, summary, stop, once, beside=beside)
         state.noted = set(state.notes.read())
         while True:
             window = time.monotonic()
@@ -144,7 +111,7 @@ def _to_the_end(state: Run) -> None:
 
 def _passes(state: Run) -> bool:
     """Passes from the ledger on; whether some table has to be read from its ledger again."""
-    routes = find_routes(state.job, state.connection)
+    routes = state.routes()
     live = without(routes, state.failed)
     ended = end_snapshots(state.job, state.sink, live, state.summary)
     for name, refused in {**ended, **rename_due(state.sink, live)}.items():
@@ -157,6 +124,7 @@ def _passes(state: Run) -> bool:
     if state.job.source.start != "earliest":
         anchor(state.job, state.sink, without(routes, state.failed), plan)
     _confirm(state, plan, routes)
+    plan = plan if state.beside is None else state.beside.limited(plan)
     routes, state.begun = with_epochs(routes, plan), False
     stretch = OffsetProgress(plan.next, plan.end)
     state.progress.update(stretch.next, stretch.end)
@@ -184,7 +152,9 @@ def _passes(state: Run) -> bool:
 def _confirm(state: Run, plan: ReadPlan, routes: Mapping[str, Route]) -> None:
     """Tell a source that keeps its log for us what all ledgers hold; a table that has stopped still needs its part."""
     whole = {source for route in routes.values() for source in route.sources} == set(plan.next)
-    if isinstance(state.connection, Confirming) and whole and not state.failed:
+    # What is built beside says nothing of how far the other tables are.
+    alone = state.beside is not None
+    if isinstance(state.connection, Confirming) and whole and not state.failed and not alone:
         state.connection.confirm(plan.next)
 
 
@@ -212,7 +182,7 @@ def _tell_stopped(state: Run, stopped: Mapping[str, Route]) -> None:
         unread = {source: held[source][1] - reached.get(source, next[source]) for source in sources}
         state.summary.table(name).lag = sum(max(0, lag) for lag in unread.values())
         next.update({source: reached[source] for source in sources if source in reached})
-        if name not in state.told:
+        if name not in state.told and state.beside is None:
             state.told.add(name)
             _note(state, StopNote.of(name, state.failed[name], reached))
     state.progress.update(next, {source: end for source, (_, end) in held.items()}, state.summary.total("dead"))

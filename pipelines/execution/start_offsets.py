@@ -292,8 +292,7 @@ def _check_other_jobs(table: str, job: str, ledger: Ledger, topic_ids: Mapping[s
 
 
 def _recreated(job: Job, table: str, topic: str, ledger: Ledger) -> LostOffsetsError:
-    offsets = ", ".join(
-        f"{source} at {offset}" for source, offset in sorted(ledger.next.items()) if source.topic == topic
-    )
+    there = sorted((source, offset) for source, offset in ledger.next.items() if source.topic == topic)
+    offsets = ", ".join(f"{source} at {offset}" for source, offset in there)
     said = recreated_topic(topic, "since the last run", offsets, typed=job.source.typed)
     return LostOffsetsError(f"table {table}: {said}")

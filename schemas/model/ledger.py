@@ -73,7 +73,7 @@ class Commit:
     next offset, the ledger goes back to there. `accept`: the next new source of each partition is right.
     `rewind`: the ledger goes back to `first` of each account, nothing else. `replay`: the rows are of dead letters that
     earlier commits counted; the accounts take them out of `dead`. `ended` are by connector the snapshots whose end this
-    commit acts on.
+    commit acts on. `seeds` are marks with which partitions begin that the ledger does not know yet.
     """
 
     job: str
@@ -89,6 +89,7 @@ class Commit:
     replay: Replay | None = None
     rewind: bool = False
     ended: Mapping[str, Ended] = field(default_factory=dict)
+    seeds: Mapping[TopicPartition, SourceMark] = field(default_factory=dict)
 
     def full_accounts(self, applied: Mapping[int, int], superseded: Mapping[int, int]) -> tuple[Account, ...]:
         """The accounts with what the target's guard accepted and refused, by source number.

@@ -5,11 +5,11 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from ..errors import NewSourceError, ReplayedError, TableError
-from .epoch import NO_EPOCHS, Beginning, Climb, Epochs, Order, PastSource, newest_at
+from .connector_mark import ConnectorMark
+from .epoch import NO_EPOCHS, Beginning, Climb, Epochs, PastSource, newest_at
 from .snapshot_marks import Ended, Marks, marks_joined, marks_of
 
 MOST_CONNECTORS: Final = 64
@@ -29,58 +29,6 @@ class Replay(NamedTuple):
 
     id: str
     before: Mapping[str, str]
-
-
-class ConnectorMark(NamedTuple):
-    """What the streamed changes of one connector in one partition have said of its source.
-
-    `highest` is (source commit order, order inside it) at most, `time` the largest time of the source's clock in
-    milliseconds, `servers` the ids of the servers that wrote them. Where positions have been below the highest for a
-    while, `below` is the offset at which a new source would have begun, and `lowest` its first position: the last climb
-    that began lower than those before it.
-    """
-
-    highest: Order
-    time: int
-    servers: tuple[int, ...] = ()
-    below: int | None = None
-    lowest: Order | None = None
-
-    def followed(self, climb: Climb, place: str) -> "ConnectorMark":
-        """The mark after a climb behind it. Raises NewSourceError where it is of another source.
-
-        A change below the highest position is a repetition if it could have been sent before: its server is known, and
-        its time is not above the largest.
-        """
-        below, lowest = self.below, self.lowest
-        if climb.first < self.highest:
-            if below is None or (lowest is not None and climb.first < lowest):
-                below, lowest = climb.offset, climb.first
-            latest = climb.latest if climb.top < self.highest else climb.time
-            if latest > self.time >= 0 or (climb.server >= 0 and self.servers and climb.server not in self.servers):
-                raise self._new_source(climb, place, below, latest)
-        return ConnectorMark(
-            max(self.highest, climb.top),
-            max(self.time, climb.latest),
-            tuple(sorted({*self.servers, *climb.servers})),
-            *((below, lowest) if climb.top < self.highest else (None, None)),
-        )
-
-    def _new_source(self, climb: Climb, place: str, below: int, latest: int) -> NewSourceError:
-        """The error of `place`, a partition; the new source's first change is at `below`, the newest is of `latest`."""
-        connector = f"of the connector {climb.connector}" if climb.connector else "of a connector without a name"
-        before = f"position {self.highest}, server {_servers(self.servers)}, {_moment(self.time)}"
-        now = f"position {climb.first}, server {_servers((climb.server,))}, {_moment(latest)}"
-        return NewSourceError(
-            f"{place} offset {below}: changes of a new source begin here. They are {connector}. Their positions are "
-            f"below those before ({before}) and cannot be compared with them ({now}): the source was failed over, "
-            "restored, or its log began anew. Nothing was committed. If the new source holds all that the old one "
-            f"held, go on with it: millrace accept-source JOB --table {_table(place)}, or on_new_source: follow in the "
-            "job file. Else fill the table anew: remove it from the target and run again",
-            first=below,
-            proof=climb.offset,
-            time=latest,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +126,22 @@ class SourceMark:
         """
         marks = {name: tuple(one for one in known if one.offset < offset) for name, known in self.snapshots.items()}
         return replace(self, connectors={}, tail="", epoch=self.epochs.at(offset), snapshots=marks)
+
+    def anew(self, offset: int) -> "SourceMark":
+        """The mark with which a table begins that is built again from this offset, and holds nothing yet.
+
+        What a person has decided stays: which offset is of which epoch.
+        """
+        return replace(self.rewound(offset), partitions=0, snapshots={}, ended={})
+
+    def raised(self, other: "SourceMark") -> "SourceMark":
+        """The mark with connectors that have come as far as in `other`, which may have seen older changes."""
+        if other.epoch != self.epoch:
+            return self
+        connectors = {**other.connectors, **self.connectors}
+        for name in other.connectors.keys() & self.connectors.keys():
+            connectors[name] = self.connectors[name].raised(other.connectors[name])
+        return replace(self, connectors=connectors)
 
     def with_ended(self, ended: Mapping[str, Ended]) -> "SourceMark":
         """The mark behind the end of these connectors' snapshots: what stands before it is of no use any more."""
@@ -278,18 +242,3 @@ def _mark_of(found: Mapping[str, Any]) -> ConnectorMark:
         found["below"],
         None if lowest is None else (lowest[0], lowest[1]),
     )
-
-
-def _table(place: str) -> str:
-    """The table's name in `table NAME: topic[partition]`."""
-    return place.removeprefix("table ").partition(": ")[0]
-
-
-def _servers(servers: tuple[int, ...]) -> str:
-    return ", ".join(str(server) for server in servers if server >= 0) or "unknown"
-
-
-def _moment(milliseconds: int) -> str:
-    if not 0 <= milliseconds < 253_402_300_800_000:
-        return "at an unknown time"
-    return f"at {datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

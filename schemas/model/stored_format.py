@@ -40,6 +40,7 @@ DEAD_LETTERS: Final = StoredFormat("dead letters", 2)
 """Version 2 keeps the message's headers."""
 LETTER_MARKS: Final = StoredFormat("marks of dead letters", 1)
 STOP_NOTES: Final = StoredFormat("notes of stopped tables", 1)
+RESYNC_NOTES: Final = StoredFormat("notes of a resync", 1)
 
 KEY: Final = "millrace.version"
 """Where a file holds its version: in the metadata of an Arrow, Parquet or Avro file."""

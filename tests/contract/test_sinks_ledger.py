@@ -5,8 +5,9 @@ import pytest
 from support.targets import Target, delete, position, upsert
 
 from millrace.schemas.errors import AccountingError, LedgerGapError, NewSourceError, TableError
+from millrace.schemas.model.connector_mark import ConnectorMark
 from millrace.schemas.model.ledger import Account, Commit, Ledger, TopicPartition
-from millrace.schemas.model.source_mark import Climb, ConnectorMark, SourceMark
+from millrace.schemas.model.source_mark import Climb, SourceMark
 from millrace.transforms.sinks.shared.guarantees import Promise
 
 ORDERS = TopicPartition("orders", 0)

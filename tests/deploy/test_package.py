@@ -202,7 +202,8 @@ def test_ducklake_in_an_environment_of_its_own(environment):
     """Its extensions are for an older DuckDB than the newest one, with which all other tests run."""
     environment.make("test,ducklake")
     options = ["-q", "-p", "no:cacheprovider", "-o", "pythonpath=tests", "-k", "ducklake"]
-    contract = [f"tests/contract/test_sinks_{part}.py" for part in ("crash", "ledger", "modes", "snapshots", "types")]
+    parts = ("crash", "ledger", "modes", "resync", "snapshots", "types")
+    contract = [f"tests/contract/test_sinks_{part}.py" for part in parts]
     rooms = ["tests/transforms/sinks/ducklake", *contract]
     said = environment.run(environment.python, "-m", "pytest", *options, *rooms, cwd=ROOT)
     assert " passed" in said and "no DuckLake beside this DuckDB" not in said

@@ -331,3 +331,22 @@ def test_a_column_that_was_renamed_keeps_its_values(shop, capsys):
     assert shop.run(job).tables["orders"].error is None
     assert_equal(shop, columns="id, title, price, body")
     assert main(["verify", str(job.file)]) == 0
+
+
+def test_a_table_is_copied_again_beside_and_other_tables_keep_their_log(shop):
+    shop.sql("CREATE TABLE customers (id int PRIMARY KEY, name text); INSERT INTO customers VALUES (1, 'a')")
+    job = shop.job("public.orders, public.customers")
+    shop.run(job)
+    shop.sql(
+        "UPDATE orders SET price = 1 WHERE id < 50; DELETE FROM orders WHERE id > 880; UPDATE customers SET name = 'b'"
+    )
+    with duckdb.connect(str(shop.folder / "w.duckdb")) as db:
+        db.execute("DELETE FROM orders WHERE id < 100; UPDATE orders SET name = 'spoilt'")
+    assert main(["resync", str(job.file), "--table", "orders", "--yes"]) == 0
+    assert_equal(shop)
+    assert shop.rows("SELECT name FROM customers") == [("a",)]
+    shop.sql("UPDATE orders SET price = 2 WHERE id < 20")
+    shop.run(job)
+    assert_equal(shop)
+    assert shop.rows("SELECT name FROM customers") == [("b",)]
+    assert main(["verify", str(job.file)]) == 0

@@ -19,9 +19,10 @@ ROOT = Path(__file__).parents[2]
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
+from millrace.schemas.model.connector_mark import ConnectorMark  # noqa: E402
 from millrace.schemas.model.dead_letter import DeadLetter  # noqa: E402
 from millrace.schemas.model.ledger import TopicPartition  # noqa: E402
-from millrace.schemas.model.source_mark import Climb, ConnectorMark, SourceMark  # noqa: E402
+from millrace.schemas.model.source_mark import Climb, SourceMark  # noqa: E402
 from millrace.transforms.dead_letters import DeadLetterFiles, letters_at  # noqa: E402
 from support import postgres_server  # noqa: E402
 from support.bigquery_tables import Row, Table  # noqa: E402

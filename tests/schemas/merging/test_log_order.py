@@ -5,7 +5,8 @@ import pyarrow as pa
 
 from millrace.schemas.merging.log_order import Committed, in_log_order, repeated
 from millrace.schemas.model.change import AFTER_TYPE
-from millrace.schemas.model.source_mark import ConnectorMark, SourceMark, connector_number
+from millrace.schemas.model.connector_mark import ConnectorMark
+from millrace.schemas.model.source_mark import SourceMark, connector_number
 
 EAST, WEST, UNKNOWN = connector_number("east"), connector_number("west"), 0
 BOTH = SourceMark({"east": ConnectorMark((900, 5), 1), "west": ConnectorMark((7, 2), 1)})

@@ -6,7 +6,8 @@ import pytest
 
 from millrace.schemas.envelopes.tombstones import MOST_CLIMBS, TombstoneContext
 from millrace.schemas.errors import NewSourceError, TableError
-from millrace.schemas.model.source_mark import MOST_CONNECTORS, Climb, ConnectorMark, SourceMark
+from millrace.schemas.model.connector_mark import ConnectorMark
+from millrace.schemas.model.source_mark import MOST_CONNECTORS, Climb, SourceMark
 
 PLACE = "table t: orders[0]"
 

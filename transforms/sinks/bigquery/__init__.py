@@ -24,6 +24,8 @@ SPEC: Final = SinkSpec(
         Promise.REWRITES: "the table stops, and says what to do",
         Promise.YEARS: "years 1 to 9999: the table stops",
         Promise.RENAMES: "the job is refused; the values stay in the column of the old name",
+        Promise.RESYNCS: "no step of BigQuery changes rows and ledger together: `resync` refuses it; fill the table "
+        "anew beside",
         Promise.REWINDS: "its ledger keeps the largest offset: `rewind` refuses it; fill the table anew beside",
     },
 )

@@ -95,12 +95,15 @@ def add_columns(target: DeltaTable, added: pa.Schema) -> None:
     target.alter.add_columns(DeltaSchema.from_arrow(added).fields, commit_properties=_properties())
 
 
-def replace(target: DeltaTable, rows: pa.Table | pa.RecordBatchReader, told: str = "") -> None:
-    """Put these rows and columns in place of all the table has; the ledger stays.
+def replace(
+    target: DeltaTable, rows: pa.Table | pa.RecordBatchReader, told: str = "", entry: "LedgerEntry | None" = None
+) -> None:
+    """Put these rows and columns in place of all the table has; the ledger stays, but for what `entry` says.
 
     `told` stands in the commit information where this is no part of a commit of changes.
     """
     properties = CommitProperties(max_commit_retries=0, custom_metadata={ACCOUNTS: told} if told else None)
+    properties = properties if entry is None else _properties(entry)
     write_deltalake(target, rows, mode="overwrite", schema_mode="overwrite", commit_properties=properties)
 
 
@@ -182,6 +185,14 @@ def ledger_entry(change: LedgerChange, truncate: bytes | None) -> LedgerEntry:
     return LedgerEntry(transactions, truncate, text)
 
 
+def whole_entry(change: LedgerChange, truncate: bytes | None) -> LedgerEntry:
+    """The entry that says all of a ledger, whatever the table's log has of it before."""
+    entry = ledger_entry(change, truncate or bytes(8 * WORDS))
+    unmarked = [source for source, one in change.after.entries.items() if one.mark == SourceMark()]
+    none = {f"{_app_id(change.job, source)}/mark": 0 for source in unmarked}
+    return LedgerEntry({**entry.transactions, **none}, truncate, entry.accounts)
+
+
 def tombstones_at(target: DeltaTable) -> int | None:
     """The version of the tombstones as of the table's last commit; None where an older Millrace wrote it."""
     found: int | None = target.transaction_version(TOMBSTONES)
@@ -235,11 +246,12 @@ def _text(target: DeltaTable, name: str) -> str:
 
 
 def last_truncate(target: DeltaTable) -> bytes | None:
-    """The newest TRUNCATE's position: four unsigned numbers, kept as signed ones from the smallest up."""
+    """The newest TRUNCATE's position: four unsigned numbers, kept as signed ones from the smallest up; 0 for none."""
     words = [target.transaction_version(f"{TRUNCATE}/{number}") for number in range(WORDS)]
     if None in words:
         return None
-    return b"".join((word + SIGN).to_bytes(8, "big") for word in words if word is not None)
+    position = b"".join((word + SIGN).to_bytes(8, "big") for word in words if word is not None)
+    return position if any(position) else None
 
 
 def _app_id(job: str, source: TopicPartition) -> str:

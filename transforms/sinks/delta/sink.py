@@ -18,9 +18,11 @@ from .. import Staged, TableSnapshot
 from ..shared.commit import Conflict, TableChanges, commit_changes
 from ..shared.drift import InspectedTable
 from ..shared.passing import sink_error
+from ..shared.resync import Swap
 from ..shared.staging import Staging
 from ..shared.staging_folders import folder_in
 from . import client, drift
+from . import swap as swaps
 from .client import DeltaError, DeltaTable
 from .columns import column_name, from_delta
 from .commit import COMPACT_FILES, DeltaCommit
@@ -143,6 +145,21 @@ class DeltaSink:
             due = {} if known is None else {old: new for old, new in names.items() if old in known.columns.names}
             if target is not None and known is not None and due:
                 self._tables.rename(target, known, due)
+
+    def jobs(self, table: str) -> tuple[str, ...]:
+        """By the table's log, as far back as it is kept."""
+        with self._errors():
+            return swaps.jobs(self._tables.open(table))
+
+    def swap(self, swap: Swap) -> None:
+        """All rows are written anew, with the ledger, in one commit."""
+        with self._errors():
+            swaps.swap(self._tables, swap)
+
+    def drop(self, table: str) -> None:
+        """The folders of the table and of its tombstones."""
+        with self._errors():
+            swaps.drop(self._tables, table)
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by one pass over the files whose statistics allow them."""

@@ -14,6 +14,7 @@ SPEC: Final = SinkSpec(
     modes=(Mode.APPEND,),
     exceptions={
         Promise.EVENT_TIME: "a log is written in the order of offsets: the job is refused",
+        Promise.RESYNCS: "a log is only appended to: `resync` refuses it; write the log anew at another path",
         Promise.REPLAYS: "a log is written in the order of offsets: `dead-letters replay` refuses it; write the log "
         "anew at another path",
     },

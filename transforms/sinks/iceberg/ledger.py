@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from ....schemas.model.ledger import Account, Commit, TopicPartition
 from ....schemas.model.source_mark import SourceMark
@@ -43,7 +43,18 @@ def read(properties: Mapping[str, str], job: str, partitions: Sequence[TopicPart
 
 def last_truncate(properties: Mapping[str, str]) -> bytes | None:
     """The newest TRUNCATE's position."""
-    return bytes.fromhex(properties[TRUNCATE]) if TRUNCATE in properties else None
+    return bytes.fromhex(properties.get(TRUNCATE, "")) or None
+
+
+def jobs(properties: Mapping[str, str]) -> tuple[str, ...]:
+    """The jobs that have a ledger here, sorted."""
+    return tuple(sorted(unquote(name.removeprefix(LEDGER)) for name in properties if name.startswith(LEDGER)))
+
+
+def whole_properties(properties: Mapping[str, str], change: LedgerChange, truncate: bytes | None) -> dict[str, str]:
+    """The properties that say all of a ledger; `properties` are what the table has, which counts no more."""
+    forgotten = {TRUNCATE: ""} if TRUNCATE in properties else {}
+    return {**forgotten, **changed_properties({}, change, truncate)}
 
 
 def changed_properties(properties: Mapping[str, str], change: LedgerChange, truncate: bytes | None) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +18,12 @@ from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
 from ..shared.commit import Conflict, TableChanges, commit_changes
 from ..shared.drift import InspectedTable
+from ..shared.resync import Swap
 from ..shared.staging import Staging
 from ..shared.staging_folders import folder_in
 from . import drift, table_cache
 from . import ledger as ledgers
+from . import swap as swaps
 from .catalog.catalog import IcebergCatalog
 from .catalog.names import catalog_name, table_name
 from .commit import IcebergCommit, IcebergTarget
@@ -177,15 +179,40 @@ class IcebergSink:
 
         Raises TransientSinkError where other writers are always faster.
         """
+        self._alone(table, partial(self._rename, table, names))
+
+    def _rename(self, table: str, names: Mapping[str, str]) -> None:
+        target, _ = self._opened(table)
+        if target.refresh():
+            rename(target, names)
+
+    def jobs(self, table: str) -> tuple[str, ...]:
+        """By the table's properties."""
+        with self._catalog.errors():
+            return swaps.jobs(self._opened(table)[0])
+
+    def swap(self, swap: Swap) -> None:
+        """All rows are written anew, with the ledger, in one snapshot."""
+        live, beside = (swaps.OpenTable(*self._opened(name)) for name in (swap.table, swap.beside))
+        terms = self._options.partition_terms(swap.table)
+        self._alone(swap.table, partial(swaps.swap, live, beside, swap, terms))
+
+    def drop(self, table: str) -> None:
+        """The table and its tombstones, with their files."""
+        with self._catalog.errors():
+            target, tombstones = self._opened(table)
+            for keyed in (target, tombstones.keyed):
+                keyed.recent = False
+                self._catalog.drop(keyed.name)
+
+    def _alone(self, table: str, work: Callable[[], None]) -> None:
+        """A commit that brings no changes. Raises TransientSinkError where other writers are always faster."""
         for _ in range(ATTEMPTS):
             with self._catalog.errors():
-                target, _ = self._opened(table)
                 try:
-                    if target.refresh():
-                        rename(target, names)
-                    return
+                    return work()
                 except Conflict:
-                    target.recent = False
+                    self._opened(table)[0].recent = False
         raise TransientSinkError(f"{self._catalog.place}.{table}: other writers were faster {ATTEMPTS} times")
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:

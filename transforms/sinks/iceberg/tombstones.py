@@ -15,15 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ....schemas.model.change import POSITION
-from ....schemas.model.table import Table
+from ....schemas.model.table import Table, widened
 from ..shared.commit import Conflict
-from ..shared.guard import NOTHING, Match
+from ..shared.guard import NOTHING, Mask, Match
 from .catalog.catalog import IcebergCatalog
 from .catalog.names import catalog_name
 from .evolve import fit, opened
 from .keys.keyed_table import KeyedTable
 from .maintenance import Maintenance
-from .rows import write
+from .rows import read_all, write
 from .table_format.columns import Shape
 from .table_format.snapshots import Change
 
@@ -34,6 +34,10 @@ WRITTEN: Final = "millrace.tombstones"
 """The number of the last write: a property of the tombstones, and of the table as of its last commit."""
 VOID: Final = "millrace.void"
 """Numbers of writes before the last one whose commit never came, a JSON list."""
+
+
+SINCE: Final = "millrace.tombstones.since"
+"""The first number that counts: those before are of a table that this one has taken the place of."""
 
 
 class Tombstones:
@@ -64,9 +68,7 @@ class Tombstones:
             return NOTHING
         held = self.keyed.values(found, [self.keyed.shape.position_id, self._deleted_at])
         young = np.asarray(pc.greater_equal(held.column(1), self._limit()))
-        void = self._void(properties)
-        if void:
-            young &= ~np.isin(np.asarray(held.column(1).cast(pa.int64())), void)
+        young &= self._valid(held.column(1), properties)
         mine = delta.column(POSITION).combine_chunks().take(pa.array(found.row[young]))
         theirs = held.column(0).combine_chunks().filter(pa.array(young))
         newer, same = np.asarray(pc.greater(mine, theirs)), np.asarray(pc.equal(mine, theirs))
@@ -83,6 +85,35 @@ class Tombstones:
             except Conflict:
                 self.keyed.recent = False
         raise Conflict(f"tombstones of {shape.table.name}")
+
+    def all(self, shape: Shape, properties: Mapping[str, str]) -> pa.Table | None:
+        """Those that count, with the key columns in the stream's names, and the position; None where there is none."""
+        if not self.keyed.refresh() or self.keyed.shape is None or not self.keyed.shape.ids:
+            return None
+        mine = self.keyed.shape
+        names = [*mine.table.key, POSITION, DELETED_AT.name]
+        parts = []
+        for rows in read_all(self.keyed, mine, names):
+            parts.append(rows.filter(pa.array(self._valid(rows.column(DELETED_AT.name), properties))))
+        return pa.concat_tables(parts).drop_columns([DELETED_AT.name]) if parts else None
+
+    def put(self, shape: Shape, deleted: pa.Table | None, properties: Mapping[str, str]) -> dict[str, str]:
+        """Add these, which alone count once the table has the properties that this gives.
+
+        `properties` are those of the table as it is. Tombstones of another key are dropped: no job goes on with them.
+        """
+        if self.keyed.refresh() and self.keyed.shape is not None and not _fits(self.keyed.shape.table, shape.table):
+            self.keyed.catalog.drop(self.keyed.name)
+            self.keyed.recent = False
+        if deleted is None or not len(deleted):
+            return {SINCE: str(pa.scalar(datetime.now(UTC), DELETED_AT.type).value)}
+        written = self.write(shape, deleted, properties)
+        return {**written, SINCE: written[WRITTEN]}
+
+    def _valid(self, numbers: pa.ChunkedArray, properties: Mapping[str, str]) -> Mask:
+        """Which of these numbers of writes count; `properties` are those of the table itself."""
+        found = np.asarray(numbers.cast(pa.int64()))
+        return (found >= int(properties.get(SINCE, 0))) & ~np.isin(found, self._void(properties))
 
     def _write(self, shape: Shape, deleted: pa.Table, properties: Mapping[str, str]) -> str:
         opened(self.keyed, self._name, pa.schema([DELETED_AT]))
@@ -127,3 +158,14 @@ class Tombstones:
 
     def _limit(self) -> pa.Scalar:
         return pa.scalar(datetime.now(UTC) - self._retention, DELETED_AT.type)
+
+
+def _fits(held: Table, table: Table) -> bool:
+    """Whether these tombstones can grow to the key of the table."""
+    if not held.columns.names:
+        return True
+    kinds = {name: table.columns.field(name).type for name in table.key}
+    same = set(kinds) == set(held.columns.names)
+    return same and all(
+        kinds[field.name].equals(widened(field.type, kinds[field.name]) or pa.null()) for field in held.columns
+    )

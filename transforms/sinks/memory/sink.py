@@ -16,7 +16,9 @@ from .. import Staged, TableSnapshot
 from ..shared.commit import TableChanges, commit_changes
 from ..shared.drift import InspectedTable
 from ..shared.key_index import KeyIndex
+from ..shared.ledger import JobLedger
 from ..shared.lookup import matching
+from ..shared.resync import Swap, handed_over
 from ..shared.staging import Staging
 from .commit import MemoryCommit
 from .options import MemoryOptions
@@ -109,6 +111,28 @@ class MemorySink:
             if held.table is not None and due:
                 rows = held.rows.rename_columns([due.get(name, name) for name in held.rows.column_names])
                 self._tables.tables[table] = replace(held, table=with_names(held.table, due), rows=rows)
+
+    def jobs(self, table: str) -> tuple[str, ...]:
+        """By the table's ledgers."""
+        return tuple(sorted(self._held(table).ledgers))
+
+    def swap(self, swap: Swap) -> None:
+        """One table in the place of the other."""
+        tables = self._tables
+        with tables.lock:
+            built, live = self._held(swap.beside), self._held(swap.table)
+            if built.table is None:
+                raise TableError(f"table {swap.table}: {swap.beside} has no rows; nothing was swapped")
+            before = JobLedger() if swap.lost else live.job_ledger(swap.job)
+            after = handed_over(swap, before, built.job_ledger(swap.job))
+            known = replace(built.table, name=swap.table)
+            tables.tables[swap.table] = replace(built, table=known, ledgers={swap.job: after})
+            del tables.tables[swap.beside]
+
+    def drop(self, table: str) -> None:
+        """The table and its ledgers."""
+        with self._tables.lock:
+            self._tables.tables.pop(table, None)
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by one pass over all rows."""

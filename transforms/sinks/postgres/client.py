@@ -45,6 +45,7 @@ ADVICE: Final = (
     ("25006", "the database is read-only; connect to the primary, or let this role write"),
     ("42501", "give the role of target.dsn the right to use and create in the schema"),
     ("54", "a row, key or table is larger than Postgres allows"),
+    ("2BP01", "something depends on the table, such as a view: drop that first, and make it again afterwards"),
     ("0A000", "Postgres cannot change the table; drop what depends on it, such as a view"),
 )
 LASTING: Final = (

@@ -12,7 +12,9 @@ from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
 from ..shared.commit import TableChanges, commit_changes
 from ..shared.drift import InspectedTable
+from ..shared.resync import Swap
 from . import catalog, drift, ledger, merge, scan, staging
+from . import swap as swaps
 from .catalog import Kept
 from .client import PostgresError, Server, Session
 from .columns import physical
@@ -110,6 +112,22 @@ class PostgresSink:
                 due = {} if known is None else {old: new for old, new in names.items() if old in known.columns.names}
                 if known is not None and due:
                     catalog.rename(session, known, due)
+
+    def jobs(self, table: str) -> tuple[str, ...]:
+        """By `_millrace_ledger`."""
+        with self._session() as session:
+            return swaps.jobs(session, table) if catalog.own(session) else ()
+
+    def swap(self, swap: Swap) -> None:
+        """DROP and RENAME, and the ledger, in one transaction, under the locks of both tables."""
+        with self._session() as session, session.transaction():
+            swaps.swap(session, swap)
+
+    def drop(self, table: str) -> None:
+        """DROP in one transaction."""
+        with self._session() as session, session.transaction():
+            if catalog.own(session):
+                swaps.drop(session, table)
 
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by a join. Raises TableError."""

@@ -19,5 +19,6 @@ class Promise(StrEnum):
     YEARS = "dates and timestamps of any year"
     REPLAYS = "dead letters can be brought in again"
     REWINDS = "a table's ledger can go back to an earlier offset"
+    RESYNCS = "a table built again beside takes its place in one step"
     RENAMES = "a column can be renamed, with its values"
     EVENT_TIME = "windows may be cut by event time"

@@ -21,7 +21,7 @@ MORE_PARTITIONS: Final = (
     "table {table}: the topic {topic} has {now} partitions now, and had {before} when the table was first filled from "
     "it. Its changes have no position but their offsets, which say nothing across partitions, and a key may have moved "
     "to another one. Nothing was committed. Let the time of the messages decide (order_by: timestamp for this table in "
-    "the job file), or fill the table anew: remove it from the target and run again"
+    "the job file), or fill the table anew: millrace resync JOB --table {table}"
 )
 
 
@@ -74,7 +74,7 @@ class JobLedger:
                 start = min(old.start or 0, account.first)
                 entries[source] = replace(old, next=account.first, start=start, mark=old.mark.rewound(account.first))
                 continue
-            mark = SourceMark() if old is None else old.mark
+            mark = commit.seeds.get(source, SourceMark()) if old is None else old.mark
             if source in commit.marks and (known is None or account.stop > known):
                 mark = mark.followed(commit.marks[source], f"table {table}: {source}")
             mark = mark.accepting() if commit.accept else mark

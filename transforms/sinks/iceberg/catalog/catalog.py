@@ -184,6 +184,12 @@ class IcebergCatalog:
         except TableAlreadyExistsError:
             return self.load(name)
 
+    def drop(self, name: str) -> None:
+        """Remove a table and its files, if it is there."""
+        with suppress(NoSuchTableError, NoSuchNamespaceError):
+            if self.made:
+                self._catalog.purge_table((*self.namespace, name))
+
     def commit(self, table: Any, produced: Produced, commit: str) -> Any:
         """Ask the catalog for it once; the table as it is then.
 

@@ -163,6 +163,21 @@ def grown(shape: Shape, table: Table, last: LastIds, at_end: bool = False) -> tu
     return Shape(table, tuple(ids), schema), rewrite
 
 
+def restricted(shape: Shape, columns: pa.Schema, last: LastIds) -> Shape:
+    """The shape without the user's columns that are not among these; Millrace's own stay."""
+    kept = [
+        (field, number)
+        for field, number in zip(shape.table.columns, shape.ids, strict=True)
+        if field.name in columns.names
+    ]
+    if len(kept) == len(shape.ids):
+        return shape
+    ids = tuple(number for _, number in kept)
+    fields = [field for field in shape.schema.fields if field.field_id in ids or field.field_id not in shape.ids]
+    table = Table(shape.table.name, (), pa.schema([field for field, _ in kept]))
+    return Shape(table, ids, Schema(*fields, schema_id=last.schema + 1))
+
+
 def renamed(shape: Shape, names: Mapping[str, str], last: LastIds) -> Shape:
     """The shape with columns of other names, in the catalog too where they have the stream's name there."""
     fields = {field.field_id: field for field in shape.schema.fields}

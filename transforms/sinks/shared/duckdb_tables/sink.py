@@ -1,6 +1,6 @@
 """The contract of a target over tables behind a connection of DuckDB."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -14,8 +14,10 @@ from .....schemas.model.table import Table, conform, selected
 from ... import Staged, TableSnapshot
 from ..commit import Conflict, TableChanges, commit_changes
 from ..drift import InspectedTable
+from ..resync import Swap
 from ..staging import Staging
 from . import catalog, drift, ledger, merge
+from . import swap as swaps
 from .catalog import BATCH_ROWS, Connection, quote, quoted
 from .commit import DuckDBCommit
 
@@ -119,16 +121,37 @@ class DuckDBTables:
 
     def rename(self, table: str, names: Mapping[str, str]) -> None:
         """ALTER TABLE in one transaction. Raises TransientSinkError where other writers are always faster."""
-        changes = TableChanges(Table(table, (), pa.schema([])), [], Commit("", ()))
+        self._alone(table, "", partial(self._rename, table, names))
+
+    def _rename(self, table: str, names: Mapping[str, str], con: Connection) -> None:
+        known = catalog.held(con, table).table
+        due = {} if known is None else {old: new for old, new in names.items() if old in known.columns.names}
+        if known is not None and due:
+            catalog.rename(con, known, due, self._database.place)
+
+    def jobs(self, table: str) -> tuple[str, ...]:
+        """By `_millrace_ledger`."""
+        with self._database.reading() as con:
+            return () if con is None else swaps.jobs(con, table)
+
+    def swap(self, swap: Swap) -> None:
+        """DROP and RENAME, and the ledger, in one transaction."""
+        self._alone(swap.table, swap.job, lambda con: swaps.swap(con, swap))
+
+    def drop(self, table: str) -> None:
+        """DROP in one transaction."""
+        with self._database.reading() as con:
+            there = con is not None
+        if there:
+            self._alone(table, "", lambda con: swaps.drop(con, table))
+
+    def _alone(self, table: str, job: str, work: Callable[[Connection], None]) -> None:
+        """A transaction that brings no rows. Raises TransientSinkError where other writers are always faster."""
+        changes = TableChanges(Table(table, (), pa.schema([])), [], Commit(job, ()))
         for _ in range(self._database.attempts):
             try:
                 with self._database.transaction(changes) as con:
-                    known = catalog.held(con, table).table
-                    due = (
-                        {} if known is None else {old: new for old, new in names.items() if old in known.columns.names}
-                    )
-                    if known is not None and due:
-                        catalog.rename(con, known, due, self._database.place)
+                    work(con)
                 return
             except Conflict:
                 continue
