@@ -15,7 +15,7 @@ from ...schemas.merging.renaming import names_due
 from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.modes import Mode
-from ...schemas.model.route import OnSnapshot, OnTruncate, OrderBy, Route
+from ...schemas.model.route import OnSnapshot, OnTruncate, OnTwoSources, OrderBy, Route
 from ...schemas.plurals import counted
 from ...transforms.dead_letter_marks import LetterMarks, read_marks
 from ...transforms.dead_letters import read
@@ -126,6 +126,8 @@ def _rules(
         on_unrepresentable=job.on_unrepresentable,
         epochs=epochs,
         by_time=route.order_by is OrderBy.TIMESTAMP,
+        by_clock=route.on_two_sources is OnTwoSources.NEWEST_TIME,
+        separate_keys=route.on_two_sources is OnTwoSources.SEPARATE_KEYS and route.mode is not Mode.APPEND,
         columns=columns,
         declared=route.columns,
         refuses_others=route.on_incompatible is OnIncompatible.DEAD_LETTER,
@@ -158,7 +160,10 @@ def report_lines(reports: Sequence[Report], job: Job) -> list[str]:
         if report.counts[Verdict.UNPROVEN]:
             lines.append(f"  {report.table}: unproven rows rest on messages that the topics no longer hold")
         if report.counts[Verdict.DISPUTED]:
-            lines.append(f"  {report.table}: of a disputed key the table shows another message than the log's last one")
+            lines.append(
+                f"  {report.table}: of a disputed key the table shows another message than the log's last one, "
+                "or two sources wrote it"
+            )
         if report.stopped:
             unread = f"; {counted(report.ahead, 'message')} wait behind it" if report.ahead else ""
             lines.append(f"  {report.table}: {report.stopped}{unread}")

@@ -75,6 +75,7 @@ def _route(job: Job, entry: TableRoute, topics: Mapping[str, Sequence[int]]) -> 
         renames=entry.renames,
         columns=entry.columns,
         on_snapshot=entry.on_snapshot,
+        on_two_sources=entry.on_two_sources,
     )
     copies = tuple(replace(first, table=table, mode=mode, copy=True) for table, mode in entry.copies.items())
     return replace(first, copies=copies)

@@ -25,7 +25,7 @@ from ...schemas.errors import JobError
 from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.modes import Mode
-from ...schemas.model.route import OnSnapshot, OnTruncate, OrderBy
+from ...schemas.model.route import OnSnapshot, OnTruncate, OnTwoSources, OrderBy
 from ...schemas.model.unrepresentable import OnUnrepresentable
 from ...schemas.option_values import Interval, built, read_name
 from ...schemas.options import Duration, Location, Options, mistake, mistakes_at
@@ -217,8 +217,21 @@ class Job(Options):
             yield "replace needs a table of one topic: a row does not tell which of several it is from", place
         if table.order_by is OrderBy.TIMESTAMP:
             yield "replace needs order_by: position", place
+        if table.on_two_sources is not OnTwoSources.STOP:
+            yield "replace needs a table of one source: a row does not tell which of several it is from", place
         if set(table.modes or self.target.modes) == {Mode.APPEND}:
             yield "a table with mode: append keeps every message, so there is nothing to replace", place
+
+    def _source_mistakes(self, table: TableEntry) -> Iterator[Mistake]:
+        if table.on_two_sources is OnTwoSources.STOP:
+            return
+        place, word = ("on_two_sources",), table.on_two_sources
+        if table.on_truncate is OnTruncate.APPLY:
+            yield f"{word} cannot apply a TRUNCATE: it does not say which rows are of its source", place
+        if table.order_by is OrderBy.TIMESTAMP:
+            yield "order_by: timestamp compares the changes of all sources already; leave one of the two out", place
+        if word is OnTwoSources.NEWEST_TIME and (self.source.typed or self.format.envelope != "debezium"):
+            yield "newest_time needs Debezium's messages, which bear the time of the source", place
 
     def _entry_mistakes(self, table: TableEntry) -> Iterator[Mistake]:
         word = "table" if self.source.typed else "topic"
@@ -231,6 +244,7 @@ class Job(Options):
         if table.renames and refusal is not None:
             yield f"a target of type {self.target.type} cannot rename columns: {refusal}", ("renames",)
         yield from self._snapshot_mistakes(table)
+        yield from self._source_mistakes(table)
         able = SINKS.find(self.target.type).modes
         for at, mode in enumerate(table.modes or ()):
             if mode not in able:

@@ -10,7 +10,7 @@ from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.change import PREFIX
 from ...schemas.model.declared_type import DeclaredType, declared_type
 from ...schemas.model.epoch import OnNewSource
-from ...schemas.model.route import OnSnapshot, OnTruncate, OrderBy
+from ...schemas.model.route import OnSnapshot, OnTruncate, OnTwoSources, OrderBy
 from ...schemas.option_values import Words, read_name
 from ...schemas.options import Options, mistake
 from .source import TopicNames
@@ -86,6 +86,10 @@ class TableEntry(Options):
     on_snapshot: OnSnapshot = Field(
         default=OnSnapshot.UPSERT,
         description="What the end of a whole snapshot does to rows that it does not have: nothing, or it deletes them.",
+    )
+    on_two_sources: OnTwoSources = Field(
+        default=OnTwoSources.STOP,
+        description="Where two sources write into the table: stop it, no key is in both, or their clocks decide.",
     )
     on_new_source: OnNewSource | None = Field(
         default=None,

@@ -1,6 +1,6 @@
 """Which table each topic goes to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ...schemas.errors import JobError
@@ -9,8 +9,9 @@ from ...schemas.model.change import PREFIX
 from ...schemas.model.declared_type import DeclaredType
 from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.modes import SUFFIXES, Mode
-from ...schemas.model.route import OnSnapshot, OnTruncate, OrderBy
+from ...schemas.model.route import OnSnapshot, OnTruncate, OnTwoSources, OrderBy
 from .model import Job
+from .table_entry import TableEntry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class TableRoute:
     renames: tuple[tuple[str, str], ...] = ()
     columns: Mapping[str, DeclaredType] = field(default_factory=dict, hash=False)
     on_snapshot: OnSnapshot = OnSnapshot.UPSERT
+    on_two_sources: OnTwoSources = OnTwoSources.STOP
 
     @property
     def copies(self) -> dict[str, Mode]:
@@ -61,20 +63,7 @@ def route(job: Job, topics: Iterable[str]) -> dict[str, TableRoute]:
                 on_incompatible=job.on_incompatible,
             )
         else:
-            mine = tuple(sorted(set(entry.topics) & set(found)))
-            routes[topic] = TableRoute(
-                table=entry.to,
-                key=entry.key,
-                on_truncate=entry.on_truncate,
-                topics=mine,
-                modes=entry.modes or job.target.modes,
-                on_new_source=entry.on_new_source or job.on_new_source,
-                order_by=entry.order_by,
-                on_incompatible=entry.on_incompatible or job.on_incompatible,
-                renames=tuple(entry.renames.items()),
-                columns=entry.columns,
-                on_snapshot=entry.on_snapshot,
-            )
+            routes[topic] = _listed(job, entry, found)
         for table in (routes[topic].table, *routes[topic].copies):
             other = owners.setdefault(table.casefold(), topic)
             if other not in routes[topic].topics:
@@ -83,6 +72,24 @@ def route(job: Job, topics: Iterable[str]) -> dict[str, TableRoute]:
                     f"name one of them under tables: {{from: {topic}, to: ...}}"
                 )
     return routes
+
+
+def _listed(job: Job, entry: TableEntry, found: Collection[str]) -> TableRoute:
+    """The route of an item of `tables`, of whose topics those that are `found` count."""
+    return TableRoute(
+        table=entry.to,
+        key=entry.key,
+        on_truncate=entry.on_truncate,
+        topics=tuple(sorted(set(entry.topics) & set(found))),
+        modes=entry.modes or job.target.modes,
+        on_new_source=entry.on_new_source or job.on_new_source,
+        order_by=entry.order_by,
+        on_incompatible=entry.on_incompatible or job.on_incompatible,
+        renames=tuple(entry.renames.items()),
+        columns=entry.columns,
+        on_snapshot=entry.on_snapshot,
+        on_two_sources=entry.on_two_sources,
+    )
 
 
 def _default_name(job: Job, topic: str) -> str:

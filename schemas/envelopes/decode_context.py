@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..encodings.message_reader import Failures
 from ..model.message_batch import MessageBatch
 from ..model.position import Numbers
-from ..model.route import OrderBy, Route
+from ..model.route import OnTwoSources, OrderBy, Route
 from ..model.table_types import TableTypes, fitting
 from .decoded import Decoded
 from .envelope import Envelope
@@ -31,6 +31,8 @@ class DecodeContext:
     """The changes that their place in the log orders: number among `done.changes`, their messages, which of them."""
     message_key: Callable[[], Set[str]] = frozenset
     """The fields of the messages' keys."""
+    sources: set[str] = field(default_factory=set)
+    """The names of the sources that the changes are of, as `SourceMark.sources` has them."""
     types: TableTypes | None = None
     """The types of the table's columns, where values of others are dead letters."""
 
@@ -42,6 +44,11 @@ class DecodeContext:
     def by_time(self) -> bool:
         """Whether the messages' own time orders the changes, and nothing else."""
         return self.route.order_by is OrderBy.TIMESTAMP
+
+    @property
+    def by_clock(self) -> bool:
+        """Whether the sources' clocks order the changes first."""
+        return self.route.on_two_sources is OnTwoSources.NEWEST_TIME
 
     def moment(self, rows: NDArray[np.int64]) -> Numbers:
         """The messages' time in milliseconds as a source order; an unknown one, -1, is the oldest."""

@@ -33,6 +33,7 @@ from .several_changes import last_of_each_message
 from .source_tables import check_tables
 from .tombstones import Order, TombstoneContext, highest_before
 from .truncates import truncates
+from .two_sources import sources_of, timed
 
 
 class TopicDecoder:
@@ -100,7 +101,8 @@ class TopicDecoder:
         self._reached[messages.partition] = messages.stop, reached
         places = context.places
         marks = places.snapshot_marks(messages.offset, messages.timestamp)
-        done.mark = SourceMark(climbs=places.climbs(messages.offset), snapshots=marks)
+        told = () if context.by_time or context.by_clock else tuple(sorted(context.sources))
+        done.mark = SourceMark(climbs=places.climbs(messages.offset), snapshots=marks, sources=told)
         for climb in done.mark.climbs:
             last = self._last.get((messages.partition, climb.connector))
             done.falls |= last is not None and climb.falls_behind(last)
@@ -126,15 +128,14 @@ def _values(context: DecodeContext, group: Group, value: pa.StructArray) -> None
         context = replace(context, route=replace(context.route, key=events.key))
         context.done.key = events.key
     count = len(events.what)
+    context.sources.update(sources_of(context, events))
+    events, clock = timed(context, group.rows, events)
     wrong = np.zeros(count, np.bool_)
     for mask, reason in events.wrong:
         context.failures.add_all(group.rows[mask & ~wrong], "envelope", reason, group.schema_id)
         wrong |= mask
     check_tables(context, group, events, wrong)
     check_before(context, group, events, wrong)
-    if context.by_time:
-        placed = np.zeros(count, np.bool_)
-        events = replace(events, order=context.moment(group.rows), placed=placed, snapshot=None, marks=None)
     zeros = np.zeros(count, np.uint64)
     commit, inner = events.order or (zeros, zeros)
     context.places.note(group.rows, (commit, inner), ~wrong if events.placed is None else events.placed)
@@ -143,7 +144,7 @@ def _values(context: DecodeContext, group: Group, value: pa.StructArray) -> None
     context.places.deleted[group.rows] = events.what == DELETE
     if events.marks is not None:
         context.places.mark[group.rows] = events.marks
-    position = pack(commit, inner, context.messages.offset[group.rows])
+    position = pack(commit, inner, context.messages.offset[group.rows], clock)
     context.done.filtered += int((~wrong & (events.what == NOTHING)).sum())
     truncates(context, group, np.flatnonzero(~wrong & (events.what == TRUNCATE)), position)
     rows = np.flatnonzero(~wrong & (events.what != TRUNCATE) & (events.what != NOTHING))

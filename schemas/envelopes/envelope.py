@@ -33,13 +33,14 @@ class Events:
     None. `order` is (commit order, order inside it), uint64 both, as `schemas.model.position` packs them; None where
     the place in the log is all there is. `placed`: whose order could be read (all where None). `snapshot`: rows (of a
     snapshot, or without a position) that are newer than all that stands before them in the log, whatever their order
-    says; `marks` (int8) tells the first, the last and the others of a whole one (`schemas.model.snapshot_marks`), None
-    where there are none. `time` is the source's clock in milliseconds and `server` the id of the server that wrote the
-    change, -1 where unknown: they tell a source that was replaced, nothing is ordered by them. `connector` names the
-    connector that sent it, null (or None for all) where it has no name: positions and servers are compared within a
-    connector alone. `rewrites`: updates of a row, None where the envelope knows of none. `key` names the key's columns,
-    where the values do so. Each of `wrong` is (mask, sentence) of values that become dead letters; where several masks
-    hold a row, the first counts.
+    says; `copied`: those of them that are a snapshot's, which do not say when they were written. `marks` (int8) tells
+    the first, the last and the others of a whole one (`schemas.model.snapshot_marks`), None where there are none.
+    `time` is the source's clock in milliseconds and `server` the id of the server that wrote the change, -1 where
+    unknown: they tell a source that was replaced, nothing is ordered by them. `connector` names the connector that sent
+    it, null (or None for all) where it has no name: positions and servers are compared within a connector alone.
+    `one_log`: its positions are of one log in all its topics, where it sends any. `rewrites`: updates of a row, None
+    where the envelope knows of none. `key` names the key's columns, where the values do so. Each of `wrong` is (mask,
+    sentence) of values that become dead letters; where several masks hold a row, the first counts.
 
     Where a value may hold several changes, `of_value` (int64) is by event the number of its value, ascending, each
     value at least once: `what` and all the others have a row for each event then, in the order in which they happened.
@@ -53,9 +54,11 @@ class Events:
     placed: NDArray[np.bool_] | None = None
     snapshot: NDArray[np.bool_] | None = None
     marks: NDArray[np.int8] | None = None
+    copied: NDArray[np.bool_] | None = None
     time: NDArray[np.int64] | None = None
     server: NDArray[np.int64] | None = None
     connector: pa.DictionaryArray | None = None
+    one_log: bool = True
     rewrites: NDArray[np.bool_] | None = None
     key: tuple[str, ...] | None = None
     of_value: NDArray[np.int64] | None = None

@@ -40,7 +40,9 @@ def null_values(context: DecodeContext, group: Group) -> None:
     context.done.key = key
     zeros = np.zeros(len(rows), np.uint64)
     commit, inner = context.moment(rows) if context.by_time else (zeros, zeros)
-    position = pack(commit, inner, context.messages.offset[rows])
+    # The next best to the source's clock, which a tombstone does not tell.
+    clock = context.moment(rows)[0] if context.by_clock else None
+    position = pack(commit, inner, context.messages.offset[rows], clock)
     found = KeyedRows(columns, np.ones(len(rows), np.bool_), rows, position)
     if context.envelope.null_deletes:
         found = found.with_whole_keys(key, context.failures, group.schema_id)
@@ -48,6 +50,6 @@ def null_values(context: DecodeContext, group: Group) -> None:
         return
     op = np.full(len(found.rows), DELETE, np.int8)
     marks = ChangeColumns(op=op, position=found.position, source=context.source, time=context.time(found.rows))
-    if not (context.envelope.null_deletes or context.by_time):
+    if not (context.envelope.null_deletes or context.by_time or context.by_clock):
         context.unordered.append((len(context.done.changes), found.rows, np.ones(len(found.rows), np.bool_)))
     context.done.changes.append(change_batch(found.columns, marks))

@@ -73,7 +73,8 @@ class Commit:
     next offset, the ledger goes back to there. `accept`: the next new source of each partition is right.
     `rewind`: the ledger goes back to `first` of each account, nothing else. `replay`: the rows are of dead letters that
     earlier commits counted; the accounts take them out of `dead`. `ended` are by connector the snapshots whose end this
-    commit acts on. `seeds` are marks with which partitions begin that the ledger does not know yet.
+    commit acts on. `seeds` are marks with which partitions begin that the ledger does not know yet. `one_source`: changes
+    of a second source, whose positions cannot be compared, are refused.
     """
 
     job: str
@@ -90,6 +91,7 @@ class Commit:
     rewind: bool = False
     ended: Mapping[str, Ended] = field(default_factory=dict)
     seeds: Mapping[TopicPartition, SourceMark] = field(default_factory=dict)
+    one_source: bool = False
 
     def full_accounts(self, applied: Mapping[int, int], superseded: Mapping[int, int]) -> tuple[Account, ...]:
         """The accounts with what the target's guard accepted and refused, by source number.

@@ -1,7 +1,8 @@
 """Positions: where a change stands in its source's order, as 32 bytes that compare as the source orders.
 
 Four unsigned 64-bit numbers, big-endian: (epoch, source commit order, order inside it, Kafka offset). The epoch grows
-where another server takes over, whose numbers cannot be compared. The next two come from the `source` block of a
+where another server takes over, whose numbers cannot be compared; with `on_two_sources: newest_time` the source's clock
+(milliseconds) stands there. The next two come from the `source` block of a
 Debezium envelope, never from a timestamp:
 
     PostgreSQL  last commit LSN, LSN        `sequence` is '["<last commit>","<lsn>"]'; for a null in it, and
@@ -28,9 +29,16 @@ ZERO: Final = bytes(32)
 DIGITS: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
-def pack(commit: NDArray[np.uint64], inner: NDArray[np.uint64], offset: NDArray[np.int64]) -> pa.Array:
-    """`fixed_size_binary(32)` positions of epoch 0."""
+def pack(
+    commit: NDArray[np.uint64],
+    inner: NDArray[np.uint64],
+    offset: NDArray[np.int64],
+    first: NDArray[np.uint64] | None = None,
+) -> pa.Array:
+    """`fixed_size_binary(32)` positions; the `first` number is 0, the first epoch, where it is not given."""
     numbers = np.zeros((len(offset), POSITION_WORDS), ">u8")
+    if first is not None:
+        numbers[:, 0] = first
     numbers[:, 1], numbers[:, 2], numbers[:, 3] = commit, inner, offset
     return pa.Array.from_buffers(POSITION_TYPE, len(offset), [None, pa.py_buffer(numbers)])
 

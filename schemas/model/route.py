@@ -21,6 +21,17 @@ class OrderBy(StrEnum):
     """The time of the message in its topic, then the offset."""
 
 
+class OnTwoSources(StrEnum):
+    """What happens where two sources, whose positions cannot be compared, write into one table."""
+
+    STOP = "stop"
+    """The table stops, and says which they are."""
+    SEPARATE_KEYS = "separate_keys"
+    """The job vouches that no key is in both, so nothing is ever compared; the proof says where one is."""
+    NEWEST_TIME = "newest_time"
+    """The sources' clocks decide (Debezium's `source.ts_ms`), then the positions."""
+
+
 class OnSnapshot(StrEnum):
     """What the end of a whole snapshot does to rows of the table that the snapshot does not have."""
 
@@ -66,6 +77,7 @@ class Route:
     renames: tuple[tuple[str, str], ...] = ()
     columns: Mapping[str, DeclaredType] = field(default_factory=dict, hash=False)
     on_snapshot: OnSnapshot = OnSnapshot.UPSERT
+    on_two_sources: OnTwoSources = OnTwoSources.STOP
 
     @property
     def tables(self) -> tuple["Route", ...]:

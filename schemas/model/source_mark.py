@@ -24,6 +24,11 @@ def connector_number(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") or 1
 
 
+def named_source(connector: str) -> str:
+    """How a connector is called where sources are told apart."""
+    return f"the connector {connector}" if connector else "a connector without a name"
+
+
 class Replay(NamedTuple):
     """One replay of dead letters: its name, and by partition (as text) the name of the replay before it."""
 
@@ -41,7 +46,8 @@ class SourceMark:
     `connectors` has the marks by the connector's name: each has positions and servers of its own, those of the epoch
     `epoch`. `epochs` says which offsets belong to which epoch. `climbs` are those of a range that is on its way to the
     ledger; a ledger has none. `replay` names the last replay of dead letters that was committed. `snapshots` are by
-    connector where snapshots begin and end behind the last one that `ended`.
+    connector where snapshots begin and end behind the last one that `ended`. `sources` names all whose changes stand in
+    the partition, in words: positions are compared within one source alone.
     """
 
     connectors: Mapping[str, ConnectorMark] = field(default_factory=dict)
@@ -53,14 +59,18 @@ class SourceMark:
     replay: str = ""
     snapshots: Mapping[str, Marks] = field(default_factory=dict)
     ended: Mapping[str, Ended] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
 
     def joined(self, later: "SourceMark") -> "SourceMark":
         """This mark, and what the range behind it says; nothing is judged."""
         partitions = self.partitions or later.partitions
         found = replace(self, climbs=self.climbs + later.climbs, tail=later.tail or self.tail, partitions=partitions)
-        return found._with_snapshots(later)
+        return found._with_told(later)
 
-    def _with_snapshots(self, later: "SourceMark") -> "SourceMark":
+    def _with_told(self, later: "SourceMark") -> "SourceMark":
+        """With what is never judged: the sources' names, and where snapshots begin and end."""
+        if not set(later.sources) <= set(self.sources):
+            return replace(self, sources=tuple(sorted({*self.sources, *later.sources})))._with_told(later)
         if not later.snapshots:
             return self
         found = {name: marks_joined(self.snapshots.get(name, ()), marks) for name, marks in later.snapshots.items()}
@@ -77,7 +87,7 @@ class SourceMark:
             mark = mark._behind(climb, place, others)
         partitions = self.partitions or later.partitions
         mark = replace(mark, climbs=(), tail=later.tail or self.tail, partitions=partitions)
-        return mark._with_snapshots(later)
+        return mark._with_told(later)
 
     def begun(
         self, later: "SourceMark", place: str, follow: bool, others: Sequence[Epochs] = ()
@@ -195,6 +205,11 @@ class SourceMark:
         return replace(self, connectors={}, epoch=epoch, epochs=epochs)
 
     @property
+    def known_sources(self) -> set[str]:
+        """The names of all sources; a ledger of an earlier version names the connectors alone."""
+        return {*self.sources, *map(named_source, self.connectors)}
+
+    @property
     def highest(self) -> dict[int, bytes]:
         """The highest position (32 bytes) of each connector, by its number."""
         marks = self.connectors.items()
@@ -216,6 +231,8 @@ class SourceMark:
             found["snapshots"] = {name: marks for name, marks in self.snapshots.items() if marks}
         if self.ended:
             found["ended"] = self.ended
+        if self.sources:
+            found["sources"] = self.sources
         return json.dumps(found, separators=(",", ":"))
 
     @classmethod
@@ -230,7 +247,8 @@ class SourceMark:
         texts = {name: found.get(name, "") for name in ("tail", "replay")}
         snapshots = {name: marks_of(marks) for name, marks in found.get("snapshots", {}).items()}
         ended = {name: Ended(*one) for name, one in found.get("ended", {}).items()}
-        return cls(connectors, epochs=epochs, snapshots=snapshots, ended=ended, **numbers, **texts)
+        sources = tuple(found.get("sources", ()))
+        return cls(connectors, epochs=epochs, snapshots=snapshots, ended=ended, sources=sources, **numbers, **texts)
 
 
 def _mark_of(found: Mapping[str, Any]) -> ConnectorMark:

@@ -14,6 +14,7 @@ from support.log_reader import LogReader
 from support.simulated_database import KEYS, PARTITIONS, TOPIC, Connector, Database, messages
 
 from millrace.schemas.errors import NewSourceError
+from millrace.schemas.model.route import OnTwoSources
 from millrace.transforms.sinks import open_sink
 from millrace.transforms.sinks.memory.sink import MemorySink
 
@@ -184,7 +185,8 @@ def test_two_connectors_of_one_topic_do_not_stop_each_other(contracts, target, s
         Database(random, "mysql", name="west", first_key=KEYS, server=777, file=2, lsn=90_000, truncates=False)
     )
     with closing(opened(target, tmp_path)) as sink:
-        reader, read = LogReader(sink, contracts, TOPIC, PARTITIONS, random), []
+        apart = OnTwoSources.SEPARATE_KEYS
+        reader, read = LogReader(sink, contracts, TOPIC, PARTITIONS, random, on_two_sources=apart), []
         for _ in range(8):
             for connector in (east, west):
                 for _ in range(12):

@@ -16,13 +16,15 @@ from millrace.schemas.model.epoch import OnNewSource
 from millrace.schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from millrace.schemas.model.message import Message
 from millrace.schemas.model.modes import DELETED, IS_CURRENT, Mode
-from millrace.schemas.model.route import OnSnapshot, OnTruncate, Route
+from millrace.schemas.model.route import OnSnapshot, OnTruncate, OnTwoSources, Route
 from millrace.schemas.model.table import Table
 from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
 from millrace.transforms.proof.compare import compare
+from millrace.transforms.proof.log_order import Replays
 from millrace.transforms.proof.reference_modes import reference_for
 from millrace.transforms.proof.report import Report
 from millrace.transforms.proof.rules import Rules
+from millrace.transforms.proof.verify import add_disputed
 from millrace.transforms.sinks import Sink
 from millrace.transforms.sinks.target import Target
 from millrace.transforms.steps.commit import CommitSettings, Item, Outcome, commit
@@ -49,6 +51,7 @@ class LogReader:
     follow: bool = False
     mode: Mode = Mode.MIRROR
     on_snapshot: OnSnapshot = OnSnapshot.UPSERT
+    on_two_sources: OnTwoSources = OnTwoSources.STOP
     route: Route = field(init=False)
     source: LogSource = field(init=False)
 
@@ -63,6 +66,7 @@ class LogReader:
             on_new_source=policy,
             mode=self.mode,
             on_snapshot=self.on_snapshot,
+            on_two_sources=self.on_two_sources,
         )
         self.source = LogSource.new(self.partitions)
         self._restart()
@@ -154,8 +158,14 @@ class LogReader:
         ended = {name: one for mark in self.ledger.marks.values() for name, one in mark.ended.items()}
         replaces, truncate = self.on_snapshot is OnSnapshot.REPLACE, self.mode is Mode.MIRROR
         rules = Rules("debezium", self.contracts, truncate=truncate, epochs=epochs, replaces=replaces, ended=ended)
+        by_clock = self.on_two_sources is OnTwoSources.NEWEST_TIME
+        separate = self.on_two_sources is OnTwoSources.SEPARATE_KEYS
+        rules = replace(rules, by_clock=by_clock, separate_keys=separate)
         fold = reference_for(self.route.mode, rules).add_all(messages)
         fold.end_snapshots(self.route.sources)
-        return compare(
+        report = compare(
             TABLE, fold, lambda columns: self.sink.scan(TABLE, columns) if TABLE in self.sink.tables() else iter(())
         )
+        if self.mode is Mode.MIRROR:
+            add_disputed(report, fold, Replays(rules, lambda: messages), examples=5)
+        return report

@@ -11,7 +11,7 @@ from .avro_reader import Reader
 from .avro_validator import Malformed
 from .avro_values import Convert
 from .column_placement import Placings, refuse_others
-from .debezium import connector_name, is_of_no_table, not_sent, source_order
+from .debezium import bears_position, connector_name, is_of_no_table, not_sent, source_order
 from .events import NO_POSITION, Change, Event, Key, Position
 from .key_values import has_columns, key_from_json, key_names, key_part, spelled
 from .payloads import Payloads, payload_reader
@@ -34,6 +34,7 @@ class ChangeReader:
     _newest: dict[tuple[str, int], dict[str, tuple[int, int, int]]] = field(default_factory=dict)
     _deleted: dict[tuple[str, int], bytes | None] = field(default_factory=dict)
     _placings: Placings = field(init=False)
+    _sender: str | None = None
 
     def __post_init__(self) -> None:
         self._payloads = payload_reader(self.rules)
@@ -53,6 +54,7 @@ class ChangeReader:
         """
         place = (message.topic, message.partition)
         deleted_before = self._deleted.pop(place, None)
+        self._sender = None if message.value is None and self.rules.format != "upsert" else f"the topic {message.topic}"
         if message.value is None:
             if message.key is not None and deleted_before == message.key and self.rules.format != "upsert":
                 return []
@@ -64,7 +66,7 @@ class ChangeReader:
         if any(change.key is not None and None in change.key for change in changes):
             raise Malformed("a key column is NULL")
         source = self._sources.setdefault(place, message.source)
-        return [Change(key, event._replace(source=source)) for key, event in changes]
+        return [Change(key, event._replace(source=source, sent_by=self._sender)) for key, event in changes]
 
     def _tombstone(self, message: Message) -> Change:
         if message.key is None:
@@ -79,6 +81,8 @@ class ChangeReader:
         """
         if self.rules.by_time:
             return self._position_by_time(message)
+        if self.rules.by_clock:
+            return (max(message.timestamp, 0), 0, 0, message.offset)
         found = self._newest.get((message.topic, message.partition), {})
         if connector is None and len(found) == 1:
             (connector,) = found
@@ -115,8 +119,14 @@ class ChangeReader:
         if op not in ("r", "c", "u", "d", "t"):
             raise Malformed(f"op {op!r}")
         place = (message.topic, message.partition)
+        if bears_position(envelope.get("source")):
+            self._sender = f"the connector {connector_name(envelope)!r}"
         if self.rules.by_time:
             yield from self._placed(op, message, envelope, reader, self._position_by_time(message))
+            return
+        if self.rules.by_clock:
+            position = _position_by_clock(op, message, envelope.get("source"))
+            yield from self._placed(op, message, envelope, reader, position)
             return
         if op == "r":
             position = self._position_in_log(message, connector_name(envelope))
@@ -257,3 +267,15 @@ class ChangeReader:
                 _, reader = self._payloads.read(message.key, message.topic, "key")
                 return key_from_json(text, reader, self.names or ())
         return None
+
+
+def _position_by_clock(op: str, message: Message, source: Any) -> Position:
+    """The source's clock, then its order; a row of a snapshot is below all that was streamed. Raises Malformed."""
+    said = source if isinstance(source, Mapping) else {}
+    clock = said.get("ts_ms")
+    time = clock if isinstance(clock, int) else -1
+    if op == "r":
+        return (0, max(time, 0), 0, message.offset)
+    if time < 0:
+        raise Malformed("'source' tells no time")
+    return (max(time, 1), *source_order(said), message.offset)

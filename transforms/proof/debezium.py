@@ -64,6 +64,16 @@ def is_of_no_table(envelope: Mapping[str, Any]) -> bool:
     )
 
 
+def bears_position(source: Any) -> bool:
+    """Whether a `source` block can say where a change stands in the log of its whole connector."""
+    if not isinstance(source, dict) or isinstance(source.get("lsn"), str):
+        return False
+    return "lsn" in source or any(
+        one in source and other in source
+        for one, other in (("commit_lsn", "change_lsn"), ("commit_scn", "scn"), ("file", "pos"))
+    )
+
+
 def source_order(source: Mapping[str, Any]) -> tuple[int, int]:
     """(commit order, order inside it) from an envelope's `source`; raises Malformed where it cannot be read."""
     try:

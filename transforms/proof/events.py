@@ -27,6 +27,7 @@ class Event(NamedTuple):
     source        the partition that the message is in
     placing       where its columns stand in the target, if not all under their own names
     not_sent      the columns of `missing`, by their names in the message
+    sent_by       the connector, or the topic where there are no positions; None for unknown
     snapshot      of a row of a snapshot: the connector, and what `source.snapshot` says
     """
 
@@ -43,6 +44,7 @@ class Event(NamedTuple):
     placing: Placing | None = None
     not_sent: tuple[str, ...] = ()
     snapshot: tuple[str, str] | None = None
+    sent_by: str | None = None
 
 
 class Change(NamedTuple):

@@ -28,6 +28,7 @@ from .events import Change, Event, Key, Position, plain_row
 from .log_order import LogOrder, Replays
 from .message_reader import ProofReader, reader_of
 from .rules import Rules
+from .shared_keys import SharedKeys
 from .snapshots import SnapshotLog
 
 
@@ -47,6 +48,7 @@ class ReferenceTable:
     gone: Mapping[TopicPartition, int] = field(default_factory=dict)
     _keys: dict[Key, list[Event]] = field(default_factory=dict)
     log_order: LogOrder = field(default_factory=LogOrder)
+    shared: SharedKeys = field(default_factory=SharedKeys)
     _snapshots: SnapshotLog | None = None
     _changes: ProofReader = field(init=False)
 
@@ -79,7 +81,9 @@ class ReferenceTable:
         for change in changes:
             newest = self._newest(change.key)
             self._apply(message, change)
-            if not self.rules.by_time:
+            if self.rules.separate_keys:
+                self.shared.note(change)
+            if not (self.rules.by_time or self.rules.by_clock):
                 self.log_order.note(message, change, newest is None or change.event.position > newest.position)
 
     def end_snapshots(self, sources: Iterable[TopicPartition]) -> None:

@@ -21,6 +21,8 @@ class Rules:
     """How messages are read. `key` names columns of the row where the job says so, else the message key's fields.
 
     `by_time`: the time of a message orders it, then its offset, and nothing of its source does.
+    `by_clock`: the source's clock orders a change first, its position next, and a snapshot's rows are below all others.
+    `separate_keys`: several sources write into the table, and no key is in two of them.
     `epochs` are by partition the beginnings of epochs, (offset, epoch) in the order of offsets, as the ledger has them.
     `columns` are those of the target, which tell where a value of another type stands; with `refuses_others` a message
     with one that no column can hold is a dead letter of the job's. `renames` lead from names in the messages to those
@@ -46,6 +48,8 @@ class Rules:
     only: str | None = None
     flat: bool = False
     by_time: bool = False
+    by_clock: bool = False
+    separate_keys: bool = False
     columns: pa.Schema | None = None
     refuses_others: bool = False
     renames: Mapping[str, str] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from ...schemas.model.message import Message, MessageLog
 from ...schemas.model.modes import Mode
 from .canonical import shown as readable
 from .compare import Scan, compare
+from .events import Key
 from .log_order import Replays
 from .reference_modes import marks_only, reference_for
 from .reference_table import ReferenceTable
@@ -83,17 +84,23 @@ def verify(log: MessageLog, scan: Scan, proof: Proof, tell: Tell = lambda text: 
 
 
 def add_disputed(report: Report, reference: ReferenceTable, replays: Replays, examples: int) -> None:
-    """Count and show the keys on which positions and the order of the log disagree.
+    """Count and show the keys on which positions and the order of the log disagree, or that two sources wrote.
 
     Where the log has lost its beginning, a replay cannot be told from news: nothing is disputed there.
     """
+    for key, both in reference.shared.found.items():
+        _dispute(report, reference, key, f"two sources wrote this key: {' and '.join(both)}", examples)
     for key, shown, last in reference.disputed(replays) if not reference.gone else ():
-        report.counts[Verdict.DISPUTED] += 1
-        if report.counts[Verdict.DISPUTED] <= examples:
-            named = dict(zip(reference.names or (), map(readable, key), strict=False))
-            at, other = last.position[-1], shown.position[-1]
-            note = f"the last message of the key is at offset {at}, the table shows that at {other}"
-            report.examples.append(Example(Verdict.DISPUTED, named, None, None, None, note))
+        at, other = last.position[-1], shown.position[-1]
+        note = f"the last message of the key is at offset {at}, the table shows that at {other}"
+        _dispute(report, reference, key, note, examples)
+
+
+def _dispute(report: Report, reference: ReferenceTable, key: Key, note: str, examples: int) -> None:
+    report.counts[Verdict.DISPUTED] += 1
+    if report.counts[Verdict.DISPUTED] <= examples:
+        named = dict(zip(reference.names or (), map(readable, key), strict=False))
+        report.examples.append(Example(Verdict.DISPUTED, named, None, None, None, note))
 
 
 def wanted_ranges(held: Mapping[TopicPartition, OffsetRange], proof: Proof) -> list[OffsetRange]:

@@ -14,7 +14,7 @@ from ...schemas.merging.modes.at_commit import CompleteRows
 from ...schemas.model.epoch import OnNewSource
 from ...schemas.model.ledger import Account, Commit, OffsetRange, TopicPartition, covered
 from ...schemas.model.modes import Mode
-from ...schemas.model.route import OnSnapshot, OrderBy, Route
+from ...schemas.model.route import OnSnapshot, OnTwoSources, OrderBy, Route
 from ...schemas.model.source_mark import SourceMark
 from ..dead_letter_limit import Limit
 from ..dead_letter_reasons import most_frequent
@@ -201,6 +201,7 @@ def _order(sink: Sink, settings: CommitSettings, name: str, window: WindowItems,
         _marks(route, window.receipts),
         follow=route.on_new_source is OnNewSource.FOLLOW,
         rewinds=route.mode is not Mode.APPEND,
+        one_source=route.on_two_sources is OnTwoSources.STOP and route.mode is not Mode.APPEND,
     )
 
 

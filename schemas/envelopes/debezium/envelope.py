@@ -89,10 +89,12 @@ class DebeziumEnvelope(Envelope):
             order=(commit, inner),
             placed=~(unread | by_log | (what == UNKNOWN) | (what == NOTHING)),
             snapshot=by_log if by_log.any() else None,
+            copied=snapshot if snapshot.any() else None,
             marks=_marks(source, snapshot) if snapshot.any() else None,
             time=number_of(source, "ts_ms"),
             server=number_of(source, "server_id"),
             connector=connector_of(source),
+            one_log=source is not None and bears_order(source.type),
             rewrites=None if route.key is None else op == UPDATE,
             wrong=(
                 (what == UNKNOWN, "unknown op: only r, c, u, d, t and m are known"),

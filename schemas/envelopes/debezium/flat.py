@@ -23,7 +23,7 @@ from .envelope import CREATE, READ, UPDATE, connector_of, number_of, op_codes
 from .moved_keys import moved_keys
 from .options import DebeziumOptions
 from .placeholders import Placeholders
-from .source_position import SOURCE_FIELDS, SOURCE_TYPES, source_order
+from .source_position import SOURCE_FIELDS, SOURCE_TYPES, bears_order, source_order
 
 OP, DELETED, SOURCE = "__op", "__deleted", "__source_"
 OF_SOURCE: Final = {
@@ -107,9 +107,11 @@ def _placed(events: Events, source: pa.StructArray, snapshot: NDArray[np.bool_])
         order=order,
         placed=~(unread | snapshot),
         snapshot=snapshot if snapshot.any() else None,
+        copied=snapshot if snapshot.any() else None,
         time=number_of(source, "ts_ms"),
         server=number_of(source, "server_id"),
         connector=connector_of(source),
+        one_log=bears_order(source.type),
         wrong=(*events.wrong, (unread, "the fields of the source hold no position that can be read")),
     )
 

@@ -84,6 +84,7 @@ def test_what_a_second_snapshot_may_leave_behind_is_told_once(job, connector, tm
     [
         ("from: [a, b], to: t", "replace needs a table of one topic"),
         ("from: a, order_by: timestamp", "replace needs order_by: position"),
+        ("from: a, on_two_sources: separate_keys", "replace needs a table of one source"),
         ("from: a, mode: append", "keeps every message, so there is nothing to replace"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -10,7 +11,7 @@ from support.simulated_database import PARTITIONS, SCHEMAS, TOPIC, Connector, Da
 
 from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
-from millrace.schemas.model.route import OnSnapshot
+from millrace.schemas.model.route import OnSnapshot, OnTwoSources
 from millrace.transforms.sinks.memory.sink import MemorySink
 from millrace.transforms.steps import commit
 from millrace.transforms.steps.snapshot_ends import DEAD, LOST, SEVERAL, SnapshotEnds
@@ -117,6 +118,7 @@ def test_a_snapshot_that_the_topic_has_lost_keeps_all_rows(log, monkeypatch):
 def test_rows_of_several_connectors_stay(log):
     del log.database.rows[3]
     log.database.name = "other"
+    log.reader.route = replace(log.reader.route, on_two_sources=OnTwoSources.SEPARATE_KEYS)
     log.connector.snapshot()
     assert log.commit().kept == SEVERAL
     assert len(log.reader.rows()) == 6

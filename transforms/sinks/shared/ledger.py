@@ -25,6 +25,16 @@ MORE_PARTITIONS: Final = (
 )
 
 
+TWO_SOURCES: Final = (
+    "table {table}: two sources write into it, {first} and {second} (in {place}). Positions of two sources cannot be "
+    "compared, so nobody knows which of two changes of a row is the newer. Nothing was committed. Say what holds for "
+    "this table in the job file: on_two_sources: separate_keys (no key is in both), or {other}; or give each source a "
+    "table of its own"
+)
+BY_CLOCKS: Final = "on_two_sources: newest_time (the sources' clocks decide)"
+BY_MESSAGES: Final = "order_by: timestamp (the time of the messages decides)"
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionEntry:
     """One partition of a job and table: its next offset (None: none yet), its sums, and the offset it began at.
@@ -63,8 +73,9 @@ class JobLedger:
         A range without offsets (first == stop == -1) leaves the next offset as it is. A range that is covered already
         is a replay: it adds nothing. Raises LedgerGapError where offsets lie between the ledger and the commit,
         NewSourceError where the changes of a range are of another source than those before, TableError where a topic
-        that offsets alone order has more partitions now.
+        that offsets alone order has more partitions now, or where a second source comes.
         """
+        self._check_sources(table, commit)
         self._check_partitions(table, commit)
         entries = dict(self.entries)
         for account in accounts:
@@ -106,6 +117,22 @@ class JobLedger:
             placed = any(mark.connectors for mark in known) or any(mark.climbs for mark in new.values())
             if now > before > 0 and not placed:
                 raise TableError(MORE_PARTITIONS.format(table=table, topic=topic, before=before, now=now))
+
+    def _check_sources(self, table: str, commit: Commit) -> None:
+        """Raise where the commit brings changes of a source whose positions say nothing beside those of another."""
+        if not commit.one_source:
+            return
+        known = {name for entry in self.entries.values() for name in entry.mark.known_sources}
+        for place, mark in sorted(commit.marks.items()):
+            for name in mark.sources:
+                # Where the messages of a topic bear positions from some offset on, those are above all before.
+                if known - {f"the topic {place.topic}"} and name not in known:
+                    other = BY_MESSAGES if name.startswith("the topic ") else BY_CLOCKS
+                    first = min(known)
+                    raise TableError(
+                        TWO_SOURCES.format(table=table, first=first, second=name, place=place, other=other)
+                    )
+                known.add(name)
 
     def begun(self, table: str, commit: Commit) -> "JobLedger | None":
         """The ledger with the epochs that the changes of this commit bring, and nothing else; None without one.
