@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..encodings.message_reader import Failures
 from ..model.message_batch import MessageBatch
 from ..model.position import Numbers
 from ..model.route import OnTwoSources, OrderBy, Route
+from ..model.snapshot_marks import ROWS, SnapshotMark
 from ..model.table_types import TableTypes, fitting
 from .decoded import Decoded
 from .envelope import Envelope
@@ -33,6 +35,8 @@ class DecodeContext:
     """The fields of the messages' keys."""
     sources: set[str] = field(default_factory=set)
     """The names of the sources that the changes are of, as `SourceMark.sources` has them."""
+    tables: dict[str, int] = field(default_factory=dict)
+    """The source's tables, each with the number of its first message."""
     types: TableTypes | None = None
     """The types of the table's columns, where values of others are dead letters."""
 
@@ -49,6 +53,19 @@ class DecodeContext:
     def by_clock(self) -> bool:
         """Whether the sources' clocks order the changes first."""
         return self.route.on_two_sources is OnTwoSources.NEWEST_TIME
+
+    def note_tables(self, rows: NDArray[np.int64], tables: pa.DictionaryArray | None, mask: NDArray[np.bool_]) -> None:
+        """The source's table of those of these messages that the mask has, where the envelope tells it."""
+        if tables is not None:
+            rows, tables = rows[mask], tables.filter(pa.array(mask))
+            numbers, first = np.unique(np.asarray(tables.indices), return_index=True)
+            for name, row in zip(tables.dictionary.take(pa.array(numbers)).to_pylist(), rows[first], strict=True):
+                self.tables[name] = min(int(row), self.tables.get(name, int(row)))
+
+    def first_tables(self) -> dict[str, SnapshotMark]:
+        """Where the changes of each table of the source begin among these messages."""
+        places = ((name, int(self.messages.offset[row]), row) for name, row in self.tables.items())
+        return {name: SnapshotMark(ROWS, at, int(self.messages.timestamp[row])) for name, at, row in places}
 
     def moment(self, rows: NDArray[np.int64]) -> Numbers:
         """The messages' time in milliseconds as a source order; an unknown one, -1, is the oldest."""

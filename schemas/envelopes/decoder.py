@@ -18,6 +18,7 @@ from ..model.message_batch import MessageBatch
 from ..model.position import pack
 from ..model.representable import Represented, represented, represented_before, represented_key
 from ..model.route import Route
+from ..model.snapshot_marks import tables_joined
 from ..model.source_mark import SourceMark
 from ..model.table_types import HeldColumns, TableTypes, fitting
 from .before_keys import check_before
@@ -103,6 +104,7 @@ class TopicDecoder:
         marks = places.snapshot_marks(messages.offset, messages.timestamp)
         told = () if context.by_time or context.by_clock else tuple(sorted(context.sources))
         done.mark = SourceMark(climbs=places.climbs(messages.offset), snapshots=marks, sources=told)
+        done.mark = replace(done.mark, tables=tables_joined({}, context.first_tables()))
         for climb in done.mark.climbs:
             last = self._last.get((messages.partition, climb.connector))
             done.falls |= last is not None and climb.falls_behind(last)
@@ -141,6 +143,7 @@ def _values(context: DecodeContext, group: Group, value: pa.StructArray) -> None
     context.places.note(group.rows, (commit, inner), ~wrong if events.placed is None else events.placed)
     context.places.note_source(group.rows, events.time, events.server)
     context.places.note_connector(group.rows, events.connector)
+    context.note_tables(group.rows, events.source_tables, ~wrong & (events.what != NOTHING))
     context.places.deleted[group.rows] = events.what == DELETE
     if events.marks is not None:
         context.places.mark[group.rows] = events.marks

@@ -38,9 +38,10 @@ class Events:
     `time` is the source's clock in milliseconds and `server` the id of the server that wrote the change, -1 where
     unknown: they tell a source that was replaced, nothing is ordered by them. `connector` names the connector that sent
     it, null (or None for all) where it has no name: positions and servers are compared within a connector alone.
-    `one_log`: its positions are of one log in all its topics, where it sends any. `rewrites`: updates of a row, None
-    where the envelope knows of none. `key` names the key's columns, where the values do so. Each of `wrong` is (mask,
-    sentence) of values that become dead letters; where several masks hold a row, the first counts.
+    `one_log`: its positions are of one log in all its topics, where it sends any. `source_tables` names the table of
+    the source, where the end of its snapshot matters. `rewrites`: updates of a row, None where the envelope knows of
+    none. `key` names the key's columns, where the values do so. Each of `wrong` is (mask, sentence) of values that
+    become dead letters; where several masks hold a row, the first counts.
 
     Where a value may hold several changes, `of_value` (int64) is by event the number of its value, ascending, each
     value at least once: `what` and all the others have a row for each event then, in the order in which they happened.
@@ -58,6 +59,7 @@ class Events:
     time: NDArray[np.int64] | None = None
     server: NDArray[np.int64] | None = None
     connector: pa.DictionaryArray | None = None
+    source_tables: pa.DictionaryArray | None = None
     one_log: bool = True
     rewrites: NDArray[np.bool_] | None = None
     key: tuple[str, ...] | None = None

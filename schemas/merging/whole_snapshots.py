@@ -18,6 +18,17 @@ class WholeSnapshot:
     end: SnapshotMark
     ends_in: TopicPartition
 
+    def tables(self, marks: Mapping[TopicPartition, SourceMark]) -> list[str]:
+        """The source's tables of which changes stand before its end, as far as the partitions have been read."""
+        return sorted(
+            {
+                name
+                for source, mark in marks.items()
+                for name, first in mark.tables.items()
+                if (first.offset <= self.end.offset if source == self.ends_in else first.time <= self.end.time)
+            }
+        )
+
 
 def whole_snapshots(marks: Mapping[TopicPartition, SourceMark]) -> list[WholeSnapshot]:
     """The snapshots that have a beginning and an end, in the order of the log's time.

@@ -73,8 +73,8 @@ class Commit:
     next offset, the ledger goes back to there. `accept`: the next new source of each partition is right.
     `rewind`: the ledger goes back to `first` of each account, nothing else. `replay`: the rows are of dead letters that
     earlier commits counted; the accounts take them out of `dead`. `ended` are by connector the snapshots whose end this
-    commit acts on. `seeds` are marks with which partitions begin that the ledger does not know yet. `one_source`: changes
-    of a second source, whose positions cannot be compared, are refused.
+    commit acts on. `seeds` are marks with which partitions begin that the ledger does not know yet. `one_source`: no
+    changes are taken of a second source, whose positions cannot be compared.
     """
 
     job: str

@@ -1,5 +1,6 @@
 """Where the snapshots of a table begin and end in the log of one partition, as their rows say."""
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 BEGINS: Final = 1
@@ -39,6 +40,15 @@ def marks_joined(before: Marks, later: Marks) -> Marks:
         if last is None or (mark.offset > last.offset and (mark.kind != ROWS or last.kind == ENDS)):
             found.append(mark)
     return tuple(found[-MOST_MARKS:])
+
+
+def tables_joined(before: Mapping[str, SnapshotMark], later: Mapping[str, SnapshotMark]) -> dict[str, SnapshotMark]:
+    """The source's tables of a partition, each with its first change, and those of a range behind it.
+
+    The first two tell enough: whether more than one stands before some place.
+    """
+    found = {**later, **before}
+    return dict(sorted(found.items(), key=lambda one: (one[1].offset, one[0]))[:2])
 
 
 def marks_of(found: Any) -> Marks:

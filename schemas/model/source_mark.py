@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from ..errors import NewSourceError, ReplayedError, TableError
 from .connector_mark import ConnectorMark
 from .epoch import NO_EPOCHS, Beginning, Climb, Epochs, PastSource, newest_at
-from .snapshot_marks import Ended, Marks, marks_joined, marks_of
+from .snapshot_marks import Ended, Marks, SnapshotMark, marks_joined, marks_of, tables_joined
 
 MOST_CONNECTORS: Final = 64
 """How many connectors of one partition a mark keeps apart."""
@@ -47,7 +47,8 @@ class SourceMark:
     `epoch`. `epochs` says which offsets belong to which epoch. `climbs` are those of a range that is on its way to the
     ledger; a ledger has none. `replay` names the last replay of dead letters that was committed. `snapshots` are by
     connector where snapshots begin and end behind the last one that `ended`. `sources` names all whose changes stand in
-    the partition, in words: positions are compared within one source alone.
+    the partition, in words: positions are compared within one source alone. `tables` are the first two tables of the
+    source whose changes stand there, with the first change of each; known where the end of a snapshot deletes rows.
     """
 
     connectors: Mapping[str, ConnectorMark] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class SourceMark:
     snapshots: Mapping[str, Marks] = field(default_factory=dict)
     ended: Mapping[str, Ended] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    tables: Mapping[str, SnapshotMark] = field(default_factory=dict)
 
     def joined(self, later: "SourceMark") -> "SourceMark":
         """This mark, and what the range behind it says; nothing is judged."""
@@ -71,6 +73,8 @@ class SourceMark:
         """With what is never judged: the sources' names, and where snapshots begin and end."""
         if not set(later.sources) <= set(self.sources):
             return replace(self, sources=tuple(sorted({*self.sources, *later.sources})))._with_told(later)
+        if not set(later.tables) <= set(self.tables):
+            self = replace(self, tables=tables_joined(self.tables, later.tables))
         if not later.snapshots:
             return self
         found = {name: marks_joined(self.snapshots.get(name, ()), marks) for name, marks in later.snapshots.items()}
@@ -233,6 +237,8 @@ class SourceMark:
             found["ended"] = self.ended
         if self.sources:
             found["sources"] = self.sources
+        if self.tables:
+            found["tables"] = self.tables
         return json.dumps(found, separators=(",", ":"))
 
     @classmethod
@@ -248,7 +254,9 @@ class SourceMark:
         snapshots = {name: marks_of(marks) for name, marks in found.get("snapshots", {}).items()}
         ended = {name: Ended(*one) for name, one in found.get("ended", {}).items()}
         sources = tuple(found.get("sources", ()))
-        return cls(connectors, epochs=epochs, snapshots=snapshots, ended=ended, sources=sources, **numbers, **texts)
+        tables = {name: SnapshotMark(*one) for name, one in found.get("tables", {}).items()}
+        marks = cls(connectors, epochs=epochs, snapshots=snapshots, ended=ended, **numbers, **texts)
+        return replace(marks, sources=sources, tables=tables)
 
 
 def _mark_of(found: Mapping[str, Any]) -> ConnectorMark:

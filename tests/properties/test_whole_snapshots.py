@@ -104,6 +104,48 @@ def test_a_whole_snapshot_ends_what_it_does_not_have(contracts, mode):
     check()
 
 
+def test_a_table_of_the_source_takes_no_rows_of_another_in_the_same_topic(contracts):
+    """A row does not tell which of them it is of: the end of a snapshot deletes nothing, and says so."""
+
+    @settings(max_examples=12, deadline=None, phases=PHASES, print_blob=True)
+    @given(seed=st.integers(0, 1 << 32), kind=st.sampled_from(["postgres", "mysql"]), length=st.integers(1, 12))
+    def check(seed, kind, length):
+        random = Random(seed)
+        database = Database(random, kind, large=False, truncates=False, tables=("a", "b"))
+        connector, read, offsets = Connector(database), [], defaultdict(int)
+        database.touch_all()
+        connector.made_anew()
+        with tempfile.TemporaryDirectory() as folder, closing(MemorySink(folder)) as sink:
+            reader = LogReader(sink, contracts, TOPIC, PARTITIONS, random, on_snapshot=OnSnapshot.REPLACE)
+            for _ in range(length):
+                for _ in range(random.randrange(8)):
+                    database.step()
+                what = random.choice(("stream", "a", "b", "anew"))
+                if what == "stream":
+                    connector.stream()
+                elif what == "anew":
+                    connector.made_anew()
+                    connector.sources.clear()
+                else:
+                    connector.stream()
+                    connector.snapshot_of(what)
+                found = _told(connector, offsets)
+                reader.source.know(found)
+                for part in cuts(random, found):
+                    outcome = reader.commit(part)
+                    assert not outcome.replaced and (not outcome.kept or "several tables of the source" in outcome.kept)
+                read += found
+            connector.stream()
+            found = _told(connector, offsets)
+            for part in cuts(random, found):
+                reader.commit(part)
+            assert shown(reader.rows()) == shown(connector.table)
+            report = reader.proof(read + found)
+            assert report.ok, report.to_json()
+
+    check()
+
+
 def _all(sink):
     """Every row with its mode's columns."""
     batches = sink.scan(TABLE) if TABLE in sink.tables() else ()

@@ -19,10 +19,10 @@ from support.debezium_stream import ENVELOPE, GONE, KEY, row
 TOPIC = "shop.t"
 PARTITIONS = 2
 KEYS = 6
-TEXTS = ("connector", "name", "snapshot", "sequence", "gtid", "file")
+TEXTS = ("connector", "name", "table", "snapshot", "sequence", "gtid", "file")
 LONGS = ("ts_ms", "txId", "lsn", "server_id", "pos", "row")
 FIELDS = {"postgres": ("lsn", "sequence", "txId"), "mysql": ("file", "pos", "row", "server_id", "gtid")}
-COMMON = ("connector", "name", "ts_ms", "snapshot")
+COMMON = ("connector", "name", "table", "ts_ms", "snapshot")
 KEY_ID = 1
 VALUE_IDS = {"postgres": 2, "mysql": 4}
 
@@ -90,6 +90,11 @@ class Database:
     name: str = "shop"
     first_key: int = 0
     truncates: bool = True
+    tables: tuple = ("t",)
+
+    def table_of(self, key):
+        """Several tables of the source may go to one topic: each has its share of the keys."""
+        return self.tables[0 if key is None else (key - self.first_key) * len(self.tables) // KEYS]
 
     def step(self):
         """Something happens: a write in a new or an open transaction, a commit, a rollback, a TRUNCATE."""
@@ -245,9 +250,16 @@ class Connector:
         snapshot of two rows or more, which has a first and a last one, is the whole table.
         """
         rows = list(self.database.rows.values())
-        self._send_snapshot(rows, len(rows))
+        for name in self.database.tables:
+            self.snapshot_of(name)
         if self.replaces and len(rows) > 1:
             self.table.clear()
+        self.table.update({values["id"]: values for values in rows})
+
+    def snapshot_of(self, name):
+        """A whole snapshot of one of the source's tables."""
+        rows = [values for key, values in self.database.rows.items() if self.database.table_of(key) == name]
+        self._send_snapshot(rows, len(rows))
         self.table.update({values["id"]: values for values in rows})
 
     def broken_off(self):
@@ -263,7 +275,8 @@ class Connector:
         self.clock += 10
         for number, values in enumerate(rows[:most]):
             place = "last" if number == len(rows) - 1 else "first" if number == 0 else None
-            self._send("r", values["id"], None, values, self._snapshot_source(place + ending if place else "true"))
+            source = self._snapshot_source(place + ending if place else "true", values["id"])
+            self._send("r", values["id"], None, values, source)
         self.clock += 10
         self.snapshot_at = len(self.database.log)
 
@@ -272,7 +285,7 @@ class Connector:
         self.stream()
         for key, values in list(self.database.rows.items()):
             if self.database.random.random() < 0.6:
-                self._send("r", key, None, values, self._snapshot_source("incremental"))
+                self._send("r", key, None, values, self._snapshot_source("incremental", key))
                 self.table[key] = values
 
     def made_anew(self):
@@ -348,6 +361,7 @@ class Connector:
 
     def _source(self, done, change):
         place = {"connector": self.database.kind, "name": self.database.name, "ts_ms": done.time, "snapshot": "false"}
+        place["table"] = self.database.table_of(change.key)
         if self.database.kind == "mysql":
             number = done.changes.index(change)
             file = f"binlog.{self.database.file:06}"
@@ -362,9 +376,10 @@ class Connector:
         before = None if self.commit is None else str(self.commit)
         return {**place, "lsn": change.lsn, "sequence": json.dumps([before, str(change.lsn)]), "txId": done.number}
 
-    def _snapshot_source(self, mark):
+    def _snapshot_source(self, mark, key):
         base = self.database
         place = {"connector": base.kind, "name": base.name, "ts_ms": base.time, "snapshot": mark}
+        place["table"] = base.table_of(key)
         if base.kind == "mysql":
             return {**place, "file": f"binlog.{base.file:06}", "pos": base.lsn, "row": 0, "server_id": 0}
         if mark == "incremental":

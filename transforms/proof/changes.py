@@ -11,7 +11,7 @@ from .avro_reader import Reader
 from .avro_validator import Malformed
 from .avro_values import Convert
 from .column_placement import Placings, refuse_others
-from .debezium import bears_position, connector_name, is_of_no_table, not_sent, source_order
+from .debezium import bears_position, connector_name, is_of_no_table, not_sent, source_order, table_name
 from .events import NO_POSITION, Change, Event, Key, Position
 from .key_values import has_columns, key_from_json, key_names, key_part, spelled
 from .payloads import Payloads, payload_reader
@@ -35,6 +35,7 @@ class ChangeReader:
     _deleted: dict[tuple[str, int], bytes | None] = field(default_factory=dict)
     _placings: Placings = field(init=False)
     _sender: str | None = None
+    _table: str = ""
 
     def __post_init__(self) -> None:
         self._payloads = payload_reader(self.rules)
@@ -54,6 +55,7 @@ class ChangeReader:
         """
         place = (message.topic, message.partition)
         deleted_before = self._deleted.pop(place, None)
+        self._table = ""
         self._sender = None if message.value is None and self.rules.format != "upsert" else f"the topic {message.topic}"
         if message.value is None:
             if message.key is not None and deleted_before == message.key and self.rules.format != "upsert":
@@ -66,7 +68,8 @@ class ChangeReader:
         if any(change.key is not None and None in change.key for change in changes):
             raise Malformed("a key column is NULL")
         source = self._sources.setdefault(place, message.source)
-        return [Change(key, event._replace(source=source, sent_by=self._sender)) for key, event in changes]
+        sender, table = self._sender, self._table
+        return [Change(key, event._replace(source=source, sent_by=sender, table=table)) for key, event in changes]
 
     def _tombstone(self, message: Message) -> Change:
         if message.key is None:
@@ -119,6 +122,7 @@ class ChangeReader:
         if op not in ("r", "c", "u", "d", "t"):
             raise Malformed(f"op {op!r}")
         place = (message.topic, message.partition)
+        self._table = table_name(envelope)
         if bears_position(envelope.get("source")):
             self._sender = f"the connector {connector_name(envelope)!r}"
         if self.rules.by_time:

@@ -53,6 +53,13 @@ def connector_name(envelope: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
+def table_name(envelope: Mapping[str, Any]) -> str:
+    """The table of the source that a change is of; empty where nothing names it."""
+    source = envelope.get("source")
+    said = source if isinstance(source, dict) else {}
+    return "/".join(str(said[part] or "") for part in ("db", "schema", "table") if part in said)
+
+
 def is_of_no_table(envelope: Mapping[str, Any]) -> bool:
     """Whether a value is a heartbeat, a transaction's metadata, a DDL statement or a logical decoding message."""
     names = set(envelope)

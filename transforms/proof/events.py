@@ -28,6 +28,7 @@ class Event(NamedTuple):
     placing       where its columns stand in the target, if not all under their own names
     not_sent      the columns of `missing`, by their names in the message
     sent_by       the connector, or the topic where there are no positions; None for unknown
+    table         the source's table, with its schema and database; empty for unknown
     snapshot      of a row of a snapshot: the connector, and what `source.snapshot` says
     """
 
@@ -45,6 +46,7 @@ class Event(NamedTuple):
     not_sent: tuple[str, ...] = ()
     snapshot: tuple[str, str] | None = None
     sent_by: str | None = None
+    table: str = ""
 
 
 class Change(NamedTuple):

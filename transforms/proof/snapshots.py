@@ -53,6 +53,7 @@ class SnapshotLog:
     marks: list[tuple[Place, str, str]] = field(default_factory=list)
     reached: dict[TopicPartition, int] = field(default_factory=dict)
     unread: list[Place] = field(default_factory=list)
+    tables: dict[tuple[TopicPartition, str], Place] = field(default_factory=dict)
 
     def note(self, message: Message, changes: Iterable[Change] | None) -> None:
         """Take the next message; without changes it cannot be read."""
@@ -61,6 +62,9 @@ class SnapshotLog:
         if changes is None:
             self.unread.append(place)
             return
+        for _, event in changes:
+            if event.table:
+                self.tables.setdefault((message.source, event.table), place)
         told = next((event.snapshot for _, event in changes if event.snapshot is not None), None)
         if told is not None and told[1] in (*FIRST, *LAST):
             self.marks.append((place, *told))
@@ -69,7 +73,8 @@ class SnapshotLog:
         """The whole snapshots that end rows, in the log's order: those of the only connector of the table.
 
         Every partition must have been read past the end, by the log's time or, where nothing follows in one, by what
-        the ledger says. Where a message of a snapshot cannot be read, nothing ends.
+        the ledger says. Where a message of a snapshot cannot be read, or where several tables of the source write into
+        the table, nothing ends.
         """
         if len({*connectors, *(connector for _, connector, _ in self.marks)}) > 1:
             return
@@ -79,7 +84,11 @@ class SnapshotLog:
                 begin = place
             elif begin is not None:
                 snapshot, begin = Whole(begin, place), None
-                if self._read_past(place, connector, sources) and not self._unread(snapshot):
+                if (
+                    self._of_one_table(place)
+                    and self._read_past(place, connector, sources)
+                    and not self._unread(snapshot)
+                ):
                     yield snapshot
 
     def _read_past(self, end: Place, connector: str, sources: Iterable[TopicPartition]) -> bool:
@@ -87,6 +96,15 @@ class SnapshotLog:
         if end.time <= time:
             return end.time < time or not kept
         return all(source == end.source or self.reached.get(source, -1) > end.time for source in sources)
+
+    def _of_one_table(self, end: Place) -> bool:
+        """Whether all changes before the end of a snapshot are of one table of the source."""
+        before = {
+            table
+            for (source, table), first in self.tables.items()
+            if (first.offset <= end.offset if source == end.source else first.time <= end.time)
+        }
+        return len(before) < 2
 
     def _unread(self, snapshot: Whole) -> bool:
         return any(snapshot.begin.time <= place.time <= snapshot.end.time for place in self.unread)

@@ -38,6 +38,7 @@ IDLE_SECONDS: Final = 300.0
 """After so long a producer has given up what it had not sent yet (Kafka's `delivery.timeout.ms` is two minutes)."""
 
 SEVERAL: Final = "several connectors (source.name) write into the topic, and a row does not tell which one it is of"
+TABLES: Final = "the topic holds several tables of the source ({0}), and a row does not tell which one it is of"
 DEAD: Final = "some messages of the snapshot are dead letters"
 LOST: Final = "the topic no longer holds the whole snapshot"
 
@@ -113,7 +114,9 @@ class SnapshotEnds:
         None where it must wait: a row is the last message of a partition whose next one may be of the same key.
         """
         connectors = {name for mark in ledger.marks.values() for name in (*mark.connectors, *mark.snapshots)}
-        seen, why = SeenRows(self.route.table), SEVERAL if len(connectors) > 1 else ""
+        tables = snapshot.tables(ledger.marks)
+        why = SEVERAL if len(connectors) > 1 else TABLES.format(", ".join(tables)) if len(tables) > 1 else ""
+        seen = SeenRows(self.route.table)
         try:
             for source, span in spans.items() if not why else ():
                 why = why or self._see(seen, source, span, snapshot.end.time)

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from ...errors import SchemaError
 from ...model.declared_type import STRING, STRUCT, DeclaredType
 from ...model.message_batch import MessageBatch
-from ...model.route import Route
+from ...model.route import OnSnapshot, Route
 from ...model.snapshot_marks import BEGINS, ENDS, ROWS
 from ..envelope import DELETE, NOTHING, TRUNCATE, UPSERT, Envelope, Events
 from .moved_keys import moved_keys
 from .options import DebeziumOptions
 from .other_topics import other_messages
 from .placeholders import Placeholders
-from .source_position import SOURCE_FIELDS, SOURCE_TYPES, bears_order, source_order
+from .source_position import SOURCE_FIELDS, SOURCE_TYPES, TABLE_FIELDS, bears_order, source_order
 
 READ, CREATE, UPDATE, REMOVE, EMPTY, MESSAGE = (ord(op) for op in "rcudtm")
 UNKNOWN: Final = -1
@@ -46,7 +46,8 @@ class DebeziumEnvelope(Envelope):
 
     def keep(self, path: tuple[str, ...], route: Route) -> bool:
         if path[0] == "source":
-            return len(path) == 1 or path[1] in SOURCE_FIELDS
+            tables = TABLE_FIELDS if route.on_snapshot is OnSnapshot.REPLACE else ()
+            return len(path) == 1 or path[1] in SOURCE_FIELDS or path[1] in tables
         if path[0] == "before":
             return route.key is not None and (len(path) == 1 or path[1] in route.key)
         return path[0] in ("after", "op")
@@ -94,6 +95,7 @@ class DebeziumEnvelope(Envelope):
             time=number_of(source, "ts_ms"),
             server=number_of(source, "server_id"),
             connector=connector_of(source),
+            source_tables=_tables(source) if route.on_snapshot is OnSnapshot.REPLACE else None,
             one_log=source is not None and bears_order(source.type),
             rewrites=None if route.key is None else op == UPDATE,
             wrong=(
@@ -144,6 +146,13 @@ def connector_of(source: pa.StructArray | None) -> pa.DictionaryArray | None:
     if len(names) and pc.all(pc.equal(names, names[0]), skip_nulls=False).as_py():
         return pa.DictionaryArray.from_arrays(np.zeros(len(names), np.int32), names[:1])
     return names.dictionary_encode()
+
+
+def _tables(source: pa.StructArray | None) -> pa.DictionaryArray | None:
+    """The source's table of each change, with its schema and database."""
+    found = [part for name in TABLE_FIELDS if (part := _field(source, name)) is not None]
+    texts = [part.fill_null("") for part in found if pa.types.is_string(part.type)]
+    return pc.binary_join_element_wise(*texts, ".").dictionary_encode() if texts else None
 
 
 def _field(source: pa.StructArray | None, name: str) -> pa.Array | None:

@@ -19,7 +19,11 @@ SOURCE_FIELDS: Final = frozenset(
     | {"commit_scn", "scn", "commit_lsn", "change_lsn"}
 )
 
+TABLE_FIELDS: Final = ("db", "schema", "table")
+"""They name the source's table, which is needed where the end of its snapshot deletes rows."""
+
 SOURCE_TYPES: Final[Mapping[str, DeclaredType]] = {
+    **dict.fromkeys(TABLE_FIELDS, STRING),
     **dict.fromkeys(("name", "sequence", "file", "commit_scn", "scn", "commit_lsn", "change_lsn"), STRING),
     **dict.fromkeys(("ts_ms", "server_id", "pos", "row"), INT64),
 }
