@@ -230,8 +230,9 @@ class Job(Options):
             yield f"{word} cannot apply a TRUNCATE: it does not say which rows are of its source", place
         if table.order_by is OrderBy.TIMESTAMP:
             yield "order_by: timestamp compares the changes of all sources already; leave one of the two out", place
-        if word is OnTwoSources.NEWEST_TIME and (self.source.typed or self.format.envelope != "debezium"):
-            yield "newest_time needs Debezium's messages, which bear the time of the source", place
+        timeless = self.source.typed or not ENVELOPES.find(self.format.envelope).tells_clock
+        if word is OnTwoSources.NEWEST_TIME and timeless:
+            yield "newest_time needs messages that bear the time of the source, as Debezium's do", place
 
     def _entry_mistakes(self, table: TableEntry) -> Iterator[Mistake]:
         word = "table" if self.source.typed else "topic"

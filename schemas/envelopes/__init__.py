@@ -20,6 +20,7 @@ ENVELOPES: Final = Plugins(
             envelope=f"{__name__}.debezium.opening:open_envelope",
             options=DebeziumOptions,
             marks_snapshots=True,
+            tells_clock=True,
         ),
         EnvelopeSpec(name="upsert", envelope=f"{__name__}.upsert:UpsertEnvelope"),
         EnvelopeSpec(

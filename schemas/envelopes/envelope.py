@@ -145,7 +145,8 @@ class EnvelopeSpec:
     `MessageReader` (transforms/proof/row_change.py): without one, tables of this envelope cannot be proved. It is made
     with the options that `proof_options` names.
     `short` is what `format: {type: NAME}` stands for; with `only_short` its messages are written in no other way.
-    `marks_snapshots`: its events say where a whole snapshot begins and ends.
+    `marks_snapshots`: its events say where a whole snapshot begins and ends. `tells_clock`: they bear the clock of the
+    source, by which changes of several sources can be ordered, and say which are copied.
     """
 
     name: str
@@ -157,6 +158,7 @@ class EnvelopeSpec:
     short: Mapping[str, str] = field(default_factory=lambda: {"encoding": SHORT_ENCODING}, hash=False)
     only_short: bool = False
     marks_snapshots: bool = False
+    tells_clock: bool = False
 
     def open(self, options: Options | None = None) -> Envelope:
         """The envelope, with its defaults where there are no options. Raises MissingExtraError."""

@@ -86,7 +86,7 @@ def test_a_change_without_a_time_is_a_dead_letter_where_clocks_decide(log, tmp_p
 @pytest.mark.parametrize(
     ("format", "more", "said"),
     [
-        ("upsert", "on_two_sources: newest_time", "newest_time needs Debezium's messages"),
+        ("upsert", "on_two_sources: newest_time", "newest_time needs messages that bear the time of the source"),
         ("debezium", "on_two_sources: newest_time, order_by: timestamp", "leave one of the two out"),
         ("debezium", "on_two_sources: separate_keys, on_truncate: apply", "separate_keys cannot apply a TRUNCATE"),
     ],
