@@ -146,7 +146,7 @@ class SourceMark:
 
         What a person has decided stays: which offset is of which epoch.
         """
-        return replace(self.rewound(offset), partitions=0, snapshots={}, ended={})
+        return replace(self.rewound(offset), partitions=0, snapshots={}, ended={}, sources=(), tables={})
 
     def raised(self, other: "SourceMark") -> "SourceMark":
         """The mark with connectors that have come as far as in `other`, which may have seen older changes."""
