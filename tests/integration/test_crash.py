@@ -60,7 +60,7 @@ def test_kill_then_run_again_gives_the_oracles_table(target, how, embedded_broke
     send(servers, topic, first)
     place = postgres_server.make_database(tmp_path, topic) if target == "postgres" else TARGETS[target]
     write_job(tmp_path, servers, [topic], target=place)
-    once = [sys.executable, "-m", "millrace.pipelines.cli.main", "run", str(tmp_path / "job.yaml"), "--once"]
+    once = [sys.executable, "-m", "millrace.pipelines", "run", str(tmp_path / "job.yaml"), "--once"]
     subprocess.run(once, check=True, capture_output=True, timeout=120)
     send(servers, topic, second)
     found = kills(tmp_path, target, topic, how)

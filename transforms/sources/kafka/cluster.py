@@ -1,5 +1,6 @@
 """What a Kafka cluster holds: topics, partitions, offsets."""
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple
 from functools import partial
@@ -8,7 +9,7 @@ from typing import Any, Final, Self, TypeVar
 
 from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
-from kafka.errors import AuthorizationError, KafkaError, NodeNotReadyError
+from kafka.errors import AuthorizationError, KafkaError, KafkaTimeoutError, NodeNotReadyError
 
 from ....schemas.errors import DeniedTopicsError, SourceError
 from ....schemas.model.ledger import TopicPartition
@@ -23,8 +24,8 @@ _T = TypeVar("_T")
 _TIMEOUT_MS: Final = 30_000
 ID_SHIFT: Final = 128 - 60
 """Leaves the upper 60 bits of a topic's id, which is a UUID."""
-_LOOK_MS: Final = 100
-"""How long `_read_past` waits for records."""
+_LOOK_MS: Final = 20
+"""How long `_read_past` waits before it looks who has answered."""
 _BACK_OFF_MS: Final = 20
 
 
@@ -67,12 +68,26 @@ class Broker:
         return {source: (low[tp], high[tp]) for source, tp in zip(partitions, asked, strict=True)}
 
     def _read_past(self, ends: dict[Any, int]) -> None:
-        """Move each end past the committed records there: Tansu 0.6 answers with an offset in the last batch."""
+        """Move each end past the committed records there: Tansu 0.6 answers with an offset in the last batch.
+
+        Each partition's leader must have answered: one that is slow would leave its end in that batch, and what is
+        behind it unread.
+        """
+        # What was known of a partition goes with its assignment.
+        self._consumer.unsubscribe()
         self._consumer.assign(list(ends))
         for tp, end in ends.items():
             self._consumer.seek(tp, end)
-        for tp in self._ask("records", lambda: self._consumer.poll(_LOOK_MS)):
-            ends[tp] = self._consumer.position(tp)
+        self._ask("records", partial(self._read_on, ends))
+
+    def _read_on(self, ends: dict[Any, int]) -> None:
+        silent, deadline = set(ends), time.monotonic() + _TIMEOUT_MS / 1000
+        while silent:
+            for tp in self._consumer.poll(_LOOK_MS):
+                ends[tp] = self._consumer.position(tp)
+            silent = {tp for tp in silent if self._consumer.highwater(tp) is None}
+            if silent and time.monotonic() > deadline:
+                raise KafkaTimeoutError(f"no records of {min(silent)}")
 
     def offsets_at(self, timestamp: int, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """The first offset whose timestamp is `timestamp` (ms since the epoch) or later, else the end."""
@@ -147,4 +162,10 @@ def open_broker(settings: KafkaSettings) -> Broker:
 
 def _consumer(settings: KafkaSettings) -> KafkaConsumer:
     # Kafka-python asks about topics again no sooner than its back-off, also where the last answer was good.
-    return open_consumer(settings, fetch_max_wait_ms=_LOOK_MS // 2, retry_backoff_ms=_BACK_OFF_MS)
+    # Each fetch is answered for each partition, also where nothing is new: the answer says that there is nothing.
+    return open_consumer(
+        settings,
+        fetch_max_wait_ms=_LOOK_MS // 2,
+        retry_backoff_ms=_BACK_OFF_MS,
+        enable_incremental_fetch_sessions=False,
+    )
