@@ -137,6 +137,8 @@ def _rules(
     said = job.format.encoding_options.model_dump()
     if "binary" in said:
         rules = replace(rules, json_decimals=str(said["decimals"]), json_binary=str(said["binary"]))
+    if "key_message" in said:
+        rules = replace(rules, message=said["message"], key_message=said["key_message"])
     rules = with_format(rules, written[1], job.format.envelope_options.model_dump())
     if rules.format != "own":
         return rules

@@ -6,6 +6,7 @@ from ..plugins import Plugins
 from .avro.options import AvroOptions
 from .encoding import EncodingSpec
 from .json.options import JsonOptions
+from .protobuf.options import ProtobufOptions
 
 ENCODINGS: Final = Plugins(
     "millrace.encodings",
@@ -20,6 +21,15 @@ ENCODINGS: Final = Plugins(
             by_folder={"framing": ("bare", "single_object")},
         ),
         EncodingSpec(name="json", encoding=f"{__name__}.json.encoding:JsonEncoding", options=JsonOptions),
+        EncodingSpec(
+            name="protobuf",
+            encoding=f"{__name__}.protobuf.encoding:ProtobufEncoding",
+            options=ProtobufOptions,
+            language=f"{__name__}.protobuf.schema_text:PROTOBUF",
+            schemas=True,
+            by_folder={"framing": ("bare",)},
+            extra="protobuf",
+        ),
     ),
 )
 

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import fastavro
+from google.protobuf.message_factory import GetMessageClass
 
 from millrace.schemas.encodings import ENCODINGS
 from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.encoding import Encoding
+from millrace.schemas.encodings.protobuf.messages import main_file, message_at
+from millrace.schemas.encodings.protobuf.protoc import descriptors
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 
 SCHEMA = {
@@ -110,4 +113,50 @@ class PlainJsonPlace:
         ]
 
 
-ENCODING_PLACES = {"avro": AvroPlace, "json": JsonPlace, "json:plain": PlainJsonPlace}
+class ProtobufPlace:
+    """Of proto2: a required field that stands last tells a message that was cut."""
+
+    ROW = """syntax = "proto2"; message Row {
+        required int64 id = 1; optional string name = 2; required double price = 3; optional Node node = 4;
+    }
+    message Node { optional Node next = 1; repeated Many many = 2; }
+    message Many { optional Many a = 1; repeated bool b = 2 [packed = true]; repeated Many c = 3; }
+    """
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "row.1.proto").write_text(self.ROW)
+        spec = ENCODINGS["protobuf"]
+        self.encoding = spec.open(spec.options(), FolderSchemaStore(folder, spec.schema_language()))
+        self._row = GetMessageClass(message_at(main_file(descriptors("row.proto", {"row.proto": self.ROW})), (0,)))
+
+    def encode(self, row: dict[str, Any]) -> bytes:
+        given = {name: value for name, value in row.items() if value is not None}
+        return b"\0\0\0\0\1\0" + self._row(**given).SerializeToString()
+
+    def hostile(self) -> list[bytes]:
+        head, whole = b"\0\0\0\0\1\0", b"\x08\x01\x19" + b"\0" * 8
+        nested = b""
+        for _ in range(110):
+            nested = b"\x0a" + self._varint(len(nested)) + nested
+        many = b"\x1a\x00" * 40_000
+        return [
+            head + whole + b"\x22" + self._varint(len(nested)) + nested,
+            head + whole + b"\x23" * 200_000,
+            head + whole + b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+            head + whole + b"\x12\xff\xff\xff\xff\x07",
+            head + whole + b"\x80" * 11,
+            head + whole + b"\x22\x00\x22\x00",
+            b"\0\0\0\0\1\x04\x02" + b"\x12" + self._varint(len(many)) + many,
+            b"\0\0\0\0\1\x0a" + b"\x02" * 5 + whole,
+            b"\0\0\0\0\1\x02\x12" + whole,
+            b"\0\0\0\0\1",
+            b"\0\0\0\0\x63\0" + whole,
+        ]
+
+    @staticmethod
+    def _varint(number: int) -> bytes:
+        low, high = number & 127, number >> 7
+        return bytes([low | 128]) + ProtobufPlace._varint(high) if high else bytes([low])
+
+
+ENCODING_PLACES = {"avro": AvroPlace, "json": JsonPlace, "json:plain": PlainJsonPlace, "protobuf": ProtobufPlace}

@@ -18,6 +18,8 @@ FORMATS: Final[Mapping[tuple[str, str], Literal["debezium", "upsert"]]] = {
     ("avro", "upsert"): "upsert",
     ("json", "debezium"): "debezium",
     ("json", "upsert"): "upsert",
+    ("protobuf", "debezium"): "debezium",
+    ("protobuf", "upsert"): "upsert",
 }
 """The encodings and envelopes that the proof reads, by code of its own."""
 

@@ -9,6 +9,7 @@ from .avro_reader import PayloadReader, Reader
 from .flat_debezium import FlatPayloads
 from .json_reader import JsonPayloadReader
 from .plain_json_reader import PlainJsonReader
+from .protobuf_reader import ProtobufReader
 from .rules import Rules
 
 
@@ -28,6 +29,8 @@ def payload_reader(rules: Rules) -> Payloads:
         return PlainJsonReader(rules)
     if rules.encoding == "json":
         return JsonPayloadReader(rules.on_unrepresentable)
+    if rules.encoding == "protobuf":
+        return ProtobufReader(rules)
     if rules.schemas is None:
         raise JobError("format: the proof needs the schemas of the messages")
     return PayloadReader(rules.schemas, rules.framing, rules.on_unrepresentable)

@@ -26,12 +26,12 @@ class Rules:
     `epochs` are by partition the beginnings of epochs, (offset, epoch) in the order of offsets, as the ledger has them.
     `columns` are those of the target, which tell where a value of another type stands; with `refuses_others` a message
     with one that no column can hold is a dead letter of the job's. `renames` lead from names in the messages to those
-    of columns. `encoding` is avro or json; `schemas` are None where each message holds its own. `reader` makes the
+    of columns. `encoding` is a name of the registry; `schemas` are None where each message holds its own. `reader` makes the
     reader of a format that is brought with its envelope: `format` is `own` then. `only` is the table of the source that
     is read, of topics with several; `*` in it stands for any letters.
     `flat`: Debezium's transform made its messages flat; their deletes are rewritten where `format` is `debezium`.
     `declared` are the types that the job declares, for JSON without a schema; `json_decimals` and `json_binary` say how
-    texts stand for decimals and bytes there.
+    texts stand for decimals and bytes there. `message` and `key_message` are the names of bare Protobuf's messages.
     `replaces`: rows that a whole snapshot does not have end with it; `ended` is by connector
     what the ledger says of the last one: the time of its end, and why rows stayed, if they did.
     """
@@ -56,6 +56,8 @@ class Rules:
     declared: Mapping[str, DeclaredType] = field(default_factory=dict)
     json_decimals: str = "string"
     json_binary: str = "base64"
+    message: str | None = None
+    key_message: str | None = None
     epochs: Mapping[TopicPartition, Sequence[tuple[int, int]]] = field(default_factory=dict)
     replaces: bool = False
     ended: Mapping[str, tuple[int, str]] = field(default_factory=dict)

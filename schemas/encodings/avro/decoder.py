@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...model.value_texts import text_field
 from ..columns.arrays import build
+from ..columns.jit import frozen
 from ..columns.layout import starts
 from ..columns.slots import Column, Slots
 from ..encoding import PRIMITIVE_KEY
@@ -53,7 +54,7 @@ class AvroDecoder:
         The array may share one buffer among its columns, never with `data`. Raises SchemaError where a column would
         hold more than 2 GiB.
         """
-        data, at, length = _frozen(data, np.uint8), _frozen(at, np.int64), _frozen(length, np.int64)
+        data, at, length = frozen(data, np.uint8), frozen(at, np.int64), frozen(length, np.int64)
         errors, details = np.zeros(len(at), np.int32), np.zeros(len(at), np.int64)
         # Rows by level. Only a first run can tell how many items there are; without arrays it is not needed.
         rows = np.zeros(self._linked.levels, np.int64)
@@ -87,13 +88,6 @@ class AvroDecoder:
         if not slots.good.all():
             _blank(slots, self._linked)
         return slots
-
-
-def _frozen(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
-    """A view that cannot be written to, so that the interpreter is compiled for one kind of array."""
-    view = np.ascontiguousarray(array, dtype).view()
-    view.flags.writeable = False
-    return view
 
 
 def _blank(slots: Slots, linked: Linked) -> None:

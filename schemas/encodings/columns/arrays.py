@@ -23,13 +23,14 @@ def build(column: Column, slots: Slots) -> pa.Array:
     return _BUILDERS[column.form](column, slots)
 
 
-def _array(column: Column, slots: Slots, *buffers: NDArray[np.generic] | pa.Buffer) -> pa.Array:
+def build_array(column: Column, slots: Slots, *buffers: NDArray[np.generic] | pa.Buffer) -> pa.Array:
+    """An array of the column's type and validity, of these buffers."""
     parts = [part if isinstance(part, pa.Buffer) else pa.py_buffer(part) for part in buffers]
     return pa.Array.from_buffers(column.arrow, slots.count(column), [slots.validity(column), *parts])
 
 
 def _word(column: Column, slots: Slots) -> pa.Array:
-    return _array(column, slots, slots.slot(column))
+    return build_array(column, slots, slots.slot(column))
 
 
 def _zoned(column: Column, slots: Slots) -> pa.Array:
@@ -37,11 +38,12 @@ def _zoned(column: Column, slots: Slots) -> pa.Array:
     if len(numbers) and numbers.min() < NEVER:
         rows = np.flatnonzero((numbers >= TEXT_AT) & (numbers < NEVER))
         spans = [_span_at(slots.data, int(numbers[row]) - TEXT_AT) for row in rows]
-        _note(column, slots, rows, [span.decode() for span in spans])
-    return _array(column, slots, numbers)
+        note(column, slots, rows, [span.decode() for span in spans])
+    return build_array(column, slots, numbers)
 
 
-def _note(column: Column, slots: Slots, rows: NDArray[np.int64], texts: list[str]) -> None:
+def note(column: Column, slots: Slots, rows: NDArray[np.int64], texts: list[str]) -> None:
+    """Put the texts of values that the column's type has not beside it, at these rows."""
     if len(rows):
         slots.texts[id(column)] = texts_at(rows, texts, slots.count(column))
 
@@ -57,11 +59,11 @@ def _span_at(data: NDArray[np.uint8], p: int) -> bytes:
 
 
 def _half(column: Column, slots: Slots) -> pa.Array:
-    return _array(column, slots, slots.slot(column).astype(np.int32))
+    return build_array(column, slots, slots.slot(column).astype(np.int32))
 
 
 def _boolean(column: Column, slots: Slots) -> pa.Array:
-    return _array(column, slots, packed_bits(slots.slot(column).astype(np.uint8)))
+    return build_array(column, slots, packed_bits(slots.slot(column).astype(np.uint8)))
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -85,7 +87,7 @@ def _gathered(column: Column, slots: Slots) -> tuple[NDArray[np.int32], NDArray[
 
 
 def _span(column: Column, slots: Slots) -> pa.Array:
-    return _array(column, slots, *_gathered(column, slots))
+    return build_array(column, slots, *_gathered(column, slots))
 
 
 def _fixed_cells(column: Column, slots: Slots, size: int) -> NDArray[np.uint8]:
@@ -98,7 +100,7 @@ def _fixed_cells(column: Column, slots: Slots, size: int) -> NDArray[np.uint8]:
 
 
 def _fixed(column: Column, slots: Slots) -> pa.Array:
-    return _array(column, slots, _fixed_cells(column, slots, column.arrow.byte_width))
+    return build_array(column, slots, _fixed_cells(column, slots, column.arrow.byte_width))
 
 
 def _duration(column: Column, slots: Slots) -> pa.Array:
@@ -116,7 +118,7 @@ def _uuid(column: Column, slots: Slots) -> pa.Array:
     offsets = _offsets(np.where(lengths > 0, 36, 0))
     content = np.empty(offsets[-1], np.uint8)
     uuid_texts(slots.data, slots.slot(column), lengths, content)
-    return _array(column, slots, offsets, content)
+    return build_array(column, slots, offsets, content)
 
 
 def _enum(column: Column, slots: Slots) -> pa.Array:
@@ -132,14 +134,14 @@ def _enum(column: Column, slots: Slots) -> pa.Array:
 def _decimal(column: Column, slots: Slots) -> pa.Array:
     # A slot for each 64-bit word, lowest first; Arrow has the words of a row side by side.
     words = [slots.slot(column, i) for i in range(column.arrow.bit_width // 64)]
-    values = _array(column, slots, np.stack(words, axis=1))
+    values = build_array(column, slots, np.stack(words, axis=1))
     if not len(words[-1]) or words[-1].min() >= NEVER:
         return values
     # Values of more digits than the type has: no decimal that fits has so low a highest word.
     rows = np.flatnonzero(words[-1] < NEVER)
     places = [int(words[-1][row]) - TEXT_AT for row in rows]
     raw = [_span_at(slots.data, p) if column.size < 0 else slots.data[p : p + column.size].tobytes() for p in places]
-    _note(column, slots, rows, [decimal_text(one, column.arrow.scale) for one in raw])
+    note(column, slots, rows, [decimal_text(one, column.arrow.scale) for one in raw])
     kept = np.arange(len(values))
     return values.take(pa.array(kept, mask=np.isin(kept, rows)))
 
@@ -152,14 +154,14 @@ def _decimal_text(column: Column, slots: Slots) -> pa.Array:
         raise SchemaError("a column of one batch would hold more than 2 GiB; decode fewer messages at once")
     if not len(lengths) or lengths.max() <= FEW_BYTES:
         offsets, content = decimal_texts(slots.data, starts, lengths, scale)
-        return _array(column, slots, _narrow(offsets), content)
+        return build_array(column, slots, _narrow(offsets), content)
     long = np.flatnonzero(lengths > FEW_BYTES)
     offsets, content = decimal_texts(slots.data, starts, np.where(lengths > FEW_BYTES, 0, lengths), scale)
     texts = [
         decimal_text(slots.data[starts[row] : starts[row] + lengths[row]].tobytes(), int(scale[row])) for row in long
     ]
     written = texts_at(long, texts, slots.count(column))
-    return pc.coalesce(written, _array(column, slots, _narrow(offsets), content))
+    return pc.coalesce(written, build_array(column, slots, _narrow(offsets), content))
 
 
 def _null(column: Column, slots: Slots) -> pa.Array:
@@ -229,6 +231,11 @@ def _json(column: Column, slots: Slots) -> pa.Array:
     return pa.array(texts, pa.string())
 
 
+def _made(column: Column, slots: Slots) -> pa.Array:
+    assert column.make is not None
+    return column.make(column, slots)
+
+
 _BUILDERS: Final[Mapping[Form, Callable[[Column, Slots], pa.Array]]] = {
     Form.WORD: _word,
     Form.ZONED: _zoned,
@@ -246,4 +253,5 @@ _BUILDERS: Final[Mapping[Form, Callable[[Column, Slots], pa.Array]]] = {
     Form.LIST: _list,
     Form.MAP: _map,
     Form.JSON: _json,
+    Form.MADE: _made,
 }

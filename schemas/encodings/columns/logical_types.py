@@ -50,6 +50,7 @@ class Form(Enum):
     LIST = auto()
     MAP = auto()
     JSON = auto()
+    MADE = auto()
 
 
 @dataclass(frozen=True, slots=True)

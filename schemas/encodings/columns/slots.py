@@ -18,6 +18,7 @@ class Column:
     It has as many rows as its level. `scale` is that of a decimal that becomes text; with `own_scale` each value has
     its own in a third slot. `as_json` makes JSON of so many bytes at a place of the data, None where the value is null.
     `symbols` are those of an enum, `size` the bytes of a decimal in a fixed, -1 where its length stands before it.
+    `make` builds what only one encoding has.
     """
 
     form: Form
@@ -31,6 +32,7 @@ class Column:
     as_json: Callable[[memoryview, int, int], str | None] | None = None
     symbols: pa.Array | None = None
     size: int = -1
+    make: Callable[["Column", "Slots"], pa.Array] | None = None
 
 
 @dataclass(slots=True, eq=False)

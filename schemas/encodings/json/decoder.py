@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...model.value_texts import text_field
 from ..columns.arrays import build
+from ..columns.jit import frozen
 from ..columns.layout import starts
 from ..columns.slots import Slots
 from ..encoding import PRIMITIVE_KEY, Keep
@@ -175,10 +176,3 @@ def _write_floats(data: NDArray[np.uint8], rows: Rows, work: Work) -> bool:
             rows.errors[mine[bad, PAYLOAD]] = ((mine[bad, EXACT] - 1) << CODE_BITS) + ROUNDED
             wrong |= len(bad) > 0
     return wrong
-
-
-def frozen(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
-    """A view that cannot be written to, so that the loops are compiled for one kind of array."""
-    view = np.ascontiguousarray(array, dtype).view()
-    view.flags.writeable = False
-    return view

@@ -9,7 +9,8 @@ from ...errors import SchemaError
 from ...model.message_batch import MessageBatch
 from ..encoding import BAD, BARE, BY_FINGERPRINT, NULL, ColumnDecoder, Framed, Keep, WriterSchema
 from ..schema_store import SchemaStore, Side
-from .decoder import JsonDecoder, frozen
+from ..columns.jit import frozen
+from .decoder import JsonDecoder
 from .embedded import parts
 from .options import JsonFraming, JsonOptions
 from .plain import PlainDecoder
