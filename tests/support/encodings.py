@@ -116,11 +116,11 @@ class PlainJsonPlace:
 class ProtobufPlace:
     """Of proto2: a required field that stands last tells a message that was cut."""
 
-    ROW = """syntax = "proto2"; message Row {
-        required int64 id = 1; optional string name = 2; required double price = 3; optional Node node = 4;
-    }
-    message Node { optional Node next = 1; repeated Many many = 2; }
-    message Many { optional Many a = 1; repeated bool b = 2 [packed = true]; repeated Many c = 3; }
+    WIDE = " ".join(f"optional int32 f{number} = {number};" for number in range(1, 201))
+    ROW = f"""syntax = "proto2";
+    message Row {{ required int64 id = 1; optional string name = 2; required double price = 3; }}
+    message Node {{ optional Node next = 1; }}
+    message Holder {{ repeated Wide wide = 1; message Wide {{ {WIDE} }} }}
     """
 
     def __init__(self, folder: Path) -> None:
@@ -135,20 +135,20 @@ class ProtobufPlace:
 
     def hostile(self) -> list[bytes]:
         head, whole = b"\0\0\0\0\1\0", b"\x08\x01\x19" + b"\0" * 8
+        node, holder = b"\0\0\0\0\1\2\2", b"\0\0\0\0\1\2\4"
         nested = b""
         for _ in range(110):
             nested = b"\x0a" + self._varint(len(nested)) + nested
-        many = b"\x1a\x00" * 40_000
         return [
-            head + whole + b"\x22" + self._varint(len(nested)) + nested,
+            node + nested,
+            node + b"\x0a\0\x0a\0",
+            node + b"\x0a\xff\xff\xff\xff\x07",
+            holder + b"\x0a\x00" * 40_000,
             head + whole + b"\x23" * 200_000,
             head + whole + b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
-            head + whole + b"\x12\xff\xff\xff\xff\x07",
             head + whole + b"\x80" * 11,
-            head + whole + b"\x22\x00\x22\x00",
-            b"\0\0\0\0\1\x04\x02" + b"\x12" + self._varint(len(many)) + many,
             b"\0\0\0\0\1\x0a" + b"\x02" * 5 + whole,
-            b"\0\0\0\0\1\x02\x12" + whole,
+            b"\0\0\0\0\1\2\x12" + whole,
             b"\0\0\0\0\1",
             b"\0\0\0\0\x63\0" + whole,
         ]

@@ -61,9 +61,10 @@ class RegistryServer:
             self.schemas[schema_id]["references"] = list(references)
         return self
 
-    def add_version(self, subject, version, schema, references=(), schema_id=0):
+    def add_version(self, subject, version, schema, references=(), schema_id=0, **more):
         text = schema if isinstance(schema, str) else json.dumps(schema)
         self.subjects[subject, version] = {"subject": subject, "version": version, "id": schema_id, "schema": text}
+        self.subjects[subject, version] |= more
         if references:
             self.subjects[subject, version]["references"] = list(references)
         return self

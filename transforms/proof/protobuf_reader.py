@@ -54,7 +54,7 @@ class ProtobufReader:
             kind = self._message(name, side)
             self._known[name] = kind, Reader.of(_record(kind, (), [0]), self._rules.on_unrepresentable)
         kind, reader = self._known[name]
-        return _row(kind, fields_of(kind, payload[at:], 1), ()), reader
+        return row_of(kind, fields_of(kind, payload[at:], 1)), reader
 
     def _message(self, name: Any, side: Side) -> Descriptor:
         if self._rules.framing == "bare":
@@ -132,8 +132,12 @@ def _has_text_keys(kind: Descriptor) -> bool:
     return bool(kind.GetOptions().map_entry and kind.fields_by_name["key"].type == 9)
 
 
+def row_of(kind: Descriptor, found: dict[str, Any]) -> dict[str, Any]:
+    """A message as fastavro would give it, of its fields by name."""
+    return _row(kind, found, ())
+
+
 def _row(kind: Descriptor, found: dict[str, Any], inside: tuple[str, ...]) -> dict[str, Any]:
-    """A message as fastavro would give it."""
     inside = (*inside, kind.full_name)
     return {field.name: _value(field, found.get(field.name), inside) for field in kind.fields}
 

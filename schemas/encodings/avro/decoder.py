@@ -1,7 +1,6 @@
 """A decoder for one writer schema: compiled once, then run over batches of payloads."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa

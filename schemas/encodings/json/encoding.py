@@ -7,9 +7,9 @@ import numpy as np
 
 from ...errors import SchemaError
 from ...model.message_batch import MessageBatch
+from ..columns.jit import frozen
 from ..encoding import BAD, BARE, BY_FINGERPRINT, NULL, ColumnDecoder, Framed, Keep, WriterSchema
 from ..schema_store import SchemaStore, Side
-from ..columns.jit import frozen
 from .decoder import JsonDecoder
 from .embedded import parts
 from .options import JsonFraming, JsonOptions

@@ -17,6 +17,7 @@ from . import loop
 from .compiler import Compiler
 from .payload_errors import sentence
 from .program import Tables, link
+from .state import new_state
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,13 +52,13 @@ class ProtobufDecoder:
         rows = np.zeros(tables.levels, np.int64)
         # Only a first run can tell how many items there are; without repeated fields it is not needed.
         if tables.levels > 1:
-            counted = loop.new_state(np.empty(0, np.int64), np.empty(0, np.uint8), tables)
+            counted = new_state(np.empty(0, np.int64), np.empty(0, np.uint8), tables)
             loop.walk(data, at, length, (tables.counting, tables.messages, tables.finder), counted, errors, details)
             rows[:] = counted.rows
         rows[0] = len(at)
         value_at, size = starts(rows[tables.slot_levels])
         valid_at, marks = starts(rows[tables.valid_levels])
-        state = loop.new_state(np.zeros(size, np.int64), np.zeros(marks, np.uint8), tables)
+        state = new_state(np.zeros(size, np.int64), np.zeros(marks, np.uint8), tables)
         placed = tables.placed(value_at, valid_at, rows)
         loop.walk(data, at, length, (placed, tables.messages, tables.finder), state, errors, details)
         slots = Slots(data, state.values, state.valid, value_at, valid_at, rows, errors == 0)

@@ -3,10 +3,7 @@
 Format: Protocol Buffers, "Encoding".
 """
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ...loops import array, compile_ahead, read_only
 from ..columns.jit import compiled, inlined
@@ -50,48 +47,9 @@ from .program import (
     STRIDE,
     VALID,
     WIRE,
-    Tables,
 )
+from .state import END, INSIDE, ROW, SELF, empty_state
 from .values import ALLOWED, AT, BEGUN, LAST, NOTE, USED, fits_together, length, number, skip, varint
-
-# Columns of a frame, the message in which another one stands: its end, its row of `messages`, its row of the level,
-# its number.
-END, INSIDE, ROW, SELF = 0, 1, 2, 3
-
-
-class State(NamedTuple):
-    """What a run writes to.
-
-    `values` and `valid` hold all slots. `rows[level]` counts the rows of a level so far, `before` as they were when the
-    payload began. `frames` (depth, 4) is the stack of messages. A message that is begun gets a number: `seen[field]` is
-    that of the last one that had the field, `member[oneof]` (2) that of the last one with a member, and the member.
-    `groups` are the numbers of those that are being skipped, `parts` (by field number) the values of a message whose
-    parts are checked together.
-    """
-
-    values: NDArray[np.int64]
-    valid: NDArray[np.uint8]
-    rows: NDArray[np.int64]
-    before: NDArray[np.int64]
-    frames: NDArray[np.int64]
-    notes: NDArray[np.int64]
-    seen: NDArray[np.int64]
-    member: NDArray[np.int64]
-    groups: NDArray[np.int64]
-    parts: NDArray[np.int64]
-
-
-def new_state(values: NDArray[np.int64], valid: NDArray[np.uint8], tables: Tables) -> State:
-    """A state with empty counters."""
-    return _state(values, valid, tables.levels, len(tables.writing), tables.oneofs)
-
-
-def _state(values: NDArray[np.int64], valid: NDArray[np.uint8], levels: int, fields: int, oneofs: int) -> State:
-    rows, before = np.zeros((2, levels), np.int64)
-    frames, notes = np.zeros((MAX_DEPTH + 1, 4), np.int64), np.zeros(6, np.int64)
-    groups, parts = np.zeros(MAX_DEPTH, np.int64), np.zeros(4, np.int64)
-    seen, member = np.zeros(fields, np.int64), np.zeros((oneofs + 1, 2), np.int64)
-    return State(values, valid, rows, before, frames, notes, seen, member, groups, parts)
 
 
 @compile_ahead(
@@ -100,7 +58,7 @@ def _state(values: NDArray[np.int64], valid: NDArray[np.uint8], levels: int, fie
         read_only(np.int64),
         read_only(np.int64),
         (array(np.int64, 2), array(np.int64, 2), array(np.int64)),
-        _state(array(np.int64), array(np.uint8), 1, 1, 1),
+        empty_state(array(np.int64), array(np.uint8), 1, 1, 1),
         array(np.int32),
         array(np.int64, 2),
     ),
@@ -139,88 +97,117 @@ def walk(data, at, sizes, tables, state, errors, details):  # type: ignore[no-un
 @inlined
 def _message(data, p, last, row, tables, state):  # type: ignore[no-untyped-def]
     fields, messages, finder = tables
-    depth, inside, end = 0, 0, last
-    state.notes[BEGUN] += 1
-    own = state.notes[BEGUN]
+    depth, inside, end, own = 0, 0, last, _begun(state)
     while True:
         while p == end:
-            if messages[inside, REQUIRED_FIELDS] > 0 and not _whole(fields, messages[inside], own, state):
-                return MISSING
-            if messages[inside, CHECK] != 0 and not fits_together(messages[inside, CHECK], state):
-                return PARTS
-            if depth == 0:
-                return 0
+            error = _ended(fields, messages[inside], own, state)
+            if error != 0 or depth == 0:
+                return error
             depth -= 1
             frame = state.frames[depth]
             end, inside, row, own = frame[END], frame[INSIDE], frame[ROW], frame[SELF]
         p, tag = varint(data, p, end)
         if p < 0:
             return -p
-        wire = tag & 7
         at = _find(fields, messages[inside], finder, tag >> 3)
-        if at < 0:
-            if messages[inside, ops.ENTRY] != 0:
-                return ENTRY
-            p = skip(data, p, end, tag, state)
+        if at < 0 or fields[at, WIRE] != tag & 7:
+            p = _other(data, p, end, row, tag, (fields, messages[inside], at), state)
             if p < 0:
                 return -p
             continue
         field = fields[at]
-        kind = field[KIND]
-        if wire != field[WIRE]:
-            if kind == PACKABLE and wire == ops.SPAN_WIRE:
-                p = _packed(data, p, end, row, field, at, state)
-            elif messages[inside, ops.ENTRY] != 0:
-                return ENTRY
-            else:
-                p = skip(data, p, end, tag, state)
-            if p < 0:
-                return -p
-            continue
-        state.notes[AT] = at
-        if kind != 0 or field[ONEOF] >= 0:
-            error = _noted(field, at, kind, own, state)
-            if error != 0:
-                return error
-        item = row
-        if kind >= REPEATED:
-            item = _item(field, row, state)
-            if item < 0:
-                return CELLS
-        elif field[VALID] >= 0:
-            state.valid[field[VALID] + item] = 1
-        if wire != ops.SPAN_WIRE:
-            p = number(data, p, end, field, item, state)
-            if p < 0:
-                return -p
+        item = _place(field, at, row, own, state)
+        if item < 0:
+            return -item
+        begin = p
+        if field[OP] < ops.MESSAGE:
+            p = _value(data, p, end, field, item, state)
             if messages[inside, CHECK] != 0:
                 state.parts[field[NUMBER]] = state.notes[LAST]
-            continue
-        begin = p
-        p, size = length(data, p, end)
+        else:
+            p, size = length(data, p, end, state)
         if p < 0:
             return -p
-        if field[OP] == ops.MESSAGE or field[OP] == ops.JSON:
-            if field[OP] == ops.JSON and field[SLOT] >= 0:
-                state.values[field[SLOT] + item] = begin
-                state.values[field[SLOT] + field[STRIDE] + item] = p + size - begin
-            if depth == MAX_DEPTH:
-                return DEPTH
-            frame = state.frames[depth]
-            frame[END], frame[INSIDE], frame[ROW], frame[SELF] = end, inside, row, own
-            depth, end, inside, row = depth + 1, p + size, field[CHILD], item
-            state.notes[BEGUN] += 1
-            own = state.notes[BEGUN]
-            state.parts[:] = 0
+        if field[OP] < ops.MESSAGE:
             continue
-        if messages[inside, CHECK] != 0:
-            state.parts[field[NUMBER]] = size
-        if field[OP] == ops.TEXT and not is_utf8(data, p, p + size):
-            return UTF8
-        if field[SLOT] >= 0:
-            state.values[field[SLOT] + item] = p
-            state.values[field[SLOT] + field[STRIDE] + item] = size
-        p += size
+        if depth == MAX_DEPTH:
+            return DEPTH
+        # Of a message that becomes JSON; other messages have no slot.
+        _keep(begin, p + size - begin, field, item, state)
+        depth = _enter(state, depth, end, inside, row, own)
+        end, inside, row, own = p + size, field[CHILD], item, _begun(state)
+
+
+@inlined
+def _enter(state, depth, end, inside, row, own):  # type: ignore[no-untyped-def]
+    """Put the message that is read on the stack; its new depth."""
+    frame = state.frames[depth]
+    frame[END], frame[INSIDE], frame[ROW], frame[SELF] = end, inside, row, own
+    return depth + 1
+
+
+@inlined
+def _begun(state):  # type: ignore[no-untyped-def]
+    """The number of a message that begins."""
+    state.notes[BEGUN] += 1
+    state.parts[:] = 0
+    return state.notes[BEGUN]
+
+
+@inlined
+def _ended(fields, message, own, state):  # type: ignore[no-untyped-def]
+    """0, or what is wrong with message `own` as a whole."""
+    if message[REQUIRED_FIELDS] > 0 and not _whole(fields, message, own, state):
+        return MISSING
+    if message[CHECK] != 0 and not fits_together(message[CHECK], state):
+        return PARTS
+    return 0
+
+
+@compiled
+def _other(data, p, end, row, tag, found, state):  # type: ignore[no-untyped-def]
+    """The position after what is no single value of a known field; `found` are the tables and the field's row."""
+    fields, message, at = found
+    if at >= 0 and fields[at, KIND] == PACKABLE and tag & 7 == ops.SPAN_WIRE:
+        return _packed(data, p, end, row, fields[at], at, state)
+    return -ENTRY if message[ops.ENTRY] != 0 else skip(data, p, end, tag, state)
+
+
+@inlined
+def _place(field, at, row, own, state):  # type: ignore[no-untyped-def]
+    """The row of the level to which a field's value goes, its validity set; or an error's number, negated."""
+    state.notes[AT] = at
+    kind = field[KIND]
+    if kind != 0 or field[ONEOF] >= 0:
+        error = _noted(field, at, kind, own, state)
+        if error != 0:
+            return np.int64(-error)
+    if kind >= REPEATED:
+        return _item(field, row, state)
+    if field[VALID] >= 0:
+        state.valid[field[VALID] + row] = 1
+    return row
+
+
+@inlined
+def _value(data, p, end, field, item, state):  # type: ignore[no-untyped-def]
+    """Read a number, or keep where a text or bytes stand; the position after them."""
+    if field[OP] < ops.TEXT:
+        return number(data, p, end, field, item, state)
+    p, size = length(data, p, end, state)
+    if p < 0:
+        return p
+    if field[OP] == ops.TEXT and not is_utf8(data, p, p + size):
+        return -UTF8
+    _keep(p, size, field, item, state)
+    return p + size
+
+
+@inlined
+def _keep(p, size, field, item, state):  # type: ignore[no-untyped-def]
+    if field[SLOT] >= 0:
+        state.values[field[SLOT] + item] = p
+        state.values[field[SLOT] + field[STRIDE] + item] = size
 
 
 @inlined
@@ -242,14 +229,14 @@ def _find(fields, message, finder, number):  # type: ignore[no-untyped-def]
 def _packed(data, p, end, row, field, at, state):  # type: ignore[no-untyped-def]
     """Read the numbers of a packed field; the position after them."""
     state.notes[AT] = at
-    p, size = length(data, p, end)
+    p, size = length(data, p, end, state)
     if p < 0:
         return p
     stop = p + size
     while p < stop:
         item = _item(field, row, state)
         if item < 0:
-            return -CELLS
+            return item
         p = number(data, p, stop, field, item, state)
         if p < 0:
             return p
@@ -258,11 +245,11 @@ def _packed(data, p, end, row, field, at, state):  # type: ignore[no-untyped-def
 
 @inlined
 def _item(field, row, state):  # type: ignore[no-untyped-def]
-    """The row of a repeated field's next item; -1 where there are too many."""
+    """The row of a repeated field's next item; where there are too many, the error's number, negated."""
     state.notes[USED] += field[ITEM_CELLS]
     if state.notes[USED] > state.notes[ALLOWED]:
         state.notes[NOTE] = state.notes[USED] // max(field[ITEM_CELLS], 1)
-        return np.int64(-1)
+        return np.int64(-CELLS)
     if field[COUNTS] >= 0:
         state.values[field[COUNTS] + row] += 1
     if field[LEVEL] < 0:

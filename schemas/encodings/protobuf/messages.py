@@ -64,4 +64,9 @@ def _set_of(file: FileDescriptor) -> bytes:
 
 
 def _all(messages: Sequence[Descriptor]) -> list[Descriptor]:
-    return [one for message in messages for one in (message, *_all(list(message.nested_types)))]
+    return [
+        one
+        for message in messages
+        if not message.GetOptions().map_entry
+        for one in (message, *_all(message.nested_types))
+    ]

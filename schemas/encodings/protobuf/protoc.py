@@ -1,5 +1,6 @@
 """`.proto` texts to descriptors, by Google's own compiler: the one module that runs it."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import grpc_tools
 from ...errors import SchemaError
 
 _SECONDS: Final = 60
+_ERROR: Final = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+):\d+: (?!warning:)(?P<what>.*)", re.MULTILINE)
 _OWN: Final = Path(grpc_tools.__file__).parent / "_proto"
 """What the compiler brings: google/protobuf/*.proto."""
 
@@ -51,9 +53,8 @@ def _descriptors(name: str, texts: tuple[tuple[str, str], ...]) -> bytes:
 
 def _reason(said: str) -> str:
     """The first error: `file:line:column: what`."""
-    lines = [line for line in said.splitlines() if line.strip() and ": warning:" not in line]
-    first = next((line for line in lines if line.count(":") >= 3), lines[0] if lines else "no reason given")
-    file, line, _, *what = first.split(":", 3) if first.count(":") >= 3 else ("", "", "", first)
-    if not line.isdigit():
-        return f"not Protobuf: {first}"
-    return f"line {line}: {what[0].strip()} (in {file})"
+    found = _ERROR.search(said)
+    if found is None:
+        lines = [line for line in said.splitlines() if not line.startswith("WARNING")]
+        return f"not Protobuf: {lines[0] if lines else 'no reason given'}"
+    return f"line {found['line']}: {found['what'].strip()} (in {found['file']})"

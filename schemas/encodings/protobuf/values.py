@@ -43,11 +43,12 @@ def varint(data, p, end):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def length(data, p, end):  # type: ignore[no-untyped-def]
+def length(data, p, end, state):  # type: ignore[no-untyped-def]
     """The position after a length, and the length: so many bytes are left."""
     p, size = varint(data, p, end)
     if p >= 0 and (size < 0 or size > end - p):
         return -TRUNCATED, np.int64(0)
+    state.notes[LAST] = size
     return p, size
 
 
@@ -112,7 +113,7 @@ def skip(data, p, end, tag, state):  # type: ignore[no-untyped-def]
         if wire == ops.VARINT_WIRE:
             p, _ = varint(data, p, end)
         elif wire == ops.SPAN_WIRE:
-            p, size = length(data, p, end)
+            p, size = length(data, p, end, state)
             if p >= 0:
                 p += size
         elif wire == ops.FOUR_WIRE or wire == ops.EIGHT_WIRE:

@@ -273,7 +273,7 @@ MISTAKES = [
     (
         "  type: debezium",
         "  encoding: arvo\n  envelope: debezium",
-        "9:13: format.encoding: 'arvo' is not one of avro, json; did you mean 'avro'?",
+        "9:13: format.encoding: 'arvo' is not one of avro, json, protobuf; did you mean 'avro'?",
     ),
     (
         "  path: warehouse",
