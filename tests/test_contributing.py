@@ -47,9 +47,10 @@ APART = (
     "pipelines/cli/demo.py",
 )
 """Users of one part by design: the proof has readers of its own, made-up streams go to Kafka, files may be Avro."""
-<<<<<<< HEAD
-ALSO_OUTSIDE = dict.fromkeys(("duckdb", "postgres"), ("transforms/sinks/ducklake/",))
-"""By part the folders that mean another thing by its name: a lake's catalog is in a database of DuckDB or Postgres."""
+ALSO_OUTSIDE = dict.fromkeys(("duckdb", "postgres"), ("transforms/sinks/ducklake/",)) | {
+    "protobuf": ("transforms/sinks/bigquery/", "transforms/stores/")
+}
+"""By part the folders that mean another thing by its name: a lake's catalog is in a database, Google has a library."""
 PLAIN = ("bigquery", "ducklake", "iceberg", "mysql", "rabbitmq")
 """Parts whose names mean nothing else: over these all is searched where a part could have a place."""
 PLACES = (
@@ -67,12 +68,6 @@ OTHER_FILES = {
 """By part the files that name it all the same, and why."""
 CASES = re.compile(r'encoding == "|format [!=]= "|FORMATS')
 """A case for an encoding or an envelope in the proof."""
-=======
-ALSO_OUTSIDE = dict.fromkeys(("duckdb", "postgres"), ("transforms/sinks/ducklake/",)) | {
-    "protobuf": ("transforms/sinks/bigquery/", "transforms/stores/")
-}
-"""By part the folders that mean another thing by its name: a lake's catalog is in a database, Google has a library."""
->>>>>>> 04b6d61 (Protobuf: tests over the contract and against the proof's reader, docs)
 LAYERS = ("schemas", "transforms", "pipelines")
 PARTS = [(kind, name) for kind, names in KINDS.items() for name in names]
 

@@ -107,13 +107,8 @@ OTHER_ROOMS: Mapping[str, tuple[str, ...]] = {
         "transforms.proof.avro_reader",
         "transforms.sinks.files.avro",
     ),
-<<<<<<< HEAD
-    "google": ("transforms.stores.gcs",),
-=======
     "google": ("schemas.encodings.protobuf", "transforms.proof", "transforms.stores.gcs"),
     "grpc_tools": ("schemas.encodings.protobuf.protoc",),
-    "google_crc32c": ("transforms.sources.kafka",),
->>>>>>> 04b6d61 (Protobuf: tests over the contract and against the proof's reader, docs)
     "hdfs_native": ("transforms.stores.hdfs",),
     "lz4": ("transforms.sources.compression",),
     "pydantic": (

@@ -26,9 +26,9 @@ class Rules:
     `epochs` are by partition the beginnings of epochs, (offset, epoch) in the order of offsets, as the ledger has them.
     `columns` are those of the target, which tell where a value of another type stands; with `refuses_others` a message
     with one that no column can hold is a dead letter of the job's. `renames` lead from names in the messages to those
-    of columns. `encoding` is a name of the registry; `schemas` are None where each message holds its own. `reader` makes the
-    reader of a format that is brought with its envelope: `format` is `own` then. `only` is the table of the source that
-    is read, of topics with several; `*` in it stands for any letters.
+    of columns. `encoding` is a name of the registry; `schemas` are None where a message holds its own. `reader` makes
+    the reader of a format that is brought with its envelope: `format` is `own` then. `only` is the table of the source
+    that is read, of topics with several; `*` in it stands for any letters.
     `flat`: Debezium's transform made its messages flat; their deletes are rewritten where `format` is `debezium`.
     `declared` are the types that the job declares, for JSON without a schema; `json_decimals` and `json_binary` say how
     texts stand for decimals and bytes there. `message` and `key_message` are the names of bare Protobuf's messages.
