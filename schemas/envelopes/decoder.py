@@ -28,6 +28,7 @@ from .decoded import Decoded
 from .envelope import NOTHING, TRUNCATE, Envelope, Events, fields_of
 from .expected_columns import ExpectedColumns
 from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, refuse_own_names
+from .message_times import check_times
 from .null_values import null_values
 from .refused_rows import refuse
 from .several_changes import last_of_each_message
@@ -63,6 +64,7 @@ class TopicDecoder:
 
     def decode(self, messages: MessageBatch) -> Decoded:
         """Changes, counts and dead letters; raises RegistryError, IncompatibleSchemaError, TruncateError."""
+        check_times(self._route, messages)
         done = Decoded.of(messages, self._route.key or ())
         context = DecodeContext(
             self._route, self._envelope, messages, Failures(messages), done, TombstoneContext.of(len(messages))

@@ -30,6 +30,7 @@ class MessageBatch:
     `data` is uint8; the other columns are int64 of length n. A key or value is `data[at:at+len]`, null where
     `len` is -1. `timestamp` is in milliseconds since the epoch, -1 where the producer gave none. `headers` is None
     where no message has any. `opens_alone`: the first message is known not to belong to the one before it.
+    `server_times`: some times are those of the server that appended the messages, not those of their producer.
     """
 
     topic: str
@@ -45,6 +46,7 @@ class MessageBatch:
     value_len: Places
     headers: Headers | None = None
     opens_alone: bool = False
+    server_times: bool = False
 
     def __len__(self) -> int:
         return len(self.offset)

@@ -7,10 +7,13 @@ from random import Random
 
 import pytest
 from support.log_reader import JOB, LogReader
+from support.log_source import block_of
+from support.record_batches import HEADER, read, with_body
 from support.simulated_database import PARTITIONS, SCHEMAS, TOPIC, Connector, Database, messages
 
 from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
+from millrace.schemas.errors import TableError
 from millrace.schemas.model.route import OnSnapshot, OnTwoSources
 from millrace.transforms.sinks.memory.sink import MemorySink
 from millrace.transforms.steps import commit
@@ -135,3 +138,29 @@ def test_a_further_snapshot_is_told_where_it_deletes_nothing(tmp_path):
     log.database.touch_all()
     log.connector.stream()
     assert not log.commit().again
+
+
+def appended(block):
+    """The block as a broker keeps it whose topic has message.timestamp.type=LogAppendTime: its own clock's times."""
+    body, log_append_time = block.data[HEADER:], 0x08
+    return replace(block, data=with_body(block.data, body, attributes=log_append_time))
+
+
+@pytest.mark.parametrize(
+    ("policy", "partitions", "refused"),
+    [(OnSnapshot.REPLACE, 2, True), (OnSnapshot.REPLACE, 1, False), (OnSnapshot.UPSERT, 2, False)],
+)
+def test_times_of_several_servers_say_nothing_of_what_stands_behind_a_snapshot(tmp_path, policy, partitions, refused):
+    log = Log(tmp_path, policy)
+    log.connector.snapshot()
+    block = block_of([one for one in log.sent() if one.partition == 0])
+    route = replace(log.reader.route, sources=log.reader.route.sources[:partitions])
+    decode = log.reader.format.decoder(TOPIC, route)
+    assert decode(block).read == len(read(block.data))
+    if refused:
+        with pytest.raises(
+            TableError, match=r"needs the times that the connector gave.*shop\.t\[0\] from offset \d+ on"
+        ):
+            decode(appended(block))
+    else:
+        assert decode(appended(block)).read == len(read(block.data))

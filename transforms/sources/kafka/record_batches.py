@@ -154,6 +154,7 @@ class _Columns:
     def __init__(self, capacity: int) -> None:
         self.cells = np.empty((_COLUMNS, capacity), np.int64)
         self.used = 0
+        self.server_times = False
 
     def append(self, batch: _Batch, content: NDArray[np.uint8], shift: int) -> None:
         """Add a batch's records, whose `content` begins at `shift` in the data of all; on BatchError none is added."""
@@ -172,6 +173,7 @@ class _Columns:
         if problem:
             raise BatchError(PROBLEMS[problem])
         self.used = needed
+        self.server_times |= fixed
 
     def records(self, block: Block, data: NDArray[np.uint8]) -> MessageBatch:
         """The records inside [first, stop) of the block; the columns are views of `cells`."""
@@ -192,4 +194,5 @@ class _Columns:
             value_at,
             value_len,
             headers,
+            server_times=self.server_times,
         )

@@ -190,6 +190,7 @@ def _messages(
         value_at=value_at,
         value_len=value_len,
         headers=headers,
+        server_times=True,
     )
     return found, letters
 

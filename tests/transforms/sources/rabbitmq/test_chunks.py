@@ -94,6 +94,7 @@ def test_bodies(value, read):
 def test_a_message_that_cannot_be_read_is_a_dead_letter_alone(wrong, why):
     made = block(5, 8, chunk(5, [amqp(b"a", b"1"), wrong, amqp(b"b", b"2")]))
     messages, (letter,) = split(made, KEY)
+    assert messages.server_times
     assert [messages.value(i) for i in range(len(messages))] == [b"1", b"2"]
     assert (letter.offset, letter.value, letter.step) == (6, wrong, "split") and why in letter.error
 
