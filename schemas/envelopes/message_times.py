@@ -9,8 +9,8 @@ from ..model.route import OnSnapshot, Route
 SERVER_TIMES: Final = (
     "table {table}: on_snapshot: replace needs the times that the connector gave its messages, and in {place} the "
     "server sets them (Kafka: message.timestamp.type=LogAppendTime; RabbitMQ always). The clocks of several servers "
-    "differ, so nobody knows which messages of another partition stand behind a snapshot. Nothing was committed. Take a "
-    "topic of one partition, or one with message.timestamp.type=CreateTime, or write on_snapshot: upsert"
+    "differ, so nobody knows which messages of another partition stand behind a snapshot. Nothing was committed. Take "
+    "a topic of one partition, or one with message.timestamp.type=CreateTime, or write on_snapshot: upsert"
 )
 
 
