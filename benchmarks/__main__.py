@@ -22,7 +22,7 @@ from . import binlog, iceberg, json_messages, postgres, rabbitmq, wal
 from .flink import PRISM, FlinkCluster, built, options, soak, throughput
 from .lakes import lake_growth, lake_history, same_as_log
 from .streaming import run_beside
-from .workload import Workload, produce, write_contracts
+from .workload import Workload, produce, write_schemas
 
 STEPS = ("fetch", "split", "decode", "block_to_changes", "compact", "merge")
 COLUMNS = "id, customer, quantity, amount, updated_at"
@@ -34,7 +34,7 @@ class Bench:
     def __init__(self, servers: str, folder: Path) -> None:
         self.servers, self.folder = servers, folder
         self._ends: dict[str, list[int]] = {}
-        write_contracts(folder / "contracts")
+        write_schemas(folder / "contracts")
 
     def fill(self, broker: EmbeddedBroker, workload: Workload) -> None:
         broker.create_topic(workload.topic, workload.partitions)

@@ -35,7 +35,7 @@ from millrace.transforms.sources.kafka.partition_reader import PartitionReader
 from millrace.transforms.sources.kafka.record_batches import split
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 from millrace.transforms.sources.kafka.source import KafkaSource
-from millrace.transforms.steps.format import BlockDecoder, Format
+from millrace.transforms.steps.block_decoders import BlockDecoder, BlockDecoders
 
 from . import binlog, iceberg, per_record, postgres, rabbitmq
 
@@ -112,10 +112,10 @@ def blocks(arguments: dict[str, Any], topic: str) -> Iterator[Block]:
         reader.close()
 
 
-def orders_format(arguments: dict[str, Any]) -> Format:
+def orders_format(arguments: dict[str, Any]) -> BlockDecoders:
     source = KafkaSource(KafkaSettings(arguments["servers"]))
     encoding = AvroEncoding(AvroOptions(), FolderSchemaStore(arguments["contracts"], AVRO))
-    return Format(source=source, encoding=encoding, envelope=ENVELOPES["debezium"].open())
+    return BlockDecoders(source=source, encoding=encoding, envelope=ENVELOPES["debezium"].open())
 
 
 def orders_route(topic: str) -> Route:

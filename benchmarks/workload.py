@@ -78,7 +78,7 @@ class Workload:
     seed: int = 7
 
 
-def write_contracts(folder: Path) -> None:
+def write_schemas(folder: Path) -> None:
     """The two schemas as files that give their ids."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"orders-key.{TOPIC_KEY_ID}.avsc").write_text(json.dumps(KEY))

@@ -15,7 +15,7 @@ from support.registry_server import RegistryServer
 
 from millrace.pipelines.cli.main import main
 from millrace.pipelines.execution.graph import JobGraph, Windows, build
-from millrace.pipelines.execution.job_format import format_of
+from millrace.pipelines.execution.job_decoders import decoders_of
 from millrace.pipelines.job.load import load_job
 from millrace.schemas.model.ledger import TopicPartition
 from millrace.schemas.model.route import Route
@@ -94,9 +94,9 @@ def graph_of(job):
     letters = DeadLetterFiles(job.dead_letters, job.job, datetime.now(UTC))
     target = Target(job.target.type, job.target.options)
     commits = CommitSettings(job=job.job, routes={"orders": routes["t"]}, target=target, dead_letters=letters)
-    format = format_of(job)
+    format = decoders_of(job)
     source = BoundedRead(format.source, [PartitionSpan("t", 0, 0, 10, 1.0)])
-    sync = JobGraph(routes=routes, format=format, commits=commits, windows=Windows())
+    sync = JobGraph(routes=routes, decoders=format, commits=commits, windows=Windows())
     pipeline = beam.Pipeline()
     build(pipeline, sync, source)
     return source, sync, pipeline
@@ -107,7 +107,7 @@ def test_a_job_its_parts_and_its_graph_hold_references_only(tmp_path):
     source, sync, pipeline = graph_of(job)
     parts = (job, job.source.options.kafka, job.format.registry, job.target, source, sync, sync.commits.target)
     no_secret_in(*map(repr, parts), *[repr(vars(part)) for part in (job, job.target, source)])
-    no_secret_in(*[pickle.dumps(part) for part in (source, job.source.options.kafka, sync, job.format.contracts())])
+    no_secret_in(*[pickle.dumps(part) for part in (source, job.source.options.kafka, sync, job.format.schema_store())])
     graph = b"\n".join(opened(pipeline.to_runner_api().SerializeToString()))
     no_secret_in(graph)
     for name in SECRETS:

@@ -42,8 +42,8 @@ Ranges = dict[TopicPartition, tuple[int, int]]
 def check(job: Job) -> list[Finding]:
     """All findings, in the order in which a run would meet them; commits nothing and creates no topic."""
     findings = [Finding(OK, "job file", f"{job.file}: job {job.job}, {_form(job)} to {job.target.type}")]
-    contracts = list(_contracts(job))
-    findings += contracts
+    schemas = list(_schemas(job))
+    findings += schemas
     findings += _dead_letters(job)
     sink = _attempt(findings, "target", lambda: target_of(job).open())
     try:
@@ -52,7 +52,7 @@ def check(job: Job) -> list[Finding]:
         connection = _attempt(findings, "source", lambda: source_of(job).connect())
         if connection is not None:
             with closing(connection):
-                findings += _source(job, connection, sink, decode=all(finding.level == OK for finding in contracts))
+                findings += _source(job, connection, sink, decode=all(finding.level == OK for finding in schemas))
     finally:
         if sink is not None:
             sink.close()
@@ -72,10 +72,10 @@ def _attempt(findings: list[Finding], what: str, action: Callable[[], _T]) -> _T
         return None
 
 
-def _contracts(job: Job) -> Iterator[Finding]:
+def _schemas(job: Job) -> Iterator[Finding]:
     if job.format.schemas is not None:
         findings: list[Finding] = []
-        if _attempt(findings, "schemas", job.format.contracts) is not None:
+        if _attempt(findings, "schemas", job.format.schema_store) is not None:
             findings.append(Finding(OK, "schemas", f"{job.format.schemas} can be read"))
         yield from findings
     elif job.format.registry is not None:
@@ -218,9 +218,9 @@ def _block(reader: BlockReader) -> Block | None:
 
 def _decoded(job: Job, topic: str, route: Route, block: Block) -> Finding:
     # The compiled loops take most of a second to import: a check that decodes nothing does without them.
-    from ..execution.job_format import format_of
+    from ..execution.job_decoders import decoders_of
 
-    done = format_of(job).decoder(topic, route)(block)
+    done = decoders_of(job).decoder(topic, route)(block)
     if done.other:
         return Finding(OK, topic, f"holds {done.other} and no changes of a table: they are left out")
     if not done.letters:

@@ -20,7 +20,7 @@ from ..job.load import load_job
 from ..job.model import Job
 from ..job.schema import FILE, schema_text
 from ..workload.change_stream import Stream, Workload
-from ..workload.produce import create_topic, send, settings_of, write_contracts
+from ..workload.produce import create_topic, send, settings_of, write_schemas
 from .dead_letters import letter_lines, letters
 from .verify import report_lines, verify_job
 
@@ -63,7 +63,7 @@ def demo(folder: Path, changes: int) -> bool:
         (folder / FILE).write_text(schema_text(), encoding="utf-8")
         file.write_text(JOB.format(servers=broker.bootstrap_servers), encoding="utf-8")
         workload = Workload(changes=changes, keys=max(1, changes // 5), poison=0.0002)
-        encoder = write_contracts(folder / "contracts", TOPIC, workload.format)
+        encoder = write_schemas(folder / "contracts", TOPIC, workload.format)
         story = _Story(load_job(file), Stream(workload, encoder))
         create_topic(settings_of(story.job), TOPIC, workload.partitions)
         story.say(f"A Kafka broker at {broker.bootstrap_servers}, in memory, and a job file for it: {file}")

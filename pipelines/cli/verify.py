@@ -12,7 +12,7 @@ from ...schemas.encodings import ENCODINGS
 from ...schemas.envelopes import ENVELOPES
 from ...schemas.errors import JobError, MillraceError, SinkError, TableError
 from ...schemas.merging.renaming import names_due
-from ...schemas.model.beside import OnIncompatible
+from ...schemas.model.incompatible_columns import OnIncompatible
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.modes import Mode
 from ...schemas.model.route import OnSnapshot, OnTruncate, OnTwoSources, OrderBy, Route
@@ -57,7 +57,7 @@ def verify_job(job: Job, tell: Tell = lambda text: None) -> Iterator[Report]:
                 with sink.snapshot(name) as table:
                     stops = dict(table.ledger(job.job, route.sources).next)
                     proof = replace(_proof(job, table, route), left_out=left_out)
-                    report = verify(source.replay(), partial(_rows, table), proof, tell)
+                    report = verify(source.message_log(), partial(_rows, table), proof, tell)
             except JobError:
                 raise
             except (MillraceError, pa.ArrowException) as error:
@@ -118,7 +118,7 @@ def _rules(
     written = (job.format.encoding, job.format.envelope)
     rules = Rules(
         format="own",
-        schemas=job.format.contracts() if ENCODINGS.find(written[0]).schemas else None,
+        schemas=job.format.schema_store() if ENCODINGS.find(written[0]).schemas else None,
         encoding=written[0],
         key=route.key,
         truncate=route.on_truncate is OnTruncate.APPLY,

@@ -25,7 +25,7 @@ from ...transforms.steps.decode import Failure
 from ...transforms.steps.outcome_queue import OutcomeQueue, collect
 from ..job.model import Job
 from .graph import JobGraph, Windows, build
-from .job_format import format_of
+from .job_decoders import decoders_of
 from .remembered_beam import remembering
 from .start_offsets import by_table
 from .summary import Summary
@@ -68,14 +68,14 @@ class Passes:
     def __init__(self, job: Job, target: Target, dead_letters: DeadLetterFiles) -> None:
         keep_memory()
         self._job, self._target, self._dead_letters = job, target, dead_letters
-        self._format = format_of(job)
+        self._decoders = decoders_of(job)
 
     def graph(self, routes: Mapping[str, Route], topic_ids: Mapping[str, int], done: Summary) -> JobGraph:
         """What the next pass does to these topics; `done` is what the run came to before it."""
         window = self._job.window
         return JobGraph(
             routes=routes,
-            format=self._format,
+            decoders=self._decoders,
             commits=CommitSettings(
                 job=self._job.job,
                 routes=by_table(routes),
@@ -85,7 +85,7 @@ class Passes:
                 dead=done.total("dead"),
                 read=done.total("read"),
                 topic_ids=topic_ids,
-                format=self._format,
+                decoders=self._decoders,
             ),
             windows=Windows(
                 every=window.every.total_seconds(),
@@ -123,7 +123,7 @@ def _run(ranges: Sequence[OffsetRange], graph: JobGraph, started: float, name: s
     spans = [PartitionSpan(part.topic, part.partition, part.first, part.stop, started) for part in ranges]
     pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
     try:
-        read = BoundedRead(graph.format.source, spans)
+        read = BoundedRead(graph.decoders.source, spans)
         _ = build(pipeline, graph, read) | "Post outcomes" >> beam.ParDo(OutcomeQueue(name))
         pipeline.run().wait_until_finish()
     finally:

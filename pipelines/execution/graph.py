@@ -15,9 +15,9 @@ from ...schemas.model.block import Block
 from ...schemas.model.route import Route
 from ...transforms.coders import RecordBatchCoder
 from ...transforms.sources.timer_read import ReadByTimer
+from ...transforms.steps.block_decoders import BlockDecoders
 from ...transforms.steps.commit import Apply, CommitSettings, Covers, Item, Outcome
 from ...transforms.steps.decode import RECEIPTS, Decode, Failure
-from ...transforms.steps.format import Format
 from ...transforms.steps.stage import Stage
 from ...transforms.steps.stream_commit import StreamCommit
 from ...transforms.steps.stream_decode import DecodedBundle, StreamDecode
@@ -66,7 +66,7 @@ class JobGraph:
     """All that one pipeline needs; `routes` by topic, `commits.routes` by table; `by_timer` for Flink, by arrival."""
 
     routes: Mapping[str, Route]
-    format: Format
+    decoders: BlockDecoders
     commits: CommitSettings
     windows: Windows
     shards: int = 1
@@ -82,7 +82,7 @@ def build_stream(
     the source keeps its bundles from holding copies of all that follows until a checkpoint. Nothing is dropped as late
     before `LATENESS_SECONDS`, and what came later than that would be seen as a gap in the ledger.
     """
-    cut = Cut(every=round(graph.windows.every * 1000), source=graph.format.source, by_event=graph.windows.by_event)
+    cut = Cut(every=round(graph.windows.every * 1000), source=graph.decoders.source, by_event=graph.windows.by_event)
     # Windows by event time close seconds later anyway, and each read may leave something in a runner's state.
     pause = SELDOM_SECONDS if graph.windows.by_event else BUNDLE_SECONDS
     read: beam.PTransform[Any, PCollection[Block]] = (
@@ -90,7 +90,7 @@ def build_stream(
         if graph.by_timer
         else ReadFromUnboundedSource(source, poll_interval=pause, max_read_time_seconds=pause)
     )
-    decode = beam.ParDo(StreamDecode(graph.routes, graph.format, cut))
+    decode = beam.ParDo(StreamDecode(graph.routes, graph.decoders, cut))
     return (
         pipeline
         | "Read blocks" >> read
@@ -108,7 +108,7 @@ def build(pipeline: beam.Pipeline, graph: JobGraph, source: UnboundedSource) -> 
     blocks = pipeline | "Read blocks" >> ReadFromUnboundedSource(source, max_read_time_seconds=2)
     blocks.is_bounded = True
     every = round(graph.windows.every * 1000) if graph.windows.by_event else None
-    decode = beam.ParDo(Decode(graph.routes, graph.format, graph.shards, every))
+    decode = beam.ParDo(Decode(graph.routes, graph.decoders, graph.shards, every))
     return apply(blocks | "Decode" >> decode.with_outputs(RECEIPTS, main="changes"), graph)
 
 

@@ -10,16 +10,16 @@ import pyarrow as pa
 from ...schemas.encodings.encoding import BY_ID, NamesNewest, WriterSchema
 from ...schemas.envelopes.topic_columns import TopicColumns, WriterSchemas, columns_of_schemas
 from ...schemas.errors import LostOffsetsError
-from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.block import Block
 from ...schemas.model.change import POSITION, own_columns
+from ...schemas.model.incompatible_columns import OnIncompatible
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.position import unpack
 from ...schemas.model.route import OnTruncate, Route
 from ...schemas.plurals import counted
 from ...transforms.sources.database import KnowsTables
 from ...transforms.sources.source import BlockReader, SourceConnection
-from ...transforms.steps.format import Format
+from ...transforms.steps.block_decoders import BlockDecoders
 
 LAST: Final = 200
 """Messages of each partition that are looked at where the schemas come with them."""
@@ -34,11 +34,11 @@ class NewestColumns:
     origin: str
 
 
-def newest_columns(format: Format, connection: SourceConnection, topic: str, route: Route) -> NewestColumns:
+def newest_columns(decoders: BlockDecoders, connection: SourceConnection, topic: str, route: Route) -> NewestColumns:
     """Raises SchemaError, IncompatibleSchemaError, RegistryError, SourceError."""
     if isinstance(connection, KnowsTables):
         return NewestColumns((connection.columns(topic, route),), "the source's catalog")
-    encoding, envelope = format.encoding, format.envelope
+    encoding, envelope = decoders.encoding, decoders.envelope
     comes = "the schema comes with the messages"
     if isinstance(encoding, NamesNewest) and envelope is not None:
         value, key = encoding.newest(topic, "value"), encoding.newest(topic, "key")
@@ -47,7 +47,7 @@ def newest_columns(format: Format, connection: SourceConnection, topic: str, rou
             return NewestColumns((columns_of_schemas(encoding, envelope, route, schemas),), _named(value))
         missing = "value" if value is None else "key"
         comes = f"there is no schema {topic}-{missing}"
-    return _of_messages(format, connection, topic, route, comes)
+    return _of_messages(decoders, connection, topic, route, comes)
 
 
 def _named(schema: WriterSchema) -> str:
@@ -55,10 +55,12 @@ def _named(schema: WriterSchema) -> str:
     return f"{name}, id {schema.number}" if schema.kind == BY_ID else name
 
 
-def _of_messages(format: Format, connection: SourceConnection, topic: str, route: Route, comes: str) -> NewestColumns:
+def _of_messages(
+    decoders: BlockDecoders, connection: SourceConnection, topic: str, route: Route, comes: str
+) -> NewestColumns:
     sources = [source for source in route.sources if source.topic == topic]
     held = connection.offsets(sources)
-    found = [one for source in sources if (one := _of_partition(format, source, held, route)) is not None]
+    found = [one for source in sources if (one := _of_partition(decoders, source, held, route)) is not None]
     told = [one for number, one in enumerate(found) if one not in found[:number]]
     if not told:
         return NewestColumns((), f"{comes}, and no message there says more")
@@ -66,14 +68,14 @@ def _of_messages(format: Format, connection: SourceConnection, topic: str, route
 
 
 def _of_partition(
-    format: Format, source: TopicPartition, held: Mapping[TopicPartition, tuple[int, int]], route: Route
+    decoders: BlockDecoders, source: TopicPartition, held: Mapping[TopicPartition, tuple[int, int]], route: Route
 ) -> TopicColumns | None:
     """The columns of the newest message that has more than a key."""
     low, high = held[source]
     # Nothing of what is read is applied: what its values would do is not asked here.
     route = replace(route, on_truncate=OnTruncate.IGNORE, on_incompatible=OnIncompatible.STOP)
-    decode, found = format.decoder(source.topic, route), None
-    reader = format.source.reader(source, max(low, high - LAST), high, PATIENCE_SECONDS)
+    decode, found = decoders.decoder(source.topic, route), None
+    reader = decoders.source.reader(source, max(low, high - LAST), high, PATIENCE_SECONDS)
     try:
         while (block := _next(reader)) is not None:
             done = decode(block)

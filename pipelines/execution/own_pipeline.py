@@ -20,7 +20,7 @@ from ...transforms.steps.commit import CommitSettings, Outcome
 from ...transforms.steps.decode import RECEIPTS, Failure
 from ..job.model import Job
 from .graph import JobGraph, Windows, apply
-from .job_format import format_of
+from .job_decoders import decoders_of
 from .job_parts import source_of, target_of
 from .start_offsets import ReadPlan, anchor, by_table, find_read_plan, find_routes, with_epochs
 
@@ -60,16 +60,16 @@ class ReadChanges(beam.PTransform[PBegin, PCollection[Changes]]):
         self._job = job
 
     def expand(self, begin: PBegin) -> PCollection[Changes]:
-        now, format, stamp = _ask(self._job), format_of(self._job), time.time()
+        now, decoders, stamp = _ask(self._job), decoders_of(self._job), time.time()
         spans = [
             PartitionSpan(source.topic, source.partition, first, now.plan.end[source], stamp)
             for source, first in sorted(now.plan.next.items())
             if first < now.plan.end[source]
         ]
-        read = ReadFromUnboundedSource(BoundedRead(format.source, spans), max_read_time_seconds=2)
+        read = ReadFromUnboundedSource(BoundedRead(decoders.source, spans), max_read_time_seconds=2)
         blocks = begin | "Read blocks" >> read
         blocks.is_bounded = True
-        return blocks | "Decode" >> beam.ParDo(ReadAccounted(now.routes, format)).with_output_types(Changes)
+        return blocks | "Decode" >> beam.ParDo(ReadAccounted(now.routes, decoders)).with_output_types(Changes)
 
 
 class ApplyChanges(beam.PTransform[PCollection[Changes], PCollection[Outcome]]):
@@ -88,10 +88,10 @@ class ApplyChanges(beam.PTransform[PCollection[Changes], PCollection[Outcome]]):
         letters = DeadLetterFiles(job.dead_letters, job.job, datetime.now(UTC))
         letters.open()
         windows = Windows(every=job.window.every.total_seconds(), by_event=job.window.by == "event")
-        format = format_of(job)
+        decoders = decoders_of(job)
         graph = JobGraph(
             routes=now.routes,
-            format=format,
+            decoders=decoders,
             commits=CommitSettings(
                 job=job.job,
                 routes=by_table(now.routes),
@@ -99,7 +99,7 @@ class ApplyChanges(beam.PTransform[PCollection[Changes], PCollection[Outcome]]):
                 dead_letters=letters,
                 limit=job.max_dead_letters,
                 topic_ids=now.plan.topic_ids,
-                format=format,
+                decoders=decoders,
             ),
             windows=windows,
         )

@@ -17,9 +17,9 @@ from ...transforms.sinks import Sink
 from ...transforms.sinks.shared.drift import Drift, InspectedTable, inspect
 from ...transforms.sinks.shared.lookup import widening_of
 from ...transforms.sources.source import SourceConnection
-from ...transforms.steps.format import Format
+from ...transforms.steps.block_decoders import BlockDecoders
 from ..job.model import Job
-from .job_format import format_of
+from .job_decoders import decoders_of
 from .job_parts import target_of
 from .newest_columns import NewestColumns, newest_columns
 from .start_offsets import by_table, find_routes
@@ -50,14 +50,14 @@ class TablePlan:
 class _Topics:
     """What the topics of a job bring, asked once each; `refused` says why a topic brings nothing."""
 
-    format: Format
+    decoders: BlockDecoders
     connection: SourceConnection
     found: dict[str, NewestColumns] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
     def ask(self, topic: str, route: Route) -> None:
         try:
-            self.found[topic] = newest_columns(self.format, self.connection, topic, route)
+            self.found[topic] = newest_columns(self.decoders, self.connection, topic, route)
         except (SchemaError, UnknownSchemaError, IncompatibleSchemaError, DeniedTopicsError) as error:
             self.refused[topic] = str(error)
 
@@ -77,14 +77,14 @@ def plan_tables(job: Job, schemas: Path | None = None) -> list[TablePlan]:
 
     Raises JobError, SourceError, SinkError, RegistryError.
     """
-    format = format_of(_with_schemas(job, schemas))
+    decoders = decoders_of(_with_schemas(job, schemas))
     with (
-        closing(format.source) as source,
+        closing(decoders.source) as source,
         closing(source.connect()) as connection,
         closing(target_of(job).open()) as sink,
     ):
         routes = find_routes(job, connection)
-        topics = _Topics(format, connection)
+        topics = _Topics(decoders, connection)
         for topic, route in routes.items():
             topics.ask(topic, route)
         return [_plan(sink, topics, route) for route in by_table(routes).values()]

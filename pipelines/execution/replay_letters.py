@@ -26,10 +26,10 @@ from ...transforms.dead_letter_marks import (
 from ...transforms.dead_letters import Written, read
 from ...transforms.sinks import SINKS, Sink
 from ...transforms.sinks.shared.guarantees import Promise
-from ...transforms.steps.format import Format
+from ...transforms.steps.block_decoders import BlockDecoders
 from ...transforms.steps.replay import DecodedLetters, LetterDecoder, commit_letters, one_a_key, without_dead
 from ..job.model import Job
-from .job_format import format_of
+from .job_decoders import decoders_of
 from .job_parts import source_of, target_of
 from .start_offsets import find_read_plan, find_routes, with_epochs
 
@@ -67,7 +67,7 @@ class _Replaying:
     job: Job
     sink: Sink
     routes: Mapping[str, Route]
-    format: Format
+    decoders: BlockDecoders
     summary: ReplaySummary = field(default_factory=ReplaySummary)
 
     def ledger(self, route: Route) -> Ledger:
@@ -96,7 +96,7 @@ class _Replaying:
         found = {}
         for topic in sorted({letter.topic for letter in letters}):
             route, mine = self.routes[topic], [letter for letter in letters if letter.topic == topic]
-            found[topic] = LetterDecoder(self.format, topic, route, self.ledger(route)).decode(mine)
+            found[topic] = LetterDecoder(self.decoders, topic, route, self.ledger(route)).decode(mine)
         return found
 
     def bring_in(self, letters: Sequence[DeadLetter]) -> None:
@@ -169,7 +169,7 @@ def replay_letters(job: Job, chosen: Chosen = lambda letter: True) -> ReplaySumm
     ):
         routes = find_routes(job, connection)
         plan = find_read_plan(job, connection, sink, routes)
-        replaying = _Replaying(job, sink, with_epochs(routes, plan), format_of(job))
+        replaying = _Replaying(job, sink, with_epochs(routes, plan), decoders_of(job))
         _finish(replaying)
         for chunk in _chunks(replaying.passed(one.letter for one in open_letters_of(job) if chosen(one.letter))):
             for table in {part.table for letter in chunk for part in routes[letter.topic].tables}:

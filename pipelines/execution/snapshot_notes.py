@@ -44,12 +44,12 @@ def end_snapshots(job: Job, sink: Sink, routes: Mapping[str, Route], summary: Su
         return {}
     # The compiled loops take a second to import: a run without such tables does without them.
     from ...transforms.steps.snapshot_ends import SnapshotEnds
-    from .job_format import format_of
+    from .job_decoders import decoders_of
 
     failed: dict[str, MillraceError] = {}
     for name, route in waiting.items():
         try:
-            acted = SnapshotEnds(job=job.job, route=route, format=format_of(job)).act(sink)
+            acted = SnapshotEnds(job=job.job, route=route, decoders=decoders_of(job)).act(sink)
         except MillraceError as error:
             failed[name] = error
             continue

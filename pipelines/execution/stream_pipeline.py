@@ -16,7 +16,7 @@ from ...transforms.steps.commit import CommitSettings
 from ...transforms.steps.outcome_queue import OutcomeQueue
 from ..job.model import Job
 from .graph import JobGraph, Windows, build_stream
-from .job_format import format_of
+from .job_decoders import decoders_of
 from .job_parts import source_of, target_of
 from .start_offsets import LedgerStartOffsets, by_table, routes_of
 
@@ -35,21 +35,21 @@ def topics_of(job: Job) -> tuple[str, ...]:
 
 def stream_graph(job: Job, topics: Sequence[str]) -> JobGraph:
     """The steps' settings. Only a topic's first partition is named: the others are found where the job runs."""
-    routes, format = routes_of(job, {topic: [0] for topic in topics}), format_of(job)
+    routes, decoders = routes_of(job, {topic: [0] for topic in topics}), decoders_of(job)
     commits = CommitSettings(
         job=job.job,
         routes=by_table(routes),
         target=target_of(job),
         dead_letters=DeadLetterFiles(job.dead_letters, job.job, datetime.now(UTC)),
         limit=job.max_dead_letters,
-        format=format,
+        decoders=decoders,
     )
     windows = Windows(
         every=job.window.every.total_seconds(),
         by_event=job.window.by == "event",
         lateness=job.window.allowed_lateness.total_seconds(),
     )
-    return JobGraph(routes=routes, format=format, commits=commits, windows=windows)
+    return JobGraph(routes=routes, decoders=decoders, commits=commits, windows=windows)
 
 
 def assemble(
@@ -62,7 +62,7 @@ def assemble(
     by_event = job.window.by == "event"
     graph = stream_graph(job, topics)
     settings = StreamSettings(
-        graph.format.source,
+        graph.decoders.source,
         tuple(topics),
         job.source.topic_pattern,
         by_event,

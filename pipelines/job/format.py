@@ -63,7 +63,7 @@ class Format:
         named: Framing = getattr(self.encoding_options, "framing", "auto")
         return named
 
-    def contracts(self) -> SchemaStore:
+    def schema_store(self) -> SchemaStore:
         """The registry, not asked yet, or the folder, read now. Raises JobError."""
         if self.registry is not None:
             return replace(self.registry, encoding=self.encoding)

@@ -22,8 +22,8 @@ from pydantic import (
 
 from ...schemas.envelopes import ENVELOPES
 from ...schemas.errors import JobError
-from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.epoch import OnNewSource
+from ...schemas.model.incompatible_columns import OnIncompatible
 from ...schemas.model.modes import Mode
 from ...schemas.model.route import OnSnapshot, OnTruncate, OnTwoSources, OrderBy
 from ...schemas.model.unrepresentable import OnUnrepresentable

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
-from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.change import PREFIX
 from ...schemas.model.declared_type import DeclaredType, declared_type
 from ...schemas.model.epoch import OnNewSource
+from ...schemas.model.incompatible_columns import OnIncompatible
 from ...schemas.model.route import OnSnapshot, OnTruncate, OnTwoSources, OrderBy
 from ...schemas.option_values import Words, read_name
 from ...schemas.options import Options, mistake

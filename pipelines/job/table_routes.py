@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ...schemas.errors import JobError
-from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.change import PREFIX
 from ...schemas.model.declared_type import DeclaredType
 from ...schemas.model.epoch import OnNewSource
+from ...schemas.model.incompatible_columns import OnIncompatible
 from ...schemas.model.modes import SUFFIXES, Mode
 from ...schemas.model.route import OnSnapshot, OnTruncate, OnTwoSources, OrderBy
 from .model import Job

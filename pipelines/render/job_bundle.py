@@ -126,7 +126,7 @@ def _keys(paths: list[str]) -> dict[str, str]:
 def _schemas(job: Job) -> dict[str, str]:
     if job.format.schemas is None:
         return {}
-    job.format.contracts()
+    job.format.schema_store()
     folder = job.format.schemas
     files = sorted(folder.rglob(f"*{ENCODINGS.find(job.format.encoding).schema_language().suffix}"))
     found = {file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8-sig") for file in files}

@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-CONTRACTS: Final = Path(__file__).parent / "schemas"
+SCHEMAS: Final = Path(__file__).parent / "schemas"
 STATUSES: Final = ("new", "paid", "packed", "sent", "returned")
 NOTES: Final = (None, None, None, "ring twice", "leave at the door", "Grüße aus Köln", "注意", "")
 NAMES: Final = ("Ada", "Émile", "Grace", "Jürgen", "Lin", "Mary", "Søren", "Yuki", "Zoë", "Ömer")

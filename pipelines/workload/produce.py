@@ -1,4 +1,4 @@
-"""Send a made-up workload to a topic, with its contracts in a folder of .avsc files."""
+"""Send a made-up workload to a topic, with its schemas in a folder of .avsc files."""
 
 import json
 import re
@@ -25,7 +25,7 @@ from ..job.formatting import duration
 from ..job.load import load_job
 from ..job.model import Job
 from .change_stream import Stream, Workload
-from .orders import CONTRACTS, Encoder
+from .orders import SCHEMAS, Encoder
 
 CHUNK: Final = 2_000
 BOOTSTRAP_MS: Final = 15_000
@@ -76,7 +76,7 @@ class Produced:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """Where a workload goes: the topic, and the folder of its contracts."""
+    """Where a workload goes: the topic, and the folder of its schemas."""
 
     kafka: KafkaSettings
     topic: str
@@ -85,7 +85,7 @@ class Order:
 
     @classmethod
     def of_job(cls, file: Path) -> Self:
-        """The first topic of a job, in its format. Raises JobError where it names none, or no folder of contracts."""
+        """The first topic of a job, in its format. Raises JobError where it names none, or no folder of schemas."""
         job = load_job(file)
         if not job.source.topics:
             raise JobError(f"{file}: source.topic_pattern names no topic to produce to; add --topic NAME")
@@ -112,12 +112,12 @@ class Order:
 def produce(
     order: Order, workload: Workload, rate: float | None = None, report: Report = lambda sent: None
 ) -> Produced:
-    """Create the topic and the contracts where they are missing, then send the whole workload.
+    """Create the topic and the schemas where they are missing, then send the whole workload.
 
     An existing topic keeps its number of partitions, and positions go on behind what it holds. Raises JobError where
-    the folder holds other contracts of this name, SourceError where the broker refuses.
+    the folder holds other schemas of this name, SourceError where the broker refuses.
     """
-    encoder = write_contracts(order.schemas, order.topic, workload.format)
+    encoder = write_schemas(order.schemas, order.topic, workload.format)
     create_topic(order.kafka, order.topic, workload.partitions)
     stream = Stream(continued(order.kafka, order.topic, workload), encoder)
     done = send(order.kafka, order.topic, stream, rate=rate, report=report)
@@ -190,7 +190,7 @@ def continued(settings: KafkaSettings, topic: str, workload: Workload) -> Worklo
     return replace(workload, partitions=len(partitions), after=sum(end for _, end in ends.values()))
 
 
-def write_contracts(folder: Path, topic: str, form: Form) -> Encoder:
+def write_schemas(folder: Path, topic: str, form: Form) -> Encoder:
     """Write `<name>-key.<id>.avsc` and `<name>-value.<id>.avsc` where they are missing; an encoder with their ids.
 
     `<name>` is the topic's last part. Raises JobError where a file of that name holds another schema.
@@ -198,19 +198,19 @@ def write_contracts(folder: Path, topic: str, form: Form) -> Encoder:
     name = topic.rpartition(".")[2]
     folder.mkdir(parents=True, exist_ok=True)
     sides = {"key": "orders-key", "value": "orders-envelope" if form == "debezium" else "orders-row"}
-    ids = {side: _contract(folder, f"{name}-{side}", CONTRACTS / f"{file}.avsc") for side, file in sides.items()}
+    ids = {side: _schema_id(folder, f"{name}-{side}", SCHEMAS / f"{file}.avsc") for side, file in sides.items()}
     FolderSchemaStore(folder, ENCODINGS["avro"].schema_language())
     return Encoder(ids["key"], ids["value"])
 
 
-def _contract(folder: Path, label: str, original: Path) -> int:
-    """The id of the contract in the folder, which is written with the next free id where it is missing."""
+def _schema_id(folder: Path, label: str, original: Path) -> int:
+    """The id of the schema in the folder, which is written with the next free id where it is missing."""
     for file in sorted(folder.glob(f"{label}.*.avsc")):
         match = NUMBERED.fullmatch(file.name)
         if match is None or match["label"] != label:
             continue
         if _schema(file) != _schema(original):
-            raise JobError(f"{file} is another contract than that of the workload; name another folder: --schemas")
+            raise JobError(f"{file} is another schema than that of the workload; name another folder: --schemas")
         return int(match["id"])
     taken = [int(match["id"]) for file in folder.iterdir() if (match := NUMBERED.fullmatch(file.name))]
     number = max(taken, default=0) + 1

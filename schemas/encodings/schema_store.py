@@ -45,7 +45,7 @@ class SchemaStore(Protocol):
 
     Each answer is a parsed schema of the store's language that stands alone.
     Raises UnknownSchemaError or SchemaError (the message becomes a dead letter), RegistryError (the registry
-    does not answer) or JobError (the job asks for what this kind of contracts cannot give).
+    does not answer) or JobError (the job asks for what this kind of store cannot give).
     """
 
     def by_id(self, schema_id: int) -> Any:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from ..encodings.encoding import Encoding, infers
 from ..encodings.message_reader import Failures, Group, MessageReader
 from ..errors import SchemaError
-from ..model.beside import OnIncompatible
 from ..model.change import AFTER, AFTER_TYPE, DELETE
 from ..model.change_batch import ChangeColumns, change_batch, take_positions
 from ..model.epoch import Climb
+from ..model.incompatible_columns import OnIncompatible
 from ..model.message_batch import MessageBatch
 from ..model.position import pack
 from ..model.representable import Represented, represented, represented_before, represented_key

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from ..model.beside import columns_beside, name_beside
 from ..model.change import UNAVAILABLE, masks_by_name, names_by_row, row_schema
+from ..model.incompatible_columns import columns_beside, name_beside
 from ..model.modes import MODE_COLUMNS
 from ..model.spelling import respelled_rows, spellings
 from ..model.table import widened

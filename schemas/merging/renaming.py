@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 
 from ..envelopes.decoded import Decoded
 from ..errors import IncompatibleSchemaError
-from ..model.beside import columns_beside
 from ..model.change import UNAVAILABLE, of_row
+from ..model.incompatible_columns import columns_beside
 from ..model.route import Route
 from ..model.table import Table
 from ..model.unrepresentable import text_name

@@ -7,7 +7,7 @@ from enum import StrEnum
 import pyarrow as pa
 
 from ..errors import IncompatibleSchemaError
-from ..model.beside import OnIncompatible, columns_beside
+from ..model.incompatible_columns import OnIncompatible, columns_beside
 from ..model.modes import MODE_COLUMNS, mode_of
 from ..model.spelling import spellings
 from ..model.table import Table, check_columns, widened

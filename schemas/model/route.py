@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .beside import OnIncompatible
 from .declared_type import DeclaredType
 from .epoch import OnNewSource
+from .incompatible_columns import OnIncompatible
 from .ledger import TopicPartition
 from .modes import Mode
 from .unrepresentable import OnUnrepresentable

@@ -10,13 +10,13 @@ from support.targets import Change, delete, delta, upsert
 
 from millrace.schemas.errors import ColumnsDecidedError, IncompatibleSchemaError
 from millrace.schemas.merging.schema_changes import Label, PlannedChange, Policies, schema_changes
-from millrace.schemas.model.beside import OnIncompatible
+from millrace.schemas.model.incompatible_columns import OnIncompatible
 from millrace.schemas.model.ledger import Commit, TopicPartition
 from millrace.schemas.model.route import Route
 from millrace.schemas.model.table import Table
 from millrace.transforms.sinks.shared.drift import inspect
 from millrace.transforms.sinks.shared.lookup import columns_of, widening_of
-from millrace.transforms.steps.columns import decide_columns
+from millrace.transforms.steps.decide_columns import decide_columns
 from millrace.transforms.steps.precompact import marked
 from millrace.transforms.steps.stage import stage
 

@@ -103,7 +103,7 @@ def test_a_crash_before_the_older_rows_end_loses_nothing(replaced, monkeypatch):
     assert 3 in replaced.reader.rows()
     replaced.target.reopen()
     sink = replaced.reader.sink = replaced.target.sink
-    ends = SnapshotEnds(job=JOB, route=replaced.reader.route, format=replaced.reader.format)
+    ends = SnapshotEnds(job=JOB, route=replaced.reader.route, decoders=replaced.reader.decoders)
     assert ends.act(sink).deleted == 1
     assert ends.act(sink).deleted == 0
     assert replaced.right()

@@ -37,7 +37,7 @@ def partition(place):
     after = time.time_ns() // 1_000_000
     place.times = [sent[2] for sent in SENT]
     if not place.keeps_times:
-        held = place.source.replay().read([OffsetRange("filled", 0, 0, COUNT)])
+        held = place.source.message_log().read([OffsetRange("filled", 0, 0, COUNT)])
         place.times = [message.timestamp for message in held]
         assert before <= place.times[0] and sorted(place.times) == place.times and place.times[-1] <= after
     return TopicPartition("filled", 0)
@@ -183,7 +183,7 @@ def test_a_stream_has_a_split_for_each_partition(place, partition):
 
 
 def test_the_proof_gets_the_same_messages_by_another_way(place, partition):
-    log = place.source.replay()
+    log = place.source.message_log()
     held = log.held({partition: COUNT})[partition]
     assert (held.first, held.stop) == (0, COUNT)
     messages = log.read([OffsetRange("filled", 0, 10, 20)])

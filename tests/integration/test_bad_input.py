@@ -232,7 +232,7 @@ def run_blocks(folder, blocks):
     target = Target("duckdb", {"path": str(folder / "out.duckdb")})
     commits = CommitSettings(job="j", routes={"t": routes["t"]}, target=target, dead_letters=letters)
     format = avro_format("upsert", FolderSchemaStore(folder / "contracts", AVRO))
-    sync = JobGraph(routes=routes, format=format, commits=commits, windows=Windows())
+    sync = JobGraph(routes=routes, decoders=format, commits=commits, windows=Windows())
     HELD[str(folder)] = blocks
     with beam.Pipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:
         _ = build(pipeline, sync, Blocks(str(folder))) | beam.ParDo(OutcomeQueue(str(folder)))

@@ -9,17 +9,17 @@ from millrace.schemas.model.route import Route
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 from millrace.transforms.sources.kafka.source import KafkaSource
 from millrace.transforms.sources.source import Source
-from millrace.transforms.steps.format import BlockDecoder, Format
+from millrace.transforms.steps.block_decoders import BlockDecoder, BlockDecoders
 
 NOWHERE = KafkaSource(KafkaSettings("nowhere:1"))
 
 
 def avro_format(
     envelope: str, schemas: SchemaStore, framing: Framing = Framing.AUTO, source: Source = NOWHERE
-) -> Format:
+) -> BlockDecoders:
     """Avro in one of the envelopes."""
     encoding = AvroEncoding(AvroOptions(framing=framing), schemas)
-    return Format(source=source, encoding=encoding, envelope=ENVELOPES[envelope].open())
+    return BlockDecoders(source=source, encoding=encoding, envelope=ENVELOPES[envelope].open())
 
 
 def avro_decoder(

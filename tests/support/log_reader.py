@@ -73,8 +73,8 @@ class LogReader:
 
     def _restart(self) -> None:
         """A new process, which knows of the log what the ledger tells alone."""
-        self.format = avro_format("debezium", self.contracts, source=self.source)
-        self.decoder = self.format.decoder(self.topic, self.route)
+        self.decoders = avro_format("debezium", self.contracts, source=self.source)
+        self.decoder = self.decoders.decoder(self.topic, self.route)
 
     def run(self, log: list[Message], stop: int) -> None:
         """Commits up to the message number `stop` of the log, from where the ledger stands; with a crash now and then.
@@ -139,7 +139,7 @@ class LogReader:
     def _settings(self) -> CommitSettings:
         letters = DeadLetterFiles(letters_at(tempfile.gettempdir()), "none", datetime.now(UTC))
         return CommitSettings(
-            job=JOB, routes={TABLE: self.route}, target=Target("duckdb"), dead_letters=letters, format=self.format
+            job=JOB, routes={TABLE: self.route}, target=Target("duckdb"), dead_letters=letters, decoders=self.decoders
         )
 
     def rows(self) -> dict[int, dict]:

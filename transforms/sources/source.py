@@ -182,7 +182,7 @@ class Source(Protocol):
         times = self.times(block)[1]
         return int(times.max()) if len(times) and times.max() >= 0 else None
 
-    def replay(self) -> MessageLog:
+    def message_log(self) -> MessageLog:
         """The log for the proof. It shares nothing with the reading and splitting of blocks."""
 
     def close(self) -> None:

@@ -19,8 +19,8 @@ from ...schemas.merging.renaming import of_table
 from ...schemas.model.block import Block
 from ...schemas.model.change import SOURCE
 from ...schemas.model.route import Route
+from .block_decoders import BlockDecoder, BlockDecoders
 from .decode import RECEIPTS, Failure, Receipt, by_shard, by_window, receipt
-from .format import BlockDecoder, Format
 from .precompact import marked, table_key
 
 RECEIPT: Final = b"millrace.receipt"
@@ -30,16 +30,16 @@ NOTHING: Final = pa.record_batch({SOURCE: pa.array([], pa.int32())})
 class ReadAccounted(beam.DoFn):
     """Block to (table, batch): every change as it was decoded, in its order. Each batch bears a receipt."""
 
-    def __init__(self, routes: Mapping[str, Route], format: Format) -> None:
-        self._routes, self._format = dict(routes), format
-        self._decoders: dict[str, BlockDecoder] = {}
+    def __init__(self, routes: Mapping[str, Route], decoders: BlockDecoders) -> None:
+        self._routes, self._decoders = dict(routes), decoders
+        self._by_topic: dict[str, BlockDecoder] = {}
 
     def process(self, block: Block) -> Iterator[tuple[str, pa.RecordBatch]]:
         route = self._routes[block.topic]
-        if block.topic not in self._decoders:
-            self._decoders[block.topic] = self._format.decoder(block.topic, route)
+        if block.topic not in self._by_topic:
+            self._by_topic[block.topic] = self._decoders.decoder(block.topic, route)
         try:
-            done = self._decoders[block.topic](block)
+            done = self._by_topic[block.topic](block)
         except MillraceError as error:
             for part in route.tables:
                 yield part.table, _bearing(NOTHING, (), Failure(part.table, error))

@@ -23,9 +23,9 @@ from ..retry import retried
 from ..sinks import Sink
 from ..sinks.target import Target
 from .arrow_errors import told_of
-from .columns import decide_columns
+from .block_decoders import BlockDecoders
+from .decide_columns import decide_columns
 from .decode import Failure, Receipt
-from .format import Format
 from .ready_rows import WindowItems, ready_rows
 from .snapshot_ends import SnapshotEnds, begins_again
 from .stage import Part
@@ -80,7 +80,7 @@ class CommitSettings:
     read: int = 0
     topic_ids: Mapping[str, int] = field(default_factory=dict)
     covers: Covers = Covers.WHOLE
-    format: Format | None = None
+    decoders: BlockDecoders | None = None
 
 
 class Apply(beam.DoFn):
@@ -150,9 +150,9 @@ def commit(sink: Sink, settings: CommitSettings, name: str, items: Sequence[Item
 def _with_snapshots(sink: Sink, settings: CommitSettings, made: Outcome) -> Outcome:
     """The outcome, and what the ends of snapshots did to the table's older rows."""
     route = settings.routes[made.table]
-    if route.on_snapshot is not OnSnapshot.REPLACE or route.mode is Mode.APPEND or settings.format is None:
+    if route.on_snapshot is not OnSnapshot.REPLACE or route.mode is Mode.APPEND or settings.decoders is None:
         return made
-    acted = SnapshotEnds(job=settings.job, route=route, format=settings.format).act(sink)
+    acted = SnapshotEnds(job=settings.job, route=route, decoders=settings.decoders).act(sink)
     return replace(made, replaced=acted.deleted, kept=acted.kept)
 
 

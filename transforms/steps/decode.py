@@ -23,7 +23,7 @@ from ...schemas.model.ledger import OffsetRange
 from ...schemas.model.modes import VERSION
 from ...schemas.model.route import Route
 from ...schemas.model.source_mark import SourceMark
-from .format import BlockDecoder, Format
+from .block_decoders import BlockDecoder, BlockDecoders
 from .precompact import Precompaction, marked, superseded_before, table_key
 
 RECEIPTS: Final = "receipts"
@@ -65,9 +65,11 @@ class Decode(beam.DoFn):
     stamped with the start of their window. Those of a bundle are gathered first (see `gather`).
     """
 
-    def __init__(self, routes: Mapping[str, Route], format: Format, shards: int = 1, every: int | None = None) -> None:
-        self._routes, self._format, self._shards, self._every = dict(routes), format, shards, every
-        self._decoders: dict[str, BlockDecoder] = {}
+    def __init__(
+        self, routes: Mapping[str, Route], decoders: BlockDecoders, shards: int = 1, every: int | None = None
+    ) -> None:
+        self._routes, self._decoders, self._shards, self._every = dict(routes), decoders, shards, every
+        self._by_topic: dict[str, BlockDecoder] = {}
 
     def start_bundle(self) -> None:
         self._gathering = Precompaction()
@@ -101,9 +103,9 @@ class Decode(beam.DoFn):
                 yield WindowedValue(((table, number), piece), Timestamp.of(stamp), (GlobalWindow(),))
 
     def _decoder(self, topic: str, route: Route) -> BlockDecoder:
-        if topic not in self._decoders:
-            self._decoders[topic] = self._format.decoder(topic, route)
-        return self._decoders[topic]
+        if topic not in self._by_topic:
+            self._by_topic[topic] = self._decoders.decoder(topic, route)
+        return self._by_topic[topic]
 
 
 def receipt(done: Decoded) -> Receipt:

@@ -24,9 +24,9 @@ from ...schemas.model.source_mark import Replay
 from ..retry import retried
 from ..sinks import Sink
 from .arrow_errors import told_of
+from .block_decoders import BlockDecoders, MessagesDecoder, decode_block
 from .commit import newest_truncate
 from .decode import by_window, receipt
-from .format import Format, MessagesDecoder, decode_block
 from .precompact import marked
 from .ready_rows import WindowItems, ready_rows
 from .stage import epochs_of, staged_behind
@@ -62,7 +62,7 @@ class DecodedLetters:
 class LetterDecoder:
     """Decodes the letters of one topic. `ledger` is that of the table that the topic fills first."""
 
-    format: Format
+    decoders: BlockDecoders
     topic: str
     route: Route
     ledger: Ledger
@@ -76,7 +76,7 @@ class LetterDecoder:
             if letter.step != "split":
                 by_partition.setdefault(letter.partition, []).append(letter)
         for partition, mine in by_partition.items():
-            decoder = self.format.messages_of(self.topic, self.route)
+            decoder = self.decoders.messages_of(self.topic, self.route)
             done = [(run, decoder.decode(messages_of(run))) for run in runs(mine)]
             if any(_placed_by_log(part) for _, part in done):
                 self._in_log_order(found, TopicPartition(self.topic, partition), mine)
@@ -89,7 +89,7 @@ class LetterDecoder:
         """Letters of which some are ordered by what stands before them in the log: that is read once more."""
         mark = self.ledger.marks.get(source)
         at, lost = self.ledger.start.get(source, 0), False
-        decoder = self.format.messages_of(self.topic, self.route)
+        decoder = self.decoders.messages_of(self.topic, self.route)
         for run in runs(letters, whole=True):
             try:
                 if not lost:
@@ -108,7 +108,7 @@ class LetterDecoder:
         """Let the decoder see the messages of [first, stop). Raises LostOffsetsError where some are gone."""
         if first >= stop:
             return
-        reader = self.format.source.reader(source, first, stop)
+        reader = self.decoders.source.reader(source, first, stop)
         try:
             while not reader.done:
                 block = reader.read(1.0)

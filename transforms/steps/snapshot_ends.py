@@ -26,8 +26,8 @@ from ..retry import retried
 from ..sinks import Sink
 from ..sources.source import SourceConnection
 from .arrow_errors import told_of
+from .block_decoders import BlockDecoders
 from .decode import by_window
-from .format import Format
 from .log_times import first_at
 from .precompact import marked
 from .ready_rows import WindowItems, ready_rows
@@ -49,7 +49,7 @@ class SnapshotEnds:
 
     job: str
     route: Route
-    format: Format
+    decoders: BlockDecoders
     now: Callable[[], float] = time.time
 
     def act(self, sink: Sink) -> "Acted":
@@ -63,7 +63,7 @@ class SnapshotEnds:
             # The route of a stream names the first partition alone.
             if len(self.route.sources) > 1 and not any(mark.snapshots for mark in ledger.marks.values()):
                 return Acted(deleted, kept)
-            with closing(self.format.source.connect()) as connection:
+            with closing(self.decoders.source.connect()) as connection:
                 sources = self._partitions(connection)
                 ledger = sink.ledger(self.job, self.route.table, sources)
                 snapshot = next(iter(whole_snapshots(ledger.marks)), None)
@@ -91,9 +91,9 @@ class SnapshotEnds:
 
         A partition in which nothing follows counts as read past once its end has been reached for a while.
         """
-        starts = first_at(self.format.source, connection, snapshot.begin.time, sources)
+        starts = first_at(self.decoders.source, connection, snapshot.begin.time, sources)
         starts[snapshot.begins_in] = snapshot.begin.offset
-        stops = first_at(self.format.source, connection, snapshot.end.time + 1, sources)
+        stops = first_at(self.decoders.source, connection, snapshot.end.time + 1, sources)
         held = connection.offsets(sources)
         idle = self.now() - snapshot.end.time / 1000 > IDLE_SECONDS
         spans = {}
@@ -142,8 +142,8 @@ class SnapshotEnds:
             return LOST
         if span.start >= span.next:
             return ""
-        decode = self.format.decoder(source.topic, self.route)
-        reader = self.format.source.reader(source, span.start, span.next)
+        decode = self.decoders.decoder(source.topic, self.route)
+        reader = self.decoders.source.reader(source, span.start, span.next)
         with closing(reader):
             while not reader.done:
                 block = reader.read(1.0)

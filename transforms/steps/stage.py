@@ -18,7 +18,7 @@ from ...schemas.model.table import Table
 from ..sinks import Sink, Staged
 from ..sinks.target import Target
 from .arrow_errors import told_of
-from .columns import placed
+from .decide_columns import placed
 from .decode import Failure
 from .precompact import superseded_before, table_key
 

@@ -24,8 +24,8 @@ from ...schemas.model.ledger import OffsetRange
 from ...schemas.model.route import Route
 from ..coders import RecordBatchCoder
 from ..retry import PATIENT, Retry, retried
+from .block_decoders import BlockDecoder, BlockDecoders
 from .decode import Failure, Receipt, receipt
-from .format import BlockDecoder, Format
 from .precompact import Precompaction
 from .windows import Cut
 
@@ -66,9 +66,9 @@ class StreamDecode(beam.DoFn):
     A registry that is away is waited for; RegistryError is raised after ten minutes.
     """
 
-    def __init__(self, routes: Mapping[str, Route], format: Format, cut: Cut) -> None:
-        self._routes, self._format, self._cut = dict(routes), format, cut
-        self._decoders: dict[str, BlockDecoder] = {}
+    def __init__(self, routes: Mapping[str, Route], decoders: BlockDecoders, cut: Cut) -> None:
+        self._routes, self._decoders, self._cut = dict(routes), decoders, cut
+        self._by_topic: dict[str, BlockDecoder] = {}
 
     def start_bundle(self) -> None:
         self._gathering = Precompaction()
@@ -117,9 +117,9 @@ class StreamDecode(beam.DoFn):
         return WindowedValue((table, self._filling.pop(place).decoded()), Timestamp.of(stamp), (GlobalWindow(),))
 
     def _decoded(self, block: Block, route: Route) -> Decoded:
-        if block.topic not in self._decoders:
-            self._decoders[block.topic] = self._format.decoder(block.topic, route)
-        decoder = self._decoders[block.topic]
+        if block.topic not in self._by_topic:
+            self._by_topic[block.topic] = self._decoders.decoder(block.topic, route)
+        decoder = self._by_topic[block.topic]
         return retried("", lambda: decoder(block), Retry(PATIENT, (RegistryError,)))
 
 

@@ -14,8 +14,8 @@ from support.registry_server import RegistryServer
 from millrace.pipelines.cli.demo import demo
 from millrace.pipelines.cli.main import main
 from millrace.pipelines.workload.change_stream import Stream, Workload
-from millrace.pipelines.workload.orders import CONTRACTS, Encoder
-from millrace.pipelines.workload.produce import continued, create_topic, send, write_contracts
+from millrace.pipelines.workload.orders import SCHEMAS, Encoder
+from millrace.pipelines.workload.produce import continued, create_topic, send, write_schemas
 from millrace.schemas.errors import JobError
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 
@@ -157,14 +157,14 @@ def test_what_is_sent_is_what_was_made(embedded_broker, topic_name):
 
 def test_contracts_are_written_once_and_other_ones_are_kept(tmp_path):
     (tmp_path / "other.7.avsc").write_text('"string"')
-    write_contracts(tmp_path, "shop.orders", "debezium")
-    write_contracts(tmp_path, "shop.orders", "debezium")
+    write_schemas(tmp_path, "shop.orders", "debezium")
+    write_schemas(tmp_path, "shop.orders", "debezium")
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["orders-key.8.avsc", "orders-value.9.avsc", "other.7.avsc"]
     assert fastavro.schema.load_schema(tmp_path / "orders-value.9.avsc")
-    with pytest.raises(JobError, match=r"orders-value\.9\.avsc is another contract than that of the workload"):
-        write_contracts(tmp_path, "shop.orders", "upsert")
-    assert json.loads((CONTRACTS / "orders-row.avsc").read_text())["name"] == "Value"
+    with pytest.raises(JobError, match=r"orders-value\.9\.avsc is another schema than that of the workload"):
+        write_schemas(tmp_path, "shop.orders", "upsert")
+    assert json.loads((SCHEMAS / "orders-row.avsc").read_text())["name"] == "Value"
 
 
 def test_the_demo(tmp_path, capsys):

@@ -39,7 +39,7 @@ def one_pass(servers, folder, topic, path, stop=1):
     format = avro_format(
         "debezium", FolderSchemaStore(contracts(folder / "contracts"), AVRO), source=KafkaSource(KafkaSettings(servers))
     )
-    sync = JobGraph(routes=routes, format=format, commits=commits, windows=Windows())
+    sync = JobGraph(routes=routes, decoders=format, commits=commits, windows=Windows())
     return run_pass([OffsetRange(topic, 0, 0, stop)], sync)
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.pipelines.workload.change_stream import Stream, Workload
-from millrace.pipelines.workload.orders import CONTRACTS, Encoder
+from millrace.pipelines.workload.orders import SCHEMAS as FOLDER
+from millrace.pipelines.workload.orders import Encoder
 from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 
@@ -19,7 +20,7 @@ KEY, VALUE = 1, 2
 
 
 def schema(name):
-    return fastavro.parse_schema(json.loads((CONTRACTS / f"{name}.avsc").read_text()))
+    return fastavro.parse_schema(json.loads((FOLDER / f"{name}.avsc").read_text()))
 
 
 SCHEMAS = {KEY: schema("orders-key"), "debezium": schema("orders-envelope"), "upsert": schema("orders-row")}
@@ -148,5 +149,5 @@ def test_going_on_is_the_same_as_going_through():
 
 def test_the_contracts_can_be_read_as_a_folder(tmp_path):
     for number, name in enumerate(("orders-key", "orders-envelope", "orders-row")):
-        (tmp_path / f"{name}.{number}.avsc").write_text((CONTRACTS / f"{name}.avsc").read_text())
+        (tmp_path / f"{name}.{number}.avsc").write_text((FOLDER / f"{name}.avsc").read_text())
     assert FolderSchemaStore(tmp_path, AVRO).by_id(1)["name"] == "Envelope"

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from millrace.schemas.merging.schema_changes import Label, Policies, schema_changes
-from millrace.schemas.model.beside import OnIncompatible
+from millrace.schemas.model.incompatible_columns import OnIncompatible
 from millrace.schemas.model.table import Table
 
 HELD = Table("orders", ("id",), pa.schema([("id", pa.int64()), ("v", pa.string()), ("n", pa.int32())]))

@@ -60,8 +60,8 @@ class LineSource(MessageSource):
     def newest(self, block: Block) -> int | None:
         return None
 
-    def replay(self) -> "LineReplay":
-        return LineReplay(self)
+    def message_log(self) -> "LineMessageLog":
+        return LineMessageLog(self)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -128,7 +128,7 @@ class LineReader:
 
 
 @dataclass(frozen=True)
-class LineReplay:
+class LineMessageLog:
     source: LineSource
 
     def held(self, stops: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, OffsetRange]:

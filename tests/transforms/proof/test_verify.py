@@ -20,7 +20,7 @@ from millrace.transforms.proof.rules import Rules
 from millrace.transforms.proof.verify import Proof
 from millrace.transforms.proof.verify import verify as verify_rows
 from millrace.transforms.sinks import open_sink
-from millrace.transforms.sources.kafka.replay import KafkaReplay
+from millrace.transforms.sources.kafka.message_log import KafkaMessageLog
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 
 COLUMNS = pa.schema([("id", pa.int64()), ("text", pa.string())])
@@ -40,7 +40,7 @@ def publish(broker, topic, messages, partitions=1):
 
 def verify(kafka, sink, proof):
     """The proof of a table as it is in the target now."""
-    return verify_rows(KafkaReplay(kafka), lambda columns: scan(sink, proof.table, columns), proof)
+    return verify_rows(KafkaMessageLog(kafka), lambda columns: scan(sink, proof.table, columns), proof)
 
 
 def scan(sink, table, columns):

@@ -16,8 +16,8 @@ from millrace.transforms.sinks.memory.sink import MemorySink
 from millrace.transforms.sinks.target import Target
 from millrace.transforms.sources.source import TypedSource
 from millrace.transforms.steps.arrow_errors import told_of
+from millrace.transforms.steps.block_decoders import BlockDecoders
 from millrace.transforms.steps.commit import CommitSettings, commit
-from millrace.transforms.steps.format import Format
 from millrace.transforms.steps.precompact import marked
 from millrace.transforms.steps.stage import stage
 
@@ -66,7 +66,7 @@ class BreakingSink(MemorySink):
 
 
 def decoding(error):
-    Format(source=BreakingSource(error)).decoder("shop.orders", ROUTE)(Block("shop.orders", 0, 7, 9, b""))
+    BlockDecoders(source=BreakingSource(error)).decoder("shop.orders", ROUTE)(Block("shop.orders", 0, 7, 9, b""))
 
 
 def staging(error):

@@ -46,7 +46,7 @@ class Log:
 
     def act(self, late=1.0):
         clock = self.connector.clock / 1000 + late
-        ends = SnapshotEnds(job=JOB, route=self.reader.route, format=self.reader.format, now=lambda: clock)
+        ends = SnapshotEnds(job=JOB, route=self.reader.route, decoders=self.reader.decoders, now=lambda: clock)
         return ends.act(self.sink)
 
     @property

@@ -17,10 +17,10 @@ from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
 from ..shared.commit import Conflict, TableChanges, commit_changes
 from ..shared.drift import InspectedTable
-from ..shared.passing import sink_error
 from ..shared.resync import Swap
 from ..shared.staging import Staging
 from ..shared.staging_folders import folder_in
+from ..shared.transient_errors import sink_error
 from . import client, drift
 from . import swap as swaps
 from .client import DeltaError, DeltaTable

@@ -18,7 +18,7 @@ from ..shared.commit import Conflict, TableChanges
 from ..shared.duckdb_tables import catalog
 from ..shared.duckdb_tables.catalog import Connection
 from ..shared.duckdb_tables.connection import check_folder, committed, out_of_memory, settings
-from ..shared.passing import sink_error
+from ..shared.transient_errors import sink_error
 from .extensions import extension
 from .options import IN_FILES, DuckLakeOptions
 

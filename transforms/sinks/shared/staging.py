@@ -14,8 +14,8 @@ from ....schemas.model.stored_format import KEY, STAGED_ROWS
 from ....schemas.model.table import Table, conform
 from ...stores import LEFT_BEHIND_SECONDS, file_name
 from .. import Staged
-from .passing import sink_error
 from .staging_folders import StagingFolder
+from .transient_errors import sink_error
 
 OURS: Final = re.compile(r"(?P<seconds>\d{12})-[0-9a-f]{32}\.arrow")
 

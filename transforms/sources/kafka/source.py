@@ -11,9 +11,9 @@ from ..source import PATIENCE_SECONDS, MessageSource
 from .client import newest
 from .cluster import Broker, open_broker
 from .consumer_pool import POOL
+from .message_log import KafkaMessageLog
 from .options import KafkaOptions
 from .partition_reader import PartitionReader
-from .replay import KafkaReplay
 from .settings import KafkaSettings
 
 
@@ -54,8 +54,8 @@ class KafkaSource(MessageSource):
     def newest(self, block: Block) -> int | None:
         return newest(block.data)
 
-    def replay(self) -> KafkaReplay:
-        return KafkaReplay(self.settings)
+    def message_log(self) -> KafkaMessageLog:
+        return KafkaMessageLog(self.settings)
 
     def close(self) -> None:
         POOL.close()

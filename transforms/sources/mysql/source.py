@@ -60,7 +60,7 @@ class MySqlSource(DatabaseSource):
 
         return decode(block, route)
 
-    def replay(self) -> MessageLog:
+    def message_log(self) -> MessageLog:
         raise JobError("a MySQL source keeps no messages that could be read again: verify compares with its rows")
 
     def rows(self, topic: str) -> AbstractContextManager[TableRows]:

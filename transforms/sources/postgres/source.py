@@ -60,7 +60,7 @@ class PostgresSource(DatabaseSource):
 
         return decode(block, route)
 
-    def replay(self) -> MessageLog:
+    def message_log(self) -> MessageLog:
         raise JobError("a Postgres source keeps no messages that could be read again: verify compares with its rows")
 
     def rows(self, topic: str) -> AbstractContextManager[TableRows]:

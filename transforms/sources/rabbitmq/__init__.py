@@ -11,5 +11,5 @@ SPEC: Final = SourceSpec(
     options=RabbitmqOptions,
     extra="rabbitmq",
     files=("tls.cafile", "tls.certfile", "tls.keyfile"),
-    libraries={"rstream": "replay"},
+    libraries={"rstream": "message_log"},
 )

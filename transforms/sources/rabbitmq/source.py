@@ -16,10 +16,10 @@ from .chunk_header import Header, chunk_bounds, of_tail
 from .connecting import connected
 from .connection import DENIED, NO_STREAM, AnswerError, StreamConnection
 from .management import listed
+from .message_log import RabbitmqMessageLog
 from .names import streams
 from .options import RabbitmqOptions
 from .reader import StreamPartitionReader
-from .replay import RabbitmqReplay
 from .stream_bounds import bounds, offset_at, other_log_since
 
 T = TypeVar("T")
@@ -64,8 +64,8 @@ class RabbitmqSource(MessageSource):
         headers = [Header.of(block.data[start:stop]) for start, stop in chunk_bounds(block.data)]
         return max((header.timestamp for header in headers), default=None)
 
-    def replay(self) -> RabbitmqReplay:
-        return RabbitmqReplay(self.options)
+    def message_log(self) -> RabbitmqMessageLog:
+        return RabbitmqMessageLog(self.options)
 
     def close(self) -> None:
         """Nothing is kept open."""

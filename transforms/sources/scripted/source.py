@@ -103,8 +103,8 @@ class ScriptedSource(MessageSource):
         edges: NDArray[np.int64] = np.searchsorted(np.asarray(columns.column("offset")), [*starts, block.stop])
         return block.pieces(starts, [_sliced(columns, int(low), int(high)) for low, high in pairwise(edges)])
 
-    def replay(self) -> MessageLog:
-        return ScriptedReplay(self.log)
+    def message_log(self) -> MessageLog:
+        return ScriptedMessageLog(self.log)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -199,7 +199,7 @@ class ScriptedReader:
 
 
 @dataclass(frozen=True, slots=True)
-class ScriptedReplay:
+class ScriptedMessageLog:
     """The messages as they were sent."""
 
     log: ScriptedLog

@@ -89,7 +89,7 @@ def test_the_streams_of_a_super_stream_are_its_partitions(rabbitmq, source_of):
         blocks = blocks_of(source.reader(part, 0, part.partition + 1))
         assert values(source, blocks) == [b"v%d" % i for i in range(part.partition, 2 * part.partition + 1)]
     ranges = [OffsetRange("many", number, 0, number + 1) for number in range(3)]
-    assert [m.value for m in source.replay().read(ranges)] == [b"v0", b"v1", b"v2", b"v2", b"v3", b"v4"]
+    assert [m.value for m in source.message_log().read(ranges)] == [b"v0", b"v1", b"v2", b"v2", b"v3", b"v4"]
 
 
 def test_an_empty_stream_begins_and_ends_at_zero(source_of, stream):
@@ -97,7 +97,7 @@ def test_an_empty_stream_begins_and_ends_at_zero(source_of, stream):
     connection = source_of().connect()
     assert connection.offsets([partition]) == {partition: (0, 0)}
     assert connection.offsets_at(0, [partition]) == {partition: 0}
-    assert source_of().replay().held({partition: 0})[partition].stop == 0
+    assert source_of().message_log().held({partition: 0})[partition].stop == 0
     reader = source_of().reader(partition, 0, None)
     assert reader.read(0.05) is None and reader.at_end
     reader.close()
@@ -114,7 +114,7 @@ def test_what_retention_took_is_an_error_and_what_it_left_is_read(rabbitmq, sour
     with pytest.raises(LostOffsetsError, match=rf"offset {low - 1} is gone, the source holds {low} to 500: retention"):
         source.reader(partition, low - 1, None).read(1.0)
     assert len(values(source, blocks_of(source.reader(partition, low, high)))) == high - low
-    held = source.replay().held({partition: high})[partition]
+    held = source.message_log().held({partition: high})[partition]
     assert (held.first, held.stop) == (low, high)
 
 
@@ -179,7 +179,7 @@ def test_offsets_of_consumers_that_rabbitmq_notes_in_the_log_are_no_loss(rabbitm
     blocks = blocks_of(source.reader(partition, 0, end))
     assert values(source, blocks) == [b"v%d" % i for i in range(31)]
     assert blocks[-1].stop == end >= 31
-    assert [m.value for m in source.replay().read([OffsetRange(stream, 0, 0, end)])] == values(source, blocks)
+    assert [m.value for m in source.message_log().read([OffsetRange(stream, 0, 0, end)])] == values(source, blocks)
 
 
 def test_the_password_is_a_reference(source_of):

@@ -16,9 +16,9 @@ from ...schemas.envelopes.decoder import TopicDecoder
 from ...schemas.envelopes.envelope import Envelope
 from ...schemas.errors import JobError, LostOffsetsError
 from ...schemas.merging.renaming import with_old_names
-from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.block import Block
 from ...schemas.model.change import DELETE, OP
+from ...schemas.model.incompatible_columns import OnIncompatible
 from ...schemas.model.ledger import TopicPartition
 from ...schemas.model.message_batch import MessageBatch
 from ...schemas.model.route import Route
@@ -34,7 +34,7 @@ BlockDecoder = Callable[[Block], Decoded]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Format:
+class BlockDecoders:
     """How a job's blocks become changes; travels to the workers, which make a decoder for each topic.
 
     A source whose log is typed has neither an encoding nor an envelope. `target` is asked for the columns of tables

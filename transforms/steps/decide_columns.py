@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from ...schemas.errors import ColumnsDecidedError
 from ...schemas.merging.placing import place, placed_batches
-from ...schemas.model.beside import OnIncompatible
 from ...schemas.model.change import POSITION
+from ...schemas.model.incompatible_columns import OnIncompatible
 from ...schemas.model.ledger import Commit
 from ...schemas.model.route import Route
 from ...schemas.model.table import Table

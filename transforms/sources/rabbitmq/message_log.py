@@ -48,7 +48,7 @@ for _number in (SNAPPY, LZ4, ZSTD):
 
 
 @dataclass(frozen=True, slots=True)
-class RabbitmqReplay:
+class RabbitmqMessageLog:
     """The streams of a virtual host, read again."""
 
     options: RabbitmqOptions

@@ -20,7 +20,7 @@ RECORDS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class KafkaReplay:
+class KafkaMessageLog:
     """The topics behind these settings, read again."""
 
     kafka: KafkaSettings

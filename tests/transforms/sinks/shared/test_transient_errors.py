@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from millrace.schemas.errors import TerminalSinkError, TransientSinkError
-from millrace.transforms.sinks.shared.passing import sink_error
+from millrace.transforms.sinks.shared.transient_errors import sink_error
 
 
 @pytest.mark.parametrize(
