@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 import pytest
-from support.by_hand import BY_HAND, CANNOT, change_by_hand
-from support.targets import Target, upsert
+from support.by_hand import BY_HAND, CANNOT, INSERTS, change_by_hand, insert_by_hand
+from support.targets import Target, delete, position, upsert
 
 from millrace.schemas.errors import SinkError, TableError
 from millrace.transforms.sinks import SINKS
@@ -81,4 +81,18 @@ def test_a_growth_without_its_commit_is_no_drift_of_a_delta_table(tmp_path):
     tables = DeltaTables(str(tmp_path / "lake"), {})
     tables.grown(tables.open("orders"), grown)
     assert inspect(target.sink, target.name) == InspectedTable(grown)
+    target.close()
+
+
+@pytest.mark.parametrize("kind", INSERTS)
+def test_a_row_that_others_inserted_is_older_than_any_change_of_its_key(kind, tmp_path):
+    target = Target(kind, tmp_path)
+    target.apply(upsert(1, id=1, v="a"), upsert(9, id=9, v="b"))
+    for key in (1000, 1001, 1002, 1003):
+        insert_by_hand(target, key, "people")
+    assert target.apply(upsert(5, id=1000, v="c"), delete(5, id=1001), upsert(0, ["v"], id=1002)) == (3, 0)
+    assert target.rows() == [(1, "a"), (1000, "c"), (1002, "people"), (1003, "people"), (9, "b")]
+    assert target.apply(upsert(4, id=1000, v="late"), upsert(4, id=1001, v="late")) == (0, 2)
+    assert target.apply(upsert(6, id=1, v="d"), truncate=position(5)) == (1, 0)
+    assert target.rows() == [(1, "d"), (9, "b")]
     target.close()

@@ -82,3 +82,24 @@ def change_by_hand(target: Target, what: str) -> None:
     """Do it as another program would, to the table `orders` with the columns id, v and n (int32)."""
     BY_HAND[target.kind](target, what)
     target.reopen()
+
+
+def insert_by_hand(target: Target, key: int, value: str) -> None:
+    """A new row (id, v) without a position, as another program would insert it."""
+    row = pa.table({"id": [key], "v": [value]})
+    if target.kind == "duckdb":
+        target.close()
+        with duckdb.connect(str(target.folder / "warehouse.duckdb")) as con:
+            con.execute("INSERT INTO orders (id, v) VALUES (?, ?)", [key, value])
+    elif target.kind == "delta":
+        from deltalake import write_deltalake
+
+        row = row.append_column("_millrace_position", pa.nulls(1, pa.binary()))
+        write_deltalake(str(target.folder / "lake" / "orders"), row, mode="append")
+    else:
+        opened(target).append(row)
+    target.reopen()
+
+
+INSERTS = ("delta", "duckdb", "iceberg")
+"""Targets where others can insert a row without a position; Postgres has a NOT NULL there."""

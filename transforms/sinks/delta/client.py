@@ -136,7 +136,9 @@ def merge(target: DeltaTable, key: Sequence[str], rows: pa.Table, entry: "Ledger
         .when_not_matched_insert_all(upsert, except_cols=hidden)
     )
     if entry.truncate is not None:
-        merger = merger.when_not_matched_by_source_delete(f"t.\"{POSITION}\" <= X'{entry.truncate.hex()}'")
+        # A row without a position was added by others.
+        covered = f"t.\"{POSITION}\" <= X'{entry.truncate.hex()}' OR t.\"{POSITION}\" IS NULL"
+        merger = merger.when_not_matched_by_source_delete(covered)
     version = target.version()
     merger.execute()
     if target.version() == version:

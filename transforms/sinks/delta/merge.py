@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ....schemas.model.change import POSITION, UNAVAILABLE
-from ..shared.guard import Mask, Match, Numbers
+from ..shared.guard import Mask, Match, Numbers, above
 from ..shared.key_index import KeyIndex
 from ..shared.partial_rows import HeldRows, filled_from_target
 from .columns import column_name, to_delta
@@ -48,8 +48,8 @@ def find(dataset: Any, key: Sequence[str], delta: pa.Table) -> Match:
         if len(row):
             mine, held = positions.take(pa.array(row)), batch.column(POSITION).take(pa.array(there))
             rows.append(row)
-            newer.append(np.asarray(pc.greater(mine, held)))
-            same.append(np.asarray(pc.equal(mine, held)))
+            newer.append(above(mine, held))
+            same.append(np.asarray(pc.fill_null(pc.equal(mine, held), False)))
     return Match(np.concatenate(rows), np.concatenate(newer), np.concatenate(same))
 
 

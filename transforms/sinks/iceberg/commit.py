@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ....schemas.model.change import POSITION
 from ....schemas.model.ledger import Account, TopicPartition
 from ....schemas.model.table import Table
 from .. import Staged
 from ..shared.commit import HeldTable, TableChanges
-from ..shared.guard import Match, Verdict, chosen, judge
+from ..shared.guard import Match, Verdict, at_most, chosen, judge
 from ..shared.ledger import JobLedger, LedgerChange
 from ..shared.partial_rows import partial_rows
 from ..shared.staging import Staging
@@ -173,8 +172,8 @@ class IcebergCommit:
             if upper is not None and upper <= limit:
                 self.deleted.pop(file.number, None)
                 target.drop(file, self.change)
-            elif lower is None or lower <= limit:
+            elif lower is None or lower <= limit or (file.data.null_value_counts or {}).get(position_id):
                 positions = target.files.read(file.path, target.fields([position_id])).column(0)
-                below = np.flatnonzero(np.asarray(pc.less_equal(positions, pa.scalar(limit, pa.binary()))))
+                below = np.flatnonzero(at_most(positions, limit))
                 live = below[~np.isin(below, file.dead_rows(target.files))]
                 self.deleted.setdefault(file.number, []).append(live)

@@ -84,6 +84,16 @@ def judge(delta: pa.Table, floor: bytes | None, rows: Match, tombstones: Match) 
     return Verdict(accepted, accepted & upserts, rows, tombstones, counts)
 
 
+def above(mine: pa.Array, held: pa.Array | pa.Scalar) -> Mask:
+    """Whether positions are larger than the held ones. A row without one was added by others: any change is newer."""
+    return np.asarray(pc.fill_null(pc.greater(mine, held), True))
+
+
+def at_most(held: pa.Array | pa.ChunkedArray, limit: bytes) -> Mask:
+    """Which held rows a TRUNCATE at `limit` covers: those without a position too, which others added."""
+    return np.asarray(pc.fill_null(pc.less_equal(held, pa.scalar(limit, pa.binary())), True))
+
+
 def chosen(rows: pa.Table, mask: Mask) -> pa.Table:
     """The rows of the mask, without a copy where it is all of them."""
     return rows if mask.all() else rows.filter(pa.array(mask))

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from ...shared.guard import above
 from ..catalog.catalog import IcebergCatalog
 from ..table_format.columns import Shape, read_shape
 from ..table_format.data_files import Files, Numbers
@@ -189,11 +189,11 @@ class KeyedTable:
         for number, rows in found.by_file():
             upper = (numbers[number].data.upper_bounds or {}).get(position_id)
             if upper is not None:
-                newer[rows] = np.asarray(pc.greater(mine.take(pa.array(rows)), pa.scalar(upper, pa.binary())))
+                newer[rows] = above(mine.take(pa.array(rows)), pa.scalar(upper, pa.binary()))
         rest = np.flatnonzero(~newer)
         if len(rest):
             held = self.values(found.where(rest), [position_id]).column(0)
-            newer[rest] = np.asarray(pc.greater(mine.take(pa.array(rest)), held.combine_chunks()))
+            newer[rest] = above(mine.take(pa.array(rest)), held.combine_chunks())
         return newer
 
     def delete_rows(self, file: Live, rows: Numbers, change: Change) -> None:

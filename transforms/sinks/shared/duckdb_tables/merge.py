@@ -26,9 +26,9 @@ ROW: Final = "_millrace_row"
 
 
 def truncate(con: Connection, table: Table, position: bytes) -> None:
-    """Remove the rows and tombstones up to this position."""
+    """Remove the rows and tombstones up to this position, and rows without one, which others added."""
     for name in (table.name, tombstones(table.name)):
-        con.execute(f"DELETE FROM {quote(name)} WHERE {POSITION} <= ?", [position])
+        con.execute(f"DELETE FROM {quote(name)} WHERE {POSITION} <= ? OR {POSITION} IS NULL", [position])
 
 
 def judge(con: Connection, table: Table, delta: pa.Table, floor: bytes | None) -> Verdict:
@@ -45,7 +45,7 @@ def _match(con: Connection, table: Table, name: str, delta: pa.Table) -> Match:
     if not con.execute(f"SELECT count(*) FROM {quote(name)}").fetchall()[0][0]:
         return NOTHING
     found = con.sql(
-        f"SELECT k.{ROW} AS r, k.{POSITION} > t.{POSITION} AS n "
+        f"SELECT k.{ROW} AS r, coalesce(k.{POSITION} > t.{POSITION}, true) AS n "
         f"FROM _millrace_keys k JOIN {quote(name)} t ON {_same(table, delta)}"
     ).to_arrow_table()
     row, newer = (column.to_numpy() for column in found.columns)
