@@ -7,12 +7,13 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import settings
-from support import go_programs
+from support import go_programs, trino_server
 from support.downloads import beam_flink_jar, missing_java
 from support.flink_cluster import FlinkCluster
 from support.go_programs import PRISM
 from support.kafka_broker import KafkaBroker
 from support.object_stores import S3, Gcs, gcs_server, hdfs_server, missing_for_gcs, missing_for_hdfs, s3_server
+from support.trino_server import TrinoServer
 
 from millrace.pipelines.execution import remembered_beam
 from millrace.transforms.sources.kafka.consumer_pool import POOL
@@ -71,6 +72,16 @@ def hdfs() -> Iterator[str]:
     if reason is not None:
         pytest.skip(reason)
     with hdfs_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def trino(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrinoServer]:
+    """Trino 476; use catalogs of your own (`support.trino_catalogs`)."""
+    reason = trino_server.missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with TrinoServer(tmp_path_factory.mktemp("trino")) as server:
         yield server
 
 

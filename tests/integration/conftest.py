@@ -3,6 +3,7 @@
 import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
+from support import iceberg_engines
 from support.debezium import Registry
 from support.downloads import missing_java
 
@@ -40,3 +41,25 @@ def create(admin, topic_name):
         return name
 
     return made
+
+
+@pytest.fixture(scope="session")
+def rest_catalog(tmp_path_factory):
+    """The URL of Iceberg's REST catalog, and its warehouse."""
+    reason = iceberg_engines.missing_for_java()
+    if reason is not None:
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("rest")
+    with iceberg_engines.rest_catalog(folder) as url:
+        yield url, folder
+
+
+@pytest.fixture(scope="session")
+def hive_settings(tmp_path_factory):
+    """pyiceberg's properties of a Hive metastore."""
+    reason = iceberg_engines.missing_for_hive()
+    if reason is not None:
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("hive")
+    with iceberg_engines.hive_metastore(folder) as url:
+        yield iceberg_engines.hive_settings(url, folder)

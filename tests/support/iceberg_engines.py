@@ -58,6 +58,22 @@ frame = spark.read.format("iceberg").load(sys.argv[1]).selectExpr(*sys.argv[2].s
 print("ROWS " + json.dumps([list(row) for row in frame.collect()], default=str))
 spark.stop()
 """
+SPARK_SQL = """
+import sys
+from pyspark.sql import SparkSession
+
+builder = SparkSession.builder.master("local[1]").config("spark.jars", sys.argv[1]).config("spark.ui.enabled", "false")
+extensions = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
+builder = builder.config("spark.sql.extensions", extensions).config("spark.sql.shuffle.partitions", "1")
+builder = builder.config("spark.sql.catalog.lake", "org.apache.iceberg.spark.SparkCatalog")
+builder = builder.config("spark.sql.catalog.lake.type", "rest").config("spark.sql.catalog.lake.uri", sys.argv[2])
+spark = builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
+for statement in sys.argv[3:]:
+    rows = spark.sql(statement).collect()
+import json
+print("ROWS " + json.dumps([list(row) for row in rows], default=str))
+spark.stop()
+"""
 METASTORE = """
 import org.apache.hadoop.hive.conf.HiveConf;
 import org.apache.hadoop.hive.metastore.HiveMetaStore;
@@ -91,6 +107,11 @@ def polars_rows(metadata: str, columns: str, reader: str = "native") -> list[lis
 def spark_rows(metadata: str, columns: str) -> list[list]:
     """Spark 3.5 with the runtime of the Java reference implementation."""
     return _read([str(spark()), "-c", SPARK_READER, _path(metadata), columns, str(jar())])
+
+
+def spark_sql(url: str, *statements: str) -> list[list]:
+    """What the last of these statements gives; `lake` is the REST catalog at the URL."""
+    return _read([str(spark()), "-c", SPARK_SQL, str(jar()), url, *statements])
 
 
 def missing_for_java() -> str | None:
@@ -132,6 +153,12 @@ def hive_metastore(warehouse: Path) -> Iterator[str]:
     command = ["java", *options, "-cp", f"{place}:{_spark_jars()}/*", "Metastore", str(port)]
     with Server("hive-metastore", command, lambda _: _listens(port)):
         yield f"thrift://127.0.0.1:{port}"
+
+
+def hive_settings(url: str, warehouse: Path) -> dict[str, str]:
+    """pyiceberg's properties of this metastore."""
+    settings = {"type": "hive", "uri": url, "warehouse": f"file://{warehouse}", "lock-check-max-wait-time": "0.2"}
+    return {**settings, "lock-check-retries": "50", "hive.hive2-compatible": "true"}
 
 
 def metastore() -> Path:

@@ -248,3 +248,13 @@ class Target:
     def rows(self) -> list[tuple[Any, ...]]:
         """The rows as tuples, sorted."""
         return sorted((tuple(row.values()) for row in self.read().to_pylist()), key=repr)
+
+
+class Placed(Target):
+    """A target with options of its own, not those of `PLACES`."""
+
+    @property
+    def sink(self) -> Sink:
+        if self._sink is None:
+            self._sink = open_sink(self.kind, self.options)
+        return self._sink

@@ -137,7 +137,7 @@ def merge(target: DeltaTable, key: Sequence[str], rows: pa.Table, entry: "Ledger
     )
     if entry.truncate is not None:
         # A row without a position was added by others.
-        covered = f"t.\"{POSITION}\" <= X'{entry.truncate.hex()}' OR t.\"{POSITION}\" IS NULL"
+        covered = f't."{POSITION}" <= X\'{entry.truncate.hex()}\' OR t."{POSITION}" IS NULL'
         merger = merger.when_not_matched_by_source_delete(covered)
     version = target.version()
     merger.execute()

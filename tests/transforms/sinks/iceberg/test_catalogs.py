@@ -11,21 +11,10 @@ import pyarrow as pa
 import pytest
 from support import iceberg_engines, postgres_server
 from support.kafka_broker import free_ports
-from support.targets import Target, delete, upsert
+from support.targets import Placed, Target, delete, upsert
 
 from millrace.schemas.errors import MillraceError, SinkError, TerminalSinkError, TransientSinkError
-from millrace.transforms.sinks import open_sink
 from millrace.transforms.sinks.iceberg.pyiceberg import load_catalog
-
-
-class Placed(Target):
-    """A target with options of its own, not those of `PLACES`."""
-
-    @property
-    def sink(self):
-        if self._sink is None:
-            self._sink = open_sink("iceberg", self.options)
-        return self._sink
 
 
 def story(target: Target) -> None:
@@ -146,8 +135,7 @@ def hive(tmp_path_factory):
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("hive")
     with iceberg_engines.hive_metastore(folder) as url:
-        settings = {"type": "hive", "uri": url, "warehouse": f"file://{folder}", "lock-check-max-wait-time": "0.2"}
-        yield {**settings, "lock-check-retries": "50", "hive.hive2-compatible": "true"}
+        yield iceberg_engines.hive_settings(url, folder)
 
 
 @pytest.mark.java
