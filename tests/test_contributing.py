@@ -59,9 +59,12 @@ PLACES = (
     *("pyproject.toml", "Makefile", "tests/test_layers.py", "tests/conftest.py"),
 )
 OTHER_FILES = {
-    # A stand-in for its server, tests of what it alone does, and a library that others bring.
+    # A stand-in for its server, tests of what it alone does, a library that others bring, another program's catalogs.
     "bigquery": ["tests/contract/test_stored_formats.py", "tests/support/package_smoke.py"],
-    "iceberg": ["tests/contract/test_sinks_drift.py", "tests/contract/test_stored_formats.py"],
+    "iceberg": [
+        *("tests/contract/test_sinks_drift.py", "tests/contract/test_stored_formats.py"),
+        *(f"tests/support/trino_{part}.py" for part in ("catalogs", "server", "values")),
+    ],
     # Types of MySQL that MariaDB lacks; the name of a connector of Debezium.
     "mysql": ["tests/support/binlog_values.py", "tests/support/simulated_database.py"],
 }

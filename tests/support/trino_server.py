@@ -5,7 +5,6 @@ It needs Java 25. Its archive (784 MB) is fetched once, into .cache; of the plug
 
 import os
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ from urllib.error import URLError
 from urllib.request import urlopen
 from uuid import uuid4
 
-import trino
 from support.downloads import ONE, call, kept
 from support.kafka_broker import free_ports
 from support.object_stores import Server
@@ -126,7 +124,10 @@ class TrinoServer:
         except (URLError, OSError):
             return False
 
-    def connect(self, **settings: Any) -> trino.dbapi.Connection:
+    def connect(self, **settings: Any) -> Any:
+        """A connection of the client `trino`."""
+        import trino
+
         return trino.dbapi.connect(host="127.0.0.1", port=self.port, user="people", **settings)
 
     def sql(self, statement: str, parameters: Sequence[Any] | None = None, **settings: Any) -> list[tuple]:
