@@ -22,7 +22,7 @@ from ...schemas.plurals import counted
 from ...schemas.secrets import shown
 from ...transforms.dead_letters import open_letters, place
 from ...transforms.sinks import Sink
-from ...transforms.sources.database import Advising
+from ...transforms.sources.database import Advising, Repeating
 from ...transforms.sources.source import BlockReader, SourceConnection
 from ..execution.job_parts import source_of, target_of
 from ..execution.standings import standings, stopped_tables
@@ -172,6 +172,8 @@ def _positions(job: Job, connection: SourceConnection, sink: Sink, routes: dict[
         if name not in frontier.lost
     ]
     findings += _strangers(job, sink, routes)
+    if isinstance(connection, Repeating) and connection.repeats:
+        return [*findings, Finding(OK, "ledger", "the next run copies all rows")]
     lag = sum(frontier.end[source] - first for source, first in frontier.next.items())
     return [*findings, Finding(OK, "ledger", f"{counted(lag, 'offset')} to read from where the target stands")]
 

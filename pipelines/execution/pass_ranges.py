@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ...schemas.model.ledger import OffsetRange, TopicPartition
-from ...transforms.sources.database import PassLimiter
+from ...transforms.sources.database import PassLimiter, ReadsAhead
 from ...transforms.sources.source import SourceConnection
 
 FEWEST: Final = 100_000
@@ -51,7 +51,10 @@ class OffsetProgress:
 
 
 def next_ranges(connection: SourceConnection, stretch: OffsetProgress, offsets: int) -> list[OffsetRange]:
-    """What the next pass covers: `offsets` of them, or as the source says where offsets do not tell how much it is."""
+    """What the next pass covers: `offsets` of them, or as the source says where offsets do not tell how much it is.
+
+    A source that may read ahead is told.
+    """
     if not isinstance(connection, PassLimiter):
         return stretch.pass_of(offsets)
     ranges = []
@@ -59,4 +62,6 @@ def next_ranges(connection: SourceConnection, stretch: OffsetProgress, offsets: 
         if first < stretch.end[source]:
             stop = connection.pass_stop(source, first, stretch.end[source])
             ranges.append(OffsetRange(source.topic, source.partition, first, stop))
+    if isinstance(connection, ReadsAhead):
+        connection.begin_pass(ranges)
     return ranges

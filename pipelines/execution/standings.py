@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ...schemas.model.ledger import TopicPartition
 from ...transforms.sinks import Sink
+from ...transforms.sources.database import Repeating
 from ...transforms.sources.source import SourceConnection
 from ...transforms.stop_notes import StopNote, StopNotes
 from ..job.model import Job
@@ -57,5 +58,7 @@ def standings(job: Job, connection: SourceConnection, sink: Sink) -> list[Standi
         for source in sources:
             first, end = held[source]
             at = known.get(source)
+            if isinstance(connection, Repeating) and connection.repeats:
+                end = (at or first) + connection.unread(at or first)
             found.append(Standing(source=source, table=table, committed=at, first=first, end=end, note=note))
     return sorted(found, key=lambda standing: (standing.source, standing.table))

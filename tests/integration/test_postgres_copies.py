@@ -8,8 +8,8 @@ from millrace.pipelines.cli.verify import verify_job
 from millrace.schemas.errors import LostOffsetsError
 from millrace.transforms.proof.report import Outcome
 from millrace.transforms.sources.postgres import copies
+from millrace.transforms.sources.postgres.client import STREAM
 from millrace.transforms.sources.postgres.reader import TableReader
-from millrace.transforms.sources.postgres.tables import STREAM
 
 QUERY = "SELECT id, name, body FROM orders ORDER BY 1"
 

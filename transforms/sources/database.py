@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...schemas.envelopes.topic_columns import TopicColumns
 from ...schemas.model.block import Block
-from ...schemas.model.ledger import TopicPartition
+from ...schemas.model.ledger import OffsetRange, TopicPartition
 from ...schemas.model.route import Route
 from .source import TypedSource
 
@@ -88,6 +88,26 @@ class KnowsTables(Protocol):
 
     def columns(self, topic: str, route: Route) -> TopicColumns:
         """By the source's own catalog. Raises SourceError, SchemaError, IncompatibleSchemaError."""
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A connection to a source that may begin to read before it is asked."""
+
+    def begin_pass(self, ranges: Sequence[OffsetRange]) -> None:
+        """The next pass covers these ranges; those of the pass before are read."""
+
+
+@runtime_checkable
+class Repeating(Protocol):
+    """A connection to a source that may read all rows anew in each run, so that nothing waits behind its last round."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it does."""
+
+    def unread(self, offset: int) -> int:
+        """How many offsets a round lacks that was begun before this offset; 0 where it has ended."""
 
 
 class RowsAtMoment(Protocol):

@@ -24,6 +24,7 @@ class OffsetMarks(Generic[M]):
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     _marks: dict[str, dict[int, M]] = field(default_factory=dict)
+    _reached: dict[str, M] = field(default_factory=dict)
 
     def learn(self, topic: str, mark: M) -> None:
         """The newest mark of each offset counts."""
@@ -33,6 +34,17 @@ class OffsetMarks(Generic[M]):
             known[mark.next] = mark
             if len(known) > KEPT:
                 del known[next(iter(known))]
+
+    def reach(self, topic: str, mark: M) -> None:
+        """As `learn`; this is where the table's ledger stands."""
+        self.learn(topic, mark)
+        with self.lock:
+            self._reached[topic] = mark
+
+    def reached(self, topic: str) -> M | None:
+        """Where the table's ledger stood when it was last asked."""
+        with self.lock:
+            return self._reached.get(topic)
 
     def at(self, topic: str, offset: int) -> M | None:
         """What is known of a table at this offset."""

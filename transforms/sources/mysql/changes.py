@@ -13,10 +13,11 @@ from ....schemas.model.block import Block
 from ....schemas.model.change import DELETE, UPSERT
 from ....schemas.model.key_text import in_header
 from ....schemas.model.route import Route
+from ..rounds import end_copy
 from ..row_changes import PartChanges, add_truncates, key_of
 from .binlog.rows import DELETED, UPDATED
 from .offsets import place_text
-from .parts import Emptied, Mask, Part, Whole, parts
+from .parts import CopyEnd, Emptied, Mask, Part, Whole, parts
 
 
 def decode(block: Block, route: Route) -> Decoded:
@@ -29,7 +30,9 @@ def decode(block: Block, route: Route) -> Decoded:
         return done
     try:
         for part in parts(block):
-            if isinstance(part, Emptied):
+            if isinstance(part, CopyEnd):
+                end_copy(done, part.begun)
+            elif isinstance(part, Emptied):
                 _empty(done, part, route)
             else:
                 _add(done, part, route)

@@ -22,7 +22,10 @@ from pymysql.cursors import SSCursor
 
 from ....schemas.errors import JobError, LostOffsetsError, SourceError
 from ....schemas.secrets import resolve
+from ..copy_options import CopySettings, Sync
+from .offsets import STREAM
 from .packets import EVENTS, ROWS, first_payload, payloads
+from .tls import tls_parameters
 
 FIRST: Final = (
     "SET time_zone = '+00:00', sql_mode = '', character_set_results = 'utf8mb4', net_write_timeout = 600, "
@@ -66,7 +69,18 @@ class MySqlSettings:
     sslmode: str
     sslrootcert: str | None
     server_id: int | None
-    hybrid: bool
+    sync: Sync = "hybrid"
+    copies: CopySettings = field(default_factory=CopySettings)
+
+    @property
+    def first(self) -> int:
+        """The offset where a table begins."""
+        return STREAM if self.sync == "incremental" else 0
+
+    @property
+    def full(self) -> bool:
+        """Each run copies all rows, and reads no log."""
+        return self.sync == "full"
 
     @property
     def where(self) -> str:
@@ -122,7 +136,7 @@ def connected(settings: MySqlSettings, **more: Any) -> "pymysql.Connection[Any]"
         connect_timeout=10,
         init_command=FIRST,
         program_name="millrace",
-        **_tls(settings),
+        **tls_parameters(settings.sslmode, settings.sslrootcert),
         **more,
     )
     with found.cursor() as cursor:
@@ -130,21 +144,6 @@ def connected(settings: MySqlSettings, **more: Any) -> "pymysql.Connection[Any]"
     found._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
     found._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
     return found
-
-
-def _tls(settings: MySqlSettings) -> dict[str, Any]:
-    mode = settings.sslmode
-    if mode == "disable":
-        return {"ssl_disabled": True}
-    if mode == "prefer" and settings.sslrootcert is None:
-        return {}
-    context = ssl.create_default_context(cafile=settings.sslrootcert)
-    # Certificates that a server made for itself are no strict ones.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    context.check_hostname = mode == "verify-full"
-    if mode == "require" and settings.sslrootcert is None:
-        context.verify_mode = ssl.CERT_NONE
-    return {"ssl": context}
 
 
 class Session:

@@ -2,6 +2,7 @@
 
 S  one byte, M of MariaDB or Y of MySQL, and the body of a TABLE_MAP; or J and JSON: the schema of a copy
 C  rows of a copy (`packets.payloads`); the offset is the chunk's number
+W  a copy that is made anew by each run has all rows (`sources.rounds`)
 R  an event of rows, without its checksum; the offset is where its transaction begins
 E  a statement that leaves no row in the table: its text
 L  what the log does not hold the rows of: its text

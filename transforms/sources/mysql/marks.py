@@ -20,6 +20,7 @@ class Mark:
 
     `log`: of a copy where its log begins; of the log the end of a transaction, at `next` or shortly before it, where a
     server can begin to send. `after`: the key of the last row that was copied, as texts. `copied`: to the end.
+    `begun`: of a copy that is made anew by each run the offset where it began; -1 where the log is read.
     `born`: when the server began the file of `log`, in seconds since 1970; 0 where that is not known.
     """
 
@@ -29,6 +30,7 @@ class Mark:
     after: tuple[str, ...] | None = None
     copied: bool = False
     born: int = 0
+    begun: int = -1
 
     def text(self) -> str:
         """As a block's tail."""

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 
 from ....schemas.option_values import read_secret
 from ....schemas.options import Location, Options
+from ..copy_options import SYNC, CopyOptions, Sync
 
 Reference = Annotated[str, AfterValidator(read_secret)]
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
@@ -23,6 +24,5 @@ class MySqlOptions(Options):
     server_id: int | None = Field(
         default=None, ge=1, le=4_294_967_295, description="The id of this reader among the server's replicas."
     )
-    sync: Literal["hybrid", "incremental"] = Field(
-        default="hybrid", description="A copy of each table and then its changes, or only the changes since the start."
-    )
+    sync: Sync = Field(default="hybrid", description=SYNC)
+    snapshot: CopyOptions = Field(default=CopyOptions(), description="How tables are copied.")

@@ -15,6 +15,7 @@ from ....schemas.errors import SourceError
 from ....schemas.model.block import Block
 from ....schemas.model.position import pack
 from ..log_records import AT, KIND, LENGTH, OFFSET, SCHEMA, TIME, TransactionCounter, read_records
+from ..rounds import ENDED
 from .binlog.columns import struct_of
 from .binlog.events import Events, Place
 from .binlog.rows import DELETED, INSERTED, UPDATED, Image, Rows, find_rows
@@ -78,12 +79,19 @@ class Emptied:
     position: pa.Array
 
 
-def parts(block: Block) -> Iterator[Part | Emptied]:
+@dataclass(frozen=True, slots=True)
+class CopyEnd:
+    """A copy that is made anew by each run has all rows; it began at this offset."""
+
+    begun: int
+
+
+def parts(block: Block) -> Iterator[Part | Emptied | CopyEnd]:
     """What a block holds, in order. Raises SourceError for bytes that cannot be read, and for what the log lacks."""
     data, found = read_records(block.data)
     inside = (found[:, OFFSET] >= block.first) & (found[:, OFFSET] < block.stop) | (found[:, KIND] == SCHEMA)
     found = found[inside]
-    stops = np.isin(found[:, KIND], (SCHEMA, EMPTIED, LOST))
+    stops = np.isin(found[:, KIND], (SCHEMA, EMPTIED, LOST, ENDED))
     edges = sorted({0, *np.flatnonzero(stops).tolist(), *(np.flatnonzero(stops) + 1).tolist(), len(found)})
     counting, schema = TransactionCounter(), b""
     for low, high in pairwise(edges):
@@ -96,6 +104,8 @@ def parts(block: Block) -> Iterator[Part | Emptied]:
                 f"the log does not say what became of its rows at {place_text(int(found[low, OFFSET]))}: "
                 f"{text.decode()}; for a new copy, remove the table from the target and run again"
             )
+        elif kind == ENDED:
+            yield CopyEnd(int.from_bytes(text, "little"))
         elif kind == EMPTIED:
             yield _emptied(found[low], counting)
         elif kind == COPIED:

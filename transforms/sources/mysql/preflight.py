@@ -30,6 +30,8 @@ CASCADES: Final = re.compile(
 
 def preflight(session: Session, tables: Sequence[SourceTable]) -> list[Advice]:
     """All findings; asks, and changes nothing."""
+    if session.settings.full:
+        return [*_tables(session, tables)]
     settings = {str(name): str(value) for name, value in session.rows("SHOW GLOBAL VARIABLES")}
     found = [*_log(session, settings)]
     if settings.get("log_bin") == "ON":
@@ -132,3 +134,18 @@ def _cascades(session: Session, tables: Sequence[SourceTable], settings: dict[st
             said = f"a change of {parent} changes its rows (ON DELETE or ON UPDATE), and the log does not hold that"
             fix = f"ALTER TABLE {table.quoted} DROP FOREIGN KEY {constraint}, and let the program delete such rows"
             yield Advice("fail", table.name, said, fix)
+
+
+def condition_advice(session: Session, tables: Sequence[SourceTable]) -> Iterator[Advice]:
+    """The conditions of `source.snapshot.where`, tried."""
+    by_name = {table.name: table for table in tables}
+    for name, _ in session.settings.copies.conditions:
+        if name not in by_name:
+            said = "source.snapshot.where names it, and it is not among the tables that are read"
+            yield Advice("fail", name, said, "take it out of source.snapshot.where, or read it")
+            continue
+        try:
+            condition = session.settings.copies.where(name)
+            session.rows(f"SELECT 1 FROM {by_name[name].quoted} WHERE {condition} LIMIT 0")
+        except MillraceError as error:
+            yield Advice("fail", name, f"source.snapshot.where: {error}", "correct the condition")

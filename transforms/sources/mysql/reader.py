@@ -7,6 +7,8 @@ import numpy as np
 from ....schemas.errors import LostOffsetsError, SourceError
 from ....schemas.model.block import Block
 from ..log_records import record
+from ..read_ahead import ahead_of
+from ..rounds import ENDED, begins, round_end
 from ..source import NEW_COPY, lost_offsets
 from ..table_reader import DatabaseReader
 from .binlog_stream import file_born, stream_of
@@ -16,7 +18,7 @@ from .log_tables import COPIED
 from .marks import Mark, Marks, marks_of
 from .offsets import STREAM, place_of
 from .packets import count_rows, fill_fields
-from .tables import CopiedSchema, SourceTable, copy_query, key_texts, schema_of, tables
+from .tables import CopiedSchema, SourceTable, copy_query, key_texts, rows_of_chunk, schema_of, tables
 
 
 @dataclass(slots=True)
@@ -27,7 +29,9 @@ class TableReader(DatabaseReader[MySqlSettings, Session]):
         if self.tail:
             learn_tail(self.settings, self.partition.topic, self.tail)
             self.tail = ""
-        return self._streamed(wait) if self.next > STREAM else self._begun()
+        if not self.settings.full and self.next > STREAM:
+            return self._streamed(wait)
+        return ahead_of(self.settings).take(self.partition, self.next) or self.chunk()
 
     def connected(self) -> Session:
         return Session(self.settings)
@@ -51,28 +55,39 @@ class TableReader(DatabaseReader[MySqlSettings, Session]):
         self._marks.learn(self.partition.topic, mark)
         return Block(*self.place, self.next, mark.next, data, tail=mark.text())
 
-    def _begun(self) -> Block:
-        """The next chunk of the copy; its last one, or where the job has none, all up to where the log begins."""
-        session, table = self._table()
+    def _here(self, session: Session) -> Mark:
+        """What is known at `next` of the copy."""
+        full = self.settings.full
+        if full and begins(self.next):
+            return Mark("", self.next, 0, begun=self.next)
         mark = self._marks.at(self.partition.topic, self.next)
         if mark is None:
-            if self.next not in (0, STREAM):
+            if full or self.next not in (0, STREAM):
                 raise LostOffsetsError(
                     f"{self.partition}: nobody knows where chunk {self.next} of the copy begins; nothing was skipped. "
                     f"{NEW_COPY}"
                 )
             mark = begin(session, self.partition.topic, self.next)
-        limit = mark.log if self.stop is None else min(mark.log, self.stop)
+        return mark
+
+    def chunk(self) -> Block:
+        """The next chunk of the copy; its last one, or where the job has none, all up to where the log begins."""
+        session, table = self._table()
+        mark = self._here(session)
+        end = round_end(self.next) if self.settings.full else mark.log
+        limit = end if self.stop is None else min(end, self.stop)
         if mark.copied:
             return self._block(replace(mark, next=limit), b"")
         schema = schema_of(session, table)
         rows = session.copied(copy_query(session, table, schema, mark.after))
         after, count = _last_key(rows, schema)
-        if not schema.key or count < table.chunk_rows:
+        if not schema.key or count < rows_of_chunk(session, table):
             mark = replace(mark, next=limit, copied=True, after=None)
         else:
             mark = replace(mark, next=self.next + 1, after=after)
         data = schema.record() + record(COPIED, self.next, -1, rows) if count else b""
+        if self.settings.full and mark.copied and mark.begun > 0:
+            data = (data or schema.record()) + record(ENDED, self.next, -1, mark.begun.to_bytes(8, "little"))
         return self._block(mark, data)
 
     def _streamed(self, wait: float) -> Block | None:
@@ -109,7 +124,7 @@ def begin(session: Session, topic: str, offset: int) -> Mark:
 def learn_tail(settings: MySqlSettings, topic: str, tail: str) -> Mark:
     """What a ledger, or the block before, has kept."""
     mark = Mark.of_text(tail)
-    marks_of(settings).learn(topic, mark)
+    marks_of(settings).reach(topic, mark)
     return mark
 
 

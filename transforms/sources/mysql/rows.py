@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ....schemas.errors import LostOffsetsError, SourceError
 from ....schemas.model.unrepresentable import text_name
+from ..rounds import begins
 from .client import BinlogDump, MySqlSettings, Session, Snapshot
 
 COLUMNS: Final = (
@@ -55,13 +56,20 @@ class TableRows:
         listed = ", ".join(
             f"{_quoted(name)} * 1e0" if kind == "float" else _quoted(name) for name, (kind, _) in self.columns.items()
         )
-        for values in self._snapshot.each(f"SELECT {listed} FROM {_quoted(self.database)}.{_quoted(self.table)}"):
+        settings = self._snapshot.settings
+        condition = settings.copies.where(f"{self.database}.{self.table}") if settings.full else None
+        where = "" if condition is None else f" WHERE {condition}"
+        for values in self._snapshot.each(
+            f"SELECT {listed} FROM {_quoted(self.database)}.{_quoted(self.table)}{where}"
+        ):
             yield _row(read, values)
 
     def ahead(self, since: int) -> int:
         """Events of rows are counted, and statements that name the table: each may change several rows."""
         settings, number = self._snapshot.settings, since >> FILE_BITS
-        if not number:
+        if settings.full and begins(since):
+            return 0
+        if settings.full or not number:
             raise SourceError(f"the copy of {self.database}.{self.table} has not ended yet: run the job first")
         with closing(Session(settings)) as session:
             files = [name for name, *_ in session.rows("SHOW BINARY LOGS") if int(name.rpartition(".")[2]) == number]

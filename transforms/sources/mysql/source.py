@@ -9,19 +9,22 @@ from ....schemas.envelopes.decoded import Decoded
 from ....schemas.envelopes.topic_columns import TopicColumns
 from ....schemas.errors import JobError, SourceError
 from ....schemas.model.block import Block
-from ....schemas.model.ledger import TopicPartition
+from ....schemas.model.ledger import OffsetRange, TopicPartition
 from ....schemas.model.message import MessageLog
 from ....schemas.model.route import Route
+from ..copy_options import check_conditions
 from ..database import Advice, DatabaseSource
+from ..read_ahead import ahead_of
+from ..rounds import begins, check_sync, end_after, round_end, unread
 from ..source import PATIENCE_SECONDS, ReadUpTo
 from ..topic_names import matching_topics, near_topic
 from .binlog_stream import close_streams
 from .client import MySqlSettings, Session, other_server
 from .log_place import file_of, identity, log_end, pass_stop
-from .marks import marks_of
+from .marks import Mark, marks_of
 from .offsets import STREAM, place_of
 from .options import MySqlOptions
-from .preflight import preflight
+from .preflight import condition_advice, preflight
 from .reader import TableReader, begin, learn_tail
 from .rows import TableRows, rows_at_moment
 from .tables import schema_of, tables
@@ -67,6 +70,7 @@ class MySqlSource(DatabaseSource):
         return rows_at_moment(self.settings, topic)
 
     def close(self) -> None:
+        ahead_of(self.settings).close()
         close_streams(self.settings)
 
 
@@ -81,16 +85,35 @@ def open_source(options: MySqlOptions) -> MySqlSource:
             options.sslmode,
             options.sslrootcert,
             options.server_id,
-            options.sync == "hybrid",
+            options.sync,
+            options.snapshot.settings,
         )
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MySqlConnection:
-    """Answers about the tables of a server."""
+    """Answers about the tables of a server; `copying` are the tables that are being copied."""
 
     session: Session
+    copying: int = 1
+
+    @property
+    def repeats(self) -> bool:
+        return self.session.settings.full
+
+    def unread(self, offset: int) -> int:
+        return unread(offset)
+
+    def begin_pass(self, ranges: Sequence[OffsetRange]) -> None:
+        settings = self.session.settings
+        copied = [span for span in ranges if settings.full or span.first < STREAM]
+        if settings.copies.parallel > 1 and copied:
+            ahead_of(settings).begin(settings.copies.parallel, copied, self._reader)
+
+    def _reader(self, span: OffsetRange) -> TableReader:
+        partition = TopicPartition(span.topic, span.partition)
+        return TableReader(self.session.settings, partition, span.first, span.stop, PATIENCE_SECONDS)
 
     def topics(self, names: Sequence[str] = (), pattern: str | None = None) -> dict[str, list[int]]:
         known = tables(self.session)
@@ -103,8 +126,10 @@ class MySqlConnection:
         return {name: [0] for name in sorted({*names, *matching_topics(known, pattern, "table_pattern")})}
 
     def offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
-        first = 0 if self.session.settings.hybrid else STREAM
-        return dict.fromkeys(partitions, (first, log_end(self.session)))
+        settings = self.session.settings
+        if settings.full:
+            return {one: (0, end_after(marks_of(settings).reached(one.topic))) for one in partitions}
+        return dict.fromkeys(partitions, (settings.first, log_end(self.session)))
 
     def offsets_at(self, timestamp: int, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         # The log is not searched by time; an earlier offset is allowed, and a copy is always right.
@@ -116,22 +141,28 @@ class MySqlConnection:
 
     def cut_short(self, read: Collection[ReadUpTo]) -> dict[ReadUpTo, int]:
         """Empty: raises LostOffsetsError where the server is another one."""
+        settings = self.session.settings
         told = [one for one in read if one.tail]
-        server = identity(self.session) if told else ""
+        server = identity(self.session) if told and not settings.full else ""
         for one in told:
-            if learn_tail(self.session.settings, one.partition.topic, one.tail).server != server:
-                raise other_server(self.session.settings)
+            mark = learn_tail(settings, one.partition.topic, one.tail)
+            check_sync(settings, one.partition, mark)
+            if mark.server != server:
+                raise other_server(settings)
         return {}
 
     def pass_stop(self, partition: TopicPartition, first: int, end: int) -> int:
         """Where a pass that begins at `first` ends: so many chunks of a copy, or bytes of the log."""
-        if first > STREAM:
+        settings = self.session.settings
+        if first > STREAM and not settings.full:
             return pass_stop(self.session, first, end, PASS_BYTES)
-        mark = marks_of(self.session.settings).at(partition.topic, first)
-        if mark is None or not mark.copied:
-            return min(end, first + PASS_CHUNKS)
-        begins = min(mark.log, end)
-        return pass_stop(self.session, begins, end, PASS_BYTES) if begins < end else end
+        mark = marks_of(settings).at(partition.topic, first)
+        if mark is None or not mark.copied or (settings.full and begins(first)):
+            return min(end, first + max(1, PASS_CHUNKS // self.copying))
+        if settings.full:
+            return min(end, round_end(first))
+        log = min(mark.log, end)
+        return pass_stop(self.session, log, end, PASS_BYTES) if log < end else end
 
     def prepare(self, next: Mapping[TopicPartition, int]) -> bool:
         """Fix where the log begins for tables of which nothing was read yet; others need the log that was there.
@@ -139,8 +170,14 @@ class MySqlConnection:
         Raises LostOffsetsError where the server has that log no more.
         """
         settings = self.session.settings
-        first = 0 if settings.hybrid else STREAM
-        marks = marks_of(settings)
+        check_conditions(settings.copies, tables(self.session))
+        self.copying = max(1, sum(settings.full or offset < STREAM for offset in next.values()))
+        first, marks = settings.first, marks_of(settings)
+        if settings.full:
+            for source, offset in next.items():
+                if offset == 0:
+                    marks.reach(source.topic, Mark("", 0, 0, begun=0))
+            return True  # Where tables stand is known now, and so where their copies end.
         marks.wanted.update(source.topic for source in next)
         for source, offset in sorted(next.items()):
             if offset == first:
@@ -162,7 +199,8 @@ class MySqlConnection:
     def advice(self, topics: Sequence[str]) -> list[Advice]:
         """What would fail, each with the statement that mends it."""
         known = tables(self.session)
-        return preflight(self.session, [known[topic] for topic in topics if topic in known])
+        found = [known[topic] for topic in topics if topic in known]
+        return [*preflight(self.session, found), *condition_advice(self.session, found)]
 
     def columns(self, topic: str, route: Route) -> TopicColumns:
         """By the server's catalog."""

@@ -59,7 +59,7 @@ class SourceTable:
 
     @property
     def chunk_rows(self) -> int:
-        """How many rows one chunk of the copy has."""
+        """How many rows come to about `CHUNK_BYTES`."""
         return max(FEWEST_ROWS, min(MOST_ROWS, CHUNK_BYTES // max(self.width, 1)))
 
 
@@ -134,16 +134,24 @@ def schema_of(session: Session, table: SourceTable) -> CopiedSchema:
     return CopiedSchema(tuple(columns), tuple(name for (name,) in session.rows(KEY, place)))
 
 
+def rows_of_chunk(session: Session, table: SourceTable) -> int:
+    """How many rows one chunk of the copy has."""
+    return session.settings.copies.chunk_rows or table.chunk_rows
+
+
 def copy_query(session: Session, table: SourceTable, schema: CopiedSchema, after: Sequence[str] | None) -> str:
     """SELECT of the chunk behind the row whose key is `after`; without a key, of the whole table."""
+    condition = session.settings.copies.where(table.name)
     listed = ", ".join(column.expression for column in schema.columns)
     if not schema.key:
-        return f"SELECT {listed} FROM {table.quoted}"
+        return f"SELECT {listed} FROM {table.quoted}" + ("" if condition is None else f" WHERE {condition}")
     key = schema.of_key
     listed += "".join(f", {column.order}" for column in key)
     order = ", ".join(quoted(column.name) for column in key)
-    where = "" if after is None else f" WHERE {_behind(session, key, after)}"
-    return f"SELECT {listed} FROM {table.quoted}{where} ORDER BY {order} LIMIT {table.chunk_rows}"
+    behind = None if after is None else _behind(session, key, after)
+    conditions = [part for part in (condition, behind) if part is not None]
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"SELECT {listed} FROM {table.quoted}{where} ORDER BY {order} LIMIT {rows_of_chunk(session, table)}"
 
 
 def _behind(session: Session, key: Sequence[CopiedColumn], after: Sequence[str]) -> str:

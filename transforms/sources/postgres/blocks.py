@@ -2,6 +2,7 @@
 
 S           columns and key as JSON
 C           rows of a copy, in Postgres's binary COPY format, all values text; the offset is the chunk's number
+W           a copy that is made anew by each run has all rows (`sources.rounds`)
 I, U, D, T  the message of pgoutput; the offset is the LSN of the transaction's commit
 """
 

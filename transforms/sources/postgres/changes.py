@@ -12,7 +12,8 @@ from ....schemas.model.block import Block
 from ....schemas.model.change import DELETE, UPSERT
 from ....schemas.model.route import Route
 from ....schemas.model.value_texts import text_field
-from ..log_records import KIND, OFFSET, SCHEMA, TIME, TransactionCounter, read_records
+from ..log_records import AT, KIND, OFFSET, SCHEMA, TIME, TransactionCounter, read_records
+from ..rounds import ENDED, end_copy, high_and_low
 from ..row_changes import PartChanges, add_truncates, key_of
 from .blocks import COPIED, DELETED, TRUNCATED, TableSchema, by_schema, lsn_text
 from .columns import column_of
@@ -22,8 +23,6 @@ from .pgoutput import UNCHANGED, find_rows
 
 PART_RECORDS: Final = 100_000
 """Records that are decoded at once: of a large transaction, the places of all values would not fit into memory."""
-INSIDE: Final = 24
-"""Bits for the place of a row within its chunk of a copy."""
 
 
 def decode(block: Block, route: Route) -> Decoded:
@@ -37,6 +36,10 @@ def decode(block: Block, route: Route) -> Decoded:
     data, found = read_records(block.data)
     inside = (found[:, OFFSET] >= block.first) & (found[:, OFFSET] < block.stop) | (found[:, KIND] == SCHEMA)
     found = found[inside]
+    ends = found[:, KIND] == ENDED
+    for at in found[ends][:, AT].tolist():
+        end_copy(done, int.from_bytes(block.data[at : at + 8], "little"))
+    found = found[~ends]
     counting = TransactionCounter()
     for schema, rows in by_schema(block.data, found):
         for low in range(0, len(rows), PART_RECORDS):
@@ -54,8 +57,9 @@ def _part(
     offset, copied = found[rows.record, OFFSET], rows.kind == COPIED
     numbers = counting.places(offset)
     # A copy is older than all that is streamed; its later chunks are newer, for a row that moved is read twice.
-    inner = np.where(copied, (offset << INSIDE) + 2 * numbers, 2 * numbers).astype(np.uint64)
-    commit = np.where(copied, 0, offset).astype(np.uint64)
+    high, low = high_and_low(offset, 2 * numbers)
+    inner = np.where(copied, low, 2 * numbers).astype(np.uint64)
+    commit = np.where(copied, high, offset).astype(np.uint64)
     return Part(data, schema, rows, offset, found[rows.record, TIME], commit, inner)
 
 

@@ -14,7 +14,10 @@ from psycopg import pq
 
 from ....schemas.errors import JobError, LostOffsetsError, SourceError
 from ....schemas.secrets import resolve
+from ..copy_options import CopySettings, Sync
 
+STREAM: Final = 1 << 24
+"""The offset where a table's copy ends and its log begins: no LSN is lower. Below it are the chunks of the copy."""
 SETTINGS: Final = (
     "-c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=3 -c TimeZone=UTC -c bytea_output=hex "
     "-c standard_conforming_strings=on"
@@ -57,7 +60,18 @@ class PostgresSettings:
     sslrootcert: str | None
     slot: str
     publication: str
-    hybrid: bool
+    sync: Sync = "hybrid"
+    copies: CopySettings = field(default_factory=CopySettings)
+
+    @property
+    def first(self) -> int:
+        """The offset where a table begins."""
+        return STREAM if self.sync == "incremental" else 0
+
+    @property
+    def full(self) -> bool:
+        """Each run copies all rows, and reads no log."""
+        return self.sync == "full"
 
     @property
     def where(self) -> str:

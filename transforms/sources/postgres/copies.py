@@ -36,8 +36,10 @@ def next_chunk(session: Session, table: SourceTable, schema: TableSchema, mark: 
     key = row_key(session, table, schema)
     if not key:
         return _by_pages(session, table, schema, mark)
-    wanted = mark.rows or FIRST_ROWS
-    where = "" if mark.after is None else f" WHERE {listed(key)} > ({', '.join(map(literal, mark.after))})"
+    chosen = session.settings.copies.chunk_rows
+    wanted = chosen or mark.rows or FIRST_ROWS
+    behind = None if mark.after is None else f"{listed(key)} > ({', '.join(map(literal, mark.after))})"
+    where = _where(session, table, behind)
     order = f" ORDER BY {', '.join(map(quoted, key))} LIMIT {wanted}"
     data = session.copied(_query(schema, f"{rows_of(table)}{where}{order}"))
     count, last = last_row(np.frombuffer(data, np.uint8))
@@ -52,7 +54,7 @@ def next_chunk(session: Session, table: SourceTable, schema: TableSchema, mark: 
 def _by_pages(session: Session, table: SourceTable, schema: TableSchema, mark: Mark) -> tuple[bytes, Mark]:
     """Chunks of pages; a partitioned table is one chunk."""
     if table.kind == "p":
-        return session.copied(_query(schema, rows_of(table))), replace(mark, copied=True)
+        return session.copied(_query(schema, rows_of(table) + _where(session, table))), replace(mark, copied=True)
     ((file, pages),) = session.rows(STORAGE, (table.oid, table.oid))
     if mark.after is not None and file != mark.file:
         raise LostOffsetsError(
@@ -62,10 +64,17 @@ def _by_pages(session: Session, table: SourceTable, schema: TableSchema, mark: M
         )
     low = 0 if mark.after is None else int(mark.after[0])
     high = low + CHUNK_PAGES
-    data = session.copied(_query(schema, f"{rows_of(table)} WHERE ctid >= '({low},0)' AND ctid < '({high},0)'"))
+    where = _where(session, table, f"ctid >= '({low},0)' AND ctid < '({high},0)'")
+    data = session.copied(_query(schema, rows_of(table) + where))
     if high >= pages:
         return data, replace(mark, after=None, copied=True)
     return data, replace(mark, after=(str(high),), file=file)
+
+
+def _where(session: Session, table: SourceTable, place: str | None = None) -> str:
+    """Which rows: those of the job's condition, at this place."""
+    conditions = [part for part in (session.settings.copies.where(table.name), place) if part is not None]
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
 def _texts(row: bytes, places: Sequence[int]) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ class Mark:
     Of a copy: `after` is the key of the last row that was read, as texts, or the page where a table without a key goes
     on; `file` is the storage that such pages are of. `rows`: how many the next chunk has. `copied`: to the end.
 
+    `begun`: of a copy that is made anew by each run the offset where it began; -1 where a log is read.
+
     `settled` is an LSN: up to it the log may tell of rows that the copy does not have, for they moved meanwhile.
     """
 
@@ -35,6 +37,7 @@ class Mark:
     rows: int = 0
     copied: bool = False
     settled: int = 0
+    begun: int = -1
 
     @property
     def newest(self) -> int:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from ....schemas.option_values import read_secret
 from ....schemas.options import Location, Options
+from ..copy_options import SYNC, CopyOptions, Sync
 
 NAME: Final = re.compile(r"[a-z0-9_]{1,63}")
 
@@ -36,6 +37,5 @@ class PostgresOptions(Options):
     publication: Name = Field(
         default="millrace", description="The publication, made by the first run if it is not there."
     )
-    sync: Literal["hybrid", "incremental"] = Field(
-        default="hybrid", description="A copy of each table and then its changes, or only the changes since the slot."
-    )
+    sync: Sync = Field(default="hybrid", description=SYNC)
+    snapshot: CopyOptions = Field(default=CopyOptions(), description="How tables are copied.")

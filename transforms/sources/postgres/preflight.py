@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from ....schemas.errors import MillraceError
 from ..database import Advice
 from .client import Session
 from .publication import published, refusal
@@ -14,6 +15,8 @@ OLDEST: Final = 140_000
 
 def preflight(session: Session, tables: Sequence[SourceTable]) -> list[Advice]:
     """All findings; asks, and changes nothing."""
+    if session.settings.full:
+        return [*_tables(tables, full=True)]
     return [*_server(session), *slot_advice(session), *_publication(session, tables), *_tables(tables)]
 
 
@@ -94,8 +97,23 @@ def _publication(session: Session, tables: Sequence[SourceTable]) -> Iterator[Ad
         yield Advice("fail", "publication", f"{lacks}, and the role owns not all of them", fix)
 
 
-def _tables(tables: Sequence[SourceTable]) -> Iterator[Advice]:
+def _tables(tables: Sequence[SourceTable], *, full: bool = False) -> Iterator[Advice]:
     for table in tables:
-        if table.refusal:
-            said, _, fix = table.refusal.partition("; ")
+        refusal = table.unreadable if full else table.refusal
+        if refusal:
+            said, _, fix = refusal.partition("; ")
             yield Advice("fail", table.name, said, fix)
+
+
+def condition_advice(session: Session, tables: Sequence[SourceTable]) -> Iterator[Advice]:
+    """The conditions of `source.snapshot.where`, tried."""
+    by_name = {table.name: table for table in tables}
+    for name, _ in session.settings.copies.conditions:
+        if name not in by_name:
+            said = "source.snapshot.where names it, and it is not among the tables that are read"
+            yield Advice("fail", name, said, "take it out of source.snapshot.where, or read it")
+            continue
+        try:
+            session.rows(f"SELECT FROM {quoted_name(name)} WHERE {session.settings.copies.where(name)} LIMIT 0")
+        except MillraceError as error:
+            yield Advice("fail", name, f"source.snapshot.where: {error}", "correct the condition")

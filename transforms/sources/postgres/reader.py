@@ -5,14 +5,16 @@ from dataclasses import dataclass, replace
 from ....schemas.errors import LostOffsetsError, SourceError
 from ....schemas.model.block import Block
 from ..log_records import record
+from ..read_ahead import ahead_of
+from ..rounds import ENDED, begins, round_end
 from ..source import START_OVER, lost_offsets
 from ..table_reader import DatabaseReader
 from .blocks import COPIED
-from .client import PostgresSettings, Session, lost_slot
+from .client import STREAM, PostgresSettings, Session, lost_slot
 from .history import Line, check_line, line_of, standing_by
 from .marks import Mark, marks_of
 from .publication import published
-from .tables import STREAM, SourceTable, quoted_name, schema_of, slot_of, tables
+from .tables import SourceTable, quoted_name, schema_of, slot_of, tables
 from .wal_stream import stream_of
 
 
@@ -27,7 +29,9 @@ class TableReader(DatabaseReader[PostgresSettings, Session]):
         if self.tail:
             marks_of(self.settings).learn(self.partition.topic, replace(Mark.of_text(self.tail), next=self.next))
             self.tail = ""
-        return self._copied() if self.next < STREAM else self._streamed(wait)
+        if not self.settings.full and self.next >= STREAM:
+            return self._streamed(wait)
+        return ahead_of(self.settings).take(self.partition, self.next) or self.chunk()
 
     def connected(self) -> Session:
         self._line = None
@@ -38,6 +42,12 @@ class TableReader(DatabaseReader[PostgresSettings, Session]):
         with stream.lock:
             stream.close()
 
+    def _lost_place(self) -> LostOffsetsError:
+        return LostOffsetsError(
+            f"{self.partition}: nobody knows where chunk {self.next} of the copy begins; nothing was skipped. "
+            f"{START_OVER}"
+        )
+
     def _table(self) -> tuple[Session, SourceTable]:
         found = tables(self.session()).get(self.partition.topic)
         if found is None:
@@ -46,6 +56,8 @@ class TableReader(DatabaseReader[PostgresSettings, Session]):
 
     def _mark(self, session: Session, table: SourceTable) -> Mark:
         """What is known at `next`, by the server that was read before. Raises LostOffsetsError for another one."""
+        if self.settings.full:
+            return self._mark_of_round()
         mark = None if self.next == 0 else marks_of(self.settings).at(self.partition.topic, self.next)
         if self._line is None:
             line = line_of(session)
@@ -55,38 +67,50 @@ class TableReader(DatabaseReader[PostgresSettings, Session]):
         if mark is not None:
             return replace(mark, system=self._line.system, timeline=self._line.timeline)
         if 0 < self.next < STREAM:
-            raise LostOffsetsError(
-                f"{self.partition}: nobody knows where chunk {self.next} of the copy begins; nothing was skipped. "
-                f"{START_OVER}"
-            )
+            raise self._lost_place()
         if self._entry is None:
             found = published(session, table)
             self._entry = "" if found is None else found.mark
         return Mark(self._line.system, self.next, 0, self._entry, self._line.timeline)
 
+    def _mark_of_round(self) -> Mark:
+        if begins(self.next):
+            return Mark("", self.next, 0, "", begun=self.next)
+        mark = marks_of(self.settings).at(self.partition.topic, self.next)
+        if mark is None:
+            raise self._lost_place()
+        return mark
+
     def _block(self, mark: Mark, data: bytes) -> Block:
         marks_of(self.settings).learn(self.partition.topic, mark)
         return Block(*self.place, self.next, mark.next, data, tail=mark.text())
 
-    def _copied(self) -> Block:
-        """The next chunk; with the last one, all that is left of the copy's offsets."""
+    def chunk(self) -> Block:
+        """The next chunk of the copy; with the last one, all that is left of the copy's offsets."""
         # Compiled loops take most of a second to import: what copies nothing does without them.
         from .copies import next_chunk
 
         session, table = self._table()
-        slot = slot_of(session, self.settings)
-        if slot is None:
-            raise lost_slot(self.settings, "is gone")
-        mark = replace(self._mark(session, table), confirmed=slot.confirmed)
-        limit = STREAM if self.stop is None else min(STREAM, self.stop)
+        mark, full = self._mark(session, table), self.settings.full
+        if not full:
+            slot = slot_of(session, self.settings)
+            if slot is None:
+                raise lost_slot(self.settings, "is gone")
+            mark = replace(mark, confirmed=slot.confirmed)
+        end = round_end(self.next) if full else STREAM
+        limit = end if self.stop is None else min(end, self.stop)
         if mark.copied:
             return self._block(replace(mark, next=limit), b"")
         with session.unaltered(quoted_name(table.name)):
             schema = schema_of(session, table)
             data, behind = next_chunk(session, table, schema, mark)
-        settled = max(mark.settled, newest_lsn(session))
-        behind = replace(behind, settled=settled, next=limit if behind.copied else self.next + 1)
-        return self._block(behind, schema.record() + record(COPIED, self.next, -1, data))
+        found = schema.record() + record(COPIED, self.next, -1, data)
+        if full:
+            if behind.copied and behind.begun > 0:
+                found += record(ENDED, self.next, -1, behind.begun.to_bytes(8, "little"))
+        else:
+            behind = replace(behind, settled=max(mark.settled, newest_lsn(session)))
+        return self._block(replace(behind, next=limit if behind.copied else self.next + 1), found)
 
     def _streamed(self, wait: float) -> Block | None:
         session, table = self._table()

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from ....schemas.errors import SourceError
 from ....schemas.model.unrepresentable import text_name
-from .client import PostgresSettings, Session, Snapshot
+from ..rounds import begins
+from .client import STREAM, PostgresSettings, Session, Snapshot
 from .row_values import PartlyUnfit, Unfit, reader
-from .tables import STREAM
 
 COLUMNS: Final = """
 SELECT attname FROM pg_attribute
@@ -38,23 +38,27 @@ BEGIN, TRUNCATE, OF_A_ROW = ord("B"), ord("T"), frozenset(b"IUD")
 class TableRows:
     """One table as one snapshot of the server shows it; keeps the contract of `sources.database.RowsAtMoment`.
 
-    `table` is quoted. `columns` are by name the types, as `format_type` writes them.
+    `table` is quoted. `columns` are by name the types, as `format_type` writes them. `where` chooses the rows that the
+    job copies.
     """
 
     table: str
     key: tuple[str, ...]
     columns: Mapping[str, str]
+    where: str
     _snapshot: Snapshot
 
     def rows(self) -> Iterator[dict[str, Any]]:
         read = {name: reader(kind.replace("money", "cents")) for name, kind in self.columns.items()}
         listed = ", ".join(_shown(name, kind) for name, kind in self.columns.items())
-        for texts in self._snapshot.texts(f"SELECT {listed} FROM {self.table}"):
+        for texts in self._snapshot.texts(f"SELECT {listed} FROM {self.table}{self.where}"):
             yield _row(read, texts)
 
     def ahead(self, since: int) -> int:
         settings = self._snapshot.settings
-        if since < STREAM:
+        if settings.full and begins(since):
+            return 0
+        if settings.full or since < STREAM:
             raise SourceError(f"the copy of {self.table} has not ended yet: run the job first")
         ((oid,),) = self._snapshot.rows("SELECT %s::regclass::oid::bigint", (self.table,))
         count, commit = 0, 0
@@ -78,7 +82,9 @@ def rows_at_moment(settings: PostgresSettings, table: str) -> Iterator[TableRows
         kinds = snapshot.described(f"SELECT {', '.join(map(_quoted, names))} FROM {quoted} LIMIT 0")
         columns = {one: _named(snapshot, *kind) for one, kind in zip(names, kinds, strict=True)}
         key = tuple(one for (one,) in snapshot.rows(KEY, (quoted,)))
-        yield TableRows(quoted, key, columns, snapshot)
+        condition = settings.copies.where(table) if settings.full else None
+        where = "" if condition is None else f" WHERE {condition}"
+        yield TableRows(quoted, key, columns, where, snapshot)
 
 
 def _named(snapshot: Snapshot, number: int, modifier: int) -> str:

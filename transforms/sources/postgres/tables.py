@@ -7,12 +7,9 @@ from .blocks import TableSchema
 from .client import PostgresSettings, Session
 from .type_names import typed_columns
 
-STREAM: Final = 1 << 24
-"""The offset where a table's copy ends and its log begins: no LSN is lower. Below it are the chunks of the copy."""
-
 TABLES: Final = """
 SELECT n.nspname || '.' || c.relname, c.oid, c.relkind::text, c.relreplident::text, c.relpersistence::text,
-  pg_relation_size(c.oid) / current_setting('block_size')::int,
+  greatest(c.reltuples, 0)::bigint,
   EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),
   has_table_privilege(c.oid, 'SELECT'),
   NOT EXISTS (
@@ -41,7 +38,9 @@ FROM pg_replication_slots WHERE slot_name = %s
 
 @dataclass(frozen=True, slots=True)
 class SourceTable:
-    """A table as the catalog has it; `pages` of its own storage. `identity` is its REPLICA IDENTITY: d, f, i or n.
+    """A table as the catalog has it; `rows` as it was counted last, 0 where it was not.
+
+    `identity` is its REPLICA IDENTITY: d, f, i or n.
 
     `covered`: an index of REPLICA IDENTITY has all columns of the primary key.
     """
@@ -51,10 +50,17 @@ class SourceTable:
     kind: str
     identity: str
     persistence: str
-    pages: int
+    rows: int
     keyed: bool
     readable: bool
     covered: bool
+
+    @property
+    def unreadable(self) -> str | None:
+        """Why its rows cannot be read, with the statement that mends it."""
+        if self.readable:
+            return None
+        return f"the role may not read {self.name}; GRANT SELECT ON {quoted_name(self.name)} TO the role"
 
     @property
     def refusal(self) -> str | None:
@@ -64,8 +70,8 @@ class SourceTable:
             return (
                 f"{self.name} is unlogged or temporary: its changes are not in the log; ALTER TABLE {quoted} SET LOGGED"
             )
-        if not self.readable:
-            return f"the role may not read {self.name}; GRANT SELECT ON {quoted} TO the role"
+        if self.unreadable:
+            return self.unreadable
         if self.identity == "n" or (self.identity == "d" and not self.keyed):
             return (
                 f"{self.name} has no replica identity, so the server refuses its updates and deletes once it is "

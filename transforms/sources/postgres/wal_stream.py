@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from ..log_records import OFFSET, packed
 from ..table_queues import BLOCK_BYTES, Piece, TableQueues
 from .blocks import TableSchema
-from .client import PostgresSettings, Session, lost_slot
+from .client import STREAM, PostgresSettings, Session, lost_slot
 from .history import Line
 from .slot_stream import Messages, SlotStream
-from .tables import STREAM, key_of, slot_of, tables
+from .tables import key_of, slot_of, tables
 from .type_names import typed_columns
 
 LOGGER: Final = logging.getLogger("millrace")

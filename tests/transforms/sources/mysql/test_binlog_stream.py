@@ -19,7 +19,7 @@ ROTATE = event(types.ROTATE, NEXT, position=-types.HEADER - len(NEXT) - types.CH
 @pytest.mark.parametrize("parts", [[HEARTBEAT + ROTATE], [HEARTBEAT, ROTATE]])
 def test_a_heartbeat_before_a_rotation_says_nothing_of_the_next_file(parts):
     """A run that rests between two windows finds both in one read: the next file's events are still to come."""
-    stream = BinlogStream(MySqlSettings("db", 3306, "ann", None, "disable", None, None, True))
+    stream = BinlogStream(MySqlSettings("db", 3306, "ann", None, "disable", None, None))
     stream._number = 5
     for part in parts:
         stream._take_in(part)

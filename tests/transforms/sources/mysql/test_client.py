@@ -26,7 +26,7 @@ def place(request):
 
 
 def settings(place, mode="prefer", certificate=None):
-    return MySqlSettings("127.0.0.1", place.port, ROLE, "${env:CLIENT_TEST}", mode, certificate, None, True)
+    return MySqlSettings("127.0.0.1", place.port, ROLE, "${env:CLIENT_TEST}", mode, certificate, None)
 
 
 @pytest.mark.parametrize("mode", ["disable", "verify-ca"])
