@@ -1,6 +1,6 @@
 """The contract of an encoding: the bytes of keys and values to Arrow columns."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -49,6 +49,9 @@ class Expected(Protocol):
 
     def declared(self, path: tuple[str, ...]) -> DeclaredType | None:
         """The type that the job or the envelope declares, None where it is to be inferred."""
+
+    def may_lack(self, path: tuple[str, ...]) -> Sequence[str] | None:
+        """Of an object that tells which fields it lacks (`model.absent_fields`) those that the table has, else None."""
 
     def held(self, path: tuple[str, ...]) -> pa.DataType | None:
         """The type of the table's column for this field in the target, None where there is none."""

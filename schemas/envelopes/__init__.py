@@ -48,5 +48,13 @@ ENVELOPES: Final = Plugins(
             short=PLAIN,
             only_short=True,
         ),
+        EnvelopeSpec(
+            name="goldengate",
+            envelope=f"{__name__}.goldengate:GoldenGateEnvelope",
+            options=OneTable,
+            proof={"json": f"{PROOF}.goldengate:GoldenGateMessages"},
+            short=PLAIN,
+            only_short=True,
+        ),
     ),
 )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..encodings.encoding import Encoding, infers
 from ..encodings.message_reader import Failures, Group, MessageReader
 from ..errors import SchemaError
-from ..model.change import AFTER, AFTER_TYPE, DELETE
+from ..model.change import AFTER, AFTER_TYPE, DELETE, names_by_row
 from ..model.change_batch import ChangeColumns, change_batch, take_positions
 from ..model.epoch import Climb
 from ..model.incompatible_columns import OnIncompatible
@@ -26,7 +26,7 @@ from .chosen_messages import MessageChooser
 from .decode_context import DecodeContext
 from .decoded import Decoded
 from .envelope import NOTHING, TRUNCATE, Envelope, Events, fields_of
-from .expected_columns import ExpectedColumns
+from .expected_columns import ExpectedColumns, Remembered
 from .key_columns import KEYLESS, KeyedRows, keyed_by_columns, keyed_by_message, refuse_own_names
 from .message_times import check_times
 from .null_values import null_values
@@ -50,6 +50,7 @@ class TopicDecoder:
     ) -> None:
         self._envelope, self._route = envelope, route
         refuses = held is not None and route.on_incompatible is OnIncompatible.DEAD_LETTER
+        held = None if held is None else Remembered(held)
         self._types = TableTypes(held) if held is not None and refuses else None
         self._reader = MessageReader(
             encoding,
@@ -193,6 +194,8 @@ def _row_changes(
     before = None if events.before is None or context.route.key is None else of(events.before)
     if events.of_value is not None:
         found = replace(found, events=np.arange(len(found.rows)))
+    if events.absent:
+        found = replace(found, absent={name: lacks[rows] for name, lacks in events.absent.items()})
     keyed = _keyed(context, found, key, before, group.schema_id)
     if keyed is not None:
         _add(context, keyed, None if events.snapshot is None else group.rows[events.snapshot])
@@ -249,6 +252,8 @@ def _add(context: DecodeContext, keyed: KeyedRows, snapshot: NDArray[np.int64] |
     if not len(keyed.rows):
         return
     columns, unavailable = context.envelope.blank_unavailable(keyed.columns)
+    if keyed.absent:
+        unavailable = names_by_row(keyed.absent, len(keyed.rows))
     if context.types is not None:
         columns = fitting(context.types, context.done.key, columns, len(keyed.rows)).columns
     marks = ChangeColumns(

@@ -45,6 +45,7 @@ class Events:
 
     Where a value may hold several changes, `of_value` (int64) is by event the number of its value, ascending, each
     value at least once: `what` and all the others have a row for each event then, in the order in which they happened.
+    `absent` has by column the rows of updates that do not tell it: they keep what the table has.
     `tables` names by row the table of the source that it is of, null for none; None where a topic has one alone.
     """
 
@@ -65,6 +66,7 @@ class Events:
     key: tuple[str, ...] | None = None
     of_value: NDArray[np.int64] | None = None
     tables: pa.StringArray | None = None
+    absent: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     wrong: Sequence[tuple[NDArray[np.bool_], str]] = ()
 
 
@@ -87,6 +89,9 @@ class Envelope(Protocol):
     """What to do where a change of `rewrites` does not bear the key before it."""
     chosen_by: Set[tuple[str, ...]] = frozenset()
     """Paths of the value's fields by which `chosen` tells whose values are read, in topics of several tables."""
+
+    partial: Set[tuple[str, ...]] = frozenset()
+    """Paths of the value's objects that may lack fields of the row: beside each stands where it is absent."""
 
     def chosen(self, value: pa.StructArray) -> NDArray[np.bool_]:
         """Which values are read, of values with the fields `chosen_by` alone; the others count as filtered."""

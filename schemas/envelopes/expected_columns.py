@@ -1,10 +1,12 @@
 """What is known of a topic's fields where its messages do not say their types."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from ..encodings.schema_store import Side
+from ..model.change import PREFIX
 from ..model.declared_type import STRUCT, DeclaredType
 from ..model.route import Route
 from ..model.table_types import HeldColumns
@@ -12,6 +14,19 @@ from .envelope import Envelope
 
 
 @dataclass(slots=True)
+class Remembered:
+    """Called, it asks for the columns of the target; `last` are those that were told last."""
+
+    ask: HeldColumns
+    last: pa.Schema | None = None
+
+    def __call__(self) -> pa.Schema | None:
+        found = self.ask()
+        self.last = self.last if found is None else found
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class ExpectedColumns:
     """Keeps the contract of `encodings.encoding.Expected`, for one side of a topic's messages.
 
@@ -21,8 +36,7 @@ class ExpectedColumns:
     envelope: Envelope
     route: Route
     side: Side
-    columns: HeldColumns | None
-    _held: pa.Schema | None = None
+    columns: Remembered | None
 
     def declared(self, path: tuple[str, ...]) -> DeclaredType | None:
         if not path:
@@ -31,11 +45,23 @@ class ExpectedColumns:
             return self.route.columns.get(path[0]) if len(path) == 1 else None
         return self.envelope.declared(path, self.route)
 
+    def may_lack(self, path: tuple[str, ...]) -> Sequence[str] | None:
+        if self.side == "key" or path not in self.envelope.partial:
+            return None
+        columns = self._columns()
+        return [] if columns is None else [name for name in columns.names if not name.startswith(PREFIX)]
+
     def held(self, path: tuple[str, ...]) -> pa.DataType | None:
         if not path or self.columns is None:
             return None
         name = self.envelope.column(path) if self.side == "value" else path[0] if len(path) == 1 else None
         if name is None:
             return None
-        self._held = self.columns() or self._held
-        return None if self._held is None or name not in self._held.names else self._held.field(name).type
+        columns = self._columns()
+        return None if columns is None or name not in columns.names else columns.field(name).type
+
+    def _columns(self) -> pa.Schema | None:
+        if self.columns is None:
+            return None
+        self.columns()
+        return self.columns.last

@@ -1,7 +1,7 @@
 """The columns of a key, whatever the envelope: from the message's key, or from the row."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -23,7 +23,8 @@ KEYLESS: Final = "the message has no key: name the key columns in the job file, 
 class KeyedRows:
     """n rows on the way to changes: their columns, which are deletes, their messages' numbers, their positions.
 
-    Where a message may hold several changes, `events` numbers the rows in the order in which they happened.
+    Where a message may hold several changes, `events` numbers the rows in the order in which they happened. `absent`
+    has by column the rows that do not tell it.
     """
 
     columns: dict[str, pa.Array]
@@ -31,12 +32,15 @@ class KeyedRows:
     rows: NDArray[np.int64]
     position: pa.Array
     events: NDArray[np.int64] | None = None
+    absent: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def take(self, kept: NDArray[np.int64]) -> "KeyedRows":
         """These of the rows."""
         columns = {name: array.take(pa.array(kept)) for name, array in self.columns.items()}
         events = None if self.events is None else self.events[kept]
-        return KeyedRows(columns, self.deletes[kept], self.rows[kept], take_positions(self.position, kept), events)
+        absent = {name: lacks[kept] for name, lacks in self.absent.items()}
+        position = take_positions(self.position, kept)
+        return KeyedRows(columns, self.deletes[kept], self.rows[kept], position, events, absent)
 
     def with_whole_keys(self, key: tuple[str, ...], failures: Failures, schema_id: int | None) -> "KeyedRows":
         """The rows that have a value in each key column; the others become dead letters."""
@@ -64,7 +68,7 @@ def keyed_by_message(
             )
             failures.add(int(found.rows[row]), "apply", error, schema_id)
         good &= fits
-    keyed = KeyedRows(columns, found.deletes, found.rows, found.position)
+    keyed = replace(found, columns=columns)
     return keyed if good.all() else keyed.take(np.flatnonzero(good))
 
 
@@ -102,7 +106,7 @@ def keyed_by_columns(
             take_positions(found.position, left),
             None if found.events is None else found.events[left],
         )
-    keyed = KeyedRows(columns, found.deletes, found.rows, found.position, found.events)
+    keyed = replace(found, columns=columns)
     return keyed.with_whole_keys(key, failures, schema_id), departures
 
 

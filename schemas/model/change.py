@@ -15,6 +15,7 @@ the log does. `_millrace_after` is the highest (source commit order, order insid
 a change in its partition; `merging.log_order` gives it its position.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -63,7 +64,7 @@ def own_columns(batch: pa.RecordBatch) -> list[str]:
     return [name for name in batch.schema.names if of_row(name)]
 
 
-def names_by_row(masks: dict[str, NDArray[np.bool_]], count: int) -> pa.Array:
+def names_by_row(masks: Mapping[str, NDArray[np.bool_]], count: int) -> pa.Array:
     """By row the names whose mask is set, as `list<string>`; null where there is none."""
     if not masks:
         return pa.nulls(count, UNAVAILABLE_TYPE)

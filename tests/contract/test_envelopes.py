@@ -225,6 +225,8 @@ def histories(draw, positions):
             del rows[key]
         if deed != "delete":
             rows[row["id"]] = row
+        if deed == "update" and draw(st.booleans()):
+            deed, row["name"] = "partial", old["name"]
         deeds.append(("update" if deed == "rekey" else deed, old, row, at))
     again = draw(st.integers(0, len(deeds))) if positions else len(deeds)
     return rows, deeds, again
@@ -239,6 +241,8 @@ def test_job_and_proof_end_in_the_databases_rows(number, data):
     rows, deeds, again = data.draw(histories(place.positions))
     sent = []
     several = data.draw(st.booleans()) and hasattr(place, "several")
+    if not hasattr(place, "partial"):
+        deeds = [("update" if deed == "partial" else deed, *rest) for deed, *rest in deeds]
     for deed, group in groupby([*deeds, *deeds[again:]], key=lambda one: one[0]) if several else ():
         sent += place.several(deed, [(old, row) for _, old, row, _ in group])
     for deed, old, row, at in () if several else [*deeds, *deeds[again:]]:
@@ -246,6 +250,8 @@ def test_job_and_proof_end_in_the_databases_rows(number, data):
             sent += place.insert(row, at)
         elif deed == "delete":
             sent += place.delete(old, at)
+        elif deed == "partial":
+            sent += place.partial(old, row, at)
         else:
             sent += place.update(old, row, at)
     cuts = data.draw(st.lists(st.integers(0, len(sent)), max_size=2))

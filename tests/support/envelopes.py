@@ -262,6 +262,58 @@ class DmsPlace:
         ]
 
 
+@dataclass
+class GoldenGatePlace:
+    options: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    key: tuple[str, ...] | None = None
+    positions: bool = True
+    tells_key: bool = True
+
+    def sent(self, kind: str, before: Any, after: Any, at: int, **more: Any) -> Sent:
+        value = {"table": "SHOP.ORDERS", "op_type": kind, "op_ts": "2015-11-05 18:45:36.000000"}
+        value |= {"current_ts": "2016-10-05T10:15:51.267000", "pos": f"{7 + at // 10:010}{at % 10 * 1_000:010}"}
+        value |= {"primary_keys": ["id"]} if self.tells_key else {}
+        images = {name: part for name, part in (("before", before), ("after", after)) if part is not None}
+        return b"1", text(value | images | more)
+
+    def insert(self, row: Row, at: int) -> list[Sent]:
+        return [self.sent("I", None, row, at)]
+
+    def update(self, before: Row, after: Row, at: int) -> list[Sent]:
+        return [self.sent("U", before, after, at)]
+
+    def partial(self, before: Row, after: Row, at: int) -> list[Sent]:
+        """An update that tells the key and what it changed."""
+        names = [name for name in after if name == "id" or before[name] != after[name]]
+        return [self.sent("U", {name: before[name] for name in names}, {name: after[name] for name in names}, at)]
+
+    def delete(self, row: Row, at: int) -> list[Sent]:
+        return [self.sent("D", {"id": row["id"]}, None, at)]
+
+    def snapshot(self, row: Row) -> list[Sent]:
+        return []
+
+    def nothing(self) -> list[Sent]:
+        return []
+
+    def wrong(self) -> list[Sent]:
+        row = {"id": 1, "name": "x", "note": None}
+        return [
+            self.sent("X", row, row, 1),
+            self.sent("I", row, None, 1),
+            self.sent("D", None, row, 1),
+            self.sent("I", None, row, 1, pos="1"),
+            self.sent("I", None, row, 1, pos="0000000000000000000x"),
+            self.sent("I", None, row, 1, pos=5),
+            self.sent("I", None, row, 1, table=None),
+            self.sent("I", None, {"name": "x"}, 1),
+            self.sent("U", {"id": 2}, {"id": 1, "name": "x"}, 1),
+            self.sent("I", None, [row], 1),
+            (b"1", None),
+        ]
+
+
 def _texts(row: Row) -> Row:
     return {name: None if part is None else str(part) for name, part in row.items()}
 
@@ -271,5 +323,6 @@ ENVELOPE_PLACES: dict[str, Sequence[EnvelopePlace]] = {
     "upsert": [UpsertPlace()],
     "maxwell": [MaxwellPlace(), MaxwellPlace({"only": "shop.orders"}, key=("id",), tells_key=False)],
     "canal": [CanalPlace(), CanalPlace({"only": "sh*.orders"}, key=("id",), tells_key=False)],
+    "goldengate": [GoldenGatePlace(), GoldenGatePlace({"only": "SHOP.*"}, key=("id",), tells_key=False)],
     "dms": [DmsPlace(), DmsPlace({"only": "shop.orders", "before_image": "before"})],
 }

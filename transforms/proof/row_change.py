@@ -15,7 +15,7 @@ class RowChange(NamedTuple):
 
     These are for readers of JSON: `before` is the row before an update, as far as it is told; `key` names the key's
     columns, where the message does; `by_log`: it is newer than all that its partition held before, whatever its order;
-    `truncates`: it is no row, but a TRUNCATE; `missing` are the columns whose value was not sent; `table` is the
+    `truncates`: it is no row, but a TRUNCATE; `partial`: columns that the row lacks were not sent; `table` is the
     source's, as SCHEMA.TABLE.
     """
 
@@ -26,7 +26,7 @@ class RowChange(NamedTuple):
     key: tuple[str, ...] = ()
     by_log: bool = False
     truncates: bool = False
-    missing: tuple[str, ...] = ()
+    partial: bool = False
     table: str = ""
 
 

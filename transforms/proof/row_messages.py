@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...schemas.model.message import Message
@@ -28,6 +28,7 @@ class RowMessages(ChangeReader):
     """
 
     reader: JsonMessageReader | None = None
+    _seen: dict[str, None] = field(default_factory=dict)
 
     def read(self, message: Message) -> list[Change]:
         place = (message.topic, message.partition)
@@ -85,15 +86,26 @@ class RowMessages(ChangeReader):
         placing = self._placings.of(reader, None, self.names)
         if said.deleted:
             return [Change(key, Event(position, None, timestamp=message.timestamp))]
-        refuse_others(placing, row, said.missing)
+        missing = self._not_sent(said)
+        refuse_others(placing, row, missing)
         event = Event(position, row, reader.convert, timestamp=message.timestamp, placing=placing)
-        columns = said.missing if placing is None else placing.columns(said.missing)
-        event = event._replace(missing=columns, not_sent=said.missing)
+        columns = missing if placing is None else placing.columns(missing)
+        event = event._replace(missing=columns, not_sent=missing)
         left = None if said.before is None else self._key_of(before, old_reader.key_convert)
         if left is None or left == key or None in left:
             return [Change(key, event)]
-        gone = Event(position, None, moved=True, timestamp=message.timestamp)
-        return [Change(left, gone), Change(key, event._replace(old_key=left if said.missing else None))]
+        if said.partial and missing:
+            raise Malformed("a row that went to another key, and is not whole")
+        return [Change(left, Event(position, None, moved=True, timestamp=message.timestamp)), Change(key, event)]
+
+    def _not_sent(self, said: RowChange) -> tuple[str, ...]:
+        """The columns that rows had so far, or the target has, and this one lacks though it is not whole."""
+        self._seen.update(dict.fromkeys(said.row))
+        if not said.partial:
+            return ()
+        held = () if self.rules.columns is None else self.rules.columns.names
+        known = dict.fromkeys([*self._seen, *(name for name in held if not name.startswith("_millrace_"))])
+        return tuple([name for name in known if name not in said.row])
 
     def _position(self, message: Message, said: RowChange) -> Position:
         if self.rules.by_time:

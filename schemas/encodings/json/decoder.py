@@ -15,7 +15,7 @@ from ..columns.slots import Slots
 from ..encoding import PRIMITIVE_KEY, Keep
 from .errors import BASE64, CODE_BITS, KIND, MISSING, RANGE, ROUNDED, TWICE, UNFIT, sentence
 from .fill import fill
-from .nodes import MARK, SLOT, STRIDE
+from .nodes import ABSENT, MARK, SLOT, STRIDE
 from .plan import Plan, plan_of
 from .repeated_keys import without_repeated_keys
 from .rounding import rounded
@@ -114,7 +114,7 @@ class _Run:
         valid_at, marks = starts(room[valid_levels])
         nodes = plan.nodes.copy()
         nodes[:, STRIDE] = room[nodes[:, STRIDE]]
-        for part, places in ((SLOT, value_at), (MARK, valid_at)):
+        for part, places in ((SLOT, value_at), (MARK, valid_at), (ABSENT, valid_at)):
             known = nodes[:, part] >= 0
             nodes[known, part] = places[nodes[known, part]]
         cells = [

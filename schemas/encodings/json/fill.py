@@ -26,6 +26,7 @@ from .escapes import QUOTE
 from .keys import colon
 from .keys import field as field_of
 from .nodes import (
+    ABSENT,
     BOOLEAN,
     BYTES,
     COUNT,
@@ -250,9 +251,13 @@ def _close(frame, plan, work):  # type: ignore[no-untyped-def]
             return 0
         for field in range(node[FIRST], node[FIRST] + node[COUNT]):
             at = plan.fields[field, OF_FIELD]
-            if work.seen[field] != frame[STAMP] and plan.nodes[at, NULLABLE] == 0 and plan.nodes[at, OF] != SKIP:
+            if work.seen[field] == frame[STAMP]:
+                continue
+            if plan.nodes[at, NULLABLE] == 0 and plan.nodes[at, OF] != SKIP:
                 work.counts[NODE] = at
                 return MISSING
+            if plan.nodes[at, ABSENT] >= 0:
+                work.valid[plan.nodes[at, ABSENT] + frame[OUTER]] = 1
         return 0
     if frame[IS] == PAIR:
         work.counts[NODE] = frame[OPEN]

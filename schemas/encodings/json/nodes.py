@@ -11,15 +11,16 @@
     COUNT     of a record its fields; of a list or map the level of its items
     FORMS     what else than JSON's own form is read, bits of those below
     SCALE     of a decimal; of a time the nanoseconds of its unit
+    ABSENT    where it is noted that an object lacks this field: an index into the validity, NONE where nobody asks
 
-Before a run, SLOT and MARK are numbers of slots, and STRIDE is the level. A row of `fields` is the node, where the name
-begins in `names`, the name's length, and that in JSON where no letter of it is escaped.
+Before a run, SLOT, MARK and ABSENT are numbers of slots, and STRIDE is the level. A row of `fields` is the node, where
+the name begins in `names`, the name's length, and that in JSON where no letter of it is escaped.
 """
 
 from typing import Final
 
-KIND, NULLABLE, MARK, SLOT, STRIDE, A, B, FIRST, COUNT, FORMS, SCALE = range(11)
-WIDTH: Final = 11
+KIND, NULLABLE, MARK, SLOT, STRIDE, A, B, FIRST, COUNT, FORMS, SCALE, ABSENT = range(12)
+WIDTH: Final = 12
 
 SKIP, NULLS, TEXT, INT, RECORD, BOOLEAN, REAL, SINGLE, BYTES, DECIMAL, ZONED, LIST, MAP, PAIR = range(14)
 

@@ -1,8 +1,8 @@
 """What the loop is told of a schema, and the columns that are built of what it wrote.
 
-A schema is Kafka Connect's, as its JSON converter writes it; names of types mean what they mean in Avro. Three keys are
-our own: `forms` (bits of `nodes`), `as`, the Arrow type of a column whose type the job declares, and `rows`, of an
-array's items whose fields `keep` is asked about.
+A schema is Kafka Connect's, as its JSON converter writes it; names of types mean what they mean in Avro. Four keys are
+our own: `forms` (bits of `nodes`), `as`, the Arrow type of a column whose type the job declares, `rows`, of an
+array's items whose fields `keep` is asked about, and `partial`, of an object that tells which fields it lacks.
 """
 
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...errors import SchemaError
+from ...model.absent_fields import ABSENT_TYPE, absent_field
 from ..columns import layout
 from ..columns.decimals import MAX_BYTES, MAX_SCALE
 from ..columns.layout import NONE, ROOT, Layout
@@ -21,6 +22,7 @@ from ..columns.slots import Column
 from ..columns.types import Type
 from ..encoding import Keep
 from .nodes import (
+    ABSENT,
     AS_BASE64,
     BOOLEAN,
     BYTES,
@@ -35,6 +37,7 @@ from .nodes import (
     SINGLE,
     SKIP,
     TEXT,
+    WIDTH,
     ZONED,
 )
 
@@ -122,7 +125,7 @@ class _Builder:
             raise SchemaError(f"the embedded schema of {place} has no type")
         if len(dest.path) > MAX_DEPTH or len(self.nodes) >= MAX_NODES:
             raise SchemaError("the embedded schema is nested too deeply, or has too many fields")
-        node = [SKIP, int(schema.get("optional") is True), NONE, NONE, dest.level, *(0,) * 6]
+        node = [SKIP, int(schema.get("optional") is True), NONE, NONE, dest.level, *(0,) * 6, NONE]
         self.nodes.append(node)
         self.places.append(dest.place)
         if dest.write and node[1]:
@@ -214,9 +217,17 @@ class _Builder:
             if column is not None:
                 columns.append(column)
                 fields.append(pa.field(name, column.arrow, metadata=field_metadata(kind)))
+                if schema.get("partial") is True:
+                    columns.append(self._absent(self.fields[at][0], dest.level))
+                    fields.append(absent_field(name))
         if is_variable_decimal(made):
             return self._variable_decimal(columns, dest)
         return Column(Form.STRUCT, pa.struct(fields), NONE, dest.valid, dest.level, tuple(columns))
+
+    def _absent(self, node: int, level: int) -> Column:
+        """The column, valid where an object lacks the field of this node."""
+        slot = self.nodes[node][ABSENT] = self.layout.valid_slot(level)
+        return Column(Form.STRUCT, ABSENT_TYPE, NONE, slot, level)
 
     def _variable_decimal(self, columns: list[Column], dest: Destination) -> Column:
         """A decimal with a scale of its own: the slots of both fields side by side."""
@@ -242,7 +253,7 @@ def plan_of(schema: Any, keep: Keep | None) -> Plan:
     return Plan(
         column,
         builder.layout,
-        np.array(builder.nodes, np.int64).reshape(-1, 11),
+        np.array(builder.nodes, np.int64).reshape(-1, WIDTH),
         np.array(builder.fields, np.int64).reshape(-1, 4),
         np.frombuffer(bytes(builder.names) + b"\0" * 8, np.uint8).copy(),
         tuple(builder.places),

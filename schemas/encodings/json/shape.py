@@ -31,7 +31,8 @@ class Real(str):
 class Shape:
     """`kind` is null, boolean, integer, wide, number, string, object or array; `skip` and `declared` learn nothing.
 
-    `rows`: the items of an array are rows, whose fields are asked about as those outside of arrays.
+    `rows`: the items of an array are rows, whose fields are asked about as those outside of arrays. `partial`: an
+    object tells which fields it lacks.
     """
 
     kind: str = "null"
@@ -39,6 +40,7 @@ class Shape:
     fields: dict[str, "Shape"] = field(default_factory=dict)
     item: "Shape | None" = None
     rows: bool = False
+    partial: bool = False
     declared: DeclaredType | None = None
 
 
@@ -102,8 +104,16 @@ class Learner:
             made.declared = self.expected.declared(inner)
             if made.declared == STRUCT:
                 made.kind = "object"
+            self._add_held(made, inner)
         self._learn(made, part, inner, ask)
         return True
+
+    def _add_held(self, shape: Shape, path: Path) -> None:
+        """Make it an object that tells what it lacks, where that is asked: also of the columns that the table has."""
+        columns = None if self.expected is None else self.expected.may_lack(path)
+        shape.partial = columns is not None
+        for name in columns or ():
+            self._learn_field(shape, name, None, path, True)
 
     def _grown(self, shape: Shape, kind: str, path: Path) -> bool:
         """Make the shape one that holds values of this kind too; whether that changed it."""
@@ -124,7 +134,7 @@ class Learner:
         match shape.kind:
             case "object":
                 parts = [{**self._schema(part), "field": name} for name, part in shape.fields.items()]
-                return {**made, "type": "struct", "fields": parts}
+                return {**made, "type": "struct", "fields": parts, "partial": shape.partial}
             case "array":
                 return {**made, "type": "array", "items": {**self._schema(shape.item or Shape()), "rows": shape.rows}}
             case "wide":

@@ -128,7 +128,8 @@ MISTAKES = [
     (
         "type: debezium",
         "type: debizium",
-        "9:9: format.type: 'debizium' is not one of canal, debezium, dms, maxwell, upsert; did you mean 'debezium'?",
+        "9:9: format.type: 'debizium' is not one of canal, debezium, dms, goldengate, maxwell, upsert; did you mean "
+        "'debezium'?",
     ),
     (
         "  registry: http://localhost:8081",

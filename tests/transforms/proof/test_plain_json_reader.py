@@ -30,6 +30,9 @@ class Known:
     def declared(self, path):
         return DECLARED.get(path[0]) if len(path) == 1 else None if path else STRUCT
 
+    def may_lack(self, path):
+        return None
+
     def held(self, path):
         return None
 

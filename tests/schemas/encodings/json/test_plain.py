@@ -27,6 +27,9 @@ class Known:
     def declared(self, path):
         return self.types.get(path[0]) if len(path) == 1 else None if path else STRUCT
 
+    def may_lack(self, path):
+        return None
+
     def held(self, path):
         return self.columns.get(path[0]) if len(path) == 1 else None
 
