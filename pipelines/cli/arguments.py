@@ -85,7 +85,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
         "--folder", type=Path, default=Path("millrace-demo"), metavar="FOLDER", help="where to put it (millrace-demo)"
     )
     parser.add_argument(
-        "--changes", type=count, metavar="N", default=60_000, help="how many in the first round (60000)"
+        "--changes", type=positive, metavar="N", default=60_000, help="how many in the first round (60000)"
     )
 
 

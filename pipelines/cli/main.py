@@ -1,5 +1,6 @@
 """The command `millrace`. Exit status: 0 good, 1 failed, 2 job file or command wrong, 3 verification differs."""
 
+import errno
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ FAILED: Final = 1
 WRONG: Final = 2
 DIFFERENT: Final = 3
 SAFE_CHANGES: Final = 4
+UNWRITABLE: Final = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,8 +46,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("stopped by Ctrl-C", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         return FAILED
+    except OSError as error:
+        # Files and servers have errors of their own: what is left are the folders of `demo`, `render` and `schema`.
+        if error.filename is not None:
+            return say_error(f"{error.filename}: {error.strerror}", FAILED)
+        if error.errno not in UNWRITABLE:
+            raise
+        _say_no_more()
+        return say_error(f"nothing can be written to standard output: {error.strerror}", FAILED)
+
+
+def _say_no_more() -> None:
+    """What is still to be printed goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _demo(found: Namespace) -> int:

@@ -16,11 +16,13 @@ def command() -> None:
     a thread is ended in the middle of its C++, and the process of a good run aborts (python/cpython issue 87135).
     """
     status = FAILED
+    _open_streams()
 
     def leave() -> None:
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(BrokenPipeError):
+            # What cannot be written was said when it was printed, or nobody reads.
+            with suppress(OSError):
                 stream.flush()
         os._exit(status)
 
@@ -31,3 +33,10 @@ def command() -> None:
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else FAILED if end.code else GOOD
         raise
+
+
+def _open_streams() -> None:
+    """Streams for a process that was started without: `>&-`, or by a service that closes them."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))

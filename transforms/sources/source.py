@@ -21,11 +21,8 @@ from ...schemas.plugins import imported
 
 LOGGER: Final = logging.getLogger("millrace")
 PATIENCE_SECONDS: Final = 120.0
-START_OVER: Final = (
-    "To start over: millrace resync JOB --table TABLE; or remove the table from the target and run again with "
-    "source.start: earliest"
-)
-NEW_COPY: Final = "For a new copy: millrace resync JOB --table TABLE; or remove the table from the target and run again"
+START_OVER: Final = "To start over: millrace resync JOB --table TABLE"
+NEW_COPY: Final = "For a new copy: millrace resync JOB --table TABLE"
 """The same for tables of a database, whose jobs say no `start`."""
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,37 @@ def test_the_status_is_the_commands_whatever_is_at_work(words, status):
 def test_all_that_was_printed_arrives():
     done = ended("schema")
     assert done.stdout.startswith("{") and done.stdout.endswith("}\n")
+
+
+def by_shell(line):
+    python = f"{sys.executable} -m millrace.pipelines"
+    return subprocess.run(["/bin/sh", "-c", line.replace("millrace", python, 1)], capture_output=True, text=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_behind_the_output_is_one_sentence():
+    done = by_shell("millrace schema >/dev/full")
+    said = "error: nothing can be written to standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+@pytest.mark.parametrize(
+    ("line", "status"), [("millrace schema >&-", 0), ("millrace status none.yaml 2>&-", 2), ("millrace schema | :", 0)]
+)
+def test_streams_that_are_closed_are_no_bug(line, status):
+    done = by_shell(line)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False)
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence():
+    done = by_shell("cd /proc && millrace demo")
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ") and "millrace-demo" in done.stderr
+
+
+def test_a_demo_of_nothing_is_refused():
+    done = by_shell("millrace demo --changes 0")
+    assert done.returncode == 2 and "'0' is not a whole number above 0" in done.stderr
 
 
 def test_help_is_good():
