@@ -16,6 +16,6 @@ def test_the_advice_is_what_the_job_file_can_say(typed):
         recreated_topic("shop.orders", "since the last run", "shop.orders[0] at 3", typed=typed),
     ]
     for error in errors:
-        # A job that reads tables has no source.start, and no topics.
-        assert ("run again with source.start: earliest" in str(error)) != typed
+        # A job that reads tables makes a new copy, and has no topics.
+        assert "millrace resync JOB --table TABLE" in str(error) and ("new copy" in str(error)) == typed
         assert ("topic" in str(error) or "retention" in str(error)) != typed

@@ -19,6 +19,7 @@ from kafka.errors import (
     KafkaConfigurationError,
     KafkaError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
 )
 from kafka.net.compat import KafkaNetClient
 from kafka.record.default_records import DefaultRecordBatch
@@ -252,6 +253,8 @@ def unseen_topics(consumer: KafkaConsumer, topics: Collection[str]) -> set[str]:
         consumer._net.run(consumer._manager.wait_for, cluster.set_topics(topics), None)
     except TopicAuthorizationFailedError:
         return set(topics) & cluster.unauthorized_topics
+    except UnknownTopicOrPartitionError:
+        return set()
     finally:
         cluster.set_topics(())
     return set()
