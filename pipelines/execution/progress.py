@@ -45,6 +45,7 @@ class Progress:
         self._next: dict[TopicPartition, int] = {}
         self._end: dict[TopicPartition, int] = {}
         self._points: deque[tuple[float, int]] = deque([(self._started, 0)])
+        self._copied: deque[tuple[float, int]] = deque()
         self._shown = ""
 
     def update(
@@ -69,6 +70,27 @@ class Progress:
             self._show(self._line(now, lag, dead) + _age(ages.values()))
             if not self._live:
                 self._topics(end_offsets, ages)
+
+    def copying(self, rows: int, total: int, tables: int) -> None:
+        """How many rows of the tables that are copied there are, and about how many will be (0: not known)."""
+        now = self._clock()
+        if self._copied and rows < self._copied[-1][1]:
+            self._copied.clear()
+        self._copied.append((now, rows))
+        while len(self._copied) > 2 and self._copied[1][0] < now - RATE_SECONDS:
+            self._copied.popleft()
+        if not self._due(now):
+            return
+        (before, had), (_, read) = self._copied[0], self._copied[-1]
+        rate = (read - had) / (now - before) if now > before else 0.0
+        said = f"{rows:,} of about {total:,} rows" if total > rows else f"{rows:,} rows"
+        rest = f", {duration((total - rows) / rate)} left" if total > rows and rate >= 1 else ""
+        self._show(f"{duration(now - self._started)}: copying {counted(tables, 'table')}: {said}, {rate:,.0f}/s{rest}")
+
+    def log(self, ended: int, tables: int, dead: int) -> None:
+        """How many tables have all that the log had when the run began."""
+        letters = f", {counted(dead, 'dead letter')}" if dead else ""
+        self.step(f"{ended:,} of {counted(tables, 'table')} at the log's end{letters}")
 
     def step(self, text: str) -> None:
         """How far a work is that reads no partitions; call it as often as you like."""

@@ -45,6 +45,7 @@ from .start_offsets import (
 )
 from .stopping import stopping
 from .summary import Summary
+from .told_progress import tell_progress
 
 if TYPE_CHECKING:
     from .bounded_pass import PassResult
@@ -127,7 +128,7 @@ def _passes(state: Run) -> bool:
     plan = plan if state.beside is None else state.beside.limited(plan)
     routes, state.begun = with_epochs(routes, plan), False
     stretch = OffsetProgress(plan.next, plan.end)
-    state.progress.update(stretch.next, stretch.end)
+    tell_progress(state, stretch)
     while stretch.left and not state.stop.is_set():
         ranges = next_ranges(state.connection, stretch, state.budget.offsets)
         live = without(routes, state.failed)
@@ -230,7 +231,7 @@ def _account(state: Run, done: "PassResult", routes: Mapping[str, Route], stretc
         tables = {part.table for part in route.tables}
         for source in route.sources if tables & waiting or tables <= set(state.failed) else ():
             stretch.next.pop(source, None)
-    state.progress.update(stretch.next, stretch.end, state.summary.total("dead"))
+    tell_progress(state, stretch)
 
 
 def _go_on(state: Run, table: str) -> None:

@@ -12,6 +12,7 @@ from support.mysql_server import KINDS, server
 from millrace.pipelines.cli.check import check
 from millrace.pipelines.cli.status import status
 from millrace.pipelines.cli.verify import verify_job
+from millrace.pipelines.execution.run_passes import run as run_job
 from millrace.schemas.errors import JobError, LostOffsetsError
 from millrace.transforms.proof.report import Outcome
 from millrace.transforms.sources import read_ahead
@@ -156,6 +157,16 @@ def test_a_server_that_goes_away_while_chunks_are_read_ahead(one, monkeypatch):
     one.assert_equal("customers")
 
 
+class Told(postgres_source.Quiet):
+    """Keeps how many rows were copied, each time that it is told."""
+
+    def __init__(self):
+        self.rows = []
+
+    def copying(self, rows, total, tables):
+        self.rows.append(rows)
+
+
 KILLED = """
 import os, signal, sys
 from millrace.pipelines.cli.main import main
@@ -176,11 +187,13 @@ def test_a_copy_that_is_killed_goes_on_at_its_last_chunk(shop, sync):
     """kill -9 while it copies; the next run reads what is left, and each chunk once."""
     job = shop.job("orders", more=f"sync: {sync}, snapshot: {{chunk_rows: 5}}")
     script = KILLED.format(kind="postgres" if shop.kind == "postgres" else "mysql")
-    run = subprocess.run([sys.executable, "-c", script, str(job.file)], capture_output=True, check=False)
-    assert run.returncode == -signal.SIGKILL
+    killed = subprocess.run([sys.executable, "-c", script, str(job.file)], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
     held = shop.rows("SELECT count(*) FROM orders")[0][0]
     assert held == 32 * 5
-    assert shop.run(job).tables["orders"].read == 300 - held
+    told = Told()
+    assert run_job(job, once=True, progress=told).tables["orders"].read == 300 - held
+    assert told.rows == [held]
     shop.assert_equal()
 
 

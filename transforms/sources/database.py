@@ -90,6 +90,22 @@ class KnowsTables(Protocol):
         """By the source's own catalog. Raises SourceError, SchemaError, IncompatibleSchemaError."""
 
 
+class CopyProgress(NamedTuple):
+    """How many rows of a table are copied, and about how many there are; 0 where that is not known."""
+
+    topic: str
+    rows: int
+    total: int
+
+
+@runtime_checkable
+class TellsCopies(Protocol):
+    """A connection to a source that copies tables, of whose rows offsets do not tell."""
+
+    def copies(self, reached: Mapping[TopicPartition, int]) -> Sequence[CopyProgress]:
+        """Of those that have come to these offsets the ones whose copy goes on. Raises SourceError."""
+
+
 @runtime_checkable
 class ReadsAhead(Protocol):
     """A connection to a source that may begin to read before it is asked."""

@@ -93,6 +93,24 @@ def test_each_topic_has_a_line_where_there_are_several_and_what_is_read_has_an_a
     assert topics == [f"  {A.topic}: 500 read, at 600 of 1,100, read 1 min 15 s behind", "  zebra: 2 read, at 9 of 9"]
 
 
+def test_a_copy_tells_its_rows_its_rate_and_the_time_left():
+    out, clock = io.StringIO(), Clock()
+    with Progress(out, clock=clock) as progress:
+        for seconds in range(11):
+            clock.now = float(seconds)
+            progress.copying(50_000 + 10_000 * seconds, 450_000, 2)
+        clock.now = 20.0
+        progress.copying(1_000, 0, 1)
+        clock.now = 25.0
+        progress.log(1, 3, 2)
+    assert out.getvalue().splitlines() == [
+        "5.0 s: copying 2 tables: 100,000 of about 450,000 rows, 10,000/s, 35 s left",
+        "10 s: copying 2 tables: 150,000 of about 450,000 rows, 10,000/s, 30 s left",
+        "20 s: copying 1 table: 1,000 rows, 0/s",
+        "25 s: 1 of 3 tables at the log's end, 2 dead letters",
+    ]
+
+
 def test_a_terminal_has_one_line_that_goes_away(monkeypatch):
     monkeypatch.setenv("COLUMNS", "30")
     out, clock = Terminal(), Clock()

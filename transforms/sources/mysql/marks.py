@@ -19,7 +19,8 @@ class Mark:
     """What is known at the offset `next` of a table.
 
     `log`: of a copy where its log begins; of the log the end of a transaction, at `next` or shortly before it, where a
-    server can begin to send. `after`: the key of the last row that was copied, as texts. `copied`: to the end.
+    server can begin to send. `after`: the key of the last row that was copied, as texts. `copied`: to the end;
+    `counted`: so many rows.
     `begun`: of a copy that is made anew by each run the offset where it began; -1 where the log is read.
     `born`: when the server began the file of `log`, in seconds since 1970; 0 where that is not known.
     """
@@ -31,6 +32,7 @@ class Mark:
     copied: bool = False
     born: int = 0
     begun: int = -1
+    counted: int = 0
 
     def text(self) -> str:
         """As a block's tail."""

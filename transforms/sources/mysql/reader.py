@@ -81,6 +81,7 @@ class TableReader(DatabaseReader[MySqlSettings, Session]):
         schema = schema_of(session, table)
         rows = session.copied(copy_query(session, table, schema, mark.after))
         after, count = _last_key(rows, schema)
+        mark = replace(mark, counted=mark.counted + count)
         if not schema.key or count < rows_of_chunk(session, table):
             mark = replace(mark, next=limit, copied=True, after=None)
         else:

@@ -13,7 +13,7 @@ from ....schemas.model.ledger import OffsetRange, TopicPartition
 from ....schemas.model.message import MessageLog
 from ....schemas.model.route import Route
 from ..copy_options import check_conditions
-from ..database import Advice, DatabaseSource
+from ..database import Advice, CopyProgress, DatabaseSource
 from ..read_ahead import ahead_of
 from ..rounds import begins, check_sync, end_after, round_end, unread
 from ..source import PATIENCE_SECONDS, ReadUpTo
@@ -104,6 +104,18 @@ class MySqlConnection:
 
     def unread(self, offset: int) -> int:
         return unread(offset)
+
+    def copies(self, reached: Mapping[TopicPartition, int]) -> list[CopyProgress]:
+        settings = self.session.settings
+        marks = {one.topic: marks_of(settings).at(one.topic, offset) for one, offset in reached.items()}
+        going = {topic: mark for topic, mark in marks.items() if mark is not None and mark.counted and not mark.copied}
+        if not going:
+            return []
+        known = tables(self.session)
+        return [
+            CopyProgress(topic, mark.counted, known[topic].rows if topic in known else 0)
+            for topic, mark in sorted(going.items())
+        ]
 
     def begin_pass(self, ranges: Sequence[OffsetRange]) -> None:
         settings = self.session.settings

@@ -16,7 +16,7 @@ COPIED_SCHEMA: Final = b"J"
 SYSTEM: Final = ("information_schema", "mysql", "performance_schema", "sys")
 
 TABLES: Final = f"""
-SELECT t.TABLE_SCHEMA, t.TABLE_NAME, t.ENGINE, t.AVG_ROW_LENGTH FROM information_schema.TABLES t
+SELECT t.TABLE_SCHEMA, t.TABLE_NAME, t.ENGINE, t.AVG_ROW_LENGTH, t.TABLE_ROWS FROM information_schema.TABLES t
 WHERE t.TABLE_TYPE = 'BASE TABLE' AND t.TABLE_SCHEMA NOT IN {SYSTEM}
 """
 COLUMNS: Final = """
@@ -42,12 +42,16 @@ KNOWN: Final = frozenset((*NUMBERS, *AS_NUMBERS, *BYTES, *TEXTS, *MOMENTS, *SHAP
 
 @dataclass(frozen=True, slots=True)
 class SourceTable:
-    """A table as the catalog has it; `width` are the bytes of its rows on average."""
+    """A table as the catalog has it; `width` are the bytes of its rows on average.
+
+    `rows` are how many there are, about.
+    """
 
     database: str
     table: str
     engine: str
     width: int
+    rows: int
 
     @property
     def name(self) -> str:
@@ -116,7 +120,9 @@ def quoted(name: str) -> str:
 
 def tables(session: Session) -> dict[str, SourceTable]:
     """The tables that this user can see, by `DATABASE.TABLE`."""
-    found = (SourceTable(row[0], row[1], row[2] or "", int(row[3] or 0)) for row in session.rows(TABLES))
+    found = (
+        SourceTable(row[0], row[1], row[2] or "", int(row[3] or 0), int(row[4] or 0)) for row in session.rows(TABLES)
+    )
     return {table.name: table for table in found}
 
 

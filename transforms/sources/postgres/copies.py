@@ -43,6 +43,7 @@ def next_chunk(session: Session, table: SourceTable, schema: TableSchema, mark: 
     order = f" ORDER BY {', '.join(map(quoted, key))} LIMIT {wanted}"
     data = session.copied(_query(schema, f"{rows_of(table)}{where}{order}"))
     count, last = last_row(np.frombuffer(data, np.uint8))
+    mark = replace(mark, counted=mark.counted + count)
     if count < wanted:
         return data, replace(mark, after=None, copied=True)
     fitting = int(wanted * CHUNK_BYTES / len(data))
@@ -54,7 +55,8 @@ def next_chunk(session: Session, table: SourceTable, schema: TableSchema, mark: 
 def _by_pages(session: Session, table: SourceTable, schema: TableSchema, mark: Mark) -> tuple[bytes, Mark]:
     """Chunks of pages; a partitioned table is one chunk."""
     if table.kind == "p":
-        return session.copied(_query(schema, rows_of(table) + _where(session, table))), replace(mark, copied=True)
+        data = session.copied(_query(schema, rows_of(table) + _where(session, table)))
+        return data, replace(_counted(mark, data), copied=True)
     ((file, pages),) = session.rows(STORAGE, (table.oid, table.oid))
     if mark.after is not None and file != mark.file:
         raise LostOffsetsError(
@@ -66,9 +68,14 @@ def _by_pages(session: Session, table: SourceTable, schema: TableSchema, mark: M
     high = low + CHUNK_PAGES
     where = _where(session, table, f"ctid >= '({low},0)' AND ctid < '({high},0)'")
     data = session.copied(_query(schema, rows_of(table) + where))
+    mark = _counted(mark, data)
     if high >= pages:
         return data, replace(mark, after=None, copied=True)
     return data, replace(mark, after=(str(high),), file=file)
+
+
+def _counted(mark: Mark, data: bytes) -> Mark:
+    return replace(mark, counted=mark.counted + last_row(np.frombuffer(data, np.uint8))[0])
 
 
 def _where(session: Session, table: SourceTable, place: str | None = None) -> str:

@@ -20,7 +20,8 @@ class Mark:
     the LSN up to which the log is not needed any more. `entry`: how the publication listed the table.
 
     Of a copy: `after` is the key of the last row that was read, as texts, or the page where a table without a key goes
-    on; `file` is the storage that such pages are of. `rows`: how many the next chunk has. `copied`: to the end.
+    on; `file` is the storage that such pages are of. `rows`: how many the next chunk has; `counted`: how many
+    there were in all before it. `copied`: to the end.
 
     `begun`: of a copy that is made anew by each run the offset where it began; -1 where a log is read.
 
@@ -38,6 +39,7 @@ class Mark:
     copied: bool = False
     settled: int = 0
     begun: int = -1
+    counted: int = 0
 
     @property
     def newest(self) -> int:
