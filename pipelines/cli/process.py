@@ -39,4 +39,4 @@ def _open_streams() -> None:
     """Streams for a process that was started without: `>&-`, or by a service that closes them."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open as long as the process)

@@ -136,17 +136,23 @@ def fitted(key: pa.Array, column: pa.Array | None) -> tuple[pa.Array, NDArray[np
     try:
         return key.cast(column.type), whole
     except NO_CAST:
-        return _fitted_one_by_one(key, column.type)
+        return _fitted_by_halves(key, column.type)
 
 
-def _fitted_one_by_one(key: pa.Array, kind: pa.DataType) -> tuple[pa.Array, NDArray[np.bool_]]:
+def _fitted_by_halves(key: pa.Array, kind: pa.DataType) -> tuple[pa.Array, NDArray[np.bool_]]:
+    """Of values that do not all fit: halves are cut until a part fits, or is one value that does not."""
     parts, fits = [], np.ones(len(key), np.bool_)
-    for row in range(len(key)):
+    spans = [(0, len(key))]
+    while spans:
+        low, high = spans.pop()
         try:
-            parts.append(key.slice(row, 1).cast(kind))
+            parts.append(key.slice(low, high - low).cast(kind))
         except NO_CAST:
-            parts.append(pa.nulls(1, kind))
-            fits[row] = False
+            if high - low > 1:
+                spans += [((low + high) // 2, high), (low, (low + high) // 2)]
+            else:
+                parts.append(pa.nulls(1, kind))
+                fits[low] = False
     return pa.concat_arrays(parts), fits
 
 

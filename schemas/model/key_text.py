@@ -10,6 +10,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from .json_texts import json_texts
+
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 TICKS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 MOST_DIGITS: Final = 100_000
@@ -23,8 +25,10 @@ def nested_as_text(array: pa.Array) -> pa.Array:
     if not pa.types.is_nested(array.type):
         return array
     kind = array.type
-    texts = [None if value is None else _json(_plain(value, kind)) for value in array.to_pylist()]
-    return pa.array(texts, pa.string())
+    texts = json_texts(array)
+    if texts is None:
+        texts = pa.array([None if value is None else _json(_plain(value, kind)) for value in array.to_pylist()])
+    return texts.cast(pa.string())
 
 
 def _plain(value: Any, kind: pa.DataType) -> Any:
