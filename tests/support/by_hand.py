@@ -3,7 +3,7 @@
 import duckdb
 import pyarrow as pa
 
-from support import postgres_tables
+from support import mysql_target, postgres_tables
 from support.iceberg_tables import catalog_of, opened
 from support.targets import Target, bigquery_tables
 
@@ -23,6 +23,11 @@ def _duckdb(target: Target, what: str) -> None:
 
 def _postgres(target: Target, what: str) -> None:
     postgres_tables.sql(target, CHANGES[what])
+
+
+def _mysql(target: Target, what: str) -> None:
+    change = "ALTER TABLE orders MODIFY COLUMN n BIGINT" if what == "retype" else CHANGES[what]
+    mysql_target.sql(target, change)
 
 
 def _delta(target: Target, what: str) -> None:
@@ -73,7 +78,14 @@ def _bigquery(target: Target, what: str) -> None:
         table.columns = tuple(column("n", "NUMERIC") if part.name == "n" else part for part in table.columns)
 
 
-BY_HAND = {"bigquery": _bigquery, "delta": _delta, "duckdb": _duckdb, "iceberg": _iceberg, "postgres": _postgres}
+BY_HAND = {
+    "bigquery": _bigquery,
+    "delta": _delta,
+    "duckdb": _duckdb,
+    "iceberg": _iceberg,
+    "mysql": _mysql,
+    "postgres": _postgres,
+}
 CANNOT = {("delta", "gone"), ("iceberg", "gone")}
 """A table that is dropped there is gone with its ledger: Millrace begins it anew."""
 

@@ -45,8 +45,13 @@ MAY_IMPORT = {
     "transforms.stop_notes": ("schemas", "transforms.dead_letter_marks", "transforms.stores"),
     "transforms.stores": ("schemas", "transforms.retry", "transforms.stores"),
     "transforms.registries": ("schemas", "transforms.retry", "transforms.registries"),
-    "transforms.sources": ("schemas", "transforms.coders", "transforms.retry", "transforms.sources"),
-    "transforms.sinks": ("schemas", "transforms.retry", "transforms.sinks", "transforms.stores"),
+    "transforms.mysql_packets": ("schemas.loops",),
+    "transforms.sources": (
+        *("schemas", "transforms.coders", "transforms.mysql_packets", "transforms.retry", "transforms.sources"),
+    ),
+    "transforms.sinks": (
+        *("schemas", "transforms.mysql_packets", "transforms.retry", "transforms.sinks", "transforms.stores"),
+    ),
     "transforms.steps": (
         *("schemas", "transforms.coders", "transforms.dead_letters", "transforms.retry", "transforms.steps"),
         *("transforms.dead_letter_limit", "transforms.dead_letter_reasons", "transforms.stop_notes"),

@@ -23,7 +23,7 @@ from millrace.transforms.sinks import SINKS, Sink, Staged, open_sink
 from millrace.transforms.sinks.iceberg import table_cache
 from millrace.transforms.sinks.memory.sink import MemorySink
 from millrace.transforms.sinks.shared.guarantees import Promise
-from support import postgres_server
+from support import mysql_target, postgres_server
 from support.bigquery_server import BigQueryServer
 
 
@@ -84,6 +84,7 @@ PLACES = {
     "ducklake": lambda folder: {"catalog": f"sqlite:{folder / 'lake.db'}", "data_path": str(folder / "lake")},
     "files": lambda folder: {"path": str(folder / "logs")},
     "memory": memory_place,
+    "mysql": mysql_target.place,
     "postgres": postgres_server.place,
     "iceberg": lambda folder: {
         "namespace": "shop",

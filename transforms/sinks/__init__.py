@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from ...schemas.options import Options
 from ...schemas.plugins import Plugins
-from . import bigquery, delta, duckdb, ducklake, files, iceberg, memory, postgres
+from . import bigquery, delta, duckdb, ducklake, files, iceberg, memory, mysql, postgres
 from .sink import Maintained, Sink, Staged, TableSnapshot
 from .spec import SinkSpec
 
@@ -16,7 +16,7 @@ SINKS: Final = Plugins(
     "target.type",
     (
         *(bigquery.SPEC, delta.SPEC, duckdb.SPEC, ducklake.SPEC, files.SPEC, iceberg.SPEC, memory.SPEC),
-        postgres.SPEC,
+        *(mysql.SPEC, postgres.SPEC),
     ),
 )
 

@@ -13,7 +13,7 @@
 | timestamp[s, ms, us], without UTC | timestamp                           |
 | timestamp[s, ms, us], UTC         | timestamptz                         |
 | timestamp[ns], with or without    | bigint, nanoseconds                 |
-| list, struct, map                 | jsonb, as `copy_format.jsonb` tells |
+| list, struct, map                 | jsonb, as `shared.json_values` tells |
 | null                              | integer                             |
 
 A name of more than 63 bytes, which Postgres would cut, and that of a system column (`ctid`) are written as what fits of
@@ -31,6 +31,8 @@ import pyarrow.compute as pc
 
 from ....schemas.errors import TerminalSinkError
 from ....schemas.model.change import PREFIX
+from ..shared.json_values import JsonForm, same_json
+from ..shared.types import plain
 
 MOST_BYTES: Final = 63
 SYSTEM_COLUMNS: Final = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
@@ -81,11 +83,12 @@ def unescape_texts(texts: pa.Array) -> pa.Array:
     return pc.replace_substring(pc.replace_substring(texts, f"{ESCAPE}0", "\0"), f"{ESCAPE}1", ESCAPE)
 
 
-def plain(kind: pa.DataType) -> pa.DataType:
-    """The type of the values: that of a dictionary's, an extension's storage."""
-    if pa.types.is_dictionary(kind):
-        return plain(kind.value_type)
-    return plain(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else kind
+def unescaped(text: str) -> str:
+    """What `escaped` was given."""
+    return text.replace(f"{ESCAPE}0", "\0").replace(f"{ESCAPE}1", ESCAPE)
+
+
+JSONB: Final = JsonForm(escape_texts, escaped, unescaped, all_digits=True)
 
 
 def is_nested(kind: pa.DataType) -> bool:
@@ -172,19 +175,3 @@ def converted(old: pa.DataType, new: pa.DataType, value: str, beyond: str | None
         exact = f"{beyond}::numeric * {units_in(old, new)}"
         return f"({seen if beyond is None else f'coalesce({exact}, {seen})'})::bigint"
     return value if sql_type(old) == sql_type(new) else f"{value}::{sql_type(new)}"
-
-
-def same_json(old: pa.DataType, new: pa.DataType) -> bool:
-    """Whether all values of `old` are written in jsonb as those of `new` are."""
-    old, new = plain(old), plain(new)
-    if old.equals(new) or pa.types.is_null(old):
-        return True
-    if pa.types.is_struct(old) and pa.types.is_struct(new):
-        fields = {field.name: field.type for field in new}
-        return all(field.name in fields and same_json(field.type, fields[field.name]) for field in old)
-    if pa.types.is_map(old) and pa.types.is_map(new):
-        return same_json(old.key_type, new.key_type) and same_json(old.item_type, new.item_type)
-    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    if all(any(is_kind(kind) for is_kind in lists) for kind in (old, new)):
-        return same_json(old.value_type, new.value_type)
-    return pa.types.is_integer(old) and pa.types.is_integer(new)

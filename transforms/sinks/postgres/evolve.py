@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from ....schemas.errors import IncompatibleSchemaError
 from ....schemas.model.table import Table, cast
+from ..shared.types import plain
 from .client import DataError, Session
-from .columns import BEYOND, converted, is_limited, literal, physical, plain, quote, sql_type, units_in
+from .columns import BEYOND, converted, is_limited, literal, physical, quote, sql_type, units_in
 from .copy_format import decode, encode
 
 BLOCKS: Final = 4_096

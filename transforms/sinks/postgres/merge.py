@@ -15,9 +15,10 @@ import pyarrow as pa
 from ....schemas.errors import TerminalSinkError
 from ....schemas.model.change import DELETE, POSITION, UPSERT
 from ....schemas.model.table import Table
+from ..shared.types import plain
 from .catalog import DELETED_AT, Kept
 from .client import Session
-from .columns import BEYOND, converted, escaped, literal, physical, plain, quote, sql_type, units_in
+from .columns import BEYOND, converted, escaped, literal, physical, quote, sql_type, units_in
 from .staging import Part
 
 PLANNING: Final = "SET LOCAL work_mem = '64MB'; SET LOCAL random_page_cost = 1.1"

@@ -15,6 +15,13 @@ Leaf = Callable[[pa.DataType], pa.DataType]
 MICROSECONDS: Final = pa.timestamp("us")
 
 
+def plain(kind: pa.DataType) -> pa.DataType:
+    """The type of the values: that of a dictionary's, an extension's storage."""
+    if pa.types.is_dictionary(kind):
+        return plain(kind.value_type)
+    return plain(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else kind
+
+
 def stored(kind: pa.DataType, leaf: Leaf) -> pa.DataType:
     """The type that holds `kind` in a target, `leaf` applied inside lists, maps and structs."""
     if pa.types.is_dictionary(kind):

@@ -22,9 +22,9 @@ from pymysql.cursors import SSCursor
 
 from ....schemas.errors import JobError, LostOffsetsError, SourceError
 from ....schemas.secrets import resolve
+from ...mysql_packets import EVENTS, ROWS, first_payload, payloads
 from ..copy_options import CopySettings, Sync
 from .offsets import STREAM
-from .packets import EVENTS, ROWS, first_payload, payloads
 from .tls import tls_parameters
 
 FIRST: Final = (

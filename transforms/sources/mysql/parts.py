@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ....schemas.errors import SourceError
 from ....schemas.model.block import Block
 from ....schemas.model.position import pack
+from ...mysql_packets import count_rows, fill_fields
 from ..log_records import AT, KIND, LENGTH, OFFSET, SCHEMA, TIME, TransactionCounter, read_records
 from ..rounds import ENDED
 from .binlog.columns import struct_of
@@ -23,7 +24,6 @@ from .binlog.rows import UNAVAILABLE as LEFT_OUT
 from .binlog.table_map import TableMap, table_map
 from .log_tables import COPIED, EMPTIED, LOST, OF_MARIADB
 from .offsets import INSIDE, POSITION_BITS, place_text
-from .packets import count_rows, fill_fields
 from .tables import COPIED_SCHEMA, CopiedSchema
 from .text_columns import struct_of_texts
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ....schemas.errors import LostOffsetsError, SourceError
 from ....schemas.model.block import Block
+from ...mysql_packets import count_rows, fill_fields
 from ..log_records import record
 from ..read_ahead import ahead_of
 from ..rounds import ENDED, begins, round_end
@@ -17,7 +18,6 @@ from .log_place import file_of, identity, log_end, safe_start
 from .log_tables import COPIED
 from .marks import Mark, Marks, marks_of
 from .offsets import STREAM, place_of
-from .packets import count_rows, fill_fields
 from .tables import CopiedSchema, SourceTable, copy_query, key_texts, rows_of_chunk, schema_of, tables
 
 

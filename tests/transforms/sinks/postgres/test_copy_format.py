@@ -16,12 +16,12 @@ from millrace.transforms.sinks.postgres.columns import (
     converted,
     escape_texts,
     physical,
-    same_json,
     sql_type,
     unescape_texts,
 )
 from millrace.transforms.sinks.postgres.copy_format.decode import column, split
 from millrace.transforms.sinks.postgres.copy_format.encode import SIGNATURE, beyond, cells, encode
+from millrace.transforms.sinks.shared.json_values import same_json
 
 
 def through(values: pa.Array, shown: str = "v::text") -> tuple[list, pa.Array]:

@@ -8,8 +8,8 @@ import pytest
 from support.mysql_server import KINDS, ROLE, ROLE_PASSWORD, server
 
 from millrace.schemas.errors import JobError, LostOffsetsError
+from millrace.transforms.mysql_packets import count_rows, fill_fields
 from millrace.transforms.sources.mysql.client import BinlogDump, MySqlSettings, Session
-from millrace.transforms.sources.mysql.packets import count_rows, fill_fields
 
 QUERY = (
     "SELECT 1, NULL, '', repeat('a', 250), repeat('b', 251), repeat('c', 70000), repeat('d', 17000000) "

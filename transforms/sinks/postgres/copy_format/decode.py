@@ -8,9 +8,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .....schemas.loops import array, compile_ahead, read_only
-from ..columns import is_limited, plain, sql_type, unescape_texts, unit_of
+from ...shared.json_values import from_json
+from ...shared.types import plain
+from ..columns import JSONB, is_limited, sql_type, unescape_texts, unit_of
 from .encode import EPOCH_DAYS, EPOCH_MICROS, PER_SECOND, Cells, number_dtype
-from .jsonb import from_json
 from .numeric import from_numeric
 
 NUMBERS: Final = {
@@ -66,7 +67,7 @@ def _values(kind: pa.DataType, cells: Cells, beyond: Cells | None) -> pa.Array:
         return pa.nulls(len(cells.sizes))
     if pa.types.is_nested(kind):
         texts = _bytes(pa.large_binary(), cells).to_pylist()
-        return from_json([None if text is None else text[1:] for text in texts], kind)
+        return from_json([None if text is None else text[1:] for text in texts], kind, JSONB)
     if pa.types.is_decimal(kind) or pa.types.is_uint64(kind):
         return _decimals(kind, cells)
     if is_limited(kind):

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .....schemas.loops import array, compile_ahead, read_only
-from ..columns import escape_texts, is_limited, plain, unit_of
-from .jsonb import to_json
+from ...shared.json_values import to_json
+from ...shared.types import plain
+from ..columns import JSONB, escape_texts, is_limited, unit_of
 from .numeric import to_numeric
 
 SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -85,7 +86,7 @@ def cells(array: pa.Array) -> Cells:
         return cells(array.storage)
     if pa.types.is_nested(kind):
         # jsonb's binary form is its version, 1, and the text.
-        return _texts(pc.binary_join_element_wise("\x01", to_json(array), ""))
+        return _texts(pc.binary_join_element_wise("\x01", to_json(array, JSONB), ""))
     if pa.types.is_decimal(kind) or pa.types.is_uint64(kind):
         return _numerics(array)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):

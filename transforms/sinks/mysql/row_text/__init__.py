@@ -1,0 +1,1 @@
+"""Rows between Arrow and the texts that MySQL reads and writes."""
