@@ -72,6 +72,15 @@ for batch in batches:
     read = [column(values.type, part) for values, part in zip(columns, split(data, len(batch), len(columns)))]
     assert all(a.equals(b) for a, b in zip(columns, read))
 """
+MYSQL = """
+from millrace.transforms.mysql_packets import ROWS, payloads
+from millrace.transforms.sinks.mysql.row_text import decode, encode
+flat = [name for name in made.column_names if not pa.types.is_nested(made.schema.field(name).type)]
+for batch in batches:
+    assert len(encode.encode([encode.cells(batch.column(name)) for name in flat]).ends) == len(batch)
+answer, used, ended = payloads(bytes([3, 0, 0, 1, 1, 53, 251, 5, 0, 0, 2, 254, 0, 0, 2, 0]), ROWS)
+assert [decode.column(pa.int64(), part).to_pylist() for part in decode.split(answer, 2)] == [[5], [None]]
+"""
 KEYS = """
 import numpy as np
 from millrace.schemas.model.key import number_keys, shard
@@ -95,6 +104,7 @@ WORK = {
     "job": JOB,
     "bigquery": ROWS + BIGQUERY,
     "avro": ROWS + AVRO,
+    "mysql": ROWS + MYSQL,
     "postgres": ROWS + POSTGRES,
     "keys": ROWS + KEYS,
 }

@@ -169,7 +169,11 @@ def test_a_missing_variable_is_named(tmp_path, capsys):
 @pytest.mark.parametrize("kind", sorted(SINKS))
 def test_windows_that_a_target_does_not_take_are_refused_before_anything_is_read(kind, tmp_path, capsys):
     needed = {"postgres": "dsn: host=x", "bigquery": "project: p, dataset: d", "iceberg": "namespace: n, catalog: {}"}
-    needed |= {"memory": "name: x", "ducklake": "catalog: sqlite:lake.db, data_path: lake"}
+    needed |= {
+        "mysql": "host: h, username: u, database: d",
+        "memory": "name: x",
+        "ducklake": "catalog: sqlite:lake.db, data_path: lake",
+    }
     file = job_file(tmp_path)
     target = f"{{type: {kind}, {needed.get(kind, 'path: place')}}}"
     file.write_text(file.read_text().partition("target:")[0] + f"target: {target}\nwindow: {{by: event}}\n")

@@ -105,14 +105,23 @@ def make_own(session: Session) -> None:
 @contextmanager
 def locked(session: Session, name: str) -> Iterator[None]:
     """Keep other commits of the table, and growths of it, from this server. Raises TransientSinkError."""
-    digest = hashlib.blake2b(f"{session.database}\0{name}".encode(), digest_size=16).hexdigest()
-    if session.run("SELECT GET_LOCK(%s, %s)", [f"millrace {digest}", WAIT_SECONDS]) != [(1,)]:
-        raise TransientSinkError(f"table {name}: another commit of it takes longer than {WAIT_SECONDS} s")
+    _lock(session, name)
     try:
         yield
     finally:
         if session.con.open:
-            session.run("DO RELEASE_LOCK(%s)", [f"millrace {digest}"])
+            session.run("DO RELEASE_ALL_LOCKS()")
+
+
+def lock_names(session: Session) -> None:
+    """Let one commit at a time make tables in the database, until it lets go of its locks."""
+    _lock(session, "")
+
+
+def _lock(session: Session, name: str) -> None:
+    digest = hashlib.blake2b(f"{session.database}\0{name}".encode(), digest_size=16).hexdigest()
+    if session.run("SELECT GET_LOCK(%s, %s)", [f"millrace {digest}", WAIT_SECONDS]) != [(1,)]:
+        raise TransientSinkError(f"table {name}: another commit of it takes longer than {WAIT_SECONDS} s")
 
 
 def registered(session: Session, name: str) -> Known:
@@ -138,9 +147,9 @@ def _schema(columns: bytes) -> pa.Schema:
     return pa.ipc.read_schema(pa.py_buffer(columns))
 
 
-def names(session: Session) -> tuple[str, ...]:
-    """The tables that Millrace keeps here, sorted."""
-    rows = session.run(f"SELECT table_name FROM {session.name(TABLES)} WHERE columns IS NOT NULL")
+def names(session: Session, of: str = "columns IS NOT NULL") -> tuple[str, ...]:
+    """The tables that Millrace keeps here, sorted; `of`: the condition."""
+    rows = session.run(f"SELECT table_name FROM {session.name(TABLES)} WHERE {of}")
     return tuple(sorted(row[0] for row in rows))
 
 

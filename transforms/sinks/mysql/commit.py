@@ -88,8 +88,9 @@ class MySqlCommit:
         return self.known.held
 
     def names(self) -> tuple[str, ...]:
-        """Those of all tables with columns."""
-        return catalog.names(self.session)
+        """Those of all tables with columns, or that get some; no other commit makes one of these names now."""
+        catalog.lock_names(self.session)
+        return catalog.names(self.session, "columns IS NOT NULL OR growing IS NOT NULL")
 
     def grow(self, table: Table) -> None:
         """CREATE TABLE or ALTER TABLE."""
