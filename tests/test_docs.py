@@ -176,7 +176,7 @@ def as_written(default: object) -> str:
     """A default as a job file would have it."""
     if isinstance(default, timedelta):
         return duration_text(default)
-    return size_text(default) if isinstance(default, int) else str(default)
+    return size_text(default) if isinstance(default, int) and not default % 1024 else str(default)
 
 
 @pytest.mark.parametrize("kind", sorted(SINKS))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import apache_beam as beam
 import pytest
-from support import postgres_server
+from support import mysql_target, postgres_server
 from support.jobs import SCHEMAS, event, key, send
 from support.packed_pipeline import opened
 from support.registry_server import RegistryServer
@@ -194,6 +194,43 @@ def test_a_run_into_postgres_shows_no_password(embedded_broker, registry, topic,
     assert "psql" in said.out and "psycopg" in caplog.text
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     no_secret_in(said.out, said.err, caplog.text, *written, *[repr(vars(record)) for record in caplog.records])
+
+
+def mysql_job(folder, monkeypatch, servers, topic, registry, password="${env:MYSQL_SECRET}"):
+    """The job with a MySQL target; the password of its user is a secret of this file too."""
+    monkeypatch.setitem(SECRETS, "MYSQL_SECRET", mysql_target.WRITER_PASSWORD)
+    monkeypatch.setenv("MYSQL_SECRET", mysql_target.WRITER_PASSWORD)
+    options = json.dumps({"type": "mysql", **mysql_target.place(folder), "password": password})
+    file = write_job(folder, servers, topic, registry)
+    text = file.read_text()
+    file.write_text(f"{text[: text.index('target:')]}target: {options}\n")
+    return file
+
+
+def test_a_run_into_mysql_shows_no_password(embedded_broker, registry, topic, tmp_path, monkeypatch, caplog, capsys):
+    file = mysql_job(tmp_path, monkeypatch, embedded_broker.bootstrap_servers, topic, registry.url)
+    job = load_job(file)
+    _, sync, pipeline = graph_of(job)
+    no_secret_in(*map(repr, (job, vars(job.target), sync)), pickle.dumps(sync))
+    no_secret_in(*opened(pipeline.to_runner_api().SerializeToString()))
+    with caplog.at_level(logging.DEBUG):
+        statuses = [main([command, str(file), *more]) for command, *more in (["run", "--once"], ["verify"])]
+        assert main(["check", str(file)]) in (0, 1)
+    said = capsys.readouterr()
+    assert statuses == [0, 0], said.err
+    assert "mysql -h" in said.out
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    no_secret_in(said.out, said.err, caplog.text, *written, *[repr(vars(record)) for record in caplog.records])
+
+
+@pytest.mark.parametrize("command", ["run", "check", "verify"])
+def test_a_mysql_that_refuses_the_password(
+    command, embedded_broker, registry, topic, tmp_path, monkeypatch, caplog, capsys
+):
+    servers = embedded_broker.bootstrap_servers
+    file = mysql_job(tmp_path, monkeypatch, servers, topic, registry.url, "${env:MYSQL_SECRET}x")
+    said = failing(command, file, caplog, capsys)
+    assert "target.username or target.password are wrong" in said.out + said.err
 
 
 @pytest.mark.parametrize("command", ["run", "check", "verify"])

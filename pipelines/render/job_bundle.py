@@ -10,6 +10,7 @@ from typing import Final
 
 from ...schemas.encodings import ENCODINGS
 from ...schemas.errors import JobError
+from ...schemas.options import Options
 from ...schemas.secrets import REFERENCE
 from ...transforms.sinks import SINKS
 from ...transforms.sources import SOURCES
@@ -66,6 +67,7 @@ def read_job_bundle(file: Path) -> JobBundle:
     texts = [entry for entry in _texts(top) if entry.path != "source.topic_pattern"]
     _refuse_local_target(top.mapping()["target"])
     named = {f"source.{way}" for way in SOURCES.find(job.source.type).files}
+    named |= {f"target.{way}" for way in SINKS.find(job.target.type).files}
     named |= {f"format.registry.{name}" for name in REGISTRY_FILES}
     references = [found for entry in texts for found in REFERENCE.finditer(entry.written)]
     files = [_inside(found["name"]) for found in references if found["kind"] == "file"]
@@ -148,7 +150,9 @@ def _ports(job: Job, texts: list[YamlNode]) -> tuple[int, ...]:
             authority = text[found.end() :].partition("/")[0]
             port = PORT.search(authority)
             ports.add(int(port[1]) if port else PORTS[found[1]])
-    return tuple(sorted(ports | {*SINKS[job.target.type].ports}))
+    options = job.target.options
+    port = (options.model_dump() if isinstance(options, Options) else options).get("port")
+    return tuple(sorted(ports | ({*SINKS[job.target.type].ports} if port is None else {port})))
 
 
 def _name(job: str) -> str:

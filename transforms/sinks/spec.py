@@ -23,6 +23,7 @@ class SinkSpec:
     modes           what it can keep of a change stream, the default first
     exceptions      the promises that it does not keep, and what it does instead
     one_process     it lives in one process of one machine, so a cluster's workers cannot share it
+    files           options that name a file of the machine where the job file is
     ports           what its servers listen on unless the options say otherwise
     """
 
@@ -34,6 +35,7 @@ class SinkSpec:
     modes: tuple[Mode, ...] = tuple(Mode)
     exceptions: Mapping[Promise, str] = field(default_factory=dict)
     one_process: bool = False
+    files: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
 
     def open(self, options: Options | Mapping[str, Any]) -> Sink:

@@ -135,3 +135,16 @@ def test_too_many_schemas_for_a_config_map(tmp_path):
     file.write_text(file.read_text().replace("registry: 'http://r'", "schemas: contracts"))
     with pytest.raises(JobError, match="come to 1,000,029 bytes, and a ConfigMap holds 900,000"):
         read_job_bundle(file)
+
+
+def test_the_port_of_a_target_is_the_one_that_it_says(tmp_path):
+    target = "target: {type: mysql, host: db, username: u, database: d%s}\n"
+    assert 3306 in read_job_bundle(job_file(tmp_path, target=target % "")).ports
+    found = read_job_bundle(job_file(tmp_path, target=target % ", port: 4000")).ports
+    assert 4000 in found and 3306 not in found
+
+
+def test_a_file_of_a_target_comes_along(tmp_path):
+    (tmp_path / "ca.pem").write_text("PEM")
+    target = "target: {type: mysql, host: db, username: u, database: d, sslrootcert: ca.pem}\n"
+    assert list(read_job_bundle(job_file(tmp_path, target=target)).secret_files) == ["/opt/millrace/job/ca.pem"]

@@ -13,5 +13,6 @@ SPEC: Final = SinkSpec(
     extra="mysql",
     libraries=("pymysql",),
     exceptions={Promise.NULL_KEYS: "a primary key holds no NULL: the table stops"},
+    files=("sslrootcert",),
     ports=(3306,),
 )
