@@ -4,8 +4,8 @@ A table has the stream's columns (names and types: `columns`), `_millrace_positi
 `_millrace_tombstones_<table>`. What Millrace knows of all tables:
 
     _millrace_tables    table_name, relation, key (JSON), columns (the stream's schema as Arrow IPC; NULL before the
-                        first row), growing (that of a growth that has begun, see `evolve`), truncated (position),
-                        commits (their number), format (the version of positions)
+                        first row), growing (that of a growth that has begun, see `evolve`), swapping (see `swap`),
+                        truncated (position), commits (their number), format (the version of positions)
     _millrace_ledger    see `ledger`
 
 MySQL commits whatever is open before each CREATE and ALTER TABLE, so a commit does these first, under a lock by name.
@@ -71,8 +71,14 @@ class Known:
     table: Table | None = None
     growing: Table | None = None
     truncate: bytes | None = None
+    swapping: str | None = None
     commits: int = 0
     exists: bool = False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a growth or a swap of it has begun and not ended."""
+        return self.growing is not None or self.swapping is not None
 
     @property
     def held(self) -> HeldTable:
@@ -91,7 +97,8 @@ def make_own(session: Session) -> None:
     name = session.dialect.text(NAME)
     session.run(
         f"CREATE TABLE IF NOT EXISTS {session.name(TABLES)} (table_name {name} PRIMARY KEY, relation {name}, "
-        f"`key` {session.dialect.text('longtext')}, columns longblob, growing longblob, truncated {POSITION_TYPE}, "
+        f"`key` {session.dialect.text('longtext')}, columns longblob, growing longblob, "
+        f"swapping {session.dialect.text('longtext')}, truncated {POSITION_TYPE}, "
         f"commits bigint NOT NULL DEFAULT 0, format int) {ENGINE}"
     )
     counts = ", ".join(f"`{column}` bigint" for column in COUNTS)
@@ -133,14 +140,14 @@ def registered(session: Session, name: str) -> Known:
 
 def known(session: Session, name: str, lock: str = "") -> Known:
     """What is known of the table. Raises TerminalSinkError for what a newer Millrace wrote."""
-    query = f"SELECT `key`, columns, growing, truncated, commits, format FROM {session.bound(TABLES)}"
+    query = f"SELECT `key`, columns, growing, swapping, truncated, commits, format FROM {session.bound(TABLES)}"
     rows = session.run(f"{query} WHERE table_name = %s{lock}", [name])
     if not rows:
         return Known(name)
-    key, columns, growing, truncated, commits, version = rows[0]
+    key, columns, growing, swapping, truncated, commits, version = rows[0]
     POSITIONS.check(version, f"{TABLES}, table {name}")
     made = [None if one is None else Table(name, tuple(json.loads(key)), _schema(one)) for one in (columns, growing)]
-    return Known(name, made[0], made[1], truncated, commits, exists=True)
+    return Known(name, made[0], made[1], truncated, swapping, commits, exists=True)
 
 
 def _schema(columns: bytes) -> pa.Schema:

@@ -69,6 +69,11 @@ class Session:
             cursor.execute(query, parameters)
             return list(cursor.fetchall())
 
+    def changed(self, query: str, parameters: Sequence[Any]) -> int:
+        """How many rows the statement changed."""
+        with self.con.cursor() as cursor:
+            return int(cursor.execute(query, parameters))
+
     def run_each(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
         """One statement with each of these parameters."""
         with self.con.cursor() as cursor:

@@ -18,7 +18,7 @@ from ....schemas.model.table import Table
 from .. import Staged
 from ..shared.commit import Conflict, Counts, HeldTable, TableChanges
 from ..shared.ledger import JobLedger, LedgerChange
-from . import catalog, evolve, ledger, merge, staging
+from . import catalog, evolve, ledger, merge, staging, unfinished
 from .catalog import TABLES, Kept, Known
 from .client import Session
 from .columns import converts, is_limited
@@ -78,11 +78,9 @@ class MySqlCommit:
         return None
 
     def held(self) -> HeldTable:
-        """What the last commit left, after a growth that it did not end has been."""
-        self.known = catalog.registered(self.session, self.changes.name)
-        if self.known.growing is not None:
-            evolve.finish(self.session, self.changes.name)
-            self.known = catalog.known(self.session, self.changes.name)
+        """What the last commit left, after a growth or swap that did not end has been."""
+        catalog.registered(self.session, self.changes.name)
+        self.known = unfinished.settled(self.session, self.changes.name)
         if self.known.table is not None:
             self.kept = catalog.untouched(self.session, self.known.table)
         return self.known.held
@@ -149,7 +147,7 @@ class MySqlCommit:
         self.session.con.begin()
         self.begun = True
         now = catalog.known(self.session, self.changes.name, " FOR UPDATE")
-        if now.commits != self.known.commits or now.growing is not None:
+        if now.commits != self.known.commits or now.unfinished:
             raise Conflict
         self.session.run(
             f"UPDATE {self.session.bound(TABLES)} SET commits = commits + 1 WHERE table_name = %s", [self.changes.name]

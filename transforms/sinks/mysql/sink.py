@@ -12,7 +12,9 @@ from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
 from ..shared.commit import TableChanges, commit_changes
 from ..shared.drift import InspectedTable
-from . import catalog, drift, evolve, ledger, scan, staging
+from ..shared.resync import Swap
+from . import catalog, drift, evolve, ledger, scan, staging, unfinished
+from . import swap as swaps
 from .catalog import Kept
 from .client import MySqlError, Server, Session
 from .columns import physical
@@ -70,6 +72,7 @@ class MySqlSink:
     def ledger(self, job: str, table: str, partitions: Sequence[TopicPartition]) -> Ledger:
         """The next offsets of these partitions; empty where there are no tables yet."""
         with self._session() as session:
+            unfinished.known(session, table)
             return _ledger(session, table, job, partitions)
 
     def scan(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -98,19 +101,21 @@ class MySqlSink:
             session = self._server.connect(repeatable=True)
             # Where not all rows were read, the server would still send them.
             undo.callback(session.con._force_close)
-            _grown(session, table)
+            unfinished.known(session, table)
             session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT")
             yield session
 
     def columns(self, table: str) -> pa.Schema | None:
         """The table's columns, of the stream's own types."""
         with self._session() as session:
-            known = catalog.known(session, table).table if catalog.own(session) else None
+            known = unfinished.known(session, table).table
         return None if known is None else known.columns
 
     def inspect(self, table: str) -> InspectedTable:
         """The table, and what others changed in it."""
         with self._session() as session:
+            if catalog.own(session) and catalog.known(session, table).swapping is not None:
+                unfinished.known(session, table)
             return drift.inspect(session, table)
 
     def rename(self, table: str, names: Mapping[str, str]) -> None:
@@ -119,17 +124,38 @@ class MySqlSink:
             if not catalog.own(session):
                 return
             with catalog.locked(session, table):
-                if catalog.known(session, table).growing is not None:
-                    evolve.finish(session, table)
-                known = catalog.known(session, table).table
+                known = unfinished.settled(session, table).table
                 due = {} if known is None else {old: new for old, new in names.items() if old in known.columns.names}
                 if known is not None and due:
                     evolve.rename(session, known, due)
 
+    def jobs(self, table: str) -> tuple[str, ...]:
+        """By `_millrace_ledger`."""
+        with self._session() as session:
+            unfinished.known(session, table)
+            return swaps.jobs(session, table) if catalog.own(session) else ()
+
+    def swap(self, swap: Swap) -> None:
+        """One RENAME TABLE, under the lock of the table."""
+        with self._session() as session:
+            catalog.make_own(session)
+            unfinished.known(session, swap.beside)
+            with catalog.locked(session, swap.table):
+                unfinished.settled(session, swap.table)
+                swaps.swap(session, swap)
+
+    def drop(self, table: str) -> None:
+        """DROP TABLE."""
+        with self._session() as session:
+            if catalog.own(session):
+                with catalog.locked(session, table):
+                    unfinished.settled(session, table)
+                    swaps.drop(session, table)
+
     def lookup(self, table: str, keys: pa.Table, columns: Sequence[str], upto: bytes | None) -> pa.Table:
         """The rows of these keys, by a join. Raises TableError."""
         with self._session() as session:
-            _grown(session, table)
+            unfinished.known(session, table)
             kept = self._there(session, table)
             return scan.find(session, kept, keys, selected(str(self._server), kept.table, columns), upto)
 
@@ -185,14 +211,6 @@ class MySqlSink:
         if self._open is not None:
             self._open.con._force_close()
             self._open = None
-
-
-def _grown(session: Session, table: str) -> None:
-    """Do what is left of a growth of the table that has begun."""
-    if catalog.own(session) and catalog.known(session, table).growing is not None:
-        with catalog.locked(session, table):
-            if catalog.known(session, table).growing is not None:
-                evolve.finish(session, table)
 
 
 def _ledger(session: Session, table: str, job: str, partitions: Sequence[TopicPartition]) -> Ledger:
