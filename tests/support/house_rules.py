@@ -45,12 +45,12 @@ MAY_IMPORT = {
     "transforms.stop_notes": ("schemas", "transforms.dead_letter_marks", "transforms.stores"),
     "transforms.stores": ("schemas", "transforms.retry", "transforms.stores"),
     "transforms.registries": ("schemas", "transforms.retry", "transforms.registries"),
-    "transforms.mysql_packets": ("schemas.loops",),
+    "transforms.mysql_protocol": ("schemas.loops",),
     "transforms.sources": (
-        *("schemas", "transforms.coders", "transforms.mysql_packets", "transforms.retry", "transforms.sources"),
+        *("schemas", "transforms.coders", "transforms.mysql_protocol", "transforms.retry", "transforms.sources"),
     ),
     "transforms.sinks": (
-        *("schemas", "transforms.mysql_packets", "transforms.retry", "transforms.sinks", "transforms.stores"),
+        *("schemas", "transforms.mysql_protocol", "transforms.retry", "transforms.sinks", "transforms.stores"),
     ),
     "transforms.steps": (
         *("schemas", "transforms.coders", "transforms.dead_letters", "transforms.retry", "transforms.steps"),

@@ -73,7 +73,7 @@ for batch in batches:
     assert all(a.equals(b) for a, b in zip(columns, read))
 """
 MYSQL = """
-from millrace.transforms.mysql_packets import ROWS, payloads
+from millrace.transforms.mysql_protocol.packets import ROWS, payloads
 from millrace.transforms.sinks.mysql.row_text import decode, encode
 flat = [name for name in made.column_names if not pa.types.is_nested(made.schema.field(name).type)]
 for batch in batches:

@@ -7,7 +7,6 @@ PyMySQL connects. Rows go to `LOAD DATA LOCAL` and come from answers as bytes, b
 import re
 import shlex
 import socket
-import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
@@ -18,7 +17,8 @@ from pymysql.constants import COMMAND
 from pymysql.protocol import OKPacketWrapper
 
 from ....schemas.errors import IncompatibleSchemaError, MillraceError, TerminalSinkError, TransientSinkError
-from ...mysql_packets import ROWS, count_rows, first_payload, payloads
+from ...mysql_protocol.packets import ROWS, count_rows, first_payload, payloads
+from ...mysql_protocol.tls import tls_parameters
 from .columns import Dialect, quote
 from .options import MySqlTargetOptions
 from .row_text.decode import Fields, split
@@ -205,7 +205,7 @@ class Server:
             local_infile=True,
             connect_timeout=10,
             program_name="millrace",
-            **_tls(options),
+            **tls_parameters(options.sslmode, options.sslrootcert),
         )
         with ExitStack() as undo:
             undo.callback(con._force_close)
@@ -260,18 +260,3 @@ def said(error: Exception) -> tuple[int, str]:
     number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
     return number, " ".join(text.split()) or type(error).__name__
-
-
-def _tls(options: MySqlTargetOptions) -> dict[str, Any]:
-    mode = options.sslmode
-    if mode == "disable":
-        return {"ssl_disabled": True}
-    if mode == "prefer" and options.sslrootcert is None:
-        return {}
-    context = ssl.create_default_context(cafile=options.sslrootcert)
-    # Certificates that a server made for itself are no strict ones.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    context.check_hostname = mode == "verify-full"
-    if mode == "require" and options.sslrootcert is None:
-        context.verify_mode = ssl.CERT_NONE
-    return {"ssl": context}

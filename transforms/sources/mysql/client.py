@@ -22,10 +22,10 @@ from pymysql.cursors import SSCursor
 
 from ....schemas.errors import JobError, LostOffsetsError, SourceError
 from ....schemas.secrets import resolve
-from ...mysql_packets import EVENTS, ROWS, first_payload, payloads
+from ...mysql_protocol.packets import EVENTS, ROWS, first_payload, payloads
+from ...mysql_protocol.tls import tls_parameters
 from ..copy_options import CopySettings, Sync
 from .offsets import STREAM
-from .tls import tls_parameters
 
 FIRST: Final = (
     "SET time_zone = '+00:00', sql_mode = '', character_set_results = 'utf8mb4', net_write_timeout = 600, "

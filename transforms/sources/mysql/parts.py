@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ....schemas.errors import SourceError
 from ....schemas.model.block import Block
 from ....schemas.model.position import pack
-from ...mysql_packets import count_rows, fill_fields
+from ...mysql_protocol.packets import count_rows, fill_fields
 from ..log_records import AT, KIND, LENGTH, OFFSET, SCHEMA, TIME, TransactionCounter, read_records
 from ..rounds import ENDED
 from .binlog.columns import struct_of

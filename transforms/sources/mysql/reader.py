@@ -6,7 +6,7 @@ import numpy as np
 
 from ....schemas.errors import LostOffsetsError, SourceError
 from ....schemas.model.block import Block
-from ...mysql_packets import count_rows, fill_fields
+from ...mysql_protocol.packets import count_rows, fill_fields
 from ..log_records import record
 from ..read_ahead import ahead_of
 from ..rounds import ENDED, begins, round_end

@@ -8,7 +8,7 @@ import pytest
 from support.mysql_server import KINDS, ROLE, ROLE_PASSWORD, server
 
 from millrace.schemas.errors import JobError, LostOffsetsError
-from millrace.transforms.mysql_packets import count_rows, fill_fields
+from millrace.transforms.mysql_protocol.packets import count_rows, fill_fields
 from millrace.transforms.sources.mysql.client import BinlogDump, MySqlSettings, Session
 
 QUERY = (

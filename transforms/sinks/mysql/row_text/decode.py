@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .....schemas.loops import array, compile_ahead, read_only
-from ....mysql_packets import count_rows, fill_fields
+from ....mysql_protocol.packets import count_rows, fill_fields
 from ...shared.json_values import from_json
 from ...shared.types import plain
 from ..columns import JSON, is_bytes, is_limited, is_text
@@ -28,7 +28,7 @@ class Fields:
 
 
 def split(answer: bytes, columns: int) -> list[Fields]:
-    """The columns of rows that each stand behind their length, as `mysql_packets.payloads` gives them."""
+    """The columns of rows that each stand behind their length, as `mysql_protocol.packets.payloads` gives them."""
     data = np.frombuffer(answer, np.uint8)
     rows = count_rows(data)
     at, size = np.empty((columns, rows), np.int64), np.empty((columns, rows), np.int64)

@@ -7,7 +7,7 @@ but the last of which are full.
 import numba
 import numpy as np
 
-from ..schemas.loops import array, compile_ahead, read_only
+from ...schemas.loops import array, compile_ahead, read_only
 
 HEADER = 4
 EVENTS, ROWS = 0, 1
