@@ -1,8 +1,6 @@
 """The command `millrace`. Exit status: 0 good, 1 failed, 2 job file or command wrong, 3 verification differs."""
 
-import errno
 import json
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -13,7 +11,7 @@ from ..job.formatting import for_terminal
 from .arguments import RUNNERS, parse
 from .lean_imports import import_less
 from .own_logs import quiet_logs
-from .said_errors import placed_in, report_bug, say_error
+from .said_errors import UNWRITABLE, placed_in, report_bug, say_error, say_no_more
 
 JAR_OPTION: Final = "--output_executable_path"
 GOOD: Final = 0
@@ -21,7 +19,6 @@ FAILED: Final = 1
 WRONG: Final = 2
 DIFFERENT: Final = 3
 SAFE_CHANGES: Final = 4
-UNWRITABLE: Final = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("stopped by Ctrl-C", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
-        _say_no_more()
+        say_no_more()
         return FAILED
     except OSError as error:
         # Files and servers have errors of their own: what is left are the folders of `demo`, `render` and `schema`.
@@ -54,13 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return say_error(f"{error.filename}: {error.strerror}", FAILED)
         if error.errno not in UNWRITABLE:
             raise
-        _say_no_more()
+        say_no_more()
         return say_error(f"nothing can be written to standard output: {error.strerror}", FAILED)
-
-
-def _say_no_more() -> None:
-    """What is still to be printed goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _demo(found: Namespace) -> int:

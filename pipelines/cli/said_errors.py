@@ -1,14 +1,19 @@
 """What a person reads of an error: one sentence, with the line of the job file where it has one."""
 
+import errno
 import os
 import sys
 import traceback
 from argparse import Namespace
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 from ...schemas.errors import JobError
 from ..job.formatting import for_terminal
+
+UNWRITABLE: Final = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT)
+"""Of an output that takes nothing more."""
 
 
 def placed_in(found: Namespace | None, error: JobError) -> str:
@@ -26,6 +31,11 @@ def say_error(text: str, status: int) -> int:
     first, *rest = for_terminal(f"error: {text}".splitlines(), sys.stderr)
     print("\n".join([f"{label}{first.removeprefix('error:')}", *rest]), file=sys.stderr)
     return status
+
+
+def say_no_more() -> None:
+    """What is still to be printed goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
