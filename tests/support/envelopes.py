@@ -78,6 +78,53 @@ class DebeziumPlace:
 
 
 @dataclass
+class DocumentPlace:
+    """Debezium's connector for MongoDB; a document is told by its `id`, and the row is what its text holds."""
+
+    options: dict[str, Any] = field(default_factory=lambda: {"documents": True})
+    columns: dict[str, str] = field(default_factory=dict)
+    key: tuple[str, ...] | None = None
+    positions: bool = True
+    documents: bool = True
+
+    def sent(self, op: str, row: Row, at: int, **more: Any) -> Sent:
+        source = {"connector": "mongodb", "name": "shop", "ts_ms": 1_558_965_508_000 + at // 4 * 1000, "ord": at % 4}
+        source |= {"snapshot": str(op == "r").lower(), "db": "shop", "collection": "orders", "wallTime": None}
+        after = None if op == "d" else json.dumps({"_id": row["id"], "name": row["name"], "note": row["note"]})
+        update = {"removedFields": None, "updatedFields": after, "truncatedArrays": None} if op == "u" else None
+        value = {"before": None, "after": after, "updateDescription": update, "source": source, "op": op, "ts_ms": 1}
+        return text({"id": str(row["id"])}), text(value | more)
+
+    def insert(self, row: Row, at: int) -> list[Sent]:
+        return [self.sent("c", row, at)]
+
+    def update(self, before: Row, after: Row, at: int) -> list[Sent]:
+        # The id of a document never changes.
+        if before["id"] != after["id"]:
+            return [*self.delete(before, at), *self.insert(after, at)]
+        return [self.sent("u", after, at)]
+
+    def delete(self, row: Row, at: int) -> list[Sent]:
+        return [self.sent("d", row, at), (text({"id": str(row["id"])}), None)]
+
+    def snapshot(self, row: Row) -> list[Sent]:
+        return [self.sent("r", row, 1)]
+
+    def nothing(self) -> list[Sent]:
+        return [self.sent("m", {"id": 1, "name": None, "note": None}, 1)]
+
+    def wrong(self) -> list[Sent]:
+        row = {"id": 1, "name": "x", "note": None}
+        return [
+            self.sent("x", row, 1),
+            self.sent("u", row, 1, after=None),
+            self.sent("c", row, 1, after={"_id": 1}),
+            self.sent("c", row, 1, source=5),
+            (None, self.sent("c", row, 1)[1]),
+        ]
+
+
+@dataclass
 class UpsertPlace:
     options: dict[str, Any] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
@@ -319,7 +366,7 @@ def _texts(row: Row) -> Row:
 
 
 ENVELOPE_PLACES: dict[str, Sequence[EnvelopePlace]] = {
-    "debezium": [DebeziumPlace(), DebeziumPlace(key=("id",))],
+    "debezium": [DebeziumPlace(), DebeziumPlace(key=("id",)), DocumentPlace()],
     "upsert": [UpsertPlace()],
     "maxwell": [MaxwellPlace(), MaxwellPlace({"only": "shop.orders"}, key=("id",), tells_key=False)],
     "canal": [CanalPlace(), CanalPlace({"only": "sh*.orders"}, key=("id",), tells_key=False)],

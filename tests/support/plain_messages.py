@@ -24,7 +24,7 @@ class Context:
 
 def topic_decoder(name, topic, options=None, **route):
     """A decoder of one topic's messages; `columns` of the route are texts."""
-    written = {"encoding": "json", "framing": "plain", "envelope": name, **ENVELOPES[name].short, **(options or {})}
+    written = {"encoding": "json", "framing": "plain", "envelope": name, **(options or {})}
     form = read_format(written, Context())
     columns = {column: declared_type(kind) for column, kind in route.pop("columns", {}).items()}
     made = Route(table="t", sources=(TopicPartition(topic, 0),), columns=columns, **route)

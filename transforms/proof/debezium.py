@@ -94,6 +94,8 @@ def _source_order(source: Mapping[str, Any]) -> tuple[int, int]:
         return _commit_lsn(source["commit_lsn"], source["change_lsn"])
     if "commit_scn" in source and "scn" in source:
         return int(source["commit_scn"] or 0), int(source["scn"] or 0)
+    if "ord" in source and "collection" in source:
+        return _oplog_time(source.get("ts_ms"), source["ord"])
     if "file" in source and "pos" in source:
         digits = re.search(r"(\d+)$", source["file"] or "")
         if digits is None:
@@ -107,6 +109,13 @@ def _source_order(source: Mapping[str, Any]) -> tuple[int, int]:
         return lsn % WORD, lsn % WORD
     commit, inner = json.loads(source["sequence"])
     return int(commit or inner or 0) % WORD, int(inner or 0) % WORD
+
+
+def _oplog_time(millis: int | None, number: int | None) -> tuple[int, int]:
+    """MongoDB's: seconds, and the number of the operation in its second. No position where it has none of them."""
+    if millis is None or number is None or not (0 <= millis < WORD // 4_294_967 and 0 <= number < 1 << 32):
+        return 0, 0
+    return (millis // 1000 << 32) + number, 0
 
 
 def _commit_lsn(commit: str | None, change: str | None) -> tuple[int, int]:

@@ -30,6 +30,7 @@ def with_format(rules: Rules, envelope: str, options: Mapping[str, Any]) -> Rule
         rules = replace(rules, format=FORMATS[rules.encoding, envelope])
     if rules.format == "debezium" and options.get("flat") is not None:
         rules = replace(rules, format="debezium" if options["flat"] == "rewrite" else "upsert", flat=True)
+    rules = replace(rules, documents=options.get("documents") is True)
     unavailable = options.get("unavailable_value", rules.unavailable_value)
     return replace(rules, unavailable_value=unavailable, only=options.get("only"))
 

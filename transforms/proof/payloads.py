@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from ...schemas.encodings.schema_store import Side
 from ...schemas.errors import JobError
 from .avro_reader import PayloadReader, Reader
+from .documents import DocumentPayloads
 from .flat_debezium import FlatPayloads
 from .json_reader import JsonPayloadReader
 from .plain_json_reader import PlainJsonReader
@@ -25,6 +26,9 @@ def payload_reader(rules: Rules) -> Payloads:
     if rules.flat:
         plain = payload_reader(replace(rules, flat=False, format="upsert"))
         return FlatPayloads(plain, rules.format == "debezium", rules.on_unrepresentable)
+    if rules.documents:
+        plain = payload_reader(replace(rules, documents=False, format="upsert"))
+        return DocumentPayloads(plain, rules.on_unrepresentable)
     if rules.encoding == "json" and rules.framing == "plain":
         return PlainJsonReader(rules)
     if rules.encoding == "json":

@@ -29,7 +29,8 @@ class Rules:
     of columns. `encoding` is a name of the registry; `schemas` are None where a message holds its own. `reader` makes
     the reader of a format that is brought with its envelope: `format` is `own` then. `only` is the table of the source
     that is read, of topics with several; `*` in it stands for any letters.
-    `flat`: Debezium's transform made its messages flat; their deletes are rewritten where `format` is `debezium`.
+    `documents`: Debezium's messages are documents of MongoDB. `flat`: Debezium's transform made its messages flat;
+    their deletes are rewritten where `format` is `debezium`.
     `declared` are the types that the job declares, for JSON without a schema; `json_decimals` and `json_binary` say how
     texts stand for decimals and bytes there. `message` and `key_message` are the names of bare Protobuf's messages.
     `replaces`: rows that a whole snapshot does not have end with it; `ended` is by connector
@@ -47,6 +48,7 @@ class Rules:
     reader: Callable[[], MessageReader | JsonMessageReader] | None = None
     only: str | None = None
     flat: bool = False
+    documents: bool = False
     by_time: bool = False
     by_clock: bool = False
     separate_keys: bool = False

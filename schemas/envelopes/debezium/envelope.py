@@ -91,7 +91,7 @@ class DebeziumEnvelope(Envelope):
             placed=~(unread | by_log | (what == UNKNOWN) | (what == NOTHING)),
             snapshot=by_log if by_log.any() else None,
             copied=snapshot if snapshot.any() else None,
-            marks=_marks(source, snapshot) if snapshot.any() else None,
+            marks=snapshot_marks(source, snapshot) if snapshot.any() else None,
             time=number_of(source, "ts_ms"),
             server=number_of(source, "server_id"),
             connector=connector_of(source),
@@ -118,7 +118,7 @@ class DebeziumEnvelope(Envelope):
         return moved_keys(messages, rows, deletes, unavailable)
 
 
-def _marks(source: pa.StructArray | None, snapshot: NDArray[np.bool_]) -> NDArray[np.int8] | None:
+def snapshot_marks(source: pa.StructArray | None, snapshot: NDArray[np.bool_]) -> NDArray[np.int8] | None:
     """BEGINS, ENDS or ROWS by row, 0 for the others; None where there is none of them."""
     texts = _field(source, "snapshot")
     if texts is None or not pa.types.is_string(texts.type):
