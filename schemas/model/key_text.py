@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -15,6 +16,10 @@ from .json_texts import json_texts
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 TICKS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 MOST_DIGITS: Final = 100_000
+NO_NUMBERS: Final = ("NaN", "Infinity", "-Infinity")
+"""What JSON has no number for: Connect writes it as text."""
+NAN: Final = "NaN"
+"""NaN is not equal to itself, and two rows of that key are one."""
 
 
 def nested_as_text(array: pa.Array) -> pa.Array:
@@ -57,7 +62,7 @@ def comparable(value: Any, kind: pa.DataType) -> Any:
         return _json(_plain(value, kind))
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    return value
+    return NAN if isinstance(value, float) and math.isnan(value) else value
 
 
 def from_header(value: Any, kind: pa.DataType) -> Any:
@@ -73,8 +78,9 @@ def from_header(value: Any, kind: pa.DataType) -> Any:
         return _decimal(value, kind.scale)
     if pa.types.is_timestamp(kind) and isinstance(value, str):
         return _instant(value, kind)
-    if pa.types.is_floating(kind) and isinstance(value, (int, float, Decimal)):
-        return float(np.float32(value)) if kind.bit_width == 32 else float(value)
+    if pa.types.is_floating(kind) and (isinstance(value, (int, float, Decimal)) or value in NO_NUMBERS):
+        number = float(np.float32(value)) if kind.bit_width == 32 else float(value)
+        return NAN if math.isnan(number) else number
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return value

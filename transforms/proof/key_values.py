@@ -6,13 +6,16 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
 from .avro_logical_types import decimal_of
 from .avro_reader import Reader
 from .canonical import Moment, Number, moment, natural
+
+NAN: Final = float("nan")
+"""One object, for a dictionary finds by identity what is not equal to itself."""
 
 
 def hashable(value: Any) -> Any:
@@ -53,6 +56,8 @@ def key_part(value: Any) -> Any:
         return int(value.unscaled * 10**-value.scale)
     if type(value) is float and value.is_integer() and abs(value) < 1 << 53 and str(value) != "-0.0":
         return int(value)
+    if type(value) is float and value != value:
+        return NAN
     if isinstance(value, Moment) and value.kind == "date":
         return moment("instant", value.amount * value.unit)
     return hashable(value)
@@ -79,6 +84,8 @@ def _from_json(value: Any, schema: Mapping[str, Any]) -> Any:
     if decimal is not None and isinstance(value, (int, Decimal)):
         unscaled = int(Decimal(value).scaleb(decimal[1]))
         return unscaled.to_bytes(unscaled.bit_length() // 8 + 1, "big", signed=True)
+    if kind in ("float", "double") and value in ("NaN", "Infinity", "-Infinity"):
+        return float(value)
     if kind == "float" and isinstance(value, (int, Decimal)):
         return struct.unpack("<f", struct.pack("<f", value))[0]
     if isinstance(value, dict) and set(value) == {"scale", "value"}:
