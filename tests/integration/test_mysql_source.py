@@ -12,7 +12,7 @@ from support.mysql_source import SourceDatabase
 
 from millrace.pipelines.cli.check import check
 from millrace.pipelines.cli.verify import verify_job
-from millrace.schemas.errors import LostOffsetsError, SourceError
+from millrace.schemas.errors import JobError, LostOffsetsError, SourceError
 from millrace.transforms.proof.report import Outcome, Verdict
 
 COLUMNS = "id, name, price, body"
@@ -195,6 +195,25 @@ def test_incremental_begins_where_the_first_run_does(shop):
     shop.sql("INSERT INTO orders (id, name) VALUES (9000, 'new')")
     shop.run(job)
     assert shop.rows("SELECT id, name FROM orders") == [(9000, "new")]
+
+
+@ON_MARIADB
+def test_incremental_may_begin_at_a_place_of_the_log(shop):
+    shop.sql("INSERT INTO orders (id, name) VALUES (9000, 'before')")
+    file, position, *_ = shop.sql("SHOW MASTER STATUS")[0]
+    shop.sql("INSERT INTO orders (id, name) VALUES (9001, 'behind')", "UPDATE orders SET name = 'u' WHERE id = 9000")
+    job = shop.job("orders", more=f", sync: incremental, binlog_start: '{file}:{position}'")
+    shop.run(job)
+    shop.sql("DELETE FROM orders WHERE id = 9001")
+    shop.run(job)
+    assert shop.rows("SELECT id, name FROM orders") == [(9000, "u")]
+    (shop.folder / "w.duckdb").unlink()
+    for place in ("binlog.999999:4", f"{file}:{position + 3}"):
+        with pytest.raises(LostOffsetsError, match="nothing was skipped"):
+            shop.run(shop.job("orders", more=f", sync: incremental, binlog_start: '{place}'"))
+    for place, said in (("binlog", "is not FILE:POSITION"), ("b.1:4, sync: full", "begins with a copy")):
+        with pytest.raises(JobError, match=said):
+            shop.job("orders", more=f", binlog_start: {place}" + ("" if "sync" in place else ", sync: incremental"))
 
 
 @ON_MARIADB

@@ -71,6 +71,7 @@ class MySqlSettings:
     server_id: int | None
     sync: Sync = "hybrid"
     copies: CopySettings = field(default_factory=CopySettings)
+    binlog_start: str | None = None
 
     @property
     def first(self) -> int:

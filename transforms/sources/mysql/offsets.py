@@ -30,3 +30,9 @@ def place_text(offset: int) -> str:
     """A place in the binlog, for a message."""
     number, position = place_of(offset)
     return f"binlog file {number:06d}, position {position}"
+
+
+def place_named(text: str) -> int:
+    """The offset of FILE:POSITION."""
+    file, _, position = text.rpartition(":")
+    return offset_of(number_of(file), int(position))

@@ -1,15 +1,25 @@
 """What a job file says of a MySQL or MariaDB source."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from ....schemas.option_values import read_secret
-from ....schemas.options import Location, Options
+from ....schemas.options import Location, Options, mistake
 from ..copy_options import SYNC, CopyOptions, Sync
 
 Reference = Annotated[str, AfterValidator(read_secret)]
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
+
+
+def _check_place(text: str) -> str:
+    if re.fullmatch(r".+\.\d+:\d+", text) is None:
+        raise ValueError(f"{text!r} is not FILE:POSITION, such as binlog.000012:157; SHOW BINARY LOG STATUS tells both")
+    return text
+
+
+BinlogPlace = Annotated[str, AfterValidator(_check_place)]
 
 
 class MySqlOptions(Options):
@@ -25,4 +35,14 @@ class MySqlOptions(Options):
         default=None, ge=1, le=4_294_967_295, description="The id of this reader among the server's replicas."
     )
     sync: Sync = Field(default="hybrid", description=SYNC)
+    binlog_start: BinlogPlace | None = Field(
+        default=None,
+        description="With sync: incremental, where the log begins: FILE:POSITION; else where it ends now.",
+    )
     snapshot: CopyOptions = Field(default=CopyOptions(), description="How tables are copied.")
+
+    @model_validator(mode="after")
+    def _with_a_log(self) -> Self:
+        if self.binlog_start is not None and self.sync != "incremental":
+            raise mistake(f"a job with sync: {self.sync} begins with a copy; take it out", "binlog_start")
+        return self

@@ -17,7 +17,7 @@ from .client import MySqlSettings, Session
 from .log_place import file_of, identity, log_end, safe_start
 from .log_tables import COPIED
 from .marks import Mark, Marks, marks_of
-from .offsets import STREAM, place_of
+from .offsets import STREAM, place_named, place_of
 from .tables import CopiedSchema, SourceTable, copy_query, key_texts, rows_of_chunk, schema_of, tables
 
 
@@ -115,7 +115,8 @@ class TableReader(DatabaseReader[MySqlSettings, Session]):
 
 def begin(session: Session, topic: str, offset: int) -> Mark:
     """Where the log of a table begins whose copy begins now, or which is not copied (`offset` STREAM)."""
-    log = safe_start(session)
+    wanted = session.settings.binlog_start
+    log = safe_start(session) if wanted is None else place_named(wanted)
     born = file_born(session.settings, file_of(session, place_of(log)[0]))
     mark = Mark(identity(session), offset, log, copied=offset == STREAM, born=born)
     marks_of(session.settings).begin(topic, mark)

@@ -87,6 +87,7 @@ def open_source(options: MySqlOptions) -> MySqlSource:
             options.server_id,
             options.sync,
             options.snapshot.settings,
+            options.binlog_start,
         )
     )
 
