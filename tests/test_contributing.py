@@ -162,6 +162,13 @@ def test_each_part_that_a_folder_holds_is_in_its_registry():
                 assert file.parent.name in registry, file
 
 
+@pytest.mark.parametrize(("kind", "name"), [part for part in PARTS if part[0] != "An envelope"])
+def test_connectors_of_one_kind_have_the_same_files(kind, name):
+    folder = found(listed(kind)[0], name)
+    own = {"A target": "sink.py", "A source": "source.py", "An encoding": "encoding.py"}[kind]
+    assert {own, "options.py"} <= {file.name for file in folder.iterdir()}
+
+
 def test_each_protocol_that_a_part_may_keep_is_told_of():
     marked = re.compile(r"@runtime_checkable\nclass (\w+)")
     code = [file for layer in LAYERS for file in (ROOT / layer).rglob("*.py")]

@@ -129,6 +129,12 @@ PLANTED: tuple[tuple[str, Mapping[str, str], Breach], ...] = (
         {"schemas/new.py": "import apache_beam as beam\n"},
         Breach("schemas.new", "imports the library apache_beam"),
     ),
+    (
+        "clients",
+        {"transforms/sinks/new/client.py": "import new_database\n"},
+        Breach("transforms.sinks.new.client", "imports the library new_database, which has no room"),
+    ),
+    ("clients", {"schemas/new.py": "import json\nimport pyarrow.compute\n"}, None),
     ("names", {"schemas/avro_utils.py": ""}, Breach("schemas.avro_utils", "avro_utils says nothing of what is in it")),
     ("names", {"schemas/common/row.py": ""}, Breach("schemas.common.row", "common says nothing of what is in it")),
     ("names", {"schemas/database.py": ""}, None),

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,13 +130,16 @@ def connectors(registries: Mapping[str, Sequence[str]], parts: Mapping[str, Coll
     return rule
 
 
-def client_rooms(rooms: Mapping[str, Sequence[str]]) -> Rule:
-    """Each library that speaks to something outside is imported in its rooms alone."""
+def client_rooms(rooms: Mapping[str, Sequence[str]], everywhere: Collection[str]) -> Rule:
+    """A library is imported in its rooms alone; only Python's own and those of `everywhere` need none."""
 
     def rule(modules: Sequence[Module]) -> Iterator[Breach]:
+        free = {*everywhere, *sys.stdlib_module_names, *LAYERS, "millrace"}
         for module in modules:
-            for library in sorted({target.split(".")[0] for target in module.outside} & rooms.keys()):
-                if not any(below(module.name, room) for room in rooms[library]):
+            for library in sorted({target.split(".")[0] for target in module.outside} - free):
+                if library not in rooms:
+                    yield Breach(module.name, f"imports the library {library}, which has no room")
+                elif not any(below(module.name, room) for room in rooms[library]):
                     yield Breach(module.name, f"imports the library {library}")
 
     return rule

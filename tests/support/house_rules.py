@@ -126,11 +126,14 @@ OTHER_ROOMS: Mapping[str, tuple[str, ...]] = {
         ),
         *("transforms.sinks", "transforms.sources", "pipelines.job"),
     ),
+    "pydantic_core": ("schemas.options",),
     "requests": ("transforms.registries", "transforms.stores.gcs"),
     "yaml": ("pipelines.job.yaml_node", "pipelines.render.output_folder"),
     "zstandard": ("transforms.sources.compression",),
 }
 """By library where it is imported, beside the connectors that say so in their specs."""
+
+EVERYWHERE = ("llvmlite", "numba", "numpy", "pyarrow")
 
 
 def rooms() -> Mapping[str, tuple[str, ...]]:
@@ -152,7 +155,7 @@ RULES: Mapping[str, Rule] = {
     "arrows": arrows(MAY_IMPORT),
     "relative": relative_inside,
     "connectors": connectors(REGISTRIES, PARTS),
-    "clients": client_rooms(ROOMS),
+    "clients": client_rooms(ROOMS, EVERYWHERE),
     "names": plain_names,
     "cycles": no_cycles,
     "files": file_lengths,
