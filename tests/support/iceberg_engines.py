@@ -96,22 +96,22 @@ HIVE_SETTINGS = {
 
 def duckdb_rows(metadata: str, columns: str) -> list[list]:
     """DuckDB 1.5.5 with its own Iceberg extension."""
-    return _read([str(readers()), "-c", DUCKDB, _path(metadata), columns])
+    return run_script([str(readers()), "-c", DUCKDB, _path(metadata), columns])
 
 
 def polars_rows(metadata: str, columns: str, reader: str = "native") -> list[list]:
     """Polars: `native`, its own reader, or `pyiceberg`."""
-    return _read([str(readers()), "-c", POLARS, metadata, columns, reader])
+    return run_script([str(readers()), "-c", POLARS, metadata, columns, reader])
 
 
 def spark_rows(metadata: str, columns: str) -> list[list]:
     """Spark 3.5 with the runtime of the Java reference implementation."""
-    return _read([str(spark()), "-c", SPARK_READER, _path(metadata), columns, str(jar())])
+    return run_script([str(spark()), "-c", SPARK_READER, _path(metadata), columns, str(jar())])
 
 
 def spark_sql(url: str, *statements: str) -> list[list]:
     """What the last of these statements gives; `lake` is the REST catalog at the URL."""
-    return _read([str(spark()), "-c", SPARK_SQL, str(jar()), url, *statements])
+    return run_script([str(spark()), "-c", SPARK_SQL, str(jar()), url, *statements])
 
 
 def missing_for_java() -> str | None:
@@ -219,7 +219,8 @@ def _path(metadata: str) -> str:
     return metadata.removeprefix("file://")
 
 
-def _read(command: list[str]) -> list[list]:
+def run_script(command: list[str]) -> list[list]:
+    """The rows that an engine's script prints."""
     environment = {**os.environ, "PYTHONPATH": "", "SPARK_LOCAL_IP": "127.0.0.1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,65 +1,13 @@
 """Every engine that is not ours reads the same rows: after updates, deletes, growth, partitions and maintenance."""
 
-import random
-
 import pyarrow as pa
 import pytest
 from support import iceberg_engines
 from support.iceberg_tables import live_files, opened
+from support.lake_history import SCHEMA, SELECT, expected, history
 from support.targets import Target, delete, upsert
 
-SELECT = {
-    "duckdb": "id, n, name, CAST(amount AS VARCHAR), epoch_us(made), flag, hex(raw)",
-    "spark": "id, n, name, CAST(amount AS STRING), unix_micros(made), flag, hex(raw)",
-}
-SCHEMA = pa.schema(
-    [
-        ("id", pa.int64()),
-        ("n", pa.int32()),
-        ("name", pa.string()),
-        ("amount", pa.decimal128(12, 2)),
-        ("made", pa.timestamp("us", "UTC")),
-        ("flag", pa.bool_()),
-        ("raw", pa.binary()),
-    ]
-)
 PARTITIONS = [None, ["bucket(4, id)", "day(made)"], ["truncate(3, name)", "flag"]]
-
-
-def history(target: Target) -> list[list]:
-    """Twenty commits of inserts, updates, deletes and new columns; the rows in the end."""
-    dice, held = random.Random(7), {}
-    for at in range(1, 21):
-        changes = {}
-        for _ in range(40):
-            key = dice.randrange(150)
-            if dice.random() < 0.2:
-                changes[key] = delete(at, id=key)
-                continue
-            changes[key] = upsert(
-                at, id=key, n=dice.choice([None, at, -(2**31)]), name=f"näme {dice.randrange(9)}",
-                amount=f"{dice.randrange(-(10**6), 10**6) / 100:.2f}", made=dice.randrange(10**15),
-                flag=dice.choice([None, True, False]), raw=bytes([at, key]),
-            )  # fmt: skip
-        rows = [_typed(change) for change in changes.values()]
-        target.apply(*rows)
-        for change in rows:
-            held.pop(change.row["id"], None)
-            if not change.op:
-                held[change.row["id"]] = change.row
-    return sorted(_expected(row) for row in held.values())
-
-
-def _typed(change):
-    if change.op:
-        return change
-    from decimal import Decimal
-
-    return upsert(change.at, **{**change.row, "amount": Decimal(change.row["amount"])})
-
-
-def _expected(row) -> list:
-    return [row["id"], row["n"], row["name"], str(row["amount"]), row["made"], row["flag"], row["raw"].hex().upper()]
 
 
 @pytest.fixture(params=PARTITIONS, ids=["whole", "bucket and day", "truncate and identity"])
@@ -75,7 +23,7 @@ def metadata(target: Target) -> str:
 
 
 def ours(target: Target) -> list[list]:
-    return sorted(_expected({**row, "made": moment}) for row, moment in zip(*_split(target), strict=True))
+    return sorted(expected({**row, "made": moment}) for row, moment in zip(*_split(target), strict=True))
 
 
 def _split(target: Target):
@@ -86,7 +34,7 @@ def _split(target: Target):
 def by_pyiceberg(target: Target) -> list[list]:
     table = opened(target).scan().to_arrow()
     pairs = zip(table.to_pylist(), table["made"].cast(pa.int64()).to_pylist(), strict=True)
-    return sorted(_expected({**row, "made": moment}) for row, moment in pairs)
+    return sorted(expected({**row, "made": moment}) for row, moment in pairs)
 
 
 def test_duckdb_and_pyiceberg_read_what_we_wrote(filled):
