@@ -18,7 +18,7 @@ from millrace.transforms.sources.kafka.cluster import open_broker
 from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 
-from . import binlog, iceberg, json_messages, postgres, rabbitmq, wal
+from . import binlog, envelopes, iceberg, json_messages, postgres, rabbitmq, wal
 from .flink import PRISM, FlinkCluster, built, options, soak, throughput
 from .lakes import lake_growth, lake_history, same_as_log
 from .streaming import run_beside
@@ -269,6 +269,8 @@ def main() -> None:
         if chosen.only in (None, "json"):
             for found in json_messages.figures(unit // 20):
                 tell("json_to_arrow", **found)
+            for found in envelopes.figures(unit // 20):
+                tell("envelopes_to_changes", **found)
         if chosen.only in (None, "main"):
             into_iceberg(bench, many, unit)
         if chosen.only in (None, "postgres"):
