@@ -27,6 +27,7 @@ from .arrow_errors import told_of
 from .block_decoders import BlockDecoders, MessagesDecoder, decode_block
 from .commit import newest_truncate
 from .decode import by_window, receipt
+from .overtaken import log_tells, not_overtaken
 from .precompact import marked
 from .ready_rows import WindowItems, ready_rows
 from .stage import epochs_of, staged_behind
@@ -196,15 +197,18 @@ def commit_letters(sink: Sink, job: str, route: Route, parts: Sequence[Decoded],
 def _committed(sink: Sink, job: str, route: Route, parts: Sequence[Decoded], replay: Replay) -> tuple[Account, ...]:
     mine = [of_table(route, part) for part in parts]
     ledger = sink.ledger(job, route.table, route.sources)
-    batches = [
-        marked(piece, part.key, {}) for part in mine for batch in part.changes for _, piece in by_window(batch, None)
-    ]
+    batches, overtaken, tells = [], Counter[int](), log_tells(route, ledger)
+    for part in mine:
+        for piece in (piece for batch in part.changes for _, piece in by_window(batch, None)):
+            kept, left = not_overtaken(sink, route.table, part.key, piece) if tells else (piece, Counter[int]())
+            overtaken += left
+            batches += [marked(kept, part.key, {})] if kept.num_rows else []
     # What stands before a letter was read with it: what the ledger has of later messages must not lift it.
     before = Committed({}, ledger.truncate, epochs_of(route, ledger))
     staged = [staged_behind(sink, route, batches, before)] if batches else []
     window = WindowItems([receipt(part) for part in mine], staged)
     ready = ready_rows(sink, route, window)
-    accounts = _accounts(route, window, Counter(ready.done.superseded), ready.done.applied)
+    accounts = _accounts(route, window, overtaken + Counter(ready.done.superseded), ready.done.applied)
     truncates: Counter[int] = Counter()
     for part in mine:
         truncates[route.number(part.topic, part.partition)] += part.truncates

@@ -173,3 +173,27 @@ def test_a_log_refuses_in_a_sentence(filled, tmp_path, embedded_broker, capsys):
     file = write_job(tmp_path, embedded_broker.bootstrap_servers, [topic], target=target, more=LIMIT)
     assert main(["dead-letters", "replay", str(file)]) == 2
     assert "files cannot take dead letters again" in capsys.readouterr().err
+
+
+def test_a_snapshot_that_came_after_a_letter_stays(capsys, tmp_path, embedded_broker, topic_name):
+    """The letter's position could not be read, so the snapshot is placed below it: the log tells that it is newer."""
+    topic = topic_name("replay")
+    embedded_broker.create_topic(topic, 1)
+    sent = [
+        (0, key(1), event("c", 1, "first", at=10)),
+        (0, key(2), event("c", 2, "first", at=11)),
+        (0, key(1), late("u", 1, "dead", 30)),
+        (0, key(2), late("u", 2, "dead", 31)),
+        (0, key(3), late("c", 3, "dead", 32)),
+        (0, key(1), event("r", 1, "snapshot", at=40)),
+    ]
+    send(embedded_broker.bootstrap_servers, topic, sent)
+    file = write_job(tmp_path, embedded_broker.bootstrap_servers, [topic], more=LIMIT)
+    run_once(file)
+    learn(tmp_path)
+    assert answer(capsys, "dead-letters", "replay", file, "--place", f"{topic}[0]@2")[1]["replayed"] == 1
+    assert answer(capsys, "dead-letters", "replay", file)[1]["replayed"] == 2
+    assert rows(tmp_path, topic) == [(1, "snapshot", None), (2, "dead", None), (3, "dead", None)]
+    read, applied, superseded, filtered, dead = sums(tmp_path)
+    assert (read, dead) == (6, 0) == (applied + superseded + filtered, dead)
+    assert main(["verify", str(file)]) == 0
