@@ -3,7 +3,6 @@
 Only the rows that hold such a value are looked at one by one.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,8 +19,9 @@ DAY: Final = 86_400
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896
 """Days from 1970-01-01 to 0001-01-01 and to 9999-12-31."""
 FACTORS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-SIGN_AND_YEAR: Final = re.compile(r"(-)?\+?(infinity$|\d{5,}-|0000-|(?<=-)\d{4}-)")
+AT_AN_END: Final = r"^-?\+?(infinity$|\d{5,}-|0000-)|^-\d{4}-"
 """Of a text before all dates or behind them; one of a year between, such as 2024-00-10, is near to none."""
+BEFORE: Final = r"^-|^\+?0000-"
 
 Mask = NDArray[np.bool_]
 Whole = NDArray[np.signedinteger[Any]]
@@ -201,14 +201,13 @@ def _clamped(
 ) -> tuple[pa.Array, pa.Array | None]:
     numbers, null = np.clip(numbers, *bounds), np.array(array.is_null())
     if given is not None:
-        kept = given.to_pylist()
-        for row in np.flatnonzero(np.asarray(given.is_valid())):
-            found = SIGN_AND_YEAR.match(kept[row])
-            if found is None:
-                continue
-            low = found[1] == "-" or found[2] == "0000-"
-            numbers[row], null[row], kept[row] = bounds[0] if low else bounds[1], False, None
-        given = pa.array(kept, pa.string()) if any(text is not None for text in kept) else None
+        near, low = (
+            np.asarray(pc.fill_null(pc.match_substring_regex(given, end), False)) for end in (AT_AN_END, BEFORE)
+        )
+        numbers[near] = np.where(low[near], *bounds)
+        null &= ~near
+        given = pc.if_else(pa.array(near), pa.scalar(None, given.type), given)
+        given = None if given.null_count == len(given) else given
     return pa.array(numbers, mask=null).view(array.type), given
 
 
