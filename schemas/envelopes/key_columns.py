@@ -16,6 +16,7 @@ from ..model.change_batch import take_positions
 
 NO_CAST: Final = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
 """What Arrow raises where a value, or each value of a type, cannot become one of another type."""
+COMPARED: Final = ("ii", "tt", "bb", "yy", "it", "ti")
 KEYLESS: Final = "the message has no key: name the key columns in the job file, tables: - {{from: {topic}, key: [...]}}"
 
 
@@ -56,7 +57,7 @@ def keyed_by_message(
 ) -> KeyedRows:
     """The rows with the message key's fields as columns, in the type of the row's column where there is one.
 
-    Rows whose key that type cannot hold become dead letters.
+    Rows whose key that type cannot hold, and those that have another value there, become dead letters.
     """
     columns, good = dict(found.columns), np.ones(len(found.rows), np.bool_)
     for name, array in key.items():
@@ -68,6 +69,12 @@ def keyed_by_message(
             )
             failures.add(int(found.rows[row]), "apply", error, schema_id)
         good &= fits
+        other = differing(columns[name], array.type, found.columns.get(name)) & good & ~found.deletes
+        for row in np.flatnonzero(other):
+            key_says, row_says = array[int(row)].as_py(), found.columns[name][int(row)].as_py()
+            error = f"the message key's {name} is {key_says!r}, and the row's is {row_says!r}: which row is it?"
+            failures.add(int(found.rows[row]), "apply", error, schema_id)
+        good &= ~other
     keyed = replace(found, columns=columns)
     return keyed if good.all() else keyed.take(np.flatnonzero(good))
 
@@ -137,6 +144,23 @@ def fitted(key: pa.Array, column: pa.Array | None) -> tuple[pa.Array, NDArray[np
         return key.cast(column.type), whole
     except NO_CAST:
         return _fitted_by_halves(key, column.type)
+
+
+def differing(key: pa.Array, was: pa.DataType, column: pa.Array | None) -> NDArray[np.bool_]:
+    """By row whether key and column say two things; `was` is the type of the key before it was that of the column.
+
+    Compared are whole numbers, texts, bytes and booleans, and a number with its text.
+    """
+    if column is None or column.type != key.type or _kind(was) + _kind(key.type) not in COMPARED:
+        return np.zeros(len(key), np.bool_)
+    found: NDArray[np.bool_] = np.asarray(pc.not_equal(key, column).fill_null(False))
+    return found
+
+
+def _kind(kind: pa.DataType) -> str:
+    """A letter for what a type holds; a blank for what is not compared."""
+    tests = {"i": pa.types.is_integer, "t": pa.types.is_string, "b": pa.types.is_binary, "y": pa.types.is_boolean}
+    return next((letter for letter, test in tests.items() if test(kind)), " ")
 
 
 def _fitted_by_halves(key: pa.Array, kind: pa.DataType) -> tuple[pa.Array, NDArray[np.bool_]]:

@@ -57,3 +57,23 @@ def test_a_type_that_is_none_is_told_with_its_place(tmp_path):
     file.write_text(JOB.format(servers="a", topic="x", kind="datetime"))
     with pytest.raises(JobError, match=r"job.yaml:4:\d+: tables\[0\].columns.at: 'datetime' is no type"):
         load_job(file)
+
+
+def test_a_key_that_is_not_the_rows_is_a_dead_letter(embedded_broker, topic_name, tmp_path):
+    topic, file = topic_name("plain"), tmp_path / "job.yaml"
+    embedded_broker.create_topic(topic, 1)
+    file.write_text(JOB.format(servers=embedded_broker.bootstrap_servers, topic=topic, kind="timestamp"))
+    sent = [
+        ('{"id":1}', '{"id":1,"n":1}'),
+        ('{"id":2}', '{"id":200,"n":2}'),
+        ('{"id":3}', '{"id":null,"n":3}'),
+        ('{"id":4}', '{"n":4}'),
+    ]
+    values = [(0, key.encode(), value.encode(), []) for key, value in sent]
+    send(embedded_broker.bootstrap_servers, topic, values)
+    summary = run_once(file)
+    assert not summary.failed and summary.total("dead") == 1, summary.lines()
+    job = load_job(file)
+    assert {number: row["n"] for number, row in rows_of(job).items()} == {1: 1, 3: 3, 4: 4}
+    for report in verify_job(job):
+        assert report.ok, json.dumps(report.to_json(), indent=1)

@@ -13,7 +13,7 @@ from .avro_values import Convert
 from .column_placement import Placings, refuse_others
 from .debezium import bears_position, connector_name, is_of_no_table, not_sent, source_order, table_name
 from .events import NO_POSITION, Change, Event, Key, Position
-from .key_values import has_columns, key_from_json, key_names, key_part, spelled
+from .key_values import agreed, has_columns, key_from_json, key_names, key_part, spelled
 from .payloads import Payloads, payload_reader
 from .rules import Rules
 from .unrepresentable import Noted
@@ -230,7 +230,8 @@ class ChangeReader:
         if message.key is None:
             raise Malformed("no key")
         key, names, values = self._message_key(message)
-        return key, None if all(name in row for name in names) else values
+        key = tuple([agreed(part, row.get(name)) for part, name in zip(key, names, strict=True)])
+        return key, None if all(row.get(name) is not None for name in names) else values
 
     def _message_key(self, message: Message) -> tuple[Key, tuple[str, ...], Mapping[str, Any]]:
         if message.key is None:

@@ -62,4 +62,5 @@ def plain_row(event: Event) -> dict[str, Any] | None:
         return None
     row = event.convert(event.row) if event.convert is not None else event.row
     row = row if event.placing is None else event.placing.row(row)
-    return {**(event.extra or {}), **row}
+    given = {name: value for name, value in (event.extra or {}).items() if row.get(name) is None}
+    return {**row, **given}

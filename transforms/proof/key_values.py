@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from .avro_logical_types import decimal_of
 from .avro_reader import Reader
+from .avro_validator import Malformed
 from .canonical import Moment, Number, moment, natural
 
 NAN: Final = float("nan")
@@ -61,6 +62,16 @@ def key_part(value: Any) -> Any:
     if isinstance(value, Moment) and value.kind == "date":
         return moment("instant", value.amount * value.unit)
     return hashable(value)
+
+
+def agreed(part: Any, said: Any) -> Any:
+    """The key's part, in the row's type where the row says it as well. Raises Malformed where the two differ."""
+    kinds = {type(part), type(said)}
+    if kinds == {int, str} and str(part) == str(said):
+        return said
+    if kinds == {int, str} or (len(kinds) == 1 and kinds <= {int, str, bytes, bool} and part != said):
+        raise Malformed("key and row say two things")
+    return part
 
 
 def key_from_json(text: bytes, reader: Reader, names: tuple[str, ...]) -> tuple[Any, ...] | None:

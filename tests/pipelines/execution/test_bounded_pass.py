@@ -45,9 +45,7 @@ def one_pass(servers, folder, topic, path, stop=1):
 
 def test_an_error_of_the_source_keeps_its_type_and_its_sentence(embedded_broker, topic, tmp_path):
     servers = embedded_broker.bootstrap_servers
-    with pytest.raises(
-        LostOffsetsError, match=rf"^{topic}\[0\]: offset 1 is gone.*: millrace resync JOB --table TABLE$"
-    ):
+    with pytest.raises(LostOffsetsError, match=rf"^{topic}\[0\]: offset 1 is gone.* resync JOB --table TABLE$"):
         one_pass(servers, tmp_path, topic, str(tmp_path / "out.duckdb"), stop=50)
 
 

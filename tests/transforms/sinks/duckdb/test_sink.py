@@ -188,3 +188,12 @@ def retried(call):
         except TransientSinkError:
             continue
     raise AssertionError("still refused")
+
+
+def test_an_error_among_the_rows_of_a_snapshot_keeps_its_own_words(target):
+    target.apply(*[upsert(n, id=n, v="a") for n in range(200_000)])
+    with pytest.raises(ValueError, match="what really happened"), target.sink.snapshot(target.table().name) as held:
+        rows = held.scan(None)
+        next(rows)
+        raise ValueError("what really happened")
+    assert target.apply(upsert(300_000, id=1, v="b")) == (1, 0)

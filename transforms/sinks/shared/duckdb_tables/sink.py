@@ -1,7 +1,7 @@
 """The contract of a target over tables behind a connection of DuckDB."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Protocol
@@ -89,14 +89,16 @@ class DuckDBTables:
 
     def _rows(
         self, con: Connection | None, table: str, columns: Sequence[str] | None = None
-    ) -> Iterator[pa.RecordBatch]:
+    ) -> Generator[pa.RecordBatch]:
         known = None if con is None else catalog.held(con, table).table
         if con is None or known is None:
             raise TableError(f"{self._database.place} has no table {table!r} of Millrace")
         schema = selected(self._database.place, known, columns)
         reader = con.sql(f"SELECT {quoted(schema.names)} FROM {quote(table)}").to_arrow_reader(BATCH_ROWS)
-        for batch in reader:
-            yield conform(batch, schema)
+        # A result that is left open would keep its transaction from ending.
+        with reader:
+            for batch in reader:
+                yield conform(batch, schema)
 
     @contextmanager
     def snapshot(self, table: str) -> Iterator[TableSnapshot]:
@@ -106,7 +108,11 @@ class DuckDBTables:
                 con.execute("BEGIN")
                 undo.callback(con.execute, "ROLLBACK")
             there = con is not None and catalog.held(con, table).table is not None
-            yield TableSnapshot(there, partial(_ledger, con, table), partial(self._rows, con, table))
+
+            def rows(columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+                return undo.enter_context(closing(self._rows(con, table, columns)))
+
+            yield TableSnapshot(there, partial(_ledger, con, table), rows)
 
     def columns(self, table: str) -> pa.Schema | None:
         """The table's columns, of the stream's own types."""
