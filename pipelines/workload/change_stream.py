@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from .orders import Encoder, Op, OrderRow, random_row
+from .orders import MessageEncoder, Op, OrderRow, random_row
 
 Message = tuple[int, bytes, bytes | None]
 
@@ -35,7 +35,7 @@ class Workload:
     poison: float = 0.0001
     partitions: int = 4
     seed: int = 7
-    format: Literal["debezium", "upsert"] = "debezium"
+    format: Literal["debezium", "upsert", "maxwell", "goldengate"] = "debezium"
     after: int = 0
 
 
@@ -45,7 +45,7 @@ class Stream:
     `counts` has what was made: inserts, updates, deletes, key_changes, tombstones, replays, poison.
     """
 
-    def __init__(self, workload: Workload, encoder: Encoder) -> None:
+    def __init__(self, workload: Workload, encoder: MessageEncoder) -> None:
         self.workload = workload
         self.rows: dict[int, OrderRow] = {}
         self.counts = dict.fromkeys(
@@ -89,21 +89,28 @@ class Stream:
             self.counts["key_changes"] += 1
             self._keys[place] = self._next_key
             self._next_key += 1
+            if not self._encoder.tombstones:
+                return [self._upsert("u", self._next_key - 1, self.rows.pop(key))]
             return [*self._delete(key), self._upsert("c", self._next_key - 1)]
         self.counts["updates"] += 1
         return [self._upsert("u", key)]
 
-    def _upsert(self, op: Op, key: int) -> Message:
+    def _upsert(self, op: Op, key: int, left: OrderRow | None = None) -> Message:
+        """A row under a key; `left` is the row that it was, under another."""
+        before = left or self.rows.get(key)
         row = self.rows[key] = random_row(key, self._clock, self._random)
-        return self._message(key, self._value(op, row))
+        return self._message(key, self._value(op, row, before))
 
-    def _value(self, op: Op, row: OrderRow) -> bytes:
+    def _value(self, op: Op, row: OrderRow, before: OrderRow | None = None) -> bytes:
         if self.workload.format == "upsert":
             return self._encoder.row(row)
-        return self._encoder.envelope(op, None, row, (self._clock, 1))
+        told = None if self._encoder.tombstones else before
+        return self._encoder.envelope(op, told, row, (self._clock, 1))
 
     def _delete(self, key: int) -> list[Message]:
         row = self.rows.pop(key)
+        if not self._encoder.tombstones:
+            return [self._message(key, self._encoder.envelope("d", row, None, (self._clock, 0)))]
         self.counts["tombstones"] += 1
         tombstone = self._message(key, None)
         if self.workload.format == "upsert":

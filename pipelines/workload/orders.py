@@ -4,7 +4,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 SCHEMAS: Final = Path(__file__).parent / "schemas"
 STATUSES: Final = ("new", "paid", "packed", "sent", "returned")
@@ -58,8 +58,27 @@ def random_row(key: int, clock: int, chance: random.Random) -> OrderRow:
     )
 
 
+class MessageEncoder(Protocol):
+    """Makes messages of rows. With `tombstones` one follows a delete, and a key change is a delete and an insert."""
+
+    @property
+    def tombstones(self) -> bool:
+        """Whether a null value follows a delete."""
+
+    def key(self, key: int) -> bytes:
+        """The message key of a row."""
+
+    def row(self, row: OrderRow) -> bytes:
+        """A message value that is the row alone."""
+
+    def envelope(self, op: Op, before: OrderRow | None, after: OrderRow | None, place: tuple[int, int]) -> bytes:
+        """A message value that says what happened; `place` is the number of the change, and the event inside it."""
+
+
 class Encoder:
     """Rows and envelopes in the Confluent wire format, for the schemas in `schemas/workload`."""
+
+    tombstones = True
 
     def __init__(self, key_id: int, value_id: int) -> None:
         self._key_head = b"\x00" + key_id.to_bytes(4, "big")

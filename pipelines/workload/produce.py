@@ -25,7 +25,8 @@ from ..job.formatting import duration
 from ..job.load import load_job
 from ..job.model import Job
 from .change_stream import Stream, Workload
-from .orders import SCHEMAS, Encoder
+from .orders import SCHEMAS, Encoder, MessageEncoder
+from .plain_messages import PlainEncoder, PlainForm
 
 CHUNK: Final = 2_000
 BOOTSTRAP_MS: Final = 15_000
@@ -40,7 +41,7 @@ PRODUCER: Final[dict[str, Any]] = {
     "metrics_enabled": False,
 }
 
-Form = Literal["debezium", "upsert"]
+Form = Literal["debezium", "upsert", "maxwell", "goldengate"]
 Report = Callable[[int], None]
 
 
@@ -76,12 +77,13 @@ class Produced:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """Where a workload goes: the topic, and the folder of its schemas."""
+    """Where a workload goes: the topic, the table that messages name, and the folder of its schemas."""
 
     kafka: KafkaSettings
     topic: str
     format: Form = "debezium"
     schemas: Path = Path("contracts")
+    table: str = ""
 
     @classmethod
     def of_job(cls, file: Path) -> Self:
@@ -89,12 +91,17 @@ class Order:
         job = load_job(file)
         if not job.source.topics:
             raise JobError(f"{file}: source.topic_pattern names no topic to produce to; add --topic NAME")
+        form = job.format.envelope
+        if form in get_args(PlainForm):
+            only = getattr(job.format.envelope_options, "only", None)
+            table = f"shop.{job.source.topics[0].rpartition('.')[2]}" if only is None else only.replace("*", "x")
+            return cls(kafka=settings_of(job), topic=job.source.topics[0], format=cast(Form, form), table=table)
         if job.format.schemas is None:
             raise JobError(f"{file}: produce needs format.schemas, a folder: it registers nothing in a registry")
-        if job.format.encoding != "avro" or job.format.envelope not in get_args(Form):
-            raise JobError(f"{file}: produce writes avro, with the envelope {' or '.join(get_args(Form))}")
-        form = cast(Form, job.format.envelope)
-        return cls(kafka=settings_of(job), topic=job.source.topics[0], format=form, schemas=job.format.schemas)
+        if job.format.encoding != "avro" or form not in get_args(Form):
+            raise JobError(f"{file}: produce writes debezium and upsert in avro, {' and '.join(get_args(PlainForm))}")
+        schemas = job.format.schemas
+        return cls(kafka=settings_of(job), topic=job.source.topics[0], format=cast(Form, form), schemas=schemas)
 
     @classmethod
     def of_options(cls, bootstrap_servers: str | None, topic: str | None) -> Self:
@@ -117,7 +124,11 @@ def produce(
     An existing topic keeps its number of partitions, and positions go on behind what it holds. Raises JobError where
     the folder holds other schemas of this name, SourceError where the broker refuses.
     """
-    encoder = write_schemas(order.schemas, order.topic, workload.format)
+    encoder: MessageEncoder
+    if workload.format in ("maxwell", "goldengate"):
+        encoder = PlainEncoder(workload.format, order.table)
+    else:
+        encoder = write_schemas(order.schemas, order.topic, workload.format)
     create_topic(order.kafka, order.topic, workload.partitions)
     stream = Stream(continued(order.kafka, order.topic, workload), encoder)
     done = send(order.kafka, order.topic, stream, rate=rate, report=report)
