@@ -64,9 +64,11 @@ def test_an_update_tells_what_it_changed():
 
 def test_produce_sends_them_in_the_jobs_format(embedded_broker, topic_name, tmp_path):
     topic, file = topic_name("orders"), tmp_path / "job.yaml"
+    servers = embedded_broker.bootstrap_servers
     file.write_text(
-        f"job: w\nsource: {{type: kafka, bootstrap_servers: '{embedded_broker.bootstrap_servers}', topics: [{topic}]}}\n"
-        f"format: {{type: goldengate, only: SHOP.ORDERS}}\ntables: [{{from: {topic}, to: orders, columns: {COLUMNS}}}]\n"
+        f"job: w\nsource: {{type: kafka, bootstrap_servers: '{servers}', topics: [{topic}]}}\n"
+        "format: {type: goldengate, only: SHOP.ORDERS}\n"
+        f"tables: [{{from: {topic}, to: orders, columns: {COLUMNS}}}]\n"
         "target: {type: duckdb, path: out.duckdb}\n"
     )
     order = Order.of_job(file)
