@@ -93,6 +93,6 @@ def test_a_row_that_others_inserted_is_older_than_any_change_of_its_key(kind, tm
     assert target.apply(upsert(5, id=1000, v="c"), delete(5, id=1001), upsert(0, ["v"], id=1002)) == (3, 0)
     assert target.rows() == [(1, "a"), (1000, "c"), (1002, "people"), (1003, "people"), (9, "b")]
     assert target.apply(upsert(4, id=1000, v="late"), upsert(4, id=1001, v="late")) == (0, 2)
-    assert target.apply(upsert(6, id=1, v="d"), truncate=position(5)) == (1, 0)
-    assert target.rows() == [(1, "d"), (9, "b")]
+    assert target.apply(upsert(6, id=1, v="d"), upsert(6, ["v"], id=1003), truncate=position(5)) == (2, 0)
+    assert target.rows() == [(1, "d"), (1003, None), (9, "b")]
     target.close()

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from ....schemas.model.change import POSITION, masks_by_name
 from ....schemas.model.table import Table, conform
-from ..shared.guard import Mask
+from ..shared.guard import Mask, at_most
 from ..shared.partial_rows import filled_from
 from ..shared.types import stored
 from .keys.keyed_table import Found, KeyedTable
@@ -61,8 +61,7 @@ def fill(table: KeyedTable, delta: pa.Table, found: Found, partial: Mask, floor:
     place = np.full(len(delta), -1)
     place[held.row] = np.arange(len(held.row))
     if floor is not None and len(held.row):
-        above = np.asarray(pc.greater(values.column(len(ids)), pa.scalar(floor, pa.binary())))
-        place[held.row[~above]] = -1
+        place[held.row[at_most(values.column(len(ids)), floor)]] = -1
     return filled_from(values.select(range(len(ids))).rename_columns(list(masks)), place, masks, delta)
 
 
