@@ -27,6 +27,8 @@ from ..shared.ledger import JobLedger, LedgerChange, PartitionEntry
 __all__ = ["Conflict", "DeltaError", "DeltaTable"]
 
 TRUNCATE: Final = "millrace-truncate"
+NO_TRUNCATE: Final = "millrace-truncate/none"
+"""The transaction identifier whose version is 1 where the table has no TRUNCATE, whatever its log has of one."""
 FORMAT: Final = "millrace-format"
 """The transaction identifier whose version is that of the ledger's format."""
 TOMBSTONES: Final = "millrace-tombstones"
@@ -180,6 +182,7 @@ def ledger_entry(change: LedgerChange, truncate: bytes | None) -> LedgerEntry:
         for number in range(WORDS):
             word = int.from_bytes(truncate[number * 8 : number * 8 + 8], "big")
             transactions[f"{TRUNCATE}/{number}"] = word - SIGN
+        transactions[NO_TRUNCATE] = 0
     if transactions:
         transactions[FORMAT] = LEDGER.newest
     accounts = [asdict(account) for account in change.accounts]
@@ -189,9 +192,9 @@ def ledger_entry(change: LedgerChange, truncate: bytes | None) -> LedgerEntry:
 
 def whole_entry(change: LedgerChange, truncate: bytes | None) -> LedgerEntry:
     """The entry that says all of a ledger, whatever the table's log has of it before."""
-    entry = ledger_entry(change, truncate or bytes(8 * WORDS))
+    entry = ledger_entry(change, truncate)
     unmarked = [source for source, one in change.after.entries.items() if one.mark == SourceMark()]
-    none = {f"{_app_id(change.job, source)}/mark": 0 for source in unmarked}
+    none = {f"{_app_id(change.job, source)}/mark": 0 for source in unmarked} | {NO_TRUNCATE: int(truncate is None)}
     return LedgerEntry({**entry.transactions, **none}, truncate, entry.accounts)
 
 
@@ -248,12 +251,11 @@ def _text(target: DeltaTable, name: str) -> str:
 
 
 def last_truncate(target: DeltaTable) -> bytes | None:
-    """The newest TRUNCATE's position: four unsigned numbers, kept as signed ones from the smallest up; 0 for none."""
+    """The newest TRUNCATE's position: four unsigned numbers, kept as signed ones from the smallest up."""
     words = [target.transaction_version(f"{TRUNCATE}/{number}") for number in range(WORDS)]
-    if None in words:
+    if None in words or target.transaction_version(NO_TRUNCATE):
         return None
-    position = b"".join((word + SIGN).to_bytes(8, "big") for word in words if word is not None)
-    return position if any(position) else None
+    return b"".join((word + SIGN).to_bytes(8, "big") for word in words if word is not None)
 
 
 def _app_id(job: str, source: TopicPartition) -> str:
