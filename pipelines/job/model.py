@@ -34,6 +34,7 @@ from ...transforms.dead_letter_limit import DEFAULT_LIMIT, Limit
 from ...transforms.dead_letters import letters_at
 from ...transforms.sinks import SINKS
 from ...transforms.sinks.shared.guarantees import Promise
+from ...transforms.sources.copy_options import DatabaseOptions
 from ...transforms.stores import SCHEMES, Address, unknown_scheme
 from .format import NO_FORMAT, Format, read_format
 from .source import Source, read_source
@@ -174,7 +175,7 @@ class Job(Options):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        found = [*self._format_mistakes(), *self._window_mistakes(), *self._table_mistakes()]
+        found = [*self._format_mistakes(), *self._window_mistakes(), *self._table_mistakes(), *self._sync_mistakes()]
         if found:
             raise mistakes_at(found)
         return self
@@ -184,6 +185,16 @@ class Job(Options):
             yield f"a source of type {self.source.type} has types of its own; leave format out", ("format",)
         if not self.source.typed and self.format is NO_FORMAT:
             yield "the key 'format' is missing", ()
+
+    def _sync_mistakes(self) -> Iterator[Mistake]:
+        """A copy that is made anew does not tell what happened since the one before."""
+        if not isinstance(self.source.options, DatabaseOptions) or self.source.options.sync != "full":
+            return
+        said = "sync: full copies what is there, and does not tell what happened: mode: {} needs sync: hybrid"
+        yield from ((said.format(mode), ("target", "mode")) for mode in self.target.modes if mode is not Mode.MIRROR)
+        for number, table in enumerate(self.tables):
+            others = [mode for mode in table.modes or () if mode is not Mode.MIRROR]
+            yield from ((said.format(mode), ("tables", number, "mode")) for mode in others)
 
     def _window_mistakes(self) -> Iterator[Mistake]:
         if self.window.by == "event" and Promise.EVENT_TIME in SINKS.find(self.target.type).exceptions:

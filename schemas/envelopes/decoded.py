@@ -16,6 +16,7 @@ class Decoded:
     `emptied` are the TRUNCATEs as changes without a row, for tables whose mode keeps them. `mark` says how far
     the source had come at its end. `falls`: positions are lower than before somewhere, so that they cannot be compared
     with those before until the epoch is known. `other` says what messages are that are no changes of any table.
+    `several`: an offset may have several changes, as a transaction of a database's log.
     """
 
     topic: str
@@ -33,6 +34,7 @@ class Decoded:
     mark: SourceMark = field(default_factory=SourceMark)
     falls: bool = False
     other: str = ""
+    several: bool = False
 
     @classmethod
     def of(cls, messages: MessageBatch, key: tuple[str, ...]) -> "Decoded":

@@ -15,6 +15,7 @@ The columns, besides `_millrace_position` which every table has (named where it 
                  _millrace_offset       int64
                  _millrace_timestamp    timestamp[ms, UTC]  the Kafka record's time
                  _millrace_not_sent     list<string>        columns whose value the source did not send; NULL for none
+                 _millrace_number       int64               of a database's log, where an offset has several changes
     scd2         _millrace_version      string              the position that began the version, 64 hexadecimal digits
                  _millrace_valid_from   timestamp[ms, UTC]  the Kafka record's time of the change that began it
                  _millrace_valid_to     timestamp[ms, UTC]  and of the change that ended it; NULL for the current one
@@ -22,9 +23,10 @@ The columns, besides `_millrace_position` which every table has (named where it 
                  _millrace_deleted      bool                true for a delete that no version stands before
 
 The keys: append (`_millrace_topic`, `_millrace_partition`, `_millrace_offset`, `_millrace_change`), because a change of
-a row's key is a delete and an upsert at one offset; scd2 the stream's key and `_millrace_version`. In append,
-`_millrace_position` is the change's position; a deleted or truncated row has the key's columns or none, the others are
-NULL. Times that Kafka does not know, or beyond the year 9999, are NULL: nothing is ordered by them.
+a row's key is a delete and an upsert at one offset; of a database's log `_millrace_number` too, for a transaction has
+one offset; scd2 the stream's key and `_millrace_version`. In append, `_millrace_position` is the change's position; a
+deleted or truncated row has the key's columns or none, the others are NULL. Times that Kafka does not know, or beyond
+the year 9999, are NULL: nothing is ordered by them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -47,7 +49,9 @@ VALID_TO: Final = "_millrace_valid_to"
 IS_CURRENT: Final = "_millrace_is_current"
 
 MOMENT: Final = pa.timestamp("ms", "UTC")
+NUMBER: Final = "_millrace_number"
 LOG_KEY: Final = (TOPIC, PARTITION, OFFSET, CHANGE)
+NUMBERED_LOG_KEY: Final = (*LOG_KEY, NUMBER)
 
 
 class Mode(StrEnum):
@@ -81,7 +85,7 @@ FIELDS: Final[Mapping[Mode, tuple[pa.Field, ...]]] = {
 NAMES: Final[Mapping[Mode, frozenset[str]]] = {
     mode: frozenset(field.name for field in fields) for mode, fields in FIELDS.items()
 }
-MODE_COLUMNS: Final = frozenset().union(*NAMES.values())
+MODE_COLUMNS: Final = frozenset((NUMBER,)).union(*NAMES.values())
 SUFFIXES: Final[Mapping[Mode, str]] = {
     Mode.MIRROR: "_mirror",
     Mode.SOFT_DELETE: "_soft_deletes",
@@ -93,5 +97,5 @@ SUFFIXES: Final[Mapping[Mode, str]] = {
 
 def mode_of(names: Iterable[str]) -> Mode | None:
     """The mode of a table with these columns; None where its columns of modes are of none."""
-    found = MODE_COLUMNS.intersection(names)
+    found = MODE_COLUMNS.intersection(names) - {NUMBER}
     return next((mode for mode, own in NAMES.items() if own == found), None)

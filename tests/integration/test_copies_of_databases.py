@@ -197,6 +197,21 @@ def test_a_copy_that_is_killed_goes_on_at_its_last_chunk(shop, sync):
     shop.assert_equal()
 
 
+@pytest.mark.parametrize("shop", ["postgres", "mariadb"], indirect=True)
+def test_a_log_of_changes_has_each_change_of_a_transaction_and_of_a_chunk(shop):
+    """They have one offset; a number tells them apart."""
+    rest = f"tables: [{{from: {shop.topic('orders')}, mode: [mirror, append]}}]"
+    job = shop.job("orders", more="snapshot: {chunk_rows: 40}", rest=rest)
+    shop.run(job)
+    shop.sql("UPDATE orders SET name = 'u' WHERE id <= 20", "DELETE FROM orders WHERE id > 290")
+    shop.sql("UPDATE orders SET id = id + 1000 WHERE id = 5")
+    done = shop.run(job)
+    shop.assert_equal()
+    counted = dict(shop.rows("SELECT _millrace_change, count(*) FROM orders_changes GROUP BY 1"))
+    assert counted == {"upsert": 300 + 20 + 1, "delete": 10 + 1}
+    assert done.tables["orders_changes"].superseded == 0
+
+
 def test_what_cannot_be_is_said(one):
     where = "sync: full, snapshot: {where: {public.order: 'id > 5'}}"
     with pytest.raises(JobError, match=r"there is no table 'public.order'; did you mean 'public.orders'"):
@@ -204,6 +219,8 @@ def test_what_cannot_be_is_said(one):
     where = "snapshot: {where: {public.orders: 'nothing > 5', public.customers: 'true'}}"
     said = {finding.what: finding.found for finding in check(one.job("orders", more=where)) if finding.level == "fail"}
     assert set(said) == {"public.orders", "public.customers"} and "nothing" in said["public.orders"]
+    with pytest.raises(JobError, match="mode: scd2 needs sync: hybrid"):
+        one.job("orders", more="sync: full", rest="tables: [{from: public.orders, mode: scd2}]")
     one.run(one.job("orders", more="sync: full"))
     with pytest.raises(LostOffsetsError, match=r"read with source.sync: full, and source.sync is hybrid now"):
         one.run(one.job("orders", more="sync: hybrid"))

@@ -48,6 +48,13 @@ class CopyOptions(Options):
         return CopySettings(self.chunk_rows, self.parallel, tuple(sorted(self.where.items())))
 
 
+class DatabaseOptions(Options):
+    """What all databases have in common."""
+
+    sync: Sync = Field(default="hybrid", description=SYNC)
+    snapshot: CopyOptions = Field(default=CopyOptions(), description="How tables are copied.")
+
+
 @dataclass(frozen=True, slots=True)
 class CopySettings:
     """How tables are copied; `conditions` are (table, condition)."""

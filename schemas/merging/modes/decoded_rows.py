@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...envelopes.decoded import Decoded
 from ...model.change import CHANGE_FIELDS, DELETE, OP, POSITION, SOURCE, TIME, UNAVAILABLE, UPSERT, own_columns
-from ...model.modes import FIELDS, LOG_KEY, MOMENT, VERSION, Mode
+from ...model.modes import FIELDS, LOG_KEY, MOMENT, NOT_SENT, NUMBER, NUMBERED_LOG_KEY, VERSION, Mode
 from ...model.position import to_hexadecimal, unpack
 
 LAST_MOMENT: Final = 253_402_300_799_999
@@ -41,7 +41,8 @@ def _log(done: Decoded) -> Decoded:
     """One row a change, a TRUNCATE too; the rows have nothing unavailable and are never deleted."""
     logged = [_logged(batch, done, np.asarray(batch.column(OP))) for batch in done.changes]
     logged += [_logged(batch, done, np.full(batch.num_rows, TRUNCATE, np.int8)) for batch in done.emptied]
-    return replace(done, key=LOG_KEY, changes=logged, truncates=0, truncate=None)
+    key = NUMBERED_LOG_KEY if done.several else LOG_KEY
+    return replace(done, key=key, changes=logged, truncates=0, truncate=None)
 
 
 def _logged(changes: pa.RecordBatch, done: Decoded, words: NDArray[np.int8]) -> pa.RecordBatch:
@@ -58,7 +59,13 @@ def _logged(changes: pa.RecordBatch, done: Decoded, words: NDArray[np.int8]) -> 
     own = [OP, POSITION, SOURCE, TIME]
     row = changes.select([*own_columns(changes), *own])
     row = row.set_column(row.schema.get_field_index(OP), CHANGE_FIELDS[0], pa.array(np.full(count, UPSERT, np.int8)))
-    return with_columns(row, columns, Mode.APPEND)
+    logged = with_columns(row, columns, Mode.APPEND)
+    if not done.several:
+        return logged
+    # Behind the columns of the mode; the second word of a position tells the changes of a transaction apart.
+    place = logged.schema.get_field_index(NOT_SENT) + 1
+    numbers = pa.array(unpack(changes.column(POSITION))[:, 2].astype(np.int64))
+    return logged.add_column(place, pa.field(NUMBER, pa.int64()), numbers)
 
 
 def _versions(done: Decoded) -> Decoded:

@@ -13,7 +13,7 @@ from ....schemas.errors import TableError
 from ....schemas.merging.modes.current_rows import KeyValues, Row
 from ....schemas.model.change import POSITION, POSITION_TYPE
 from ....schemas.model.key_text import comparable
-from ....schemas.model.modes import FIELDS, VERSION
+from ....schemas.model.modes import FIELDS, NUMBER, VERSION
 from ....schemas.model.table import cast, widened
 from .. import Sink
 from .key_index import KeyIndex
@@ -90,6 +90,7 @@ def matching(batch: pa.RecordBatch, index: KeyIndex, keys: pa.Schema, upto: byte
 def _typed(known: pa.Schema, columns: Sequence[str]) -> pa.Schema:
     """The columns with their types, those of modes and the position too; others, of which there is no row, of none."""
     types = {POSITION: POSITION_TYPE, **{field.name: field.type for mode in FIELDS.values() for field in mode}}
+    types[NUMBER] = pa.int64()
     types |= {field.name: field.type for field in known}
     return pa.schema([(name, types.get(name, pa.null())) for name in columns])
 

@@ -25,7 +25,7 @@ def decode(block: Block, route: Route) -> Decoded:
 
     Raises TruncateError, and TableError for a table without a key, and for what the log does not say.
     """
-    done = Decoded(block.topic, block.partition, block.first, block.stop, route.key or ())
+    done = Decoded(block.topic, block.partition, block.first, block.stop, route.key or (), several=True)
     if not block.data:
         return done
     try:

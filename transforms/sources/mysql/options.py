@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from ....schemas.option_values import read_secret
-from ....schemas.options import Location, Options, mistake
-from ..copy_options import SYNC, CopyOptions, Sync
+from ....schemas.options import Location, mistake
+from ..copy_options import DatabaseOptions
 
 Reference = Annotated[str, AfterValidator(read_secret)]
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
@@ -22,7 +22,7 @@ def _check_place(text: str) -> str:
 BinlogPlace = Annotated[str, AfterValidator(_check_place)]
 
 
-class MySqlOptions(Options):
+class MySqlOptions(DatabaseOptions):
     """How to reach a server, and what is read of it."""
 
     host: str = Field(description="The server's name or address.")
@@ -34,12 +34,10 @@ class MySqlOptions(Options):
     server_id: int | None = Field(
         default=None, ge=1, le=4_294_967_295, description="The id of this reader among the server's replicas."
     )
-    sync: Sync = Field(default="hybrid", description=SYNC)
     binlog_start: BinlogPlace | None = Field(
         default=None,
         description="With sync: incremental, where the log begins: FILE:POSITION; else where it ends now.",
     )
-    snapshot: CopyOptions = Field(default=CopyOptions(), description="How tables are copied.")
 
     @model_validator(mode="after")
     def _with_a_log(self) -> Self:

@@ -30,7 +30,7 @@ def decode(block: Block, route: Route) -> Decoded:
 
     Raises TruncateError, and TableError for a table without a key, or a row that its schema does not describe.
     """
-    done = Decoded(block.topic, block.partition, block.first, block.stop, route.key or ())
+    done = Decoded(block.topic, block.partition, block.first, block.stop, route.key or (), several=True)
     if not block.data:
         return done
     data, found = read_records(block.data)

@@ -6,8 +6,8 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field
 
 from ....schemas.option_values import read_secret
-from ....schemas.options import Location, Options
-from ..copy_options import SYNC, CopyOptions, Sync
+from ....schemas.options import Location
+from ..copy_options import DatabaseOptions
 
 NAME: Final = re.compile(r"[a-z0-9_]{1,63}")
 
@@ -23,7 +23,7 @@ Reference = Annotated[str, AfterValidator(read_secret)]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
 
-class PostgresOptions(Options):
+class PostgresOptions(DatabaseOptions):
     """How to reach a database, and what is read of it."""
 
     host: str = Field(description="The server's name or address: the primary, not a standby.")
@@ -37,5 +37,3 @@ class PostgresOptions(Options):
     publication: Name = Field(
         default="millrace", description="The publication, made by the first run if it is not there."
     )
-    sync: Sync = Field(default="hybrid", description=SYNC)
-    snapshot: CopyOptions = Field(default=CopyOptions(), description="How tables are copied.")
