@@ -47,7 +47,8 @@ class SourceMark:
     `epoch`. `epochs` says which offsets belong to which epoch. `climbs` are those of a range that is on its way to the
     ledger; a ledger has none. `replay` names the last replay of dead letters that was committed. `snapshots` are by
     connector where snapshots begin and end behind the last one that `ended`. `sources` names all whose changes stand in
-    the partition, in words: positions are compared within one source alone. `tables` are the first two tables of the
+    the partition, in words (its text leaves out those of `connectors`): positions are compared within one source alone.
+    `tables` are the first two tables of the
     source whose changes stand there, with the first change of each; known where the end of a snapshot deletes rows.
     """
 
@@ -139,7 +140,8 @@ class SourceMark:
         What the source had sent by then is unknown: it is learned again. Which epoch an offset is of stays.
         """
         marks = {name: tuple(one for one in known if one.offset < offset) for name, known in self.snapshots.items()}
-        return replace(self, connectors={}, tail="", epoch=self.epochs.at(offset), snapshots=marks)
+        names, epoch = tuple(sorted(self.known_sources)), self.epochs.at(offset)
+        return replace(self, connectors={}, tail="", epoch=epoch, snapshots=marks, sources=names)
 
     def anew(self, offset: int) -> "SourceMark":
         """The mark with which a table begins that is built again from this offset, and holds nothing yet.
@@ -206,11 +208,11 @@ class SourceMark:
         """The mark at the first change of an epoch: what was known is of an earlier source."""
         past = tuple(PastSource(self.epoch, one.highest, one.time, one.servers) for one in self.connectors.values())
         epochs = replace(self.epochs, past=(*self.epochs.past, *past)[-MOST_CONNECTORS:])
-        return replace(self, connectors={}, epoch=epoch, epochs=epochs)
+        return replace(self, connectors={}, epoch=epoch, epochs=epochs, sources=tuple(sorted(self.known_sources)))
 
     @property
     def known_sources(self) -> set[str]:
-        """The names of all sources; a ledger of an earlier version names the connectors alone."""
+        """The names of all sources, those of the connectors too."""
         return {*self.sources, *map(named_source, self.connectors)}
 
     @property
@@ -235,8 +237,8 @@ class SourceMark:
             found["snapshots"] = {name: marks for name, marks in self.snapshots.items() if marks}
         if self.ended:
             found["ended"] = self.ended
-        if self.sources:
-            found["sources"] = self.sources
+        if rest := sorted(set(self.sources) - set(map(named_source, self.connectors))):
+            found["sources"] = rest
         if self.tables:
             found["tables"] = self.tables
         return json.dumps(found, separators=(",", ":"))

@@ -1,5 +1,7 @@
 """A connector is judged by its own changes alone, however those of several stand in one partition."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -139,3 +141,13 @@ def test_a_mark_remembers_the_log_where_the_last_range_ended():
     mark = SourceMark(tail="before").followed(SourceMark(tail="behind"), "table t: t[0]")
     assert mark.tail == "behind"
     assert mark.followed(SourceMark(), "table t: t[0]").tail == "behind"
+
+
+def test_the_names_of_sources_outlive_their_connectors_marks():
+    seen = SourceMark(climbs=mark(0, ("east", 5, 10, 1)).climbs, sources=("the connector east", "the topic t"))
+    known = SourceMark().followed(seen, PLACE)
+    kept = SourceMark.of_text(known.text())
+    assert json.loads(known.text())["sources"] == ["the topic t"]
+    assert kept.known_sources == known.known_sources == {"the connector east", "the topic t"}
+    assert kept.rewound(0).known_sources == known.known_sources
+    assert not kept.anew(0).known_sources
