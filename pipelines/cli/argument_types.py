@@ -6,7 +6,7 @@ import re
 
 def _number(text: str, least: int) -> int:
     if not re.fullmatch(r"\d[\d_]*", text) or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number{' above 0' if least else ''}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number{' above 0' if least else ' of 0 or more'}")
     return int(text)
 
 

@@ -115,7 +115,7 @@ def _ranges(plan: RewindPlan) -> list[str]:
 def rewind_lines(plan: RewindPlan, job: Job, done: bool) -> list[str]:
     """What goes back, what that means, and what to do."""
     if not plan.ranges:
-        return [f"table {plan.table}: nothing to do, its ledger stands there or before"]
+        return [f"table {plan.table}: nothing to do: its ledger stands there or before, and rewind goes back only"]
     if not done:
         return [*_ranges(plan), "nothing was changed"]
     return [

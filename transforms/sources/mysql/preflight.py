@@ -63,11 +63,11 @@ def _log(session: Session, settings: dict[str, str]) -> Iterator[Advice]:
     if image not in ("FULL", "FULL_NODUP"):
         said = f"is {image}: the log leaves out values, and a table stops at an INSERT whose defaults are left out"
         yield Advice("warn" if image == "NOBLOB" else "fail", IMAGE, said, _set(session, IMAGE, "FULL"))
-    replicated = settings.get("log_replica_updates", settings.get("log_slave_updates", "ON"))
-    if replicated != "ON":
+    name = "log_replica_updates" if "log_replica_updates" in settings else "log_slave_updates"
+    if settings.get(name, "ON") != "ON":
         said = "is off: were this server a replica, what it replicates would not be in its log"
-        fix = "write log_slave_updates = ON into the server's configuration; then restart it"
-        yield Advice("warn", "log_replica_updates", said, fix)
+        fix = f"write {name} = ON into the server's configuration; then restart it"
+        yield Advice("warn", name, said, fix)
 
 
 def _rights(session: Session) -> Iterator[Advice]:
