@@ -18,7 +18,7 @@ from millrace.transforms.sources.kafka.cluster import open_broker
 from millrace.transforms.sources.kafka.embedded_broker import EmbeddedBroker
 from millrace.transforms.sources.kafka.settings import KafkaSettings
 
-from . import binlog, envelopes, iceberg, json_messages, postgres, rabbitmq, wal
+from . import binlog, envelopes, iceberg, json_messages, mysql, postgres, rabbitmq, wal
 from .flink import PRISM, FlinkCluster, built, options, soak, throughput
 from .lakes import lake_growth, lake_history, same_as_log
 from .streaming import run_beside
@@ -141,6 +141,24 @@ def into_postgres(bench: Bench, workload: Workload) -> None:
         raise SystemExit("the two tables differ: the figures mean nothing")
 
 
+def into_mysql(bench: Bench, workload: Workload) -> None:
+    """Into a MariaDB of its own, beside `executemany`; the CPU of the server is not in the figures per CPU-second."""
+    with mysql.mariadb() as server:
+        if server is None:
+            return
+        topics = ("warm", workload.topic)
+        places = {topic: mysql.target(mysql.fresh_database(server, f"ours_{topic}")) for topic in topics}
+        ours = bench.measure("kafka_to_mysql", workload, {"places": places})
+        place = mysql.fresh_database(server, "theirs")
+        theirs = bench.measure("executemany_mysql", workload, {"place": place})
+        same = mysql.same_rows(server, f"ours_{workload.topic}", "theirs")
+    tell("executemany_to_mysql", keys=workload.keys, **theirs)
+    ratio = round(ours["changes_per_second"] / theirs["changes_per_second"], 1)
+    tell("kafka_to_mysql", keys=workload.keys, **ours, ratio_to_executemany=ratio, same_table=same)
+    if not same:
+        raise SystemExit("the two tables differ: the figures mean nothing")
+
+
 def of_binlog(bench: Bench, workload: Workload) -> None:
     """Rows of a binlog to Arrow, beside mysql-replication, which reads a tenth of them."""
     with binlog.written(workload.changes) as place:
@@ -237,8 +255,8 @@ def soaking(bench: Bench, broker: EmbeddedBroker, seconds: int, rate: int = 10_0
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="a tenth of the changes")
-    parts = ("main", "postgres", "binlog", "steps", "growth", "delta_growth", "iceberg_growth", "iceberg_history")
-    parts += ("streaming", "soak", "wal", "rabbitmq", "json")
+    parts = ("main", "postgres", "mysql", "binlog", "steps", "growth", "delta_growth", "iceberg_growth")
+    parts += ("iceberg_history", "streaming", "soak", "wal", "rabbitmq", "json")
     parser.add_argument("--only", choices=parts, help="one part of the figures")
     chosen = parser.parse_args()
     unit = 200_000 if chosen.quick else 2_000_000
@@ -254,7 +272,7 @@ def main() -> None:
         bench.fill(broker, Workload("warm", 4_000, 100))
         if chosen.only in (None, "main", "postgres", "steps"):
             bench.fill(broker, few)
-        if chosen.only in (None, "main", "postgres"):
+        if chosen.only in (None, "main", "postgres", "mysql"):
             bench.fill(broker, many)
         if chosen.only in (None, "main"):
             for workload in (few, many):
@@ -275,6 +293,8 @@ def main() -> None:
             into_iceberg(bench, many, unit)
         if chosen.only in (None, "postgres"):
             into_postgres(bench, many)
+        if chosen.only in (None, "mysql"):
+            into_mysql(bench, many)
         if chosen.only in (None, "binlog"):
             of_binlog(bench, few)
         if chosen.only in (None, "rabbitmq"):

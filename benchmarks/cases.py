@@ -37,7 +37,7 @@ from millrace.transforms.sources.kafka.settings import KafkaSettings
 from millrace.transforms.sources.kafka.source import KafkaSource
 from millrace.transforms.steps.block_decoders import BlockDecoder, BlockDecoders
 
-from . import binlog, iceberg, per_record, postgres, rabbitmq
+from . import binlog, iceberg, mysql, per_record, postgres, rabbitmq
 
 JOB = """job: bench
 source: {{type: kafka, bootstrap_servers: '{servers}', topics: [{topic}]}}
@@ -49,7 +49,7 @@ target: {place}
 
 def job_file(folder: Path, target: str, arguments: dict[str, Any], topic: str) -> Path:
     path = folder / {"delta": "lake", "files": "log"}.get(target, "out.duckdb")
-    place = arguments["places"][topic] if target == "postgres" else f"{{type: {target}, path: {path}}}"
+    place = arguments["places"][topic] if target in ("mysql", "postgres") else f"{{type: {target}, path: {path}}}"
     place = iceberg.place(folder / "lake") if target == "iceberg" else place
     file = folder / f"{topic}.yaml"
     file.write_text(
@@ -220,6 +220,8 @@ CASES: dict[str, Callable[[dict[str, Any]], Callable[[], int]]] = {
     "kafka_to_delta": lambda arguments: sync("delta", arguments),
     "kafka_to_postgres": lambda arguments: sync("postgres", arguments),
     "executemany": lambda arguments: postgres.executemany(arguments, lambda: changes(arguments)),
+    "kafka_to_mysql": lambda arguments: sync("mysql", arguments),
+    "executemany_mysql": lambda arguments: mysql.executemany(arguments, lambda: changes(arguments)),
     "kafka_to_iceberg": into_iceberg,
     "pyiceberg_upsert": lambda arguments: iceberg.pyiceberg_upsert(
         Path(arguments["folder"]) / "lake", changes(arguments), arguments["keys"]

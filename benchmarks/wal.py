@@ -19,7 +19,7 @@ from millrace.pipelines.job.load import load_job
 from millrace.pipelines.job.model import Job
 from millrace.schemas.model.ledger import TopicPartition
 from millrace.schemas.model.route import Route
-from millrace.transforms.sources.postgres.tables import STREAM
+from millrace.transforms.sources.postgres.client import STREAM
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 

@@ -16,8 +16,13 @@ KIND = os.environ.get("MILLRACE_TEST_MYSQL_TARGET", "mariadb")
 def server(kind: str = KIND) -> DatabaseServer:
     """The one of this kind of this test run, with a user that may write where it is let."""
     found = mysql_server.server(kind)
-    found.sql(f"CREATE USER IF NOT EXISTS '{WRITER}'@'%' IDENTIFIED BY '{WRITER_PASSWORD}'")
+    make_user(found)
     return found
+
+
+def make_user(on: DatabaseServer) -> None:
+    """WRITER, who has no rights yet."""
+    on.sql(f"CREATE USER IF NOT EXISTS '{WRITER}'@'%' IDENTIFIED BY '{WRITER_PASSWORD}'")
 
 
 def database_of(folder: Path) -> str:

@@ -12,6 +12,7 @@ from datetime import timedelta
 import pyarrow as pa
 
 from ....schemas.errors import TransientSinkError
+from ....schemas.model.change import DELETE
 from ....schemas.model.ledger import Account, TopicPartition
 from ....schemas.model.spelling import spellings
 from ....schemas.model.table import Table
@@ -22,7 +23,7 @@ from . import catalog, evolve, ledger, merge, staging, unfinished
 from .catalog import TABLES, Kept, Known
 from .client import Session
 from .columns import converts, is_limited
-from .merge import Guard, RowCounts
+from .merge import Guard, Judgement, RowCounts
 from .staging import Part
 
 
@@ -38,8 +39,12 @@ class StagedRows:
 class JudgedRows:
     """How many rows there are of each source and kind, by whether the guard accepts them; the floor that it used."""
 
-    by_kind: RowCounts
+    judgement: Judgement
     floor: bytes | None
+
+    @property
+    def by_kind(self) -> RowCounts:
+        return self.judgement.by_kind
 
     @property
     def counts(self) -> Counts:
@@ -53,7 +58,12 @@ class JudgedRows:
     @property
     def guard(self) -> Guard:
         """What still has to be compared when they are written: nothing where all were accepted."""
-        return Guard(self.floor, any(rows and not accepted for (_, _, accepted), rows in self.by_kind.items()))
+        return Guard(
+            self.floor,
+            refuses=any(not accepted for _, _, accepted in self.by_kind),
+            deletes=any(accepted and op == DELETE for _, op, accepted in self.by_kind),
+            meets=self.judgement.tombstones > 0,
+        )
 
 
 @dataclass(slots=True)

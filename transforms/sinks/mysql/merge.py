@@ -20,19 +20,36 @@ RowCounts = Counter[tuple[int, int, bool]]
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What refuses a change: the last TRUNCATE's position, and, where `refuses`, what stands in the table already."""
+    """What refuses a change: the last TRUNCATE's position, and, where `refuses`, what stands in the table already.
+
+    `deletes`: there are accepted deletes. `meets`: there are changes of keys that have a tombstone.
+    """
 
     floor: bytes | None
-    refuses: bool = True
+    refuses: bool
+    deletes: bool
+    meets: bool
 
     @property
     def above(self) -> str:
-        return "true" if self.floor is None else f"d.position > {constant(self.floor)}"
+        return _above(self.floor)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The staged rows by kind, and how many of their keys have a tombstone."""
+
+    by_kind: RowCounts
+    tombstones: int
 
 
 def constant(position: bytes) -> str:
     """A position as SQL."""
     return f"x'{position.hex()}'"
+
+
+def _above(floor: bytes | None) -> str:
+    return "true" if floor is None else f"d.position > {constant(floor)}"
 
 
 def truncate(session: Session, kept: Kept, position: bytes) -> None:
@@ -56,44 +73,53 @@ def _same(kept: Kept, part: Part, other: str) -> str:
     return " AND ".join(f"d.{mine} = {other}.{theirs}" for mine, theirs in _keys(kept, part))
 
 
-def judge(session: Session, kept: Kept, parts: Sequence[Part], floor: bytes | None) -> RowCounts:
+def judge(session: Session, kept: Kept, parts: Sequence[Part], floor: bytes | None) -> Judgement:
     """How many rows there are by (source, op, whether they are accepted)."""
     counts: RowCounts = Counter()
+    tombstones = 0
     for part in parts:
         rows = session.run(
-            f"SELECT source, op, accepted, COUNT(*) FROM (SELECT d.source, d.op, {Guard(floor).above} AND "
-            f"COALESCE(d.position > t.{AT}, true) AND COALESCE(d.position > g.{AT}, true) AS accepted "
+            f"SELECT source, op, accepted, COUNT(*), COUNT(buried) FROM (SELECT d.source, d.op, {_above(floor)} AND "
+            f"COALESCE(d.position > t.{AT}, true) AND COALESCE(d.position > g.{AT}, true) AS accepted, "
+            f"g.{AT} AS buried "
             f"FROM {part.relation} d LEFT JOIN {session.name(kept.relation)} t ON {_same(kept, part, 't')} "
             f"LEFT JOIN {session.name(kept.tombstones)} g ON {_same(kept, part, 'g')}) j "
             "GROUP BY source, op, accepted"
         )
-        for source, op, accepted, count in rows:
+        for source, op, accepted, count, buried in rows:
             counts[source, op, bool(accepted)] += count
-    return counts
+            tombstones += buried
+    return Judgement(counts, tombstones)
 
 
 def write(session: Session, kept: Kept, part: Part, guard: Guard) -> None:
     """Bring the accepted rows into the table, and the positions of deletes into its tombstones."""
     session.run(_upserts(session, kept, part, guard))
+    if guard.deletes:
+        for statement in _deletes(session, kept, part, guard):
+            session.run(statement)
+    if guard.meets:
+        tombstones = session.name(kept.tombstones)
+        session.run(
+            f"DELETE g FROM {part.relation} d STRAIGHT_JOIN {tombstones} g ON {_same(kept, part, 'g')} "
+            f"WHERE d.op = {UPSERT} AND {guard.above} AND g.{AT} < d.position"
+        )
+
+
+def _deletes(session: Session, kept: Kept, part: Part, guard: Guard) -> tuple[str, str]:
+    """Remove the rows, and keep the positions. A delete that was refused leaves its row, or a tombstone as new."""
     table, tombstones = session.name(kept.relation), session.name(kept.tombstones)
     mine = ", ".join(f"d.{name}" for name, _ in _keys(kept, part))
     theirs = ", ".join(name for _, name in _keys(kept, part))
     deleted, later = quote(DELETED_AT), f"d.position > {quote(kept.tombstones)}.{AT}"
-    # A delete that was refused leaves its row, or a tombstone that is as new.
-    session.run(
+    return (
         f"DELETE t FROM {part.relation} d STRAIGHT_JOIN {table} t ON {_same(kept, part, 't')} "
-        f"WHERE d.op = {DELETE} AND {guard.above} AND t.{AT} < d.position"
-    )
-    session.run(
+        f"WHERE d.op = {DELETE} AND {guard.above} AND t.{AT} < d.position",
         f"INSERT INTO {tombstones} ({theirs}, {AT}, {deleted}) SELECT {mine}, d.position, UTC_TIMESTAMP(6) "
         f"FROM {part.relation} d LEFT JOIN {table} t ON {_same(kept, part, 't')} "
         f"WHERE d.op = {DELETE} AND {guard.above} AND t.{AT} IS NULL ON DUPLICATE KEY UPDATE "
         f"{deleted} = IF({later}, UTC_TIMESTAMP(6), {quote(kept.tombstones)}.{deleted}), "
-        f"{AT} = IF({later}, d.position, {quote(kept.tombstones)}.{AT})"
-    )
-    session.run(
-        f"DELETE g FROM {part.relation} d STRAIGHT_JOIN {tombstones} g ON {_same(kept, part, 'g')} "
-        f"WHERE d.op = {UPSERT} AND {guard.above} AND g.{AT} < d.position"
+        f"{AT} = IF({later}, d.position, {quote(kept.tombstones)}.{AT})",
     )
 
 
