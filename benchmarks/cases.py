@@ -25,7 +25,7 @@ from millrace.schemas.encodings.avro.schema_text import AVRO
 from millrace.schemas.encodings.message_reader import Failures, MessageReader
 from millrace.schemas.encodings.schema_store import FolderSchemaStore
 from millrace.schemas.envelopes import ENVELOPES
-from millrace.schemas.merging.newest_by_key import compact
+from millrace.schemas.merging.newest_by_key import newest_changes
 from millrace.schemas.model.block import Block
 from millrace.schemas.model.change import row_schema
 from millrace.schemas.model.ledger import Account, Commit, TopicPartition
@@ -184,11 +184,11 @@ def changes(arguments: dict[str, Any], most: int | None = None) -> list[pa.Recor
 
 def compact_only(arguments: dict[str, Any]) -> Callable[[], int]:
     held = changes(arguments)
-    compact("orders", ("id",), held[:1])
+    newest_changes("orders", ("id",), held[:1])
 
     def measured() -> int:
         for first in range(0, len(held), 32):
-            compact("orders", ("id",), held[first : first + 32])
+            newest_changes("orders", ("id",), held[first : first + 32])
         return sum(part.num_rows for part in held)
 
     return measured
@@ -197,7 +197,7 @@ def compact_only(arguments: dict[str, Any]) -> Callable[[], int]:
 def merge_only(arguments: dict[str, Any]) -> Callable[[], int]:
     """Deltas of a pass each into DuckDB: staged, merged, committed. Counts the rows of the deltas."""
     held = changes(arguments)
-    deltas = [compact("orders", ("id",), held[first : first + 64]) for first in range(0, len(held), 64)]
+    deltas = [newest_changes("orders", ("id",), held[first : first + 64]) for first in range(0, len(held), 64)]
     sink = open_sink("duckdb", {"path": str(Path(arguments["folder"]) / "merge.duckdb")})
 
     def measured() -> int:

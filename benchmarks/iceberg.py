@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pyiceberg.catalog import load_catalog
 
 from millrace.pipelines.execution import pass_ranges
-from millrace.schemas.merging.newest_by_key import compact
+from millrace.schemas.merging.newest_by_key import newest_changes
 from millrace.schemas.model.change import CHANGE_FIELDS, OP, POSITION, SOURCE, UPSERT
 from millrace.schemas.model.ledger import Account, Commit
 from millrace.schemas.model.position import pack
@@ -64,7 +64,7 @@ def deltas(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         held.append(batch)
         rows += len(batch)
         if rows >= COMMIT:
-            yield compact("orders", ("id",), held).delta
+            yield newest_changes("orders", ("id",), held).delta
             held, rows = [], 0
 
 

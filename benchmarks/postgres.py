@@ -10,7 +10,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.schemas.merging.newest_by_key import compact
+from millrace.schemas.merging.newest_by_key import newest_changes
 from millrace.schemas.model.change import DELETE, OP, POSITION
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -73,7 +73,7 @@ def executemany(arguments: dict[str, Any], changes: Callable[[], list[pa.RecordB
         with psycopg.connect(arguments["dsn"]) as con:
             con.execute(TABLE.format(schema=schema).encode())
             for first in range(0, len(held), BLOCKS_A_COMMIT):
-                rows = compact("orders", ("id",), held[first : first + BLOCKS_A_COMMIT]).delta
+                rows = newest_changes("orders", ("id",), held[first : first + BLOCKS_A_COMMIT]).delta
                 gone = pc.equal(rows.column(OP), DELETE)
                 kept, dead = rows.filter(pc.invert(gone)), rows.filter(gone)
                 with con.cursor() as cursor:

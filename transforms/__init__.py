@@ -1,1 +1,1 @@
-"""Beam steps: read blocks, decode, shuffle, compact, apply, verify. Knows no job file and no command line."""
+"""Beam steps: read blocks, decode, shuffle, merge, apply, verify. Knows no job file and no command line."""

@@ -104,7 +104,7 @@ def build_stream(
 
 
 def build(pipeline: beam.Pipeline, graph: JobGraph, source: UnboundedSource) -> PCollection[Outcome | Failure]:
-    """Read, decode, window, shuffle by shard, compact, stage, commit; gives what each commit came to."""
+    """Read, decode, window, shuffle by shard, merge, stage, commit; gives what each commit came to."""
     blocks = pipeline | "Read blocks" >> ReadFromUnboundedSource(source, max_read_time_seconds=2)
     blocks.is_bounded = True
     every = round(graph.windows.every * 1000) if graph.windows.by_event else None
@@ -113,7 +113,7 @@ def build(pipeline: beam.Pipeline, graph: JobGraph, source: UnboundedSource) -> 
 
 
 def apply(decoded: Any, graph: JobGraph) -> PCollection[Outcome | Failure]:
-    """Window, shuffle, compact, stage and commit what a step like `Decode` gives: `changes`, and `RECEIPTS`."""
+    """Window, shuffle, merge, stage and commit what a step like `Decode` gives: `changes`, and `RECEIPTS`."""
     parts = (
         decoded["changes"]
         | "Type changes" >> beam.Map(_same).with_output_types(tuple[Shard, pa.RecordBatch])

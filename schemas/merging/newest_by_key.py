@@ -33,7 +33,7 @@ from .unavailable_values import fill_partial
 
 
 @dataclass(frozen=True, slots=True)
-class Compacted:
+class NewestChanges:
     """One row a key in `delta`, and what only the commit can complete.
 
     Where keys of rows changed, `new_key_rows` lack values that stand in the last row of the old key, and `old_key_rows`
@@ -47,9 +47,9 @@ class Compacted:
     old_key_rows: pa.RecordBatch | None = None
 
 
-def compact(
+def newest_changes(
     name: str, key: tuple[str, ...], batches: Sequence[pa.RecordBatch], committed: Committed | None = None
-) -> Compacted:
+) -> NewestChanges:
     """Keep the change with the largest position of each key (of equal positions the one met last).
 
     The batches may come in any order and have different schemas of one table; the delta has their union.
@@ -89,8 +89,8 @@ def compact(
             newest = np.searchsorted(fresh, newest)
             rows, codes, positions = rows.take(pa.array(fresh)), codes[fresh], positions[fresh]
         filled = fill_partial(table, rows, codes, positions, newest)
-        return Compacted(table, filled.delta, superseded, filled.new_key_rows, filled.old_key_rows)
-    return Compacted(table, _taken(table, batches, newest), superseded)
+        return NewestChanges(table, filled.delta, superseded, filled.new_key_rows, filled.old_key_rows)
+    return NewestChanges(table, _taken(table, batches, newest), superseded)
 
 
 def _left_out(sources: NDArray[np.int32], newest: NDArray[np.int64]) -> dict[int, int]:

@@ -24,7 +24,7 @@ from millrace.schemas.encodings import ENCODINGS
 from millrace.schemas.envelopes import ENVELOPES
 from millrace.schemas.envelopes.decoder import TopicDecoder
 from millrace.schemas.errors import TableError
-from millrace.schemas.merging.newest_by_key import compact
+from millrace.schemas.merging.newest_by_key import newest_changes
 from millrace.schemas.model.change import DELETE, OP, own_columns
 from millrace.schemas.model.declared_type import declared_type
 from millrace.schemas.model.ledger import TopicPartition
@@ -82,7 +82,7 @@ class Subject:
         if not changes:
             return {}, letters
         key = next(done.key for done in blocks if done.key)
-        delta = compact("orders", key, changes).delta
+        delta = newest_changes("orders", key, changes).delta
         names = own_columns(delta)
         self.columns = pa.schema([delta.schema.field(name) for name in names])
         table = [row for row in delta.to_pylist() if row[OP] != DELETE]

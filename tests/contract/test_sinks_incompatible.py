@@ -17,7 +17,7 @@ from millrace.schemas.model.table import Table
 from millrace.transforms.sinks.shared.drift import inspect
 from millrace.transforms.sinks.shared.lookup import columns_of, widening_of
 from millrace.transforms.steps.decide_columns import decide_columns
-from millrace.transforms.steps.precompact import marked
+from millrace.transforms.steps.early_merge import marked
 from millrace.transforms.steps.stage import stage
 
 DAY, UTC = datetime.datetime(2024, 1, 2, 3, 4, 5), datetime.UTC

@@ -29,7 +29,7 @@ from millrace.transforms.sinks import Sink
 from millrace.transforms.sinks.target import Target
 from millrace.transforms.steps.commit import CommitSettings, Item, Outcome, commit
 from millrace.transforms.steps.decode import by_shard, by_window, receipt
-from millrace.transforms.steps.precompact import Precompaction
+from millrace.transforms.steps.early_merge import EarlyMerge
 from millrace.transforms.steps.stage import stage
 from support.decoders import avro_format
 from support.log_source import LogSource, block_of
@@ -109,7 +109,7 @@ class LogReader:
         if self.random.random() < 0.5:
             self._restart()
         items: list[Item] = []
-        gathered, shards = Precompaction(), defaultdict(list)
+        gathered, shards = EarlyMerge(), defaultdict(list)
         for block in self._blocks(messages):
             done = shaped(self.mode, self.decoder(block))
             assert not done.letters, done.letters

@@ -18,7 +18,7 @@ from millrace.transforms.dead_letters import DeadLetterFiles, letters_at
 from millrace.transforms.sinks.target import Target as Place
 from millrace.transforms.steps.commit import CommitSettings, Outcome, commit
 from millrace.transforms.steps.decode import by_shard, by_window, receipt
-from millrace.transforms.steps.precompact import marked
+from millrace.transforms.steps.early_merge import marked
 from millrace.transforms.steps.stage import stage
 from support.targets import ROW, Change, Target, delta, position
 

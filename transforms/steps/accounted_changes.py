@@ -21,7 +21,7 @@ from ...schemas.model.change import SOURCE
 from ...schemas.model.route import Route
 from .block_decoders import BlockDecoder, BlockDecoders
 from .decode import RECEIPTS, Failure, Receipt, by_shard, by_window, receipt
-from .precompact import marked, table_key
+from .early_merge import marked, table_key
 
 RECEIPT: Final = b"millrace.receipt"
 NOTHING: Final = pa.record_batch({SOURCE: pa.array([], pa.int32())})

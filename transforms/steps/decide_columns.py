@@ -17,7 +17,7 @@ from ...schemas.model.route import Route
 from ...schemas.model.table import Table
 from ..sinks import Sink
 from ..sinks.shared.lookup import columns_of, widening_of
-from .precompact import table_key
+from .early_merge import table_key
 
 
 def placed(sink: Sink, route: Route, batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:

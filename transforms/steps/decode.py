@@ -24,7 +24,7 @@ from ...schemas.model.modes import VERSION
 from ...schemas.model.route import Route
 from ...schemas.model.source_mark import SourceMark
 from .block_decoders import BlockDecoder, BlockDecoders
-from .precompact import Precompaction, marked, superseded_before, table_key
+from .early_merge import EarlyMerge, marked, superseded_before, table_key
 
 RECEIPTS: Final = "receipts"
 
@@ -72,7 +72,7 @@ class Decode(beam.DoFn):
         self._by_topic: dict[str, BlockDecoder] = {}
 
     def start_bundle(self) -> None:
-        self._gathering = Precompaction()
+        self._gathering = EarlyMerge()
 
     def process(self, block: Block, time: Any = beam.DoFn.TimestampParam) -> Iterator[Any]:
         route = self._routes[block.topic]

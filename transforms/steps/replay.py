@@ -27,8 +27,8 @@ from .arrow_errors import told_of
 from .block_decoders import BlockDecoders, MessagesDecoder, decode_block
 from .commit import newest_truncate
 from .decode import by_window, receipt
+from .early_merge import marked
 from .overtaken import log_tells, not_overtaken
-from .precompact import marked
 from .ready_rows import WindowItems, ready_rows
 from .stage import epochs_of, staged_behind
 

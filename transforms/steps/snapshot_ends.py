@@ -28,8 +28,8 @@ from ..sources.source import SourceConnection
 from .arrow_errors import told_of
 from .block_decoders import BlockDecoders
 from .decode import by_window
+from .early_merge import marked
 from .log_times import first_at
-from .precompact import marked
 from .ready_rows import WindowItems, ready_rows
 from .seen_rows import SeenRows, old_rows
 from .stage import staged_behind

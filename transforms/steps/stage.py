@@ -10,7 +10,7 @@ import pyarrow as pa
 from ...schemas.errors import MillraceError
 from ...schemas.merging.log_order import Committed
 from ...schemas.merging.modes.at_commit import split
-from ...schemas.merging.newest_by_key import compact
+from ...schemas.merging.newest_by_key import newest_changes
 from ...schemas.model.change import AFTER, SOURCE, UNAVAILABLE
 from ...schemas.model.ledger import Ledger
 from ...schemas.model.route import Route
@@ -20,15 +20,15 @@ from ..sinks.target import Target
 from .arrow_errors import told_of
 from .decide_columns import placed
 from .decode import Failure
-from .precompact import superseded_before, table_key
+from .early_merge import superseded_before, table_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """What one shard of a table and window came to; `rows` counts the staged rows by source number.
 
-    The commit completes the others: rows of keys that changed (see `Compacted`), and `need_target`, rows that need the
-    target's current row of their key.
+    The commit completes the others: rows of keys that changed (see `NewestChanges`), and `need_target`, rows that need
+    the target's current row of their key.
     """
 
     table: Table
@@ -63,7 +63,7 @@ class Stage(beam.DoFn):
 
 
 def stage(sink: Sink, job: str, route: Route, batches: Sequence[pa.RecordBatch]) -> Part:
-    """Compact the changes of one shard and stage its delta. Raises TableError, SinkError."""
+    """Merge the changes of one shard and stage its delta. Raises TableError, SinkError."""
     with told_of(route.table, f"staging {sum(batch.num_rows for batch in batches):,} changes"):
         return staged_behind(sink, route, batches, committed(sink, job, route, batches))
 
@@ -71,7 +71,7 @@ def stage(sink: Sink, job: str, route: Route, batches: Sequence[pa.RecordBatch])
 def staged_behind(sink: Sink, route: Route, batches: Sequence[pa.RecordBatch], before: Committed | None) -> Part:
     """The same, behind what `before` says of the partitions."""
     batches = placed(sink, route, batches)
-    done = compact(route.table, table_key(batches[0]), batches, before)
+    done = newest_changes(route.table, table_key(batches[0]), batches, before)
     rows, superseded = _counted(done.delta), Counter(done.superseded)
     for batch in batches:
         superseded.update(superseded_before(batch))

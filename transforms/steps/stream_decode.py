@@ -26,7 +26,7 @@ from ..coders import RecordBatchCoder
 from ..retry import PATIENT, Retry, retried
 from .block_decoders import BlockDecoder, BlockDecoders
 from .decode import Failure, Receipt, receipt
-from .precompact import Precompaction
+from .early_merge import EarlyMerge
 from .windows import Cut
 
 BATCHES: Final = RecordBatchCoder()
@@ -71,7 +71,7 @@ class StreamDecode(beam.DoFn):
         self._by_topic: dict[str, BlockDecoder] = {}
 
     def start_bundle(self) -> None:
-        self._gathering = Precompaction()
+        self._gathering = EarlyMerge()
         self._filling: dict[tuple[str, float], _Filling] = defaultdict(_Filling)
 
     def process(self, block: Block, time: Any = beam.DoFn.TimestampParam) -> Iterator[Any]:

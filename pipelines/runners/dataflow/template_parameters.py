@@ -35,7 +35,7 @@ PARAMETERS: Final = (
     Parameter(
         name="parallelism",
         label="Shards",
-        help="How many workers compact and stage one table's changes at a time.",
+        help="How many workers merge and stage one table's changes at a time.",
         pattern=r"^[1-9]\d{0,2}$",
         default="4",
     ),

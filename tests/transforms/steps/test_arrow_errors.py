@@ -18,7 +18,7 @@ from millrace.transforms.sources.source import TypedSource
 from millrace.transforms.steps.arrow_errors import told_of
 from millrace.transforms.steps.block_decoders import BlockDecoders
 from millrace.transforms.steps.commit import CommitSettings, commit
-from millrace.transforms.steps.precompact import marked
+from millrace.transforms.steps.early_merge import marked
 from millrace.transforms.steps.stage import stage
 
 ROUTE = Route(table="orders", sources=(TopicPartition("shop.orders", 0),))

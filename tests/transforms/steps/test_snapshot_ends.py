@@ -155,7 +155,7 @@ def test_times_of_several_servers_say_nothing_of_what_stands_behind_a_snapshot(t
     log.connector.snapshot()
     block = block_of([one for one in log.sent() if one.partition == 0])
     route = replace(log.reader.route, sources=log.reader.route.sources[:partitions])
-    decode = log.reader.format.decoder(TOPIC, route)
+    decode = log.reader.decoders.decoder(TOPIC, route)
     assert decode(block).read == len(read(block.data))
     if refused:
         with pytest.raises(

@@ -25,7 +25,7 @@ from millrace.transforms.sinks.target import Target
 from millrace.transforms.steps import stream_commit as stream_commit
 from millrace.transforms.steps.commit import CommitSettings
 from millrace.transforms.steps.decode import Failure, Receipt
-from millrace.transforms.steps.precompact import marked
+from millrace.transforms.steps.early_merge import marked
 from millrace.transforms.steps.stream_commit import (
     GAP_SECONDS,
     StreamCommit,

@@ -1,4 +1,4 @@
-"""Changes of a bundle gathered and compacted before the shuffle: what one bundle supersedes never travels."""
+"""Changes of a bundle gathered and merged before the shuffle: what one bundle supersedes never travels."""
 
 import json
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Final
 import pyarrow as pa
 
 from ...schemas.errors import IncompatibleSchemaError
-from ...schemas.merging.newest_by_key import Compacted, compact, leans
+from ...schemas.merging.newest_by_key import NewestChanges, leans, newest_changes
 from ...schemas.model.change import AFTER
 from ...schemas.model.modes import OFFSET, VERSION
 
@@ -32,10 +32,10 @@ class _Gathered:
 
 
 @dataclass(slots=True)
-class Precompaction:
+class EarlyMerge:
     """Batches by table and time stamp, until `MOST_ROWS` or the end of the bundle; not shared between threads.
 
-    Where compacting leaves more than `WORTHWHILE` of the rows, the table's next `PATIENCE` batches go as they are.
+    Where merging leaves more than `WORTHWHILE` of the rows, the table's next `PATIENCE` batches go as they are.
     Batches with partial rows, key changes or soft deletes always do: a value that they lack may stand in a row that
     would be superseded. So do batches with snapshot rows, whose order needs the whole window, those whose positions
     fall, for their epochs are not known here, and those of tables that keep every change.
@@ -53,7 +53,7 @@ class Precompaction:
         held.rows += changes.num_rows
 
     def full(self) -> Iterator[tuple[str, Stamp, pa.RecordBatch]]:
-        """What has reached `MOST_ROWS`, compacted."""
+        """What has reached `MOST_ROWS`, merged."""
         for place in [place for place, held in self._held.items() if held.rows >= MOST_ROWS]:
             yield from self._released(place)
 
@@ -64,14 +64,14 @@ class Precompaction:
 
     def _released(self, place: tuple[str, Stamp]) -> Iterator[tuple[str, Stamp, pa.RecordBatch]]:
         (table, stamp), held = place, self._held.pop(place)
-        done = self._compacted(table, held)
+        done = self._merged(table, held)
         if done is not None:
             yield table, stamp, marked(done.delta, held.key, done.superseded)
             return
         for batch in held.batches:
             yield table, stamp, marked(batch, held.key, {})
 
-    def _compacted(self, table: str, held: _Gathered) -> Compacted | None:
+    def _merged(self, table: str, held: _Gathered) -> NewestChanges | None:
         """The newest changes; None where they travel as they are."""
         if self._wait[table] > 0:
             self._wait[table] -= len(held.batches)
@@ -84,7 +84,7 @@ class Precompaction:
         ):
             return None
         try:
-            done = compact(table, held.key, held.batches)
+            done = newest_changes(table, held.key, held.batches)
         except IncompatibleSchemaError:
             # The same changes fail again at the commit of their table, where it is told.
             return None

@@ -10,12 +10,12 @@ from apache_beam.utils.timestamp import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.schemas.merging.newest_by_key import compact
+from millrace.schemas.merging.newest_by_key import newest_changes
 from millrace.schemas.model.change_batch import ChangeColumns, change_batch
 from millrace.schemas.model.position import pack
-from millrace.transforms.steps import precompact
+from millrace.transforms.steps import early_merge
 from millrace.transforms.steps.decode import by_shard, by_window
-from millrace.transforms.steps.precompact import Precompaction, superseded_before, table_key
+from millrace.transforms.steps.early_merge import EarlyMerge, superseded_before, table_key
 
 
 def batch(keys, first=0, source=0, **marks):
@@ -36,21 +36,21 @@ def test_gathered_then_compacted_is_compacted(lists, most, shards):
     for number, keys in enumerate(lists):
         batches.append(batch(keys, first, number % 2))
         first += len(keys)
-    whole = compact("t", ("id",), batches)
-    gathering, released = Precompaction(), []
-    before, precompact.MOST_ROWS = precompact.MOST_ROWS, most
+    whole = newest_changes("t", ("id",), batches)
+    gathering, released = EarlyMerge(), []
+    before, early_merge.MOST_ROWS = early_merge.MOST_ROWS, most
     for part in batches:
         gathering.add("t", ("id",), 0.0, part)
         released += gathering.full()
     released += gathering.all()
-    precompact.MOST_ROWS = before
+    early_merge.MOST_ROWS = before
     found, superseded = {}, Counter()
     for shard in range(shards):
         pieces = [piece for _, _, part in released for number, piece in by_shard(part, shards) if number == shard]
         for piece in pieces:
             superseded.update(superseded_before(piece))
         if pieces:
-            done = compact("t", table_key(pieces[0]), pieces)
+            done = newest_changes("t", table_key(pieces[0]), pieces)
             superseded.update(done.superseded)
             found.update(zip(done.delta.column("id").to_pylist(), done.delta.column("at").to_pylist(), strict=True))
     assert found == dict(zip(whole.delta.column("id").to_pylist(), whole.delta.column("at").to_pylist(), strict=True))
@@ -58,7 +58,7 @@ def test_gathered_then_compacted_is_compacted(lists, most, shards):
 
 
 def test_partial_rows_travel_as_they_are():
-    gathering = Precompaction()
+    gathering = EarlyMerge()
     missing = pa.array([["at"], None], pa.list_(pa.string()))
     for part in (batch([1, 1]), batch([1, 1], 2, unavailable=missing)):
         gathering.add("t", ("id",), 0.0, part)
@@ -66,7 +66,7 @@ def test_partial_rows_travel_as_they_are():
 
 
 def test_where_little_is_superseded_the_next_batches_are_not_compacted():
-    gathering = Precompaction()
+    gathering = EarlyMerge()
     for first in (0, 100):
         gathering.add("t", ("id",), 0.0, batch(range(first, first + 100)))
     assert [part.num_rows for _, _, part in gathering.all()] == [200]

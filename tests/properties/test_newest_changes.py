@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.schemas.merging.newest_by_key import compact
+from millrace.schemas.merging.newest_by_key import newest_changes
 from millrace.schemas.model.change import DELETE, OP, POSITION, SOURCE, UNAVAILABLE, UPSERT
 from millrace.schemas.model.change_batch import ChangeColumns, change_batch
 from millrace.schemas.model.position import pack
@@ -74,7 +74,7 @@ def test_any_batching_order_and_duplication_gives_the_same_rows(rows, partial, s
     shuffle.shuffle(repeated)
     cuts = sorted(shuffle.randrange(len(repeated) + 1) for _ in range(parts - 1))
     pieces = [repeated[a:b] for a, b in zip([0, *cuts], [*cuts, len(repeated)], strict=True)]
-    done = compact("t", ("id",), [batch(piece, partial) for piece in pieces if piece])
+    done = newest_changes("t", ("id",), [batch(piece, partial) for piece in pieces if piece])
     expected = folded(changes, partial)
     found = {row["id"]: row for row in done.delta.to_pylist()}
     assert done.delta.num_rows == len(found) == len(expected)
@@ -91,7 +91,7 @@ def test_any_batching_order_and_duplication_gives_the_same_rows(rows, partial, s
 def test_unaccounted_rows_are_not_counted():
     one, two = batch([(0, (1, UPSERT, "a", 1, set()))], False), batch([(1, (1, DELETE, None, None, set()))], False)
     two = two.set_column(two.schema.get_field_index(SOURCE), SOURCE, pa.array([-1], pa.int32()))
-    done = compact("t", ("id",), [one, two])
+    done = newest_changes("t", ("id",), [one, two])
     assert done.superseded == {0: 1}
     assert done.delta.column(OP).to_pylist() == [DELETE]
 
@@ -102,6 +102,6 @@ def test_a_million_changes_are_compacted_in_columns():
     keys = np.random.default_rng(1).integers(0, 20_000, count)
     zeros = np.zeros(count, np.uint64)
     marks = ChangeColumns(op=np.zeros(count, np.int8), position=pack(zeros, zeros, np.arange(count)), source=0)
-    done = compact("t", ("id",), [change_batch({"id": pa.array(keys), "n": pa.array(np.arange(count))}, marks)])
+    done = newest_changes("t", ("id",), [change_batch({"id": pa.array(keys), "n": pa.array(np.arange(count))}, marks)])
     newest = dict(zip(keys.tolist(), range(count), strict=True))
     assert dict(zip(done.delta.column("id").to_pylist(), done.delta.column("n").to_pylist(), strict=True)) == newest
