@@ -53,6 +53,9 @@ class Expected(Protocol):
     def may_lack(self, path: tuple[str, ...]) -> Sequence[str] | None:
         """Of an object that tells which fields it lacks (`model.absent_fields`) those that the table has, else None."""
 
+    def column(self, path: tuple[str, ...]) -> str | None:
+        """The column that this field becomes, None for a field that is none."""
+
     def held(self, path: tuple[str, ...]) -> pa.DataType | None:
         """The type of the table's column for this field in the target, None where there is none."""
 

@@ -51,10 +51,13 @@ class ExpectedColumns:
         columns = self._columns()
         return [] if columns is None else [name for name in columns.names if not name.startswith(PREFIX)]
 
-    def held(self, path: tuple[str, ...]) -> pa.DataType | None:
-        if not path or self.columns is None:
+    def column(self, path: tuple[str, ...]) -> str | None:
+        if not path:
             return None
-        name = self.envelope.column(path) if self.side == "value" else path[0] if len(path) == 1 else None
+        return self.envelope.column(path) if self.side == "value" else path[0] if len(path) == 1 else None
+
+    def held(self, path: tuple[str, ...]) -> pa.DataType | None:
+        name = None if self.columns is None else self.column(path)
         if name is None:
             return None
         columns = self._columns()

@@ -77,3 +77,19 @@ def test_a_key_that_is_not_the_rows_is_a_dead_letter(embedded_broker, topic_name
     assert {number: row["n"] for number, row in rows_of(job).items()} == {1: 1, 3: 3, 4: 4}
     for report in verify_job(job):
         assert report.ok, json.dumps(report.to_json(), indent=1)
+
+
+@pytest.mark.parametrize("odd", ['"_millrace_position":"x"', '"Txt":"b"'])
+def test_a_field_that_cannot_be_a_column_takes_its_message_alone(embedded_broker, topic_name, tmp_path, odd):
+    topic, file = topic_name("plain"), tmp_path / "job.yaml"
+    embedded_broker.create_topic(topic, 1)
+    file.write_text(JOB.format(servers=embedded_broker.bootstrap_servers, topic=topic, kind="timestamp"))
+    values = [f'{{"id":1,"txt":"a",{odd}}}', '{"id":2,"txt":"b"}', f'{{"id":2,"txt":"c",{odd}}}', '{"id":3}']
+    keyed = [(0, json.dumps({"id": json.loads(value)["id"]}).encode(), value.encode(), []) for value in values]
+    send(embedded_broker.bootstrap_servers, topic, keyed)
+    summary = run_once(file)
+    assert not summary.failed and summary.total("dead") == 2, summary.lines()
+    job = load_job(file)
+    assert {number: row["txt"] for number, row in rows_of(job).items()} == {2: "b", 3: None}
+    for report in verify_job(job):
+        assert report.ok, json.dumps(report.to_json(), indent=1)

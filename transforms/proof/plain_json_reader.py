@@ -88,11 +88,14 @@ class PlainJsonReader:
         """A row, or a key of one value; with `only` these fields of it."""
         if not isinstance(value, Members):
             return self._of_column("key" if self._rules.key is None else self._rules.key[0], value)
-        fields, row = [], {}
+        fields: list[dict[str, Any]] = []
+        row: dict[str, Any] = {}
         for name, part in dict(value.pairs).items():
             if only is None or name in only:
                 if not name:
                     raise Malformed("a field without a name")
+                if name.startswith("_millrace_") or any(other.casefold() == name.casefold() for other in row):
+                    raise Malformed("a field that cannot be a column")
                 kind, row[name] = self._of_column(name, part)
                 fields.append({"name": name, "type": kind})
         return {"type": "record", "name": "row", "fields": fields}, row

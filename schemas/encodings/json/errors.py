@@ -18,14 +18,15 @@ _SENTENCES: Final = {
     UTF8: "text that is not UTF-8",
     ESCAPE: "an escape in a text that means no character",
     LEFT_OVER: "something stands behind the payload",
-    KIND: "the value is not of the schema's type",
+    KIND: "the value is not of the type that its field has",
     RANGE: "a number beyond the range of the schema's type",
     BASE64: "bytes that are not base64",
     MISSING: "a field that is not optional is missing or null",
     CELLS: "the payload has too many items with fields that are left out",
     UNFIT: "the text is no value of the column's type",
     ROUNDED: "a number with more digits than a double holds: declare the column under tables.columns",
-    FIELDS: "a field that cannot be a column: it has no name, or there are too many",
+    FIELDS: "a field that cannot be a column: it has no name, one of Millrace's (_millrace_), or another's but "
+    "for the case of letters; or there are too many",
 }
 
 

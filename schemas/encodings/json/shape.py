@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from ...model.change import PREFIX
 from ...model.declared_type import STRUCT, DeclaredType
 from ..encoding import Expected, Keep
 from .declared import Forms
@@ -79,8 +80,10 @@ class Learner:
         if shape.kind == "wide" and kind in ("integer", "wide") and len(str(abs(value))) > shape.digits:
             grown, shape.digits = grown or shape.digits == FEW_DIGITS, MANY_DIGITS
         if shape.kind == "object" and kind == "object" and len(path) < DEEPEST:
+            refused = self._no_columns(value, path) if ask else ()
             for name, part in value.items():
-                grown |= self._learn_field(shape, name, part, path, ask)
+                if name not in refused:
+                    grown |= self._learn_field(shape, name, part, path, ask)
         if shape.kind == "array" and kind == "array" and len(path) < DEEPEST:
             inner = (*path, "[]")
             if shape.item is None:
@@ -89,6 +92,19 @@ class Learner:
             for part in value:
                 grown |= self._learn(shape.item, part, inner, shape.rows)
         return grown
+
+    def _no_columns(self, value: Mapping[str, Any], path: Path) -> set[str]:
+        """The fields that would be columns and cannot: those of Millrace's names, and the later of two names of which
+        only the case differs."""
+        if self.expected is None:
+            return set()
+        refused, seen = set[str](), set[str]()
+        for name in value:
+            if self.expected.column((*path, name)) is not None:
+                if name.startswith(PREFIX) or name.casefold() in seen:
+                    refused.add(name)
+                seen.add(name.casefold())
+        return refused
 
     def _learn_field(self, shape: Shape, name: str, part: Any, path: Path, ask: bool) -> bool:
         inner, known = (*path, name), shape.fields.get(name)

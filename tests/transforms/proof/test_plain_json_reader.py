@@ -33,6 +33,9 @@ class Known:
     def may_lack(self, path):
         return None
 
+    def column(self, path):
+        return path[0] if len(path) == 1 else None
+
     def held(self, path):
         return None
 

@@ -121,7 +121,7 @@ def test_large_numbers_and_texts_keep_every_digit_and_letter():
     [
         (b'{"int64":9223372036854775808}', "int64: a number beyond the range"),
         (b'{"int8":128}', "int8: a number beyond the range"),
-        (b'{"int32":1.0}', "int32: the value is not of the schema's type"),
+        (b'{"int32":1.0}', "int32: the value is not of the type that its field has"),
         (b'{"string":"\\ud800"}', "an escape in a text that means no character"),
         (b'{"bytes":"A==="}', "bytes: bytes that are not base64"),
         (b'{"inner":{}}', "inner.\u00e9\n: a field that is not optional"),
