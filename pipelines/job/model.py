@@ -185,6 +185,15 @@ class Job(Options):
             yield f"a source of type {self.source.type} has types of its own; leave format out", ("format",)
         if not self.source.typed and self.format is NO_FORMAT:
             yield "the key 'format' is missing", ()
+        elif not self.source.typed and ENVELOPES.find(self.format.envelope).several_changes:
+            text = f"append keeps a row a message, and a message of {self.format.envelope} may hold several changes"
+            places: list[tuple[str | int, ...]] = [
+                ("tables", at, "mode") for at, table in enumerate(self.tables) if Mode.APPEND in (table.modes or ())
+            ]
+            all_told = bool(self.tables) and all(table.modes for table in self.tables)
+            if Mode.APPEND in self.target.modes and not all_told:
+                places.append(("target", "mode"))
+            yield from ((text, place) for place in places)
 
     def _sync_mistakes(self) -> Iterator[Mistake]:
         """A copy that is made anew does not tell what happened since the one before."""

@@ -36,6 +36,7 @@ ENVELOPES: Final = Plugins(
             envelope=f"{__name__}.canal:CanalEnvelope",
             options=OneTable,
             proof={"json": f"{PROOF}.canal:CanalMessages"},
+            several_changes=True,
             short=PLAIN,
             only_short=True,
         ),

@@ -16,7 +16,7 @@ from ..model.declared_type import INT64, STRING, STRUCT, DeclaredType
 from ..model.route import Route
 from .envelope import DELETE, NOTHING, TRUNCATE, UPSERT, Envelope, Events
 from .fields import field_of, kinds_of, number_of, same_names, text_of
-from .old_keys import UNFIT, keys_before
+from .old_keys import UNFIT, keys_before, without_deleted
 from .one_table import OneTable
 from .row_lists import RowEvents, lengths_of, lists_of
 from .source_tables import full_names, selected
@@ -84,7 +84,7 @@ class CanalEnvelope(Envelope):
         before, unfit = keys_before(route.key or key or (), row, earlier)
         return Events(
             what=what,
-            row=row,
+            row=without_deleted(row, what == DELETE),
             before=before,
             time=np.where(rows, number_of(value, "es")[at], -1),
             key=key,

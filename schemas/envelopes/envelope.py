@@ -151,7 +151,8 @@ class EnvelopeSpec:
     with the options that `proof_options` names.
     `short` is what `format: {type: NAME}` stands for; with `only_short` its messages are written in no other way.
     `marks_snapshots`: its events say where a whole snapshot begins and ends. `tells_clock`: they bear the clock of the
-    source, by which changes of several sources can be ordered, and say which are copied.
+    source, by which changes of several sources can be ordered, and say which are copied. `several_changes`: a message
+    may hold more than one, so a table that keeps a row a message is refused.
     """
 
     name: str
@@ -163,6 +164,7 @@ class EnvelopeSpec:
     short: Mapping[str, str] = field(default_factory=lambda: {"encoding": SHORT_ENCODING}, hash=False)
     only_short: bool = False
     marks_snapshots: bool = False
+    several_changes: bool = False
     tells_clock: bool = False
 
     def open(self, options: Options | None = None) -> Envelope:

@@ -20,7 +20,7 @@ from ..model.position import Numbers
 from ..model.route import Route
 from .envelope import DELETE, NOTHING, UPSERT, Envelope, Events
 from .fields import field_of, kinds_of, number_of, same_names, struct_of, text_of
-from .old_keys import UNFIT, keys_before
+from .old_keys import UNFIT, keys_before, without_deleted
 from .one_table import OneTable
 from .source_tables import full_names, selected
 from .texts import TEXTS, text_parts
@@ -86,7 +86,7 @@ class MaxwellEnvelope(Envelope):
         copied = rows & ((kinds == BOOTSTRAP) | ~placed)
         return Events(
             what=what,
-            row=row,
+            row=without_deleted(row, what == DELETE),
             before=before,
             order=order,
             placed=placed & ~copied & rows & ~unread,

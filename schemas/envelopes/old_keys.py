@@ -32,6 +32,20 @@ def keys_before(
     return struct_from(columns, names, len(row)), unfit
 
 
+def without_deleted(row: pa.StructArray, deletes: NDArray[np.bool_]) -> pa.StructArray:
+    """The rows, with nothing in those of deletes: their key is in the row before."""
+    if not deletes.any():
+        return row
+    gone = pa.array(deletes)
+    columns = [
+        column if pa.types.is_null(column.type) else pc.if_else(gone, pa.scalar(None, column.type), column)
+        for column in (row.field(number) for number in range(row.type.num_fields))
+    ]
+    if not columns:
+        return row
+    return pa.StructArray.from_arrays(columns, fields=list(row.type), mask=row.is_null())
+
+
 def struct_from(columns: Sequence[pa.Array], names: Sequence[str], count: int) -> pa.StructArray:
     """A struct of these columns; arrays without any keep their length."""
     if not names:

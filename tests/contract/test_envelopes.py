@@ -23,7 +23,7 @@ from millrace.pipelines.job.load import load_job
 from millrace.schemas.encodings import ENCODINGS
 from millrace.schemas.envelopes import ENVELOPES
 from millrace.schemas.envelopes.decoder import TopicDecoder
-from millrace.schemas.errors import TableError
+from millrace.schemas.errors import JobError, TableError
 from millrace.schemas.merging.newest_by_key import newest_changes
 from millrace.schemas.model.change import DELETE, OP, own_columns
 from millrace.schemas.model.declared_type import declared_type
@@ -291,12 +291,15 @@ def test_a_job_reads_it_and_verify_proves_it(subject, tmp_path):
     short = ENVELOPES[subject.name].only_short
     form = {"type": subject.name} if short else {"encoding": "json", "framing": "plain", "envelope": subject.name}
     table = {"from": TOPIC, "to": "orders", "columns": place.columns}
+    modes = ["mirror", "append", "soft_delete", "scd2"]
+    if ENVELOPES[subject.name].several_changes:
+        modes.remove("append")
     job = {
         "job": "envelopes",
         "source": {"type": "scripted", "name": source.name, "topics": [TOPIC]},
         "format": form | place.options,
         "tables": [table | ({} if place.key is None else {"key": list(place.key)})],
-        "target": {"type": "duckdb", "path": "out.duckdb"},
+        "target": {"type": "duckdb", "path": "out.duckdb", "mode": modes},
         "max_dead_letters": "90%",
     }
     file = tmp_path / "job.yaml"
@@ -308,6 +311,14 @@ def test_a_job_reads_it_and_verify_proves_it(subject, tmp_path):
         assert (key, json.loads(document)) == ("9", {"_id": 9, "name": "first", "note": "kept"})
     else:
         assert rows_in(tmp_path, "orders", "id, name, note") == [tuple(moved.values())]
-    for report in verify_job(load_job(file)):
-        assert report.ok, report.to_json()
+    reports = list(verify_job(load_job(file)))
+    assert [report.ok for report in reports] == [True] * len(modes), [report.to_json() for report in reports]
     source.clear()
+
+
+def test_a_table_with_a_row_a_message_is_refused_where_a_message_may_hold_several_changes(tmp_path):
+    file = tmp_path / "job.yaml"
+    for more in ("target: {type: duckdb, path: a, mode: append}", "target: {type: files, path: a}"):
+        file.write_text(f"job: j\nsource: {{type: scripted, name: n, topics: [t]}}\nformat: {{type: canal}}\n{more}\n")
+        with pytest.raises(JobError, match=r"target(.mode)?: append keeps a row a message, and a message of canal may"):
+            load_job(file)

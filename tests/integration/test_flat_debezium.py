@@ -95,7 +95,7 @@ def test_flat_messages_of_json_without_a_schema(mode, tmp_path):
     file.write_text(
         f"job: flat\nsource: {{type: scripted, name: flat-{mode}, topics: [shop.orders]}}\n"
         f"format: {{encoding: json, framing: plain, envelope: debezium, flat: {mode}}}\n"
-        "target: {type: duckdb, path: out.duckdb}\n"
+        "target: {type: duckdb, path: out.duckdb, mode: [mirror, append]}\n"
     )
     summary = run_once(file)
     assert (summary.failed, summary.total("dead")) == (False, 0), summary.lines()

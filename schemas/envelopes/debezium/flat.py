@@ -19,6 +19,7 @@ from ...model.declared_type import STRING
 from ...model.message_batch import MessageBatch
 from ...model.route import Route
 from ..envelope import DELETE, UPSERT, Envelope, Events
+from ..old_keys import without_deleted
 from .envelope import CREATE, READ, UPDATE, connector_of, number_of, op_codes
 from .moved_keys import moved_keys
 from .options import DebeziumOptions
@@ -66,7 +67,10 @@ class FlatDebeziumEnvelope(Envelope):
         wrong = (deleted != (op == _REMOVE), f"{OP} and {DELETED} do not say the same")
         unknown = (~np.isin(op, (READ, CREATE, UPDATE, _REMOVE)), f"unknown {OP}: only r, c, u and d are known")
         found = Events(
-            what=np.where(deleted, DELETE, UPSERT).astype(np.int8), row=row, before=row, wrong=(unknown, wrong)
+            what=np.where(deleted, DELETE, UPSERT).astype(np.int8),
+            row=without_deleted(row, deleted),
+            before=row,
+            wrong=(unknown, wrong),
         )
         source = _struct(value, {OF_SOURCE[name]: name for name in reversed(names) if name in OF_SOURCE})
         if not self._rewritten or OP not in names or not source.type.num_fields:

@@ -16,7 +16,7 @@ from ...model.declared_type import STRING, STRUCT, DeclaredType
 from ...model.route import Route
 from ..envelope import DELETE, NOTHING, TRUNCATE, UPSERT, Envelope, Events
 from ..fields import kinds_of, struct_of, text_of
-from ..old_keys import UNFIT, keys_before
+from ..old_keys import UNFIT, keys_before, without_deleted
 from ..source_tables import full_names, selected
 from .options import DmsOptions
 
@@ -76,7 +76,7 @@ class DmsEnvelope(Envelope):
             before = pc.if_else(pa.array(lacking), pa.scalar(None, before.type), before)
         return Events(
             what=what,
-            row=row,
+            row=without_deleted(row, what == DELETE),
             before=before,
             rewrites=lacking if lacking.any() else None,
             tables=None if self._only is not None else pc.if_else(pa.array(rows), tables, None),
