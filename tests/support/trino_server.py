@@ -19,7 +19,7 @@ from support.kafka_broker import free_ports
 from support.object_stores import Server
 
 VERSION = "476"
-PLUGINS = ("delta-lake", "hive", "iceberg", "password-authenticators", "postgresql")
+PLUGINS = ("delta-lake", "hive", "iceberg")
 JVM = (
     *("-Xmx1500M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"),
     *("-XX:+EnableDynamicAgentLoading", "-Djdk.attach.allowAttachSelf=true", "-Dfile.encoding=UTF-8"),
