@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pymysql
 
-from millrace.schemas.merging.newest_by_key import compact
+from millrace.schemas.merging.newest_by_key import newest_changes
 from millrace.schemas.model.change import DELETE, OP, POSITION
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -75,7 +75,7 @@ def same_rows(server: MariaDb, left: str, right: str) -> bool:
 
 
 def executemany(arguments: dict[str, Any], changes: Callable[[], list[pa.RecordBatch]]) -> Callable[[], int]:
-    """The peer: Millrace's own decoding and compaction, then `executemany` upserts and deletes, a commit a delta.
+    """The peer: Millrace's own decoding and merging, then `executemany` upserts and deletes, a commit a delta.
 
     PyMySQL makes of an INSERT for many rows statements of half a megabyte.
     """
@@ -87,7 +87,7 @@ def executemany(arguments: dict[str, Any], changes: Callable[[], list[pa.RecordB
         with pymysql.connect(**place, user=user, password=password, autocommit=False) as con, con.cursor() as cursor:
             cursor.execute(TABLE)
             for first in range(0, len(held), BLOCKS_A_COMMIT):
-                rows = compact("orders", ("id",), held[first : first + BLOCKS_A_COMMIT]).delta
+                rows = newest_changes("orders", ("id",), held[first : first + BLOCKS_A_COMMIT]).delta
                 gone = pc.equal(rows.column(OP), DELETE)
                 kept, dead = rows.filter(pc.invert(gone)), rows.filter(gone)
                 values = zip(*(kept.column(name).to_pylist() for name in (*COLUMNS, POSITION)), strict=True)

@@ -65,7 +65,7 @@ def same_rows(server: PostgresServer, left: str, right: str) -> bool:
 
 
 def executemany(arguments: dict[str, Any], changes: Callable[[], list[pa.RecordBatch]]) -> Callable[[], int]:
-    """The peer: Millrace's own decoding and compaction, then `executemany` upserts and deletes, a commit a delta."""
+    """The peer: Millrace's own decoding and merging, then `executemany` upserts and deletes, a commit a delta."""
     schema = arguments["schema"]
 
     def measured() -> int:
