@@ -1,6 +1,6 @@
 """`millrace verify` of a job whose source is a database: its tables are compared with the source's own rows."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from functools import partial
 
@@ -69,5 +69,7 @@ def _report(job: Job, source: KeepsRows, sink: Sink, route: Route, tell: Tell) -
     return report
 
 
-def _scan(table: TableSnapshot, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
-    return table.scan(columns) if table.there else iter(())
+def _scan(table: TableSnapshot, columns: list[str] | None) -> Generator[pa.RecordBatch]:
+    # Closed with this generator: a connection of DuckDB has one open result at a time.
+    if table.there:
+        yield from table.scan(columns)

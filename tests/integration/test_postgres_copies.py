@@ -70,7 +70,7 @@ def test_rows_that_move_while_the_table_is_copied(shop, monkeypatch, statements)
     shop.run(job)
     assert shop.rows(QUERY) == shop.sql(QUERY)
     (report,) = verify_job(job)
-    assert report.outcome is Outcome.EQUAL
+    assert report.outcome is Outcome.EQUAL, (report.error, report.reason, report.examples)
 
 
 def test_rows_that_move_between_the_look_and_the_log(shop, monkeypatch):

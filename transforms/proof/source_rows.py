@@ -1,6 +1,7 @@
 """The proof against the source's own rows: what the target holds is what the source shows at one moment of its log."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -60,11 +61,12 @@ def compare_rows(table: str, source: SourceTable, scan: Scan) -> Report:
     """
     judged = {*source.columns, *map(text_name, source.columns)}
 
-    def known(names: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    def known(names: Sequence[str] | None) -> Generator[pa.RecordBatch]:
         for batch in scan(names):
             yield batch.select([name for name in batch.schema.names if name in judged or not of_row(name)])
 
-    first = next(known(None), None)
+    with closing(known(None)) as batches:
+        first = next(batches, None)
     schema = pa.schema([] if first is None else [part for part in first.schema if of_row(part.name)])
     if first is not None and (lacking := [name for name in source.key if name not in schema.names]):
         raise TableError(f"{table}: the target has no column {lacking[0]!r}, which is a key column")
