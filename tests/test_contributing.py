@@ -24,7 +24,7 @@ KINDS = {
     "An envelope": tuple(ENVELOPES),
 }
 LENGTHS = {
-    "A target": 8,
+    "A target": 9,
     "A source": 6,
     "An encoding": 5,
     "An envelope": 6,

@@ -8,7 +8,7 @@ from enum import StrEnum
 from importlib.metadata import version
 from typing import Final
 
-from ...schemas.errors import JobError, LostOffsetsError, TerminalSinkError
+from ...schemas.errors import JobError, LostOffsetsError, MillraceError, TableError, TerminalSinkError
 from ...schemas.model.ledger import Ledger, OffsetRange, TopicPartition
 from ...schemas.model.route import Route
 from ...schemas.suggestions import guess
@@ -153,12 +153,17 @@ def _planned(
     live, why, ids = Ledger(), "", connection.topic_ids(sorted(routes))
     try:
         live = sink.ledger(job.job, route.table, route.sources)
-        lost = find_read_plan(job, connection, sink, routes).lost.get(route.table)
+    except (TableError, TerminalSinkError) as error:
+        why = str(error)
+    if not why:
+        lost: MillraceError | None
+        try:
+            lost = find_read_plan(job, connection, sink, routes).lost.get(route.table)
+        except LostOffsetsError as error:
+            lost = error
         if lost is not None and not isinstance(lost, LostOffsetsError):
             raise lost
         why = "" if lost is None else str(lost)
-    except (LostOffsetsError, TerminalSinkError) as error:
-        why = str(error)
     recreated = any(ids.get(topic, number) != number for topic, number in live.topic_ids.items())
     follows = not (recreated or job.source.typed)
     starts = {

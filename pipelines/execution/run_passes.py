@@ -16,9 +16,10 @@ from ...schemas.errors import (
     RegistryError,
     SinkError,
     SourceError,
+    TableError,
     TransientSinkError,
 )
-from ...schemas.model.ledger import OffsetRange
+from ...schemas.model.ledger import OffsetRange, TopicPartition
 from ...schemas.model.route import Route
 from ...transforms.dead_letters import DeadLetterFiles
 from ...transforms.retry import ENDLESS, Retry, retried
@@ -178,7 +179,7 @@ def _tell_stopped(state: Run, stopped: Mapping[str, Route]) -> None:
     held, _ = held_offsets(state.connection, {topic: route for route in stopped.values() for topic in route.topics})
     next = {source: first for source, (first, _) in held.items()}
     for name, route in stopped.items():
-        reached = {} if is_lost(state.failed[name]) else state.sink.ledger(state.job.job, name, route.sources).next
+        reached = {} if is_lost(state.failed[name]) else _reached(state, route)
         sources = [source for source in route.sources if source in held]
         unread = {source: held[source][1] - reached.get(source, next[source]) for source in sources}
         state.summary.table(name).lag = sum(max(0, lag) for lag in unread.values())
@@ -187,6 +188,14 @@ def _tell_stopped(state: Run, stopped: Mapping[str, Route]) -> None:
             state.told.add(name)
             _note(state, StopNote.of(name, state.failed[name], reached))
     state.progress.update(next, {source: end for source, (_, end) in held.items()}, state.summary.total("dead"))
+
+
+def _reached(state: Run, route: Route) -> Mapping[TopicPartition, int]:
+    """By the ledger; nothing where that is damaged."""
+    try:
+        return state.sink.ledger(state.job.job, route.table, route.sources).next
+    except TableError:
+        return {}
 
 
 def _note(state: Run, note: StopNote) -> None:

@@ -1,9 +1,11 @@
 """How far each table of a job is: its offsets in the ledger beside those of the source."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ...schemas.errors import TableError
 from ...schemas.model.ledger import TopicPartition
+from ...schemas.model.route import Route
 from ...transforms.sinks import Sink
 from ...transforms.sources.database import Repeating
 from ...transforms.sources.source import SourceConnection
@@ -53,8 +55,7 @@ def standings(job: Job, connection: SourceConnection, sink: Sink) -> list[Standi
     held, _ = held_offsets(connection, routes)
     for table, route in by_table(routes).items():
         sources = [source for source in route.sources if source in held]
-        ledger = sink.ledger(job.job, table, sources)
-        known, note = ledger.next, snapshot_note(route, ledger)
+        known, note = _known(job, sink, route, sources)
         for source in sources:
             first, end = held[source]
             at = known.get(source)
@@ -62,3 +63,14 @@ def standings(job: Job, connection: SourceConnection, sink: Sink) -> list[Standi
                 end = (at or first) + connection.unread(at or first)
             found.append(Standing(source=source, table=table, committed=at, first=first, end=end, note=note))
     return sorted(found, key=lambda standing: (standing.source, standing.table))
+
+
+def _known(
+    job: Job, sink: Sink, route: Route, sources: Sequence[TopicPartition]
+) -> tuple[Mapping[TopicPartition, int], str]:
+    """The next offsets in the table's ledger, and the note; where the ledger is damaged, that is the note."""
+    try:
+        ledger = sink.ledger(job.job, route.table, sources)
+    except TableError as error:
+        return {}, str(error).removeprefix(f"table {route.table}: ")
+    return ledger.next, snapshot_note(route, ledger)

@@ -23,6 +23,7 @@ from ...schemas.model.ledger import OffsetRange
 from ...schemas.model.modes import VERSION
 from ...schemas.model.route import Route
 from ...schemas.model.source_mark import SourceMark
+from .arrow_errors import told_of
 from .block_decoders import BlockDecoder, BlockDecoders
 from .early_merge import EarlyMerge, marked, superseded_before, table_key
 
@@ -84,7 +85,7 @@ class Decode(beam.DoFn):
             return
         for part in route.tables:
             try:
-                mine = of_table(part, done)
+                mine = for_table(part, done)
             except MillraceError as error:
                 yield beam.pvalue.TaggedOutput(RECEIPTS, (part.table, Failure(part.table, error)))
                 continue
@@ -106,6 +107,12 @@ class Decode(beam.DoFn):
         if topic not in self._by_topic:
             self._by_topic[topic] = self._decoders.decoder(topic, route)
         return self._by_topic[topic]
+
+
+def for_table(route: Route, done: Decoded) -> Decoded:
+    """What a block brings to one table, under the names that it has there. Raises TableError."""
+    with told_of(route.table, f"naming the columns of {done.topic}[{done.partition}] from offset {done.first} on"):
+        return of_table(route, done)
 
 
 def receipt(done: Decoded) -> Receipt:

@@ -85,7 +85,7 @@ class EarlyMerge:
             return None
         try:
             done = newest_changes(table, held.key, held.batches)
-        except IncompatibleSchemaError:
+        except (IncompatibleSchemaError, pa.ArrowException):
             # The same changes fail again at the commit of their table, where it is told.
             return None
         if done.delta.num_rows > WORTHWHILE * held.rows:

@@ -17,7 +17,6 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from ...schemas.envelopes.decoded import Decoded
 from ...schemas.errors import MillraceError, RegistryError
-from ...schemas.merging.renaming import of_table
 from ...schemas.model.block import Block
 from ...schemas.model.change import TIME
 from ...schemas.model.ledger import OffsetRange
@@ -25,7 +24,7 @@ from ...schemas.model.route import Route
 from ..coders import RecordBatchCoder
 from ..retry import PATIENT, Retry, retried
 from .block_decoders import BlockDecoder, BlockDecoders
-from .decode import Failure, Receipt, receipt
+from .decode import Failure, Receipt, for_table, receipt
 from .early_merge import EarlyMerge
 from .windows import Cut
 
@@ -97,7 +96,7 @@ class StreamDecode(beam.DoFn):
             return
         for part in route.tables:
             try:
-                mine = of_table(part, done)
+                mine = for_table(part, done)
             except MillraceError as error:
                 self._filling[part.table, stamp].failure = Failure(part.table, error)
                 continue

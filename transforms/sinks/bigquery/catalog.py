@@ -102,7 +102,7 @@ class Catalog:
     def job_ledger(self, job: str, name: str) -> JobLedger:
         """The job's ledger of a table. Raises SinkError."""
         rows = self._read(LEDGER, COLUMNS, {"job": job, "table_name": name})
-        return from_rows(rows, f"BigQuery {self.dataset}.{LEDGER}, table {name}")
+        return from_rows(rows, f"BigQuery {self.dataset}.{LEDGER}", name)
 
     def advance(self, change: LedgerChange) -> None:
         """Write the entries that changed. Raises SinkError."""

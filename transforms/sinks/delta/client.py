@@ -18,11 +18,14 @@ from deltalake.exceptions import CommitFailedError as Conflict
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 
+from ....schemas.errors import TableError
 from ....schemas.model.change import OP, POSITION, UPSERT
 from ....schemas.model.ledger import Account, TopicPartition
 from ....schemas.model.source_mark import SourceMark
 from ....schemas.model.stored_format import LEDGER
+from ..shared.damage import WHOLE, intact, way_out
 from ..shared.ledger import JobLedger, LedgerChange, PartitionEntry
+from ..shared.names import table_name
 
 __all__ = ["Conflict", "DeltaError", "DeltaTable"]
 
@@ -35,6 +38,15 @@ TOMBSTONES: Final = "millrace-tombstones"
 """The one whose version is that of the table of tombstones with which the commit goes."""
 ACCOUNTS: Final = "millrace"
 """The key of the commit information under which the accounts stand."""
+TORN: Final = (
+    "Json error",
+    "No table metadata",
+    "Truncated",
+    "EOF while parsing",
+    "Invalid JSON",
+    "Generic DeltaTable",
+)
+"""What deltalake says of a log that is not whole."""
 WORDS: Final = 4
 TEXT_BYTES: Final = 7
 SIGN: Final = 1 << 63
@@ -46,6 +58,13 @@ def open_table(uri: str, options: Mapping[str, str]) -> DeltaTable | None:
         return DeltaTable(uri, storage_options=dict(options))
     except TableNotFoundError:
         return None
+    except DeltaError as error:
+        if not any(words in str(error) for words in TORN):
+            raise
+        line = (str(error).strip().splitlines() or [""])[0]
+        name = table_name(uri.rpartition("/")[2])
+        out = way_out(name) if "/_millrace_tombstones/" in uri else WHOLE
+        raise TableError(f"table {name}: the log {uri}/_delta_log is damaged ({line}); {out}") from error
 
 
 class _Bytes:
@@ -225,13 +244,18 @@ def job_ledger(target: DeltaTable, job: str, partitions: Sequence[TopicPartition
         if reached is not None:
             LEDGER.check(target.transaction_version(FORMAT), target.table_uri)
             start = target.transaction_version(f"{_app_id(job, source)}/start")
-            mark = SourceMark.of_text(_text(target, f"{_app_id(job, source)}/mark"))
+            with intact(_name(target), f"the mark of {source} in the log of {target.table_uri}"):
+                mark = SourceMark.of_text(_text(target, f"{_app_id(job, source)}/mark"))
             entries[source] = PartitionEntry(reached, Account(source.topic, source.partition, 0, 0), start, mark)
     for topic in {source.topic for source in partitions}:
         number = target.transaction_version(_topic_app_id(job, topic))
         if number is not None:
             topic_ids[topic] = number
     return JobLedger(entries, topic_ids)
+
+
+def _name(target: DeltaTable) -> str:
+    return table_name(str(target.table_uri).rstrip("/").rpartition("/")[2])
 
 
 def _text_numbers(name: str, text: str) -> dict[str, int]:

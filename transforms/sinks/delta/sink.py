@@ -16,6 +16,7 @@ from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
 from ..shared.commit import Conflict, TableChanges, commit_changes
+from ..shared.damage import way_out
 from ..shared.drift import InspectedTable
 from ..shared.resync import Swap
 from ..shared.staging import Staging
@@ -202,7 +203,14 @@ class DeltaSink:
         except client.Conflict as error:
             raise TransientSinkError(f"{self._tables.root}: another writer was faster ({_line(error)})") from error
         except (DeltaError, OSError) as error:
-            raise sink_error(f"{self._tables.root}: {_line(error)}", error) from error
+            gone = f"; a file of a table is gone: {way_out('TABLE')}" if "not found" in str(error) else ""
+            raise sink_error(f"{self._tables.root}: {_line(error)}{gone}", error) from error
+        except pa.ArrowInvalid as error:
+            if "Parquet" not in str(error):
+                raise
+            raise TerminalSinkError(
+                f"{self._tables.root}: a data file is damaged ({_line(error)}); {way_out('TABLE')}"
+            ) from error
 
 
 def _ledger(target: DeltaTable | None, job: str, partitions: Sequence[TopicPartition]) -> Ledger:

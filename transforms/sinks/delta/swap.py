@@ -57,19 +57,29 @@ def _tombstones(tables: DeltaTables, wanted: Swap, built: Table, beside: DeltaTa
     """The live table's tombstones as those of the other table are."""
     theirs = tables.tombstones(built, client.tombstones_at(beside))
     uri = f"{tables.root}/{TOMBSTONES}/{folder_name(wanted.table)}"
-    mine = client.open_table(uri, tables.options) or client.create(uri, client.columns(theirs), tables.options)
+    try:
+        mine = client.open_table(uri, tables.options)
+    except TableError:  # they are damaged
+        _delete(tables, f"{TOMBSTONES}/{folder_name(wanted.table)}")
+        mine = None
+    mine = mine or client.create(uri, client.columns(theirs), tables.options)
     client.replace(mine, _rows(theirs))
     return client.open_table(uri, tables.options) or mine
 
 
 def drop(tables: DeltaTables, name: str) -> None:
-    """Delete the folders of a table and of its tombstones: the log first, so that no log is without its files."""
-    files, root = tables.files()
-    below = f"{root}/" if root else ""
+    """Delete the folders of a table and of its tombstones."""
     for folder in (folder_name(name), f"{TOMBSTONES}/{folder_name(name)}"):
-        found = files.get_file_info(pafs.FileSelector(f"{below}{folder}", allow_not_found=True, recursive=True))
-        paths = [one.path for one in found if one.type == pafs.FileType.File]
-        for path in sorted(paths, key=lambda path: (f"/{LOG}/" in path, path), reverse=True):
-            files.delete_file(path)
-        if tables.local and found:
-            files.delete_dir(f"{below}{folder}")
+        _delete(tables, folder)
+
+
+def _delete(tables: DeltaTables, folder: str) -> None:
+    """The log first, so that no log is without its files."""
+    files, root = tables.files()
+    path = f"{root}/{folder}" if root else folder
+    found = files.get_file_info(pafs.FileSelector(path, allow_not_found=True, recursive=True))
+    paths = [one.path for one in found if one.type == pafs.FileType.File]
+    for one in sorted(paths, key=lambda one: (f"/{LOG}/" in one, one), reverse=True):
+        files.delete_file(one)
+    if tables.local and found:
+        files.delete_dir(path)

@@ -12,6 +12,7 @@ from ....schemas.merging.renaming import with_names
 from ....schemas.model import stored_format
 from ....schemas.model.change import POSITION, PREFIX
 from ....schemas.model.table import Table, conform
+from ..shared.damage import way_out
 from ..shared.names import folder_name, table_name
 from . import client
 from .client import DeltaTable
@@ -99,6 +100,8 @@ class DeltaTables:
         uri = f"{self.root}/{TOMBSTONES}/{folder_name(table.name)}"
         keys = Table(table.name, table.key, pa.schema([table.columns.field(name) for name in table.key]))
         found = client.open_table(uri, self.options)
+        if committed and (found is None or found.version() < committed):
+            raise TableError(f"table {table.name}: its tombstones, {uri}, are gone or older; {way_out(table.name)}")
         if found is not None and committed is not None and found.version() > committed:
             client.restore(found, committed)
             found = client.open_table(uri, self.options)
@@ -120,7 +123,10 @@ class DeltaTables:
         return client.open_table(uri, self.options) or target
 
     def _is_ours(self, name: str) -> bool:
-        target = self.open(name)
+        try:
+            target = self.open(name)
+        except TableError:  # whoever asks for it hears why
+            return True
         return target is not None and read_table(name, client.columns(target)) is not None
 
 

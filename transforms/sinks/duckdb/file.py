@@ -9,6 +9,7 @@ import duckdb
 
 from ....schemas.errors import TerminalSinkError, TransientSinkError
 from ..shared.commit import TableChanges
+from ..shared.damage import by_hand
 from ..shared.duckdb_tables import catalog
 from ..shared.duckdb_tables.catalog import Connection
 from ..shared.duckdb_tables.connection import check_folder, committed, out_of_memory, settings
@@ -69,7 +70,11 @@ class DuckDBFile:
                 raise TransientSinkError(f"{self.place}: another commit was faster ({_line(error)})") from error
             raise TerminalSinkError(f"{self.place}: {_advice(str(error))} ({_line(error)})") from error
         except duckdb.Error as error:
-            raise TerminalSinkError(f"{self.place}: {_line(error)}") from error
+            advice = (
+                by_hand(_line(error)) if isinstance(error, duckdb.CatalogException | duckdb.BinderException) else None
+            )
+            said = f"{advice} ({_line(error)})" if advice else _line(error)
+            raise TerminalSinkError(f"{self.place}: {said}") from error
 
 
 def _line(error: Exception) -> str:

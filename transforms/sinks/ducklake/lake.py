@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from ....schemas.errors import TransientSinkError
 from ..shared.commit import Conflict, TableChanges
+from ..shared.damage import by_hand
 from ..shared.duckdb_tables import catalog
 from ..shared.duckdb_tables.catalog import Connection
 from ..shared.duckdb_tables.connection import check_folder, committed, out_of_memory, settings
@@ -209,7 +210,7 @@ class Lake:
             text = self._without_secrets(str(error))
             if any(word in text.lower() for word in CONFLICTS):
                 raise Conflict(text) from None
-            raise sink_error(f"{self.place}: {_advice(text)} ({text})", error) from None
+            raise sink_error(f"{self.place}: {by_hand(text) or _advice(text)} ({text})", error) from None
 
     def _without_secrets(self, text: str) -> str:
         line = " ".join(text.strip().split())

@@ -13,7 +13,7 @@ from .table_format.types import in_iceberg
 
 def inspect(table: Any) -> InspectedTable:
     """A column that was renamed is told; commits go on, since files and Millrace know it by its id."""
-    shape = stored_shape(table.properties, table.schema())
+    shape = stored_shape(table.properties, table.schema(), table.name()[-1])
     if shape is None or not shape.ids:
         return InspectedTable()
     return InspectedTable(shape.table, (*_strange(shape), *_known(shape)))

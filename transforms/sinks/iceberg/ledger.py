@@ -18,7 +18,9 @@ from ....schemas.model.ledger import Account, Commit, TopicPartition
 from ....schemas.model.source_mark import SourceMark
 from ....schemas.model.stored_format import LEDGER as LEDGER_FORMAT
 from .. import Staged
+from ..shared.damage import intact
 from ..shared.ledger import JobLedger, LedgerChange, PartitionEntry
+from .table_format.columns import TABLE
 from .table_format.snapshots import COMMIT
 
 LEDGER: Final = "millrace.ledger."
@@ -29,21 +31,31 @@ ACCOUNTS: Final = "millrace.accounts"
 
 def read(properties: Mapping[str, str], job: str, partitions: Sequence[TopicPartition]) -> JobLedger:
     """The job's entries of these partitions, without sums, and their topics' ids."""
-    topics = _topics(properties, job)
-    entries = {
-        source: PartitionEntry(
-            entry[0], Account(source.topic, source.partition, 0, 0), entry[1], SourceMark.of_text(entry[2])
-        )
-        for source in partitions
-        if (entry := _entry(topics, source)) is not None
-    }
-    ids = {topic: topics[topic].get("id") for topic in {source.topic for source in partitions} if topic in topics}
+    with intact(_name(properties), f"the table property {LEDGER + quote(job, safe='')}"):
+        topics = _topics(properties, job)
+        entries = {
+            source: PartitionEntry(
+                entry[0], Account(source.topic, source.partition, 0, 0), entry[1], SourceMark.of_text(entry[2])
+            )
+            for source in partitions
+            if (entry := _entry(topics, source)) is not None
+        }
+        ids = {topic: topics[topic].get("id") for topic in {source.topic for source in partitions} if topic in topics}
     return JobLedger(entries, {topic: number for topic, number in ids.items() if number is not None})
+
+
+def _name(properties: Mapping[str, str]) -> str:
+    """The table's name; empty where that is damaged too."""
+    try:
+        return str(json.loads(properties.get(TABLE, "{}")).get("name", ""))
+    except ValueError:
+        return ""
 
 
 def last_truncate(properties: Mapping[str, str]) -> bytes | None:
     """The newest TRUNCATE's position."""
-    return bytes.fromhex(properties.get(TRUNCATE, "")) or None
+    with intact(_name(properties), f"the table property {TRUNCATE}"):
+        return bytes.fromhex(properties.get(TRUNCATE, "")) or None
 
 
 def jobs(properties: Mapping[str, str]) -> tuple[str, ...]:

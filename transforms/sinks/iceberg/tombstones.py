@@ -14,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ....schemas.errors import TableError
 from ....schemas.model.change import POSITION
 from ....schemas.model.table import Table, widened
 from ..shared.commit import Conflict
+from ..shared.damage import way_out
 from ..shared.guard import NOTHING, Mask, Match
 from .catalog.catalog import IcebergCatalog
 from .catalog.names import catalog_name
@@ -61,6 +63,9 @@ class Tombstones:
         `properties` are those of the table itself.
         """
         if not self.keyed.known():
+            if properties.get(WRITTEN):
+                name = shape.table.name
+                raise TableError(f"table {name}: its tombstones, {self.keyed.name}, are gone; {way_out(name)}")
             return NOTHING
         self._fit(shape)
         found = self.keyed.find(keys)
@@ -102,11 +107,15 @@ class Tombstones:
 
         `properties` are those of the table as it is. Tombstones of another key are dropped: no job goes on with them.
         """
-        if self.keyed.refresh() and self.keyed.shape is not None and not _fits(self.keyed.shape.table, shape.table):
+        try:
+            fits = not self.keyed.refresh() or self.keyed.shape is None or _fits(self.keyed.shape.table, shape.table)
+        except TableError:  # they are damaged
+            fits = False
+        if not fits:
             self.keyed.catalog.drop(self.keyed.name)
             self.keyed.recent = False
         if deleted is None or not len(deleted):
-            return {SINCE: str(pa.scalar(datetime.now(UTC), DELETED_AT.type).value)}
+            return {WRITTEN: "", SINCE: str(pa.scalar(datetime.now(UTC), DELETED_AT.type).value)}
         written = self.write(shape, deleted, properties)
         return {**written, SINCE: written[WRITTEN]}
 
@@ -142,7 +151,7 @@ class Tombstones:
         last = mine.get(WRITTEN)
         # A write that was thought lost may have been committed since.
         void = {int(number) for number in json.loads(mine.get(VOID, "[]")) if str(number) != committed}
-        return sorted(void if last in (None, committed) else {*void, int(last)})
+        return sorted(void if last in (None, committed or None) else {*void, int(last)})
 
     def _fit(self, shape: Shape) -> Change:
         """The key columns as the table has them by now."""

@@ -27,6 +27,7 @@ from ....schemas.model.change import POSITION, PREFIX
 from ....schemas.model.stored_format import POSITIONS
 from ....schemas.model.table import Table
 from ..shared.commit import HeldTable
+from ..shared.damage import intact
 from .client import Session
 from .columns import BEYOND, POSITION_TYPE, column_type, is_limited, physical, quote
 
@@ -146,7 +147,10 @@ def known(session: Session, name: str, lock: str = "") -> Known:
         return Known(name)
     key, columns, growing, swapping, truncated, commits, version = rows[0]
     POSITIONS.check(version, f"{TABLES}, table {name}")
-    made = [None if one is None else Table(name, tuple(json.loads(key)), _schema(one)) for one in (columns, growing)]
+    with intact(name, f"its row in {TABLES}"):
+        made = [
+            None if one is None else Table(name, tuple(json.loads(key)), _schema(one)) for one in (columns, growing)
+        ]
     return Known(name, made[0], made[1], truncated, swapping, commits, exists=True)
 
 

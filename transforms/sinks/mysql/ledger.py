@@ -16,7 +16,7 @@ NAMES: Final = ", ".join(f"`{name}`" for name in COLUMNS)
 def read(session: Session, job: str, table: str) -> JobLedger:
     """What the job has in the table's ledger. Raises TerminalSinkError for a ledger of a newer Millrace."""
     rows = session.run(f"SELECT {NAMES} FROM {session.bound(LEDGER)} {MINE}", [job, table])
-    return from_rows((dict(zip(COLUMNS, row, strict=True)) for row in rows), f"{LEDGER}, table {table}")
+    return from_rows((dict(zip(COLUMNS, row, strict=True)) for row in rows), LEDGER, table)
 
 
 def write(session: Session, change: LedgerChange) -> None:

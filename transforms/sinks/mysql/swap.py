@@ -53,7 +53,7 @@ def finish(session: Session, name: str) -> None:
     if catalog.columns_there(session, beside):
         session.run(f"UPDATE {session.bound(TABLES)} SET swapping = NULL WHERE table_name = %s", [name])
         return
-    after = from_rows(note["ledger"], f"{TABLES}, table {name}")
+    after = from_rows(note["ledger"], TABLES, name)
     tables = session.bound(TABLES)
     with session.transaction():
         session.run(

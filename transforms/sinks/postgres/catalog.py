@@ -21,6 +21,7 @@ from ....schemas.model.change import POSITION, PREFIX
 from ....schemas.model.stored_format import POSITIONS
 from ....schemas.model.table import Table
 from ..shared.commit import HeldTable
+from ..shared.damage import intact
 from . import evolve
 from .client import Session
 from .columns import BEYOND, escaped, physical, quote, sql_type
@@ -82,18 +83,24 @@ def lock_schema(session: Session) -> None:
 
 def lock_table(session: Session, name: str) -> HeldTable:
     """Wait for other commits of the table; then what is there, as they left it."""
+    lock_row(session, name)
+    return held(session, name)
+
+
+def lock_row(session: Session, name: str) -> None:
+    """Wait for other commits of the table."""
     tables = session.bound(f"{PREFIX}tables")
     session.run(
         f"INSERT INTO {tables} (table_name, format) VALUES (%s, %s) ON CONFLICT DO NOTHING",
         [escaped(name), POSITIONS.newest],
     )
-    return held(session, name, " FOR UPDATE")
+    session.run(f"SELECT 1 FROM {tables} WHERE table_name = %s FOR UPDATE", [escaped(name)])
 
 
-def held(session: Session, name: str, lock: str = "") -> HeldTable:
+def held(session: Session, name: str) -> HeldTable:
     """What the target has under this name."""
     rows = session.run(
-        f"SELECT key, columns, truncate, format FROM {session.bound(f'{PREFIX}tables')} WHERE table_name = %s{lock}",
+        f"SELECT key, columns, truncate, format FROM {session.bound(f'{PREFIX}tables')} WHERE table_name = %s",
         [escaped(name)],
     )
     if not rows:
@@ -102,7 +109,8 @@ def held(session: Session, name: str, lock: str = "") -> HeldTable:
     POSITIONS.check(version, f"{PREFIX}tables, table {name}")
     if columns is None:
         return HeldTable(None, truncate, exists=True)
-    return HeldTable(Table(name, tuple(key), pa.ipc.read_schema(pa.py_buffer(columns))), truncate, exists=True)
+    with intact(name, f"its row in {PREFIX}tables"):
+        return HeldTable(Table(name, tuple(key), pa.ipc.read_schema(pa.py_buffer(columns))), truncate, exists=True)
 
 
 def locked_for_reading(session: Session, name: str) -> Kept | None:

@@ -12,6 +12,7 @@ from psycopg import Error as PostgresError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ....schemas.errors import JobError, MillraceError, TerminalSinkError, TransientSinkError
+from ..shared.damage import by_hand
 from .columns import quote
 from .copy_format.decode import split
 from .copy_format.encode import SIGNATURE, TRAILER, Cells
@@ -37,6 +38,8 @@ LIMITS: Final = (
 )
 PASSING: Final = ("08", "57", "40", "25P03", "42P01", "53300", "55P03")
 """What SQLSTATEs begin with that are worth another try: connections, interventions, conflicts, locks, a lost table."""
+MISSING: Final = ("42P01", "42703")
+"""A table, or a column, is not there."""
 FULL: Final = "53100"
 """The server's disk is full: there may be room later."""
 ADVICE: Final = (
@@ -208,6 +211,9 @@ class Server:
             if state.startswith(prefix):
                 kind = TransientSinkError if state == FULL else TerminalSinkError
                 return kind(f"{self}, schema {self._schema!r}: {advice} ({line})")
+        changed = by_hand(line) if state in MISSING else None
+        if changed is not None:
+            return TerminalSinkError(f"{self}, schema {self._schema!r}: {changed} ({line})")
         lost = not state and isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
         if lost or state.startswith(PASSING):
             return TransientSinkError(f"{self}, schema {self._schema!r}: {line}")

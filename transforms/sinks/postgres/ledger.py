@@ -19,7 +19,7 @@ def read(session: Session, job: str, table: str) -> JobLedger:
     rows = session.run(
         f"SELECT {', '.join(COLUMNS)} FROM {session.bound(LEDGER)} {MINE}", [escaped(job), escaped(table)]
     )
-    return from_rows((dict(zip(COLUMNS, row, strict=True)) for row in rows), f"{LEDGER}, table {table}")
+    return from_rows((dict(zip(COLUMNS, row, strict=True)) for row in rows), LEDGER, table)
 
 
 def write(session: Session, change: LedgerChange) -> None:

@@ -22,7 +22,7 @@ def swap(session: Session, wanted: Swap) -> None:
 
     Raises LedgerGapError, TableError.
     """
-    catalog.lock_table(session, wanted.table)
+    catalog.lock_row(session, wanted.table)
     built = catalog.lock_table(session, wanted.beside).table
     if built is None:
         raise TableError(f"table {wanted.table}: {wanted.beside} has no rows; nothing was swapped")

@@ -8,6 +8,7 @@ from ....schemas.errors import LedgerGapError, TableError
 from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.source_mark import SourceMark
 from ....schemas.model.stored_format import LEDGER
+from .damage import intact
 
 COUNTS: Final = ("first", "stop", "read", "applied", "superseded", "filtered", "dead")
 COLUMNS: Final = ("topic", "partition", "next", "start", *COUNTS, "topic_id", "mark", "format")
@@ -200,16 +201,27 @@ def to_rows(ledger: JobLedger, sources: Iterable[TopicPartition] | None = None) 
     return rows
 
 
-def from_rows(rows: Iterable[Mapping[str, Any]], place: str) -> JobLedger:
-    """The ledger that these rows of `place` tell, each by the names of `COLUMNS`. Raises TerminalSinkError."""
+def from_rows(rows: Iterable[Mapping[str, Any]], place: str, table: str) -> JobLedger:
+    """The ledger that these rows of `place` tell, each by the names of `COLUMNS`.
+
+    Raises TerminalSinkError for a version that is not known, TableError for a row that is damaged.
+    """
     entries, topic_ids = {}, {}
     for row in rows:
-        LEDGER.check(row["format"], place)
-        account = Account(row["topic"], row["partition"], *(row[name] for name in COUNTS))
-        entries[account.source] = PartitionEntry(row["next"], account, row["start"], SourceMark.of_text(row["mark"]))
+        LEDGER.check(row["format"], f"{place}, table {table}")
+        with intact(table, f"the row of {row['topic']}[{row['partition']}] in {place}"):
+            account = Account(row["topic"], row["partition"], *(_count(row, name) for name in COUNTS))
+            mark = SourceMark.of_text(row["mark"])
+        entries[account.source] = PartitionEntry(row["next"], account, row["start"], mark)
         if row["topic_id"] is not None:
             topic_ids[account.topic] = row["topic_id"]
     return JobLedger(entries, topic_ids)
+
+
+def _count(row: Mapping[str, Any], name: str) -> int:
+    if row[name] is None:
+        raise ValueError(f"{name} is NULL")
+    return int(row[name])
 
 
 def _sum(old: PartitionEntry | None, account: Account) -> Account:

@@ -5,7 +5,6 @@ time-out), the table's snapshots are searched for the commit's id; no file is de
 """
 
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,49 +14,27 @@ import pyarrow.fs as pafs
 
 from .....schemas.errors import JobError, MillraceError, TerminalSinkError, TransientSinkError
 from ...shared.commit import Conflict
+from ...shared.damage import intact, way_out
 from ..pyiceberg import (
-    DATABASE_ERRORS,
-    AuthorizationExpiredError,
-    BotoCoreError,
-    ClientError,
     CommitFailedException,
     CommitStateUnknownException,
-    DatabaseBusy,
-    DatabaseError,
-    ForbiddenError,
     IcebergTable,
-    InvalidOperationException,
     NamespaceAlreadyExistsError,
     NoSuchNamespaceError,
     NoSuchTableError,
     NotInstalledError,
-    OAuthError,
     PyArrowFileIO,
-    RESTError,
     TableAlreadyExistsError,
-    TException,
-    UnauthorizedError,
     ValidationError,
-    WaitingForLockException,
     load_catalog,
     load_file_io,
 )
 from ..table_format.snapshots import COMMIT, Produced
+from .faults import BROKEN, REFUSED, line_of, passing, refused_by_hive
 from .sqlite import check_rights, database
 
 LOOKS: Final = (0.0, 0.5, 2.0, 5.0)
 """Seconds before each look for a commit whose answer was lost."""
-REFUSED: Final = (UnauthorizedError, ForbiddenError, OAuthError, AuthorizationExpiredError)
-BROKEN: Final = (RESTError, OSError, *DATABASE_ERRORS, BotoCoreError, ClientError, TException, WaitingForLockException)
-NETWORK: Final = re.compile(r"NETWORK_CONNECTION|curlCode|[Tt]imed? ?out|SLOW_DOWN|INTERNAL_FAILURE|[Cc]onnection")
-LASTING_CODES: Final = (
-    "AccessDenied",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "NoSuchBucket",
-    "UnrecognizedClient",
-)
-HIVE_2: Final = "A metastore of Hive 2 needs `hive.hive2-compatible: true` in target.catalog."
 NAME: Final = "default"
 PROPERTIES: Final = {
     "format-version": "2",
@@ -86,7 +63,7 @@ class IcebergCatalog:
             try:
                 self._lazy = load_catalog(self.name, **self._properties)
             except (ValueError, NotInstalledError, ImportError) as error:
-                raise JobError(f"target.catalog: {_line(error)}") from None
+                raise JobError(f"target.catalog: {line_of(error)}") from None
         return self._lazy
 
     @property
@@ -170,6 +147,9 @@ class IcebergCatalog:
             return self._catalog.load_table((*self.namespace, name))
         except (NoSuchTableError, NoSuchNamespaceError):
             return None
+        except ValidationError as error:
+            with intact(name, f"its newest metadata file in {self.place}", whole=True):
+                raise ValueError(line_of(error)) from None
 
     def create(self, name: str, schema: Any, properties: Mapping[str, str]) -> Any:
         """An empty table; the one that is there where another writer was faster."""
@@ -188,7 +168,11 @@ class IcebergCatalog:
         """Remove a table and its files, if it is there."""
         with suppress(NoSuchTableError, NoSuchNamespaceError):
             if self.made:
-                self._catalog.purge_table((*self.namespace, name))
+                try:
+                    self._catalog.purge_table((*self.namespace, name))
+                except (ValidationError, ValueError, EOFError, FileNotFoundError):
+                    # Its metadata are damaged: files that nobody knows of stay.
+                    self._catalog.drop_table((*self.namespace, name))
 
     def commit(self, table: Any, produced: Produced, commit: str) -> Any:
         """Ask the catalog for it once; the table as it is then.
@@ -198,7 +182,7 @@ class IcebergCatalog:
         try:
             done = self._catalog.commit_table(table, produced.requirements, produced.updates)
         except (CommitFailedException, *BROKEN) as error:
-            if isinstance(error, REFUSED) or _refused_by_hive(error):
+            if isinstance(error, REFUSED) or refused_by_hive(error):
                 raise
             return self._resolved(table, commit, error)
         return IcebergTable(table.name(), done.metadata, done.metadata_location, table.io, self._catalog)
@@ -213,13 +197,13 @@ class IcebergCatalog:
             if found is not None and holds(found, commit):
                 return found
             if found is not None and isinstance(cause, CommitFailedException):
-                raise Conflict(_line(cause)) from cause
+                raise Conflict(line_of(cause)) from cause
             if found is not None and found.metadata.current_snapshot_id != table.metadata.current_snapshot_id:
-                raise Conflict(_line(cause)) from cause
-        if isinstance(cause, CommitStateUnknownException | OSError) or _passing(cause):
+                raise Conflict(line_of(cause)) from cause
+        if isinstance(cause, CommitStateUnknownException | OSError) or passing(cause):
             raise TransientSinkError(
-                f"{self.place}.{table.name()[-1]}: the catalog's answer to a commit was lost ({_line(cause)}), and the "
-                "commit is not in the table's history yet; nothing was deleted"
+                f"{self.place}.{table.name()[-1]}: the catalog's answer to a commit was lost ({line_of(cause)}), and "
+                "the commit is not in the table's history yet; nothing was deleted"
             ) from cause
         raise cause
 
@@ -239,12 +223,15 @@ class IcebergCatalog:
         except Conflict as error:
             raise TransientSinkError(f"{self.place}: another writer was faster ({error})") from error
         except REFUSED as error:
-            raise TerminalSinkError(f"{self.place}: the catalog refuses these credentials: {_line(error)}") from error
+            raise TerminalSinkError(f"{self.place}: the catalog refuses these credentials: {line_of(error)}") from error
         except BROKEN as error:
-            kind = TransientSinkError if _passing(error) else TerminalSinkError
-            raise kind(f"{self.place}: {_line(error)}") from error
+            if isinstance(error, FileNotFoundError):
+                said = f"{self.place}: a file of a table is gone ({line_of(error)}); {way_out('TABLE')}"
+                raise TerminalSinkError(said) from error
+            kind = TransientSinkError if passing(error) else TerminalSinkError
+            raise kind(f"{self.place}: {line_of(error)}") from error
         except (ValidationError, NoSuchTableError, NotInstalledError) as error:
-            raise TerminalSinkError(f"{self.place}: {_line(error)}") from error
+            raise TerminalSinkError(f"{self.place}: {line_of(error)}") from error
 
 
 def holds(table: Any, commit: str) -> bool:
@@ -253,43 +240,3 @@ def holds(table: Any, commit: str) -> bool:
     return commit in named or any(
         name.startswith(f"{COMMIT}.") and value == commit for name, value in table.properties.items()
     )
-
-
-def _passing(error: BaseException) -> bool:
-    """Whether another try may help."""
-    if isinstance(error, DatabaseError):
-        text = str(error.orig)
-        lasting = (
-            "unable to open",
-            "readonly",
-            "authentication failed",
-            "does not exist",
-            "no such table",
-        )
-        return isinstance(error, DatabaseBusy) and not any(word in text for word in lasting)
-    if isinstance(error, ClientError):
-        return error.response.get("Error", {}).get("Code", "") not in LASTING_CODES
-    if _refused_by_hive(error):
-        return False
-    if isinstance(error, BotoCoreError | TException | WaitingForLockException | CommitStateUnknownException):
-        return True
-    if isinstance(error, RESTError):
-        return type(error).__name__ in ("ServerError", "ServiceUnavailableError", "TooManyRequestsError")
-    if isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.startswith("requests"):
-        return True
-    return isinstance(error, OSError) and error.errno is None and NETWORK.search(str(error)) is not None
-
-
-def _refused_by_hive(error: BaseException) -> bool:
-    """Whether a Hive metastore has said no, for good: nothing was changed."""
-    bad = isinstance(error, TException) and "IllegalArgumentException" in str(error)
-    return bad or isinstance(error, InvalidOperationException)
-
-
-def _line(error: BaseException) -> str:
-    """The first line of an error; of a database's its own words, not the statement and its parameters."""
-    if isinstance(error, TException):
-        text = " ".join(str(getattr(error, "message", "") or error).split())
-        return f"{text} {HIVE_2}" if "with local time zone" in text else text
-    text = str(error.orig) if isinstance(error, DatabaseError) else str(error)
-    return (text.strip().splitlines() or [type(error).__name__])[0]

@@ -90,7 +90,7 @@ class KeyedTable:
         if self.table is None and table is not None:
             self.swept = table.metadata.last_sequence_number
         self.table = table
-        self.shape = None if table is None else read_shape(table.properties, table.schema())
+        self.shape = None if table is None else read_shape(table.properties, table.schema(), self.name)
         if table is not None and table.metadata.current_snapshot_id != self.layout.snapshot_id:
             self._follow(read_layout(table, self.layout, self.numbering))
 

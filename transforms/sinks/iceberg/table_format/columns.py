@@ -19,6 +19,7 @@ from .....schemas.merging.renaming import with_names
 from .....schemas.model.change import POSITION, PREFIX
 from .....schemas.model.stored_format import POSITIONS
 from .....schemas.model.table import Table
+from ...shared.damage import intact
 from ...shared.types import stored
 from ..pyiceberg import NestedField, Schema, types
 from .types import in_iceberg
@@ -85,19 +86,20 @@ class Shape:
         return {TABLE: json.dumps(found, ensure_ascii=False)}
 
 
-def stored_shape(properties: dict[str, str], schema: Any) -> Shape | None:
+def stored_shape(properties: dict[str, str], schema: Any, name: str) -> Shape | None:
     """The shape by the property, whatever the schema is by now; None where Millrace did not make the table."""
     if TABLE not in properties:
         return None
-    found = json.loads(properties[TABLE])
-    POSITIONS.check(found.get("format"), f"the Iceberg table of {found['name']}")
-    columns = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(found["columns"])))
-    return Shape(Table(found["name"], tuple(found["key"]), columns), tuple(found["ids"]), schema)
+    with intact(name, f"the table property {TABLE}", whole=True):
+        found = json.loads(properties[TABLE])
+        POSITIONS.check(found.get("format"), f"the Iceberg table of {found['name']}")
+        columns = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(found["columns"])))
+        return Shape(Table(found["name"], tuple(found["key"]), columns), tuple(found["ids"]), schema)
 
 
-def read_shape(properties: dict[str, str], schema: Any) -> Shape | None:
+def read_shape(properties: dict[str, str], schema: Any, name: str) -> Shape | None:
     """The shape of a table; None where Millrace did not make it. Raises TerminalSinkError where others changed it."""
-    shape = stored_shape(properties, schema)
+    shape = stored_shape(properties, schema, name)
     if shape is None:
         return None
     columns = shape.table.columns

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .....schemas.errors import TerminalSinkError
 from .....schemas.model.change import POSITION
 from .....schemas.model.table import cast
+from ...shared.damage import way_out
 from ..pyiceberg import DataFile, DataFileContent, FileFormat
 from .column_bounds import Metrics
 from .columns import FIELD_ID
@@ -143,7 +144,8 @@ def _opened(io: Any, path: str) -> Iterator[pq.ParquetFile]:
         try:
             yield pq.ParquetFile(stream)
         except (pa.ArrowInvalid, EOFError) as error:
-            raise TerminalSinkError(f"{path} cannot be read: {error}") from error
+            said = " ".join(str(error).split())
+            raise TerminalSinkError(f"{path} cannot be read ({said}); {way_out('TABLE')}") from error
 
 
 def _has_id(field: pa.Field) -> bool:

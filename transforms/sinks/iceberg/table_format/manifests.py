@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from .....schemas.errors import TerminalSinkError
+from ...shared.damage import intact
 from ..pyiceberg import DataFileContent, FileFormat, ManifestContent, ManifestEntryStatus
 from .data_files import PATH_ID, Files, Numbers
 
@@ -127,11 +128,13 @@ def read_layout(table: Any, before: Layout, numbering: Numbering) -> Layout:
     snapshot = table.current_snapshot()
     if snapshot is None:
         return Layout()
-    manifests = {manifest.manifest_path: manifest for manifest in snapshot.manifests(table.io)}
-    entries = {
-        path: before.entries[path] if path in before.entries else live_entries(manifest, table.io)
-        for path, manifest in manifests.items()
-    }
+    name = table.name()[-1]
+    with intact(name, f"the manifest list {snapshot.manifest_list}", whole=True):
+        manifests = {manifest.manifest_path: manifest for manifest in snapshot.manifests(table.io)}
+    entries = {}
+    for path, manifest in manifests.items():
+        with intact(name, f"the manifest {path}", whole=True):
+            entries[path] = before.entries[path] if path in before.entries else live_entries(manifest, table.io)
     return assembled(snapshot.snapshot_id, manifests, entries, Held(before, numbering, Files.of(table)))
 
 

@@ -20,6 +20,7 @@ from .....schemas.model.change import POSITION, POSITION_TYPE
 from .....schemas.model.stored_format import POSITIONS
 from .....schemas.model.table import Table, conform
 from ..commit import HeldTable
+from ..damage import intact
 from ..types import stored_schema
 from .types import in_duckdb
 
@@ -87,7 +88,8 @@ def held(con: Connection, name: str) -> HeldTable:
     POSITIONS.check(version, f"_millrace_tables, table {name}")
     if columns is None:
         return HeldTable(None, truncate, exists=True)
-    return HeldTable(Table(name, tuple(key), pa.ipc.read_schema(pa.py_buffer(columns))), truncate, exists=True)
+    with intact(name, "its row in _millrace_tables"):
+        return HeldTable(Table(name, tuple(key), pa.ipc.read_schema(pa.py_buffer(columns))), truncate, exists=True)
 
 
 def grow(con: Connection, old: Table | None, new: Table, path: str) -> None:

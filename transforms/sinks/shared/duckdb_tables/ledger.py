@@ -14,7 +14,7 @@ def read(con: Connection, job: str, table: str) -> JobLedger:
     if "\0" in table:  # as `catalog.held`
         return JobLedger()
     rows = con.execute(f"SELECT {', '.join(COLUMNS)} FROM _millrace_ledger {MINE}", [job, table]).fetchall()
-    return from_rows((dict(zip(COLUMNS, row, strict=True)) for row in rows), f"_millrace_ledger, table {table}")
+    return from_rows((dict(zip(COLUMNS, row, strict=True)) for row in rows), "_millrace_ledger", table)
 
 
 def write(con: Connection, change: LedgerChange) -> None:
