@@ -10,7 +10,7 @@ import duckdb
 import fastavro
 import pyarrow as pa
 import pytest
-from support import postgres_server
+from support import mysql_target, postgres_server
 from support.change_logs import LogTarget
 from support.stored_samples import LETTER, MARK, NEXT, RESTORE, ROWS, VERSION, VERSIONS, fill, sample_of
 from support.targets import PLACES, Target, bigquery_tables, delete, position, upsert
@@ -114,6 +114,13 @@ def spoilers(kind: str, folder: Path) -> dict[str, Callable[[], object]]:
     if kind == "postgres":
         schema = postgres_server.schema_of(folder)
         return spoil_sql(postgres_server.server().sql, f'"{schema}"._millrace_ledger', f'"{schema}"._millrace_tables')
+    if kind == "mysql":
+        database = mysql_target.database_of(folder)
+        return spoil_sql(
+            lambda statement: mysql_target.server().sql(statement, database=database),
+            "_millrace_ledger",
+            "_millrace_tables",
+        )
     if kind == "bigquery":
         return {
             "ledger": lambda: spoil_bigquery(folder, "_millrace_ledger"),

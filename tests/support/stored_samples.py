@@ -24,7 +24,7 @@ from millrace.schemas.model.dead_letter import DeadLetter  # noqa: E402
 from millrace.schemas.model.ledger import TopicPartition  # noqa: E402
 from millrace.schemas.model.source_mark import Climb, SourceMark  # noqa: E402
 from millrace.transforms.dead_letters import DeadLetterFiles, letters_at  # noqa: E402
-from support import postgres_server  # noqa: E402
+from support import mysql_target, postgres_server  # noqa: E402
 from support.bigquery_tables import Row, Table  # noqa: E402
 from support.change_logs import LogTarget, logged  # noqa: E402
 from support.iceberg_tables import opened  # noqa: E402
@@ -106,6 +106,31 @@ def restore_postgres(sample: Path, folder: Path) -> None:
         postgres_server.server().sql(f"ALTER TABLE {relation} OWNER TO {postgres_server.ROLE}")
 
 
+def keep_mysql(folder: Path, sample: Path) -> None:
+    """By table, as JSON, the statement that makes it and its rows, bytes as hexadecimal digits."""
+    kept, on, database = {}, mysql_target.server("mariadb"), mysql_target.database_of(folder)
+    for (name,) in on.sql("SHOW TABLES", database=database):
+        if "_staged_" in name:
+            continue
+        ((_, made),) = on.sql(f"SHOW CREATE TABLE {mysql_target.quote(name)}", database=database)
+        rows = on.sql(f"SELECT * FROM {mysql_target.quote(name)}", database=database)
+        cells = [[{"hex": one.hex()} if isinstance(one, bytes) else one for one in row] for row in rows]
+        kept[name] = {"made": made, "rows": cells}
+    sample.mkdir(parents=True)
+    (sample / "tables.json").write_text(json.dumps(kept, indent=1, sort_keys=True, default=str) + "\n")
+
+
+def restore_mysql(sample: Path, folder: Path) -> None:
+    mysql_target.place(folder)
+    on, database = mysql_target.server("mariadb"), mysql_target.database_of(folder)
+    for name, kept in json.loads((sample / "tables.json").read_text()).items():
+        on.sql(kept["made"], database=database)
+        for row in kept["rows"]:
+            values = [bytes.fromhex(one["hex"]) if isinstance(one, dict) else one for one in row]
+            filled = f"INSERT INTO {mysql_target.quote(name)} VALUES ({', '.join(['%s'] * len(row))})"
+            on.sql(filled, values, database=database)
+
+
 def keep_bigquery(folder: Path, sample: Path) -> None:
     """By table, as JSON, its resource and what each change of a key is, and the rows as Parquet."""
     sample.mkdir(parents=True)
@@ -134,6 +159,7 @@ KEEP: dict[str, Callable[[Path, Path], None]] = {
     "delta": keep_folder,
     "duckdb": keep_duckdb,
     "files": keep_folder,
+    "mysql": keep_mysql,
     "postgres": keep_postgres,
 }
 RESTORE: dict[str, Callable[[Path, Path], None]] = {
@@ -141,6 +167,7 @@ RESTORE: dict[str, Callable[[Path, Path], None]] = {
     "delta": restore_folder,
     "duckdb": restore_folder,
     "files": restore_folder,
+    "mysql": restore_mysql,
     "postgres": restore_postgres,
 }
 

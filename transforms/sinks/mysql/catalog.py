@@ -37,7 +37,7 @@ TOMBSTONES: Final = f"{PREFIX}tombstones_"
 DELETED_AT: Final = f"{PREFIX}deleted_at"
 GROWN: Final = f"{PREFIX}grown_"
 ENGINE: Final = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC"
-NAME: Final = "varchar(200)"
+NAME: Final = "varchar(255)"
 COUNTS: Final = ("next", "first", "stop", "read", "applied", "superseded", "filtered", "dead", "topic_id", "start")
 WIDTH: Final = re.compile(r"^(tinyint|smallint|mediumint|int|bigint)\(\d+\)")
 WAIT_SECONDS: Final = 60

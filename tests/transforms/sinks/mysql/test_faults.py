@@ -10,8 +10,8 @@ from support.mysql_target import sql
 from support.targets import Target, delete, delta, upsert
 
 from millrace.schemas.errors import IncompatibleSchemaError, SinkError, TableError, TransientSinkError
-from millrace.schemas.model.ledger import Account
-from millrace.transforms.sinks.mysql import catalog, evolve
+from millrace.schemas.model.ledger import Account, TopicPartition
+from millrace.transforms.sinks.mysql import catalog, evolve, staging
 from millrace.transforms.sinks.mysql.client import Session
 from millrace.transforms.sinks.shared.drift import inspect
 from millrace.transforms.sinks.shared.renames import rename_columns
@@ -166,6 +166,27 @@ def test_a_commit_decides_on_top_of_one_that_came_between(target, locks, monkeyp
     assert (settled.applied, done[0].applied, done[0].superseded) == (2, 1, 1)
     assert target.rows() == [(1, "other"), (2, "mine")]
     assert (target.next, other.next) == (3, 2)
+    other.close()
+
+
+def test_a_commit_that_came_between_ledger_and_rows_is_noticed(target, monkeypatch):
+    """Without the lock by name, as on two nodes of a cluster: what the other one wrote to the ledger is not lost."""
+    target.apply(upsert(1, id=1, v="a"))
+    monkeypatch.setattr(catalog, "_lock", lambda *_: None)
+    other, real = Target("mysql", target.folder), staging.find
+    theirs, waiting = other.stage(upsert(5, id=2, v="other")), [other]
+
+    def find(*more):
+        if waiting:
+            waiting.pop().commit([theirs], Account("orders", 1, 0, 7, read=1))
+        return real(*more)
+
+    staged = target.stage(upsert(4, id=1, v="mine"))
+    monkeypatch.setattr(staging, "find", find)
+    assert target.commit([staged]).applied == 1
+    assert target.rows() == [(1, "mine"), (2, "other")]
+    places = [TopicPartition("orders", number) for number in (0, 1)]
+    assert target.sink.ledger("shop", "orders", places).next == {places[0]: 2, places[1]: 7}
     other.close()
 
 
