@@ -18,14 +18,17 @@ VERSION = "4.1.0"
 TIED_TO_STDIN = '"$@" & read -r _; kill $!; wait'
 USER, PASSWORD = "ann", "s3cr3t-canary"
 LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+BEARER = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required"
+"""It takes tokens that nobody has signed, as long as they have not expired."""
 PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
-sasl.enabled.mechanisms=PLAIN
+sasl.enabled.mechanisms=PLAIN,OAUTHBEARER
 listener.name.sasl_plaintext.plain.sasl.jaas.config={login} user_{user}="{password}";
+listener.name.sasl_plaintext.oauthbearer.sasl.jaas.config={bearer} unsecuredLoginStringClaim_sub="broker";
 controller.listener.names=CONTROLLER
 log.dirs={folder}/logs
 offsets.topic.replication.factor=1
@@ -60,7 +63,7 @@ class KafkaBroker:
     def __enter__(self) -> Self:
         self._jars = jars()
         ports = {"port": self.port, "controller": self._controller, "sasl": self._sasl}
-        text = PROPERTIES.format(**ports, folder=self._folder, login=LOGIN, user=USER, password=PASSWORD)
+        text = PROPERTIES.format(**ports, folder=self._folder, login=LOGIN, bearer=BEARER, user=USER, password=PASSWORD)
         (self._folder / "server.properties").write_text(text)
         storage = ["kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"]
         with self._java([*storage, f"{self._folder}/server.properties"]) as done:

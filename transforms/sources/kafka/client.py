@@ -199,7 +199,10 @@ def _why(error: Exception, options: dict[str, Any], secrets: list[str]) -> str:
     where, said = ",".join(options["bootstrap_servers"]), _clean(error, secrets)
     if "SASL" in str(options.get("security_protocol", "")):
         mechanism = options.get("sasl_mechanism") or "PLAIN"
-        return f"{where}: the login by {mechanism} is refused: check user and password in source.client ({said})"
+        check = "user and password in source.client"
+        if mechanism == "OAUTHBEARER":
+            check = "when the token ends, who it is for, and what the broker asks of it"
+        return f"{where}: the login by {mechanism} is refused: check {check} ({said})"
     return f"{where}: {said}; check source.bootstrap_servers and source.client"
 
 
