@@ -7,6 +7,7 @@ import pytest
 from support.changed_column import Table, envelope
 from support.connect_json import as_json
 from support.jobs import SCHEMAS, contracts, event, key, run_once, send, wire, write_job
+from support.running_job import Running
 
 from millrace.pipelines.cli.main import main
 from millrace.pipelines.execution.apply_plan import apply_plans
@@ -265,3 +266,18 @@ def test_json_that_brings_its_schemas(embedded_broker, topic, tmp_path):
     assert table.run().error is None
     assert table.rows() == [(1, "x"), (2, "b"), (3, "y")]
     assert table.proved()
+
+
+def test_a_run_that_goes_on_takes_both_names_while_apply_renames(table, topic, tmp_path):
+    """The file says so before the run begins; apply and the run meet at one table, and no row is lost."""
+    decide(table, renames(topic) + "window: {every: 300ms}\n")
+    with Running(table.file) as run:
+        for number in range(4, 10):
+            make = table.before if number % 2 else table.after
+            table.send(make(number, f"v{number}", number))
+            assert main(["apply", str(table.file)]) in (0, 1)
+        assert run.says("6 read"), run.err
+        assert run.stop() == 0, run.err
+    assert "stops here" not in run.err
+    assert not run_once(table.file).failed
+    assert main(["verify", str(table.file)]) == 0
