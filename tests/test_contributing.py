@@ -69,10 +69,7 @@ OTHER_FILES = {
         *(f"tests/support/trino_{part}.py" for part in ("catalogs", "server", "values")),
     ],
     # Types of MySQL that MariaDB lacks; the name of a connector of Debezium.
-    "mysql": [
-        "tests/contract/test_stored_formats.py",
-        *("tests/support/binlog_values.py", "tests/support/simulated_database.py"),
-    ],
+    "mysql": ["tests/support/binlog_values.py", "tests/support/simulated_database.py"],
 }
 """By part the files that name it all the same, and why."""
 CASES = re.compile(r'encoding == "|format [!=]= "|FORMATS')
