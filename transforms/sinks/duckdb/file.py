@@ -1,6 +1,7 @@
 """A DuckDB file: one connection, its transactions, and what a person can do about its errors."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -14,6 +15,9 @@ from ..shared.duckdb_tables import catalog
 from ..shared.duckdb_tables.catalog import Connection
 from ..shared.duckdb_tables.connection import check_folder, committed, out_of_memory, settings
 from ..shared.transient_errors import sink_error
+
+OPENING: Final = threading.Lock()
+"""Connections of a process share one DuckDB: one that is made while another opens it lacks Python's functions."""
 
 
 class DuckDBFile:
@@ -38,7 +42,8 @@ class DuckDBFile:
     def _connect(self) -> Connection:
         if self._open is None:
             self.check()
-            self._open = duckdb.connect(self.place, config=settings(self._memory_limit))
+            with OPENING:
+                self._open = duckdb.connect(self.place, config=settings(self._memory_limit))
         return self._open
 
     @contextmanager

@@ -14,6 +14,7 @@ from support.targets import Target, delete, upsert
 from millrace.schemas.errors import JobError, SinkError, TerminalSinkError, TransientSinkError
 from millrace.schemas.model.ledger import Account
 from millrace.transforms.sinks import open_sink
+from millrace.transforms.sinks.duckdb.file import DuckDBFile
 
 
 @pytest.fixture
@@ -197,3 +198,24 @@ def test_an_error_among_the_rows_of_a_snapshot_keeps_its_own_words(target):
         next(rows)
         raise ValueError("what really happened")
     assert target.apply(upsert(300_000, id=1, v="b")) == (1, 0)
+
+
+def test_connections_that_are_made_at_the_same_moment_all_read_arrow(tmp_path):
+    for number in range(20):
+        together, failures = threading.Barrier(6), []
+
+        def read(place: str, together=together, failures=failures) -> None:
+            file, rows = DuckDBFile(place, 64 << 20), pa.table({"a": [1]})
+            together.wait()
+            try:
+                assert file._connect().execute("FROM rows").fetchall() == [(1,)] and rows.num_rows
+            except duckdb.Error as error:
+                failures.append(error)
+            file.close()
+
+        threads = [threading.Thread(target=read, args=[str(tmp_path / f"{number}.duckdb")]) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
