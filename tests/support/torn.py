@@ -68,6 +68,7 @@ IN_SQL = {
     "tombstones": ["DROP TABLE _millrace_tombstones_orders"],
     "position of tombstones": ["ALTER TABLE _millrace_tombstones_orders DROP COLUMN _millrace_position"],
     "position": ["ALTER TABLE orders DROP COLUMN _millrace_position"],
+    "table": ["DROP TABLE orders"],
 }
 METADATA, TOMBSTONES = "lake/shop/orders/metadata", "lake/shop/_millrace_tombstones_orders/metadata"
 MENDED: dict[str, dict[str, Tear]] = {
@@ -77,7 +78,7 @@ MENDED: dict[str, dict[str, Tear]] = {
     },
     "postgres": {name: in_postgres(*statements) for name, statements in IN_SQL.items()}
     | {"columns": in_postgres("UPDATE _millrace_tables SET columns = substring(columns from 1 for 20)")},
-    "mysql": {name: in_mysql(IN_SQL[name][0]) for name in ("mark", "mark of another")},
+    "mysql": {name: in_mysql(IN_SQL[name][0]) for name in ("mark", "mark of another", "table")},
     "delta": {
         "tombstones": lambda target: shutil.rmtree(target.folder / "lake" / "_millrace_tombstones"),
         "log of tombstones": lambda target: cut(newest(target, "_millrace_tombstones/orders/_delta_log/*.json")),

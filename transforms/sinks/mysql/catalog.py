@@ -234,8 +234,8 @@ def untouched(session: Session, table: Table) -> Kept:
     place = f"database {session.database!r}"
     if not there:
         raise TerminalSinkError(
-            f"{place}: the table {relation!r} was dropped, but its ledger stands; to fill it anew, delete its rows "
-            f"from {TABLES} and {LEDGER} and drop {physical(TOMBSTONES + table.name)!r}"
+            f"{place}: the table {relation!r} was dropped, but its ledger stands; build it again: "
+            f"millrace resync JOB --table {table.name}"
         )
     found, wanted = without_companions(there), columns_left(session, table)
     for name in sorted(found.keys() | wanted.keys()):

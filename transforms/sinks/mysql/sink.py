@@ -11,6 +11,7 @@ from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
 from ..shared.commit import TableChanges, commit_changes
+from ..shared.damage import dropped
 from ..shared.drift import InspectedTable
 from ..shared.resync import Swap
 from . import catalog, drift, evolve, ledger, scan, staging, unfinished
@@ -216,7 +217,13 @@ class MySqlSink:
 def _ledger(session: Session, table: str, job: str, partitions: Sequence[TopicPartition]) -> Ledger:
     if not catalog.own(session):
         return Ledger()
-    return ledger.read(session, job, table).of(partitions, catalog.known(session, table).truncate)
+    known = catalog.known(session, table)
+    gone = known.table is not None and not catalog.columns_there(session, physical(table))
+    # Of a swap that was broken off one of the two tables may be away.
+    swaps = f"SELECT 1 FROM {session.bound(catalog.TABLES)} WHERE swapping IS NOT NULL LIMIT 1"
+    if gone and not session.run(swaps):
+        raise dropped(table)
+    return ledger.read(session, job, table).of(partitions, known.truncate)
 
 
 def _alive(session: Session) -> bool:

@@ -237,8 +237,8 @@ def check_untouched(session: Session, table: Table) -> frozenset[int]:
     place = f"schema {session.schema!r}"
     if not there:
         raise TerminalSinkError(
-            f"{place}: the table {relation!r} was dropped, but its ledger stands; to fill it anew, delete its rows "
-            f"from {PREFIX}tables and {PREFIX}ledger and drop {physical(TOMBSTONES + table.name)!r}"
+            f"{place}: the table {relation!r} was dropped, but its ledger stands; build it again: "
+            f"millrace resync JOB --table {table.name}"
         )
     found, wanted = without_companions(there), columns_left(table)
     for name in sorted(found.keys() | wanted.keys()):

@@ -11,6 +11,7 @@ from ....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from ....schemas.model.table import Table, selected
 from .. import Staged, TableSnapshot
 from ..shared.commit import TableChanges, commit_changes
+from ..shared.damage import dropped
 from ..shared.drift import InspectedTable
 from ..shared.resync import Swap
 from . import catalog, drift, ledger, merge, scan, staging
@@ -193,7 +194,10 @@ class PostgresSink:
 def _ledger(session: Session, table: str, job: str, partitions: Sequence[TopicPartition]) -> Ledger:
     if not catalog.own(session):
         return Ledger()
-    return ledger.read(session, job, table).of(partitions, catalog.held(session, table).truncate)
+    held = catalog.held(session, table)
+    if held.table is not None and not catalog.columns_there(session, held.table):
+        raise dropped(table)
+    return ledger.read(session, job, table).of(partitions, held.truncate)
 
 
 def _alive(session: Session) -> bool:

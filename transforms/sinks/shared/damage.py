@@ -27,6 +27,15 @@ def way_out(table: str) -> str:
     return f"put it back from a backup, or build the table again: millrace resync JOB --table {table}"
 
 
+def dropped(table: str) -> TableError:
+    """The error for a table that is not there, though its ledger says what was written into it."""
+    name = table.removeprefix(TOMBSTONES)
+    return TableError(
+        f"table {name}: the table {name!r} was dropped, but its ledger stands; build it again: "
+        f"millrace resync JOB --table {name}"
+    )
+
+
 @contextmanager
 def intact(table: str, place: str, whole: bool = False) -> Iterator[None]:
     """Raise TableError in place of what reading a damaged thing raises; `place` is a file, a row or a property.

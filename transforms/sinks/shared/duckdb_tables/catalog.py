@@ -167,15 +167,18 @@ def _create_as(con: Connection, name: str, rows: pa.Table | pa.RecordBatchReader
     con.unregister("_millrace_in")
 
 
+def columns_there(con: Connection, name: str) -> set[str]:
+    """The names of all columns that the table has; none where there is no table."""
+    query = "SELECT column_name FROM duckdb_columns() WHERE table_name = ? AND schema_name = current_schema()"
+    return {row[0] for row in con.execute(query, [name]).fetchall()}
+
+
 def _check_untouched(con: Connection, table: Table, path: str) -> None:
-    rows = con.execute(
-        "SELECT column_name FROM duckdb_columns() WHERE table_name = ? AND schema_name = current_schema()", [table.name]
-    ).fetchall()
-    found, wanted = {row[0] for row in rows}, {*table.columns.names, POSITION}
+    found, wanted = columns_there(con, table.name), {*table.columns.names, POSITION}
     if not found:
         raise TerminalSinkError(
-            f"{path}: the table {table.name!r} was dropped, but its ledger stands; to fill it anew, "
-            f"delete its rows from _millrace_tables and _millrace_ledger and drop {tombstones(table.name)!r}"
+            f"{path}: the table {table.name!r} was dropped, but its ledger stands; build it again: "
+            f"millrace resync JOB --table {table.name}"
         )
     if found != wanted:
         odd = sorted(found ^ wanted)[0]

@@ -13,6 +13,7 @@ from .....schemas.model.ledger import Account, Commit, Ledger, TopicPartition
 from .....schemas.model.table import Table, conform, selected
 from ... import Staged, TableSnapshot
 from ..commit import Conflict, TableChanges, commit_changes
+from ..damage import dropped
 from ..drift import InspectedTable
 from ..resync import Swap
 from ..staging import Staging
@@ -185,4 +186,7 @@ class DuckDBTables:
 def _ledger(con: Connection | None, table: str, job: str, partitions: Sequence[TopicPartition]) -> Ledger:
     if con is None:
         return Ledger()
-    return ledger.read(con, job, table).of(partitions, catalog.held(con, table).truncate)
+    held = catalog.held(con, table)
+    if held.table is not None and not catalog.columns_there(con, table):
+        raise dropped(table)
+    return ledger.read(con, job, table).of(partitions, held.truncate)
